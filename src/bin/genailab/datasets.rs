@@ -1,0 +1,9 @@
+//! `genailab datasets`.
+
+/// (to be written)
+#[derive(clap::Args)]
+pub struct Args {}
+
+pub fn run(_args: &Args) -> genailab::Result<()> {
+    Err(genailab::Error::config("datasets is not built yet"))
+}

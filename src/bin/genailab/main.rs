@@ -1,0 +1,56 @@
+//! The command line. Exit codes: 0 done, 1 a mistake that the message explains, 2 wrong usage.
+
+mod bench_train;
+mod datasets;
+mod doctor;
+mod fetch;
+mod inspect;
+mod predict;
+mod run;
+mod simulate;
+mod train;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Predict what a genetic perturbation does to a cell, and measure honestly how well.
+#[derive(Parser)]
+#[command(name = "genailab", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Args),
+    Inspect(inspect::Args),
+    Train(train::Args),
+    Predict(predict::Args),
+    BenchTrain(bench_train::Args),
+    Simulate(simulate::Args),
+    Fetch(fetch::Args),
+    Datasets(datasets::Args),
+    Doctor(doctor::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::BenchTrain(args) => bench_train::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
+        Command::Fetch(args) => fetch::run(&args),
+        Command::Datasets(args) => datasets::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

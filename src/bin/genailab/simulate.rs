@@ -1,0 +1,9 @@
+//! `genailab simulate`.
+
+/// (to be written)
+#[derive(clap::Args)]
+pub struct Args {}
+
+pub fn run(_args: &Args) -> genailab::Result<()> {
+    Err(genailab::Error::config("simulate is not built yet"))
+}

@@ -1,0 +1,219 @@
+//! Counts of a set of cells as a compressed sparse row (CSR) matrix of shape `(cells, genes)`.
+
+use crate::{Error, Result};
+use ndarray::Array2;
+
+/// A CSR matrix `(cells, genes)`: UMI counts, or any other non-negative values a cell.
+///
+/// Row `i` is `indices[indptr[i]..indptr[i + 1]]` with the values at the same places; within a row the gene
+/// indices are strictly increasing. 8 bytes a stored value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counts {
+    n_genes: usize,
+    indptr: Vec<usize>,
+    indices: Vec<u32>,
+    values: Vec<f32>,
+}
+
+impl Counts {
+    /// Checks and takes the three CSR arrays. Rows whose indices are not sorted are sorted.
+    ///
+    /// # Errors
+    /// `indptr` that does not start at 0, is not monotone or does not end at the number of values; an index that is
+    /// not below `n_genes`, or that stands twice in a row.
+    pub fn new(n_genes: usize, indptr: Vec<usize>, mut indices: Vec<u32>, mut values: Vec<f32>) -> Result<Self> {
+        if indptr.first() != Some(&0) || indptr.last() != Some(&indices.len()) || indices.len() != values.len() {
+            return Err(Error::data(format!(
+                "the CSR arrays do not fit together: indptr runs from {:?} to {:?} over {} indices and {} values; \
+                 the file is damaged",
+                indptr.first(),
+                indptr.last(),
+                indices.len(),
+                values.len()
+            )));
+        }
+        for (row, pair) in indptr.windows(2).enumerate() {
+            let (start, end) = (pair[0], pair[1]);
+            if start > end || end > indices.len() {
+                return Err(Error::data(format!(
+                    "CSR indptr is not monotone: row {row} runs from {start} to {end}; the file is damaged"
+                )));
+            }
+            let columns = &indices[start..end];
+            if let Some(bad) = columns.iter().find(|&&gene| gene as usize >= n_genes) {
+                return Err(Error::data(format!(
+                    "CSR row {row} has the column index {bad}, but there are only {n_genes} genes; the file is damaged"
+                )));
+            }
+            if !columns.is_sorted_by(|a, b| a < b) {
+                let mut entries: Vec<(u32, f32)> =
+                    columns.iter().copied().zip(values[start..end].iter().copied()).collect();
+                entries.sort_unstable_by_key(|&(gene, _)| gene);
+                if let Some(twice) = entries.windows(2).find(|w| w[0].0 == w[1].0) {
+                    return Err(Error::data(format!(
+                        "CSR row {row} has the column index {} twice; the file is damaged",
+                        twice[0].0
+                    )));
+                }
+                for (offset, (gene, value)) in entries.into_iter().enumerate() {
+                    indices[start + offset] = gene;
+                    values[start + offset] = value;
+                }
+            }
+        }
+        Ok(Self { n_genes, indptr, indices, values })
+    }
+
+    /// Keeps the non-zero entries of a dense `(cells, genes)` array.
+    pub fn from_dense(dense: &Array2<f32>) -> Self {
+        let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+        for row in dense.rows() {
+            for (gene, &value) in row.iter().enumerate().filter(|(_, value)| **value != 0.0) {
+                indices.push(gene as u32);
+                values.push(value);
+            }
+            indptr.push(indices.len());
+        }
+        Self { n_genes: dense.ncols(), indptr, indices, values }
+    }
+
+    /// The dense `(cells, genes)` array: `4 * cells * genes` bytes.
+    pub fn to_dense(&self) -> Array2<f32> {
+        let mut dense = Array2::zeros((self.n_cells(), self.n_genes));
+        for cell in 0..self.n_cells() {
+            let (genes, values) = self.row(cell);
+            for (&gene, &value) in genes.iter().zip(values) {
+                dense[[cell, gene as usize]] = value;
+            }
+        }
+        dense
+    }
+
+    /// Number of rows.
+    pub fn n_cells(&self) -> usize {
+        self.indptr.len() - 1
+    }
+
+    /// Number of columns.
+    pub fn n_genes(&self) -> usize {
+        self.n_genes
+    }
+
+    /// Number of stored values.
+    pub fn nnz(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Gene indices and values of one cell.
+    pub fn row(&self, cell: usize) -> (&[u32], &[f32]) {
+        let range = self.indptr[cell]..self.indptr[cell + 1];
+        (&self.indices[range.clone()], &self.values[range])
+    }
+
+    /// Where each row starts and ends: `n_cells + 1` offsets.
+    pub fn indptr(&self) -> &[usize] {
+        &self.indptr
+    }
+
+    /// The column of each stored value.
+    pub fn indices(&self) -> &[u32] {
+        &self.indices
+    }
+
+    /// The stored values.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Sum of each row, `(cells,)`: the library size over the genes kept.
+    pub fn row_sums(&self) -> Vec<f32> {
+        (0..self.n_cells()).map(|cell| self.row(cell).1.iter().map(|&v| f64::from(v)).sum::<f64>() as f32).collect()
+    }
+
+    /// The rows `cells`, in that order; a row may be asked for more than once.
+    pub fn select_cells(&self, cells: &[usize]) -> Self {
+        let mut indptr = Vec::with_capacity(cells.len() + 1);
+        indptr.push(0);
+        let nnz = cells.iter().map(|&cell| self.indptr[cell + 1] - self.indptr[cell]).sum();
+        let (mut indices, mut values) = (Vec::with_capacity(nnz), Vec::with_capacity(nnz));
+        for &cell in cells {
+            let (genes, row) = self.row(cell);
+            indices.extend_from_slice(genes);
+            values.extend_from_slice(row);
+            indptr.push(indices.len());
+        }
+        Self { n_genes: self.n_genes, indptr, indices, values }
+    }
+
+    /// The columns `genes`, in that order.
+    ///
+    /// # Errors
+    /// A gene index that is not there, or that is asked for twice.
+    pub fn select_genes(&self, genes: &[usize]) -> Result<Self> {
+        let mut place = vec![u32::MAX; self.n_genes];
+        for (new, &old) in genes.iter().enumerate() {
+            match place.get_mut(old) {
+                Some(slot) if *slot == u32::MAX => *slot = new as u32,
+                Some(_) => return Err(Error::config(format!("gene {old} is asked for twice"))),
+                None => return Err(Error::config(format!("gene {old} is asked for, but there are {}", self.n_genes))),
+            }
+        }
+        let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+        for cell in 0..self.n_cells() {
+            let (columns, row) = self.row(cell);
+            for (&column, &value) in columns.iter().zip(row) {
+                if place[column as usize] != u32::MAX {
+                    indices.push(place[column as usize]);
+                    values.push(value);
+                }
+            }
+            indptr.push(indices.len());
+        }
+        Self::new(genes.len(), indptr, indices, values)
+    }
+
+    /// The same matrix with `f` applied to every stored value (`f(0)` must be 0).
+    #[must_use]
+    pub fn map_values(mut self, f: impl Fn(f32) -> f32) -> Self {
+        self.values.iter_mut().for_each(|value| *value = f(*value));
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn dense_and_back() {
+        let dense = array![[0.0, 2.0, 0.0], [1.0, 0.0, 3.0], [0.0, 0.0, 0.0]];
+        let counts = Counts::from_dense(&dense);
+        assert_eq!((counts.n_cells(), counts.n_genes(), counts.nnz()), (3, 3, 3));
+        assert_eq!(counts.to_dense(), dense);
+        assert_eq!(counts.row_sums(), [2.0, 4.0, 0.0]);
+        assert_eq!(counts.select_cells(&[1, 1]).to_dense(), array![[1.0, 0.0, 3.0], [1.0, 0.0, 3.0]]);
+        let swapped = counts.select_genes(&[2, 1]).expect("both genes are there");
+        assert_eq!(swapped.to_dense(), array![[0.0, 2.0], [3.0, 0.0], [0.0, 0.0]]);
+    }
+
+    #[test]
+    fn damaged_arrays_are_refused() {
+        for (indptr, indices) in [
+            (vec![0, 2, 1, 2], vec![0, 1]), // not monotone
+            (vec![1, 2], vec![0, 1]),       // does not start at 0
+            (vec![0, 1], vec![0, 1]),       // does not end at the number of values
+            (vec![0, 2], vec![0, 7]),       // out of range
+            (vec![0, 2], vec![1, 1]),       // twice
+        ] {
+            let values = vec![1.0; indices.len()];
+            assert!(Counts::new(2, indptr.clone(), indices, values).is_err(), "{indptr:?} must be refused");
+        }
+    }
+
+    #[test]
+    fn unsorted_rows_are_sorted() {
+        let counts = Counts::new(3, vec![0, 2], vec![2, 0], vec![5.0, 7.0]).expect("valid but unsorted");
+        assert_eq!(counts.row(0), (&[0, 2][..], &[7.0, 5.0][..]));
+    }
+}

@@ -1,0 +1,10 @@
+//! genailab predicts what a genetic perturbation does to a cell, and says honestly how well.
+
+pub mod data;
+mod error;
+pub mod nn;
+pub mod train;
+
+pub use dfdx;
+pub use error::{Error, ErrorKind, Result};
+pub use ndarray;

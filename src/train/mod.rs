@@ -1,0 +1,5 @@
+//! One trainer for all models.
+
+mod objective;
+
+pub use objective::{BatchSource, Loss, StepContext, Trainable};
