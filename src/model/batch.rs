@@ -4,7 +4,7 @@ use super::condition::{ConditionBatch, Vocabulary};
 use crate::{
     Error, Result,
     data::{Counts, Dataset, Effects},
-    nn::SetBatch,
+    nn::IndexSets,
     train::BatchSource,
 };
 use ndarray::{Array2, Axis};
@@ -58,9 +58,9 @@ pub struct CellSource<'a> {
     data: &'a Dataset,
     rows: &'a [usize],
     /// Embedding indices, one set a perturbation of the dataset that `rows` use.
-    sets: Vec<Vec<usize>>,
+    sets: Vec<Vec<u32>>,
     /// Index into the model's lanes, one a lane of the dataset.
-    lanes: Vec<usize>,
+    lanes: Vec<u32>,
     /// Size factor, one a row of `rows`.
     library_size: Vec<f32>,
     /// Standardised log library size, one a row of `rows`.
@@ -94,7 +94,7 @@ impl<'a> CellSource<'a> {
             .collect::<Result<_>>()?;
         // A lane that the model has not seen is read as its first one: the effect of a new lane cannot be known.
         let lanes =
-            data.lanes.iter().map(|lane| vocabulary.lanes.iter().position(|known| known == lane).unwrap_or(0)).collect();
+            data.lanes.iter().map(|lane| vocabulary.lanes.iter().position(|known| known == lane).unwrap_or(0) as u32).collect();
         let library_size = rows
             .iter()
             .map(|&row| {
@@ -128,7 +128,9 @@ impl BatchSource for CellSource<'_> {
             dense
         });
         let condition = ConditionBatch {
-            perturbed: SetBatch::new(cells.iter().map(|&cell| self.sets[self.data.labels[cell] as usize].as_slice())),
+            perturbed: Arc::new(IndexSets::from_sets(
+                cells.iter().map(|&cell| &self.sets[self.data.labels[cell] as usize]),
+            )),
             lanes: cells.iter().map(|&cell| self.lanes[self.data.lane_of[cell] as usize]).collect(),
             log_library: rows.iter().map(|&row| self.log_library[row]).collect(),
         };
@@ -144,7 +146,7 @@ impl BatchSource for CellSource<'_> {
 pub struct EffectSource<'a> {
     data: &'a Effects,
     rows: &'a [usize],
-    sets: Vec<Vec<usize>>,
+    sets: Vec<Vec<u32>>,
 }
 
 impl<'a> EffectSource<'a> {
@@ -172,7 +174,7 @@ impl BatchSource for EffectSource<'_> {
             input: Observed::Real(values.clone()),
             target: Some(values),
             condition: ConditionBatch {
-                perturbed: SetBatch::new(rows.iter().map(|&row| self.sets[row].as_slice())),
+                perturbed: Arc::new(IndexSets::from_sets(rows.iter().map(|&row| &self.sets[row]))),
                 lanes: vec![0; rows.len()],
                 log_library: vec![0.0; rows.len()],
             },

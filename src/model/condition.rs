@@ -8,12 +8,15 @@
 use crate::{
     Error, Result,
     data::{Dataset, Effects, Perturbation},
-    nn::{Backend, Embedding, Linear, Matrix, SetBatch, walk_params},
+    nn::{Backend, Embedding, IndexSets, Linear, Matrix, ops, walk_params},
 };
-use dfdx::prelude::Tape;
+use dfdx::prelude::{PutTape, Tape};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 /// The names behind a model's rows and columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,12 +62,12 @@ impl Vocabulary {
     ///
     /// # Errors
     /// Genes that were never perturbed in training, all named.
-    pub fn encode(&self, perturbation: &Perturbation) -> Result<Vec<usize>> {
+    pub fn encode(&self, perturbation: &Perturbation) -> Result<Vec<u32>> {
         let mut unknown = Vec::new();
         let mut indices = Vec::with_capacity(perturbation.genes().len());
         for gene in perturbation.genes() {
             match self.perturbed.binary_search(gene) {
-                Ok(index) => indices.push(index),
+                Ok(index) => indices.push(index as u32),
                 Err(_) => unknown.push(gene.as_str()),
             }
         }
@@ -116,9 +119,9 @@ fn perturbed_genes<'a>(perturbations: impl Iterator<Item = &'a Perturbation>) ->
 #[derive(Debug, Clone, Default)]
 pub struct ConditionBatch {
     /// Perturbed genes of each cell.
-    pub perturbed: SetBatch,
+    pub perturbed: Arc<IndexSets>,
     /// Lane of each cell.
-    pub lanes: Vec<usize>,
+    pub lanes: Vec<u32>,
     /// Standardised log library size of each cell.
     pub log_library: Vec<f32>,
 }
@@ -153,15 +156,16 @@ impl<D: Backend> ConditionEncoder<D> {
 
     /// `(cells, width)`; starts a tape.
     pub fn forward<T: Tape<f32, D>>(&self, device: &D, batch: &ConditionBatch) -> Result<Matrix<D, T>> {
-        let mut condition = self.perturbation.forward_set(&batch.perturbed, T::default())?;
+        let mut condition = self.perturbation.forward(&batch.perturbed, T::default())?;
         if let Some(lane) = &self.lane {
-            condition = add(condition, lane.forward(&batch.lanes, T::default())?)?;
+            let lanes = Arc::new(IndexSets::from_indices(batch.lanes.clone()));
+            condition = ops::add(condition, lane.forward(&lanes, T::default())?)?;
         }
         if let Some(library) = &self.library {
             let column = device
                 .try_tensor_from_vec(batch.log_library.clone(), (batch.log_library.len(), 1))
                 .map_err(|e| Error::device("log library size", e))?;
-            condition = add(condition, library.forward(column.put_tape(T::default()))?)?;
+            condition = ops::add(condition, library.forward(column.put_tape(T::default()))?)?;
         }
         Ok(condition)
     }

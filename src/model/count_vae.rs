@@ -11,7 +11,7 @@ use crate::{
     Error, Result,
     data::{Dataset, Effects, Perturbation, Split},
     device::Device,
-    nn::{Backend, SetBatch, ops},
+    nn::{Backend, IndexSets, ops},
     train::{BatchSource, FitOptions, History, TrainConfig, fit},
 };
 use dfdx::prelude::{Cpu, NoneTape};
@@ -334,12 +334,12 @@ impl CountVae {
     }
 
     /// Decodes the posterior mean of cells, under their own perturbation or under the one of `genes`.
-    fn decode_cells(&self, data: &Dataset, rows: &[usize], genes: Option<&[usize]>) -> Result<Array2<f32>> {
+    fn decode_cells(&self, data: &Dataset, rows: &[usize], genes: Option<&[u32]>) -> Result<Array2<f32>> {
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         self.over_cells(data, rows, |batch| {
             let mut changed = batch.clone();
             if let Some(genes) = genes {
-                changed.condition.perturbed = SetBatch::new((0..batch.len()).map(|_| genes));
+                changed.condition.perturbed = Arc::new(IndexSets::from_sets((0..batch.len()).map(|_| genes)));
             }
             let decoded = on_device!(&self.net, net => {
                 let condition = net.condition::<NoneTape>(batch)?;
@@ -463,8 +463,8 @@ impl CountVae {
                 }
                 let library_size = pick(reference.library_size.as_vec());
                 let condition = ConditionBatch {
-                    perturbed: SetBatch::new((0..n).map(|_| genes.as_slice())),
-                    lanes: pick(reference.lane.as_vec()).into_iter().map(|lane| lane as usize).collect(),
+                    perturbed: Arc::new(IndexSets::from_sets((0..n).map(|_| genes.as_slice()))),
+                    lanes: pick(reference.lane.as_vec()).into_iter().map(|lane| lane as u32).collect(),
                     log_library: library_size.iter().map(|&size| self.vocabulary.standardise(size)).collect(),
                 };
                 let mu = ops::download(&reference.mu).select(Axis(0), &chosen);
@@ -519,7 +519,7 @@ impl CountVae {
             input: Observed::Real(Array2::zeros((0, 0))),
             target: None,
             condition: ConditionBatch {
-                perturbed: SetBatch::new(sets.iter().map(Vec::as_slice)),
+                perturbed: Arc::new(IndexSets::from_sets(&sets)),
                 lanes: vec![0; n],
                 log_library: vec![0.0; n],
             },
@@ -564,7 +564,7 @@ impl Generated {
 /// The same batch with every cell read as control.
 fn as_control(batch: &VaeBatch) -> VaeBatch {
     let mut control = batch.clone();
-    control.condition.perturbed = SetBatch::new((0..batch.len()).map(|_| &[][..]));
+    control.condition.perturbed = Arc::new(IndexSets::from_sets((0..batch.len()).map(|_| [])));
     control
 }
 
