@@ -2,6 +2,8 @@
 
 mod counts;
 mod dataset;
+mod hvg;
+mod loess;
 pub mod normalize;
 mod perturbation;
 pub mod qc;
@@ -11,6 +13,7 @@ mod table;
 
 pub use counts::Counts;
 pub use dataset::{Dataset, Effects};
+pub use hvg::{HvgFlavour, HvgTable, highly_variable};
 pub use normalize::TargetSum;
 pub use perturbation::Perturbation;
 pub use qc::{QcConfig, QcReport};

@@ -10,7 +10,7 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 use serde::{Deserialize, Serialize};
-use std::{io::Write, path::Path};
+use std::path::{Path, PathBuf};
 
 /// A perturbation with fewer cells than this is not divided: all its cells are trained on. Three is the least that
 /// can be represented in each of the three parts.
@@ -164,15 +164,15 @@ impl Split {
     /// A folder that is not there or not writable, or a full disk.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        let write = || {
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            serde_json::to_writer(&mut file, self)?;
-            file.flush()?;
-            file.persist(path)?;
-            Ok(())
-        };
-        write().map_err(|error| Error::io("write", path, error))
+        let text = serde_json::to_string(self).map_err(|error| Error::io("write", path, error.into()))?;
+        let mut name = path.as_os_str().to_owned();
+        name.push(".partial");
+        let partial = PathBuf::from(name);
+        std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path)).map_err(|error| {
+            // What could not be written whole is no use; that it may not be there at all is no matter.
+            let _ = std::fs::remove_file(&partial);
+            Error::io("write", path, error)
+        })
     }
 
     /// Reads what [`Split::save`] wrote.

@@ -24,17 +24,19 @@ const MITOCHONDRIAL_SHARE: f64 = 0.06;
 /// Panels smaller than this have no mitochondrial genes: 13 of them would be too large a part.
 const LEAST_GENES_WITH_MITOCHONDRIA: usize = 200;
 /// Root-mean-square log-effect of a strong single over all genes, and of a weak one.
-const STRONG_RMS: f64 = 0.35;
+const STRONG_RMS: f64 = 0.3;
 const WEAK_RMS: f64 = 0.1;
 /// Correlation of the program shifts and targets of two singles of one family.
 const FAMILY_CORRELATION: f64 = 0.9;
+/// Two singles whose effects correlate less than this, either way, are unrelated.
+const UNRELATED_BELOW: f64 = 0.4;
 /// Probability that a gene is a direct target of a perturbation, and the weight of direct targets beside programs.
 const TARGET_PROBABILITY: f64 = 0.05;
 const TARGET_SD: f64 = 1.0;
 /// Programs that a perturbation shifts.
 const SHIFTED_PROGRAMS: usize = 3;
 /// CRISPR activation: by how much the perturbed gene itself goes up, in log units.
-const ACTIVATION: std::ops::Range<f64> = 1.5..3.0;
+const ACTIVATION: std::ops::Range<f64> = 2.0..3.5;
 
 impl Landscape {
     /// The landscape of `config`; the same for the same seed.
@@ -75,7 +77,7 @@ impl Landscape {
         for (single, effect) in singles.iter().enumerate() {
             rows.push((name(&[single]), activate(effect.clone(), &[single]), None));
         }
-        for (class, first, second) in choose_pairs(config.n_singles, per_class, rng)? {
+        for (class, first, second) in choose_pairs(&singles, per_class, rng)? {
             let recipe = class.recipe();
             let mut effect = recipe.first * &singles[first] + recipe.second * &singles[second];
             if recipe.residual > 0.0 {
@@ -106,9 +108,9 @@ impl Landscape {
             damaged_fraction: if mitochondrial.contains(&true) { config.damaged_fraction } else { 0.0 },
             mitochondrial,
         };
-        let spread = landscape.log_weight_variance() + config.library_size_sd.powi(2);
+        let (state, size) = (landscape.log_weight_variance(), config.library_size_sd.powi(2));
         let means = |library: f64| landscape.log_base.iter().map(move |b| library * b.exp());
-        landscape.median_library = solve(|library| density(means(library), spread), config.density, 1.0, 1e8);
+        landscape.median_library = solve(|library| density(means(library), state, size), config.density, 1.0, 1e8);
         landscape.theta = landscape.log_base.iter().map(|b| theta_of(landscape.median_library * b.exp())).collect();
         Ok(landscape)
     }
@@ -194,16 +196,22 @@ fn draw_singles(
 
 /// The doubles: class, first and second single.
 fn choose_pairs(
-    n_singles: usize,
+    singles: &[Array1<f64>],
     per_class: usize,
     rng: &mut ChaCha8Rng,
 ) -> Result<Vec<(InteractionClass, usize, usize)>> {
+    let n_singles = singles.len();
     let n_strong = n_singles - per_class;
     let mut families: Vec<usize> = (0..n_strong / 2).collect();
     shuffle(&mut families, rng);
     let mut weak: Vec<usize> = (n_strong..n_singles).collect();
-    let mut unrelated: Vec<(usize, usize)> =
-        (0..n_strong).flat_map(|a| (0..a).map(move |b| (a, b))).filter(|(a, b)| a / 2 != b / 2).collect();
+    let cosine = |a: usize, b: usize| {
+        singles[a].dot(&singles[b]) / (rms(singles[a].view()) * rms(singles[b].view()) * singles[a].len() as f64)
+    };
+    let mut unrelated: Vec<(usize, usize)> = (0..n_strong)
+        .flat_map(|a| (0..a).map(move |b| (a, b)))
+        .filter(|&(a, b)| a / 2 != b / 2 && cosine(a, b).abs() < UNRELATED_BELOW)
+        .collect();
     shuffle(&mut unrelated, rng);
     let mut used = vec![0_usize; n_singles];
     let mut pairs = Vec::with_capacity(8 * per_class);
@@ -211,7 +219,7 @@ fn choose_pairs(
         let pair = match class.pairing() {
             Pairing::Similar => families.pop().map(|family| (2 * family, 2 * family + 1)),
             Pairing::StrongAndWeak => {
-                weak.pop().zip((0..n_strong).min_by_key(|&single| used[single]).or(Some(0))).map(|(b, a)| (a, b))
+                weak.pop().zip((0..n_strong).min_by_key(|&single| used[single])).map(|(b, a)| (a, b))
             }
             Pairing::Unrelated => {
                 // The pair whose singles stand in the fewest doubles so far, so that doubles spread over the singles.

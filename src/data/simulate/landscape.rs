@@ -128,16 +128,17 @@ pub(super) fn theta_of(mean: f64) -> f64 {
     1.0 / (DISPERSION_FLOOR + DISPERSION_SLOPE / mean)
 }
 
-/// Expected fraction of non-zero entries, when the counts of gene `g` at the median library size have mean
-/// `means[g]`, an inverse dispersion by the trend, and a log-normal spread of variance `log_variance` over cells.
-pub(super) fn density(means: impl Iterator<Item = f64>, log_variance: f64) -> f64 {
-    // Three-point Gauss-Hermite quadrature of the spread.
-    let step = (3.0 * log_variance).sqrt();
-    let nodes = [(-step, 1.0 / 6.0), (0.0, 2.0 / 3.0), (step, 1.0 / 6.0)];
+/// Expected fraction of non-zero entries, when the counts of gene `g` have the mean `means[g]` in a cell of median library
+/// size, an inverse dispersion by the trend, and a log-normal spread over cells: of variance `state` around that mean, and of
+/// variance `library` around the median.
+pub(super) fn density(means: impl Iterator<Item = f64>, state: f64, library: f64) -> f64 {
+    // Three-point Gauss-Hermite quadrature of the spread; the mean of a log-normal lies half its variance above its median.
+    let step = (3.0 * (state + library)).sqrt();
+    let nodes = [(-step, 1.0 / 6.0), (0.0, 2.0 / 3.0), (step, 1.0 / 6.0)].map(|(x, p)| ((x - state / 2.0).exp(), p));
     let (mut total, mut genes) = (0.0, 0_usize);
     for mean in means {
         let theta = theta_of(mean);
-        total += nodes.iter().map(|(x, p)| p * (1.0 - (-theta * (mean * x.exp() / theta).ln_1p()).exp())).sum::<f64>();
+        total += nodes.iter().map(|(x, p)| p * (1.0 - (-theta * (mean * x / theta).ln_1p()).exp())).sum::<f64>();
         genes += 1;
     }
     total / genes as f64
@@ -187,6 +188,6 @@ mod tests {
     fn density_of_one_gene_is_one_less_the_zero_probability() {
         let theta = theta_of(0.5);
         let zero = (theta / (theta + 0.5)).powf(theta);
-        assert!((density([0.5].into_iter(), 0.0) - (1.0 - zero)).abs() < 1e-12);
+        assert!((density([0.5].into_iter(), 0.0, 0.0) - (1.0 - zero)).abs() < 1e-12);
     }
 }

@@ -24,6 +24,7 @@ mod classes;
 mod landscape;
 mod observed;
 mod truth;
+mod truth_file;
 
 pub use classes::InteractionClass;
 pub use truth::{REFERENCE_LIBRARY, Truth};

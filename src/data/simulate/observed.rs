@@ -96,9 +96,9 @@ impl Landscape {
             .into_iter()
             .map(|column| (-column.iter().copied().fold(0.0, f64::min)).exp() - 1.0 + LEAST_CPM)
             .collect();
-        let spread = self.log_weight_variance() + self.library_sd.powi(2);
+        let (state, library) = (self.log_weight_variance(), self.library_sd.powi(2));
         let counts = |floor: f64| bound.iter().map(move |&cpm| cpm.max(floor) * MEDIAN_LIBRARY / 1e6);
-        let floor = solve(|floor| density(counts(floor), spread), target, LEAST_CPM, 1e5);
+        let floor = solve(|floor| density(counts(floor), state, library), target, LEAST_CPM, 1e5);
         bound.iter().map(|&cpm| cpm.max(floor)).collect()
     }
 
@@ -170,7 +170,8 @@ fn cell_numbers(rows: &[usize], published: Option<&[f64]>, config: &SimulationCo
     let numbers: Vec<f64> = rows.iter().map(|&row| known(row).unwrap_or(usual)).collect();
     let (perturbed, all) = (numbers.iter().sum::<f64>(), config.n_cells as f64);
     let least_control = config.control_fraction * all;
-    let control = if sorted.is_empty() { least_control } else { least_control.max((all - perturbed).min(MOST_CONTROL * all)) };
+    let control =
+        if sorted.is_empty() { least_control } else { least_control.max((all - perturbed).min(MOST_CONTROL * all)) };
     let scale = (all - control) / perturbed;
     let shares: Vec<f64> = std::iter::once(control).chain(numbers.iter().map(|n| n * scale)).collect();
     apportion(config.n_cells, &shares)
@@ -185,9 +186,13 @@ mod tests {
         let config = |n_cells| SimulationConfig { n_cells, control_fraction: 0.1, ..SimulationConfig::default() };
         let published = [30.0, 0.0, 50.0, f64::NAN, 40.0];
         assert_eq!(cell_numbers(&[0, 2, 4], Some(&published), &config(150)), [30, 30, 50, 40]);
-        assert_eq!(cell_numbers(&[0, 2, 4], Some(&published), &config(100)), [10, 22, 38, 30], "too few: shares");
+        assert_eq!(cell_numbers(&[0, 2, 4], Some(&published), &config(110)), [11, 25, 41, 33], "too few: shares");
         assert_eq!(cell_numbers(&[0, 1, 2], Some(&published), &config(145)), [15, 30, 50, 50], "zero: the median");
-        assert_eq!(cell_numbers(&[0, 2, 4], Some(&published), &config(1_000)), [250, 187, 313, 250], "too many: shares");
+        assert_eq!(
+            cell_numbers(&[0, 2, 4], Some(&published), &config(1_200)),
+            [300, 225, 375, 300],
+            "too many: shares"
+        );
         assert_eq!(cell_numbers(&[0, 1], None, &config(100)), [10, 45, 45], "unknown: equal");
     }
 }
