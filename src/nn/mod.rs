@@ -5,10 +5,22 @@
 //! [`Backend`] names them all, and its default methods are the same mathematics composed of dfdx's own operations, so
 //! that any dfdx device runs every model.
 
+mod activation;
 mod backend;
+mod composed;
+mod embedding;
+mod fused;
+pub mod init;
+mod linear;
 pub mod ops;
 mod params;
+mod raw;
+mod sparse_linear;
 
-pub use backend::{Backend, CountTarget, Dispersion, Matrix, Scalar, Vector};
+pub use activation::Activation;
+pub use backend::{Backend, CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN, Matrix, Scalar, Vector};
+pub use embedding::{Embedding, IndexSets};
+pub use linear::Linear;
 pub use params::{Params, Visitor, VisitorMut};
 pub(crate) use params::{join, walk_params};
+pub use sparse_linear::SparseLinear;

@@ -1,0 +1,58 @@
+//! `y = x W + b` on the CPU, dense.
+//!
+//! With the gradient dy of the output: `dx = dy W^T`, `dW = x^T dy`, `db = sum over rows of dy`.
+
+use super::gemm::{MatRef, add_product};
+use crate::{
+    Result,
+    nn::{Matrix, Vector, raw},
+};
+use dfdx::prelude::{Cpu, HasShape, PutTape, SplitTape, Tape};
+use rayon::prelude::*;
+
+/// See [`Backend::linear`](crate::nn::Backend::linear); the shapes are checked there.
+pub(crate) fn linear<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, w: &Matrix<Cpu>, b: &Vector<Cpu>) -> Result<Matrix<Cpu, T>> {
+    let (x, mut tape) = x.split_tape();
+    let ((rows, inputs), (_, outputs)) = (*x.shape(), *w.shape());
+    let mut y = repeat(&raw::slice(b), rows);
+    add_product(&mut y, MatRef::new(&raw::slice(&x), rows, inputs), MatRef::new(&raw::slice(w), inputs, outputs));
+    let y = super::tensor("linear", y, (rows, outputs), x.device())?;
+    if T::OWNS_TAPE {
+        let (y, w, b) = (y.ghost(), w.clone(), b.ghost());
+        tape.add_backward_op(move |grads| {
+            let dy = std::mem::take(&mut **grads.get_or_alloc_mut(&y)?);
+            let dy_matrix = MatRef::new(&dy, rows, outputs);
+            let dx = grads.get_or_alloc_mut(&x)?;
+            add_product(dx, dy_matrix, MatRef::new(&raw::slice(&w), inputs, outputs).t());
+            let dw = grads.get_or_alloc_mut(&w)?;
+            add_product(dw, MatRef::new(&raw::slice(&x), rows, inputs).t(), dy_matrix);
+            add_column_sums(grads.get_or_alloc_mut(&b)?, &dy);
+            **grads.get_or_alloc_mut(&y)? = dy;
+            Ok(())
+        });
+    }
+    Ok(y.put_tape(tape))
+}
+
+/// `rows` copies of `row`, one after the other.
+pub(crate) fn repeat(row: &[f32], rows: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(row.len() * rows);
+    (0..rows).for_each(|_| out.extend_from_slice(row));
+    out
+}
+
+/// `sums[j] += sum_i matrix[i][j]`, each column from its first row to its last whatever the number of threads.
+pub(crate) fn add_column_sums(sums: &mut [f32], matrix: &[f32]) {
+    /// Columns that one task takes: 1 KiB of every row.
+    const BLOCK: usize = 256;
+    let columns = sums.len();
+    sums.par_chunks_mut(BLOCK).enumerate().for_each(|(block, sums)| {
+        super::vmath::dispatch(|| {
+            for row in matrix.chunks_exact(columns) {
+                for (sum, &value) in sums.iter_mut().zip(&row[block * BLOCK..]) {
+                    *sum += value;
+                }
+            }
+        });
+    });
+}

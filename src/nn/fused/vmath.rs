@@ -1,0 +1,162 @@
+//! `exp`, `ln` and `log1p` of f32 without branches, so that a loop over a slice becomes SIMD code.
+//!
+//! Polynomials are minimax fits (Remez exchange) of the relative error on the reduced interval, about 1 ulp in f32. They
+//! use no fused multiply-add: each operation rounds the same way on every instruction set, so results do not depend on the
+//! machine. NaN stays NaN, so that a broken loss is seen. Call them inside [`dispatch`], which compiles the loop for what the
+//! processor has.
+
+/// Runs `kernel` compiled for the widest vectors of this processor (x86-64-v3, AVX-512, NEON), found at run time: a crate that
+/// a notebook compiles cannot choose a target processor.
+#[inline]
+pub(crate) fn dispatch<R>(kernel: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(kernel)
+}
+
+/// Lanes of a partial sum: one AVX-512 register. Sums run over this many lanes on every machine, so that they round alike.
+pub(crate) const LANES: usize = 16;
+
+/// 1.5 * 2^23: adding it rounds to an integer and leaves that integer in the low bits of the mantissa.
+const ROUNDING: f32 = 12_582_912.0;
+/// ln 2 in two parts; the first has 9 significant bits, so that its product with an exponent is exact.
+const LN2_HIGH: f32 = 0.693_359_4;
+const LN2_LOW: f32 = -2.121_944_4e-4;
+/// Where `exp` leaves the normal numbers of f32; beyond, the argument is clamped.
+const EXP_MIN: f32 = -87.336_54;
+const EXP_MAX: f32 = 88.376_26;
+
+/// `e^x`; the argument is clamped to [-87.34, 88.38], where f32 is normal.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    // x = n ln 2 + r with |r| <= ln 2 / 2
+    let x = x.clamp(EXP_MIN, EXP_MAX);
+    let shifted = x * std::f32::consts::LOG2_E + ROUNDING;
+    let n = shifted - ROUNDING;
+    let r = x - n * LN2_HIGH - n * LN2_LOW;
+    let q = 0.499_999_93 + r * (0.166_665_21 + r * (0.041_668_387 + r * (0.008_368_712 + r * 0.001_381_462_7)));
+    let two_to_n = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
+    (1.0 + r + r * r * q) * two_to_n
+}
+
+/// `ln(1 + f)` for f in [sqrt(1/2) - 1, sqrt(2) - 1].
+#[inline(always)]
+fn ln_1p_reduced(f: f32) -> f32 {
+    let low = 0.333_333_14 + f * (-0.250_000_1 + f * (0.200_021_18 + f * (-0.166_679_96 + f * 0.142_195_53)));
+    let high = -0.124_055_88 + f * (0.118_881_59 + f * (-0.116_756_55 + f * 0.067_466_515));
+    let f2 = f * f;
+    let q = low + high * (f2 * f2 * f);
+    f - (0.5 * f2 - f2 * f * q)
+}
+
+/// Splits x = m 2^k with m in [sqrt(1/2), sqrt(2)).
+#[inline(always)]
+fn split(x: f32) -> (f32, f32) {
+    let bits = x.to_bits() as i32;
+    let k = bits.wrapping_sub(0x3f35_04f3) >> 23;
+    (f32::from_bits(bits.wrapping_sub(k << 23) as u32), k as f32)
+}
+
+/// `ln x` for a normal x > 0; infinity and NaN are passed on.
+#[inline(always)]
+pub(crate) fn ln(x: f32) -> f32 {
+    let (m, k) = split(x);
+    let y = k * LN2_HIGH + (ln_1p_reduced(m - 1.0) + k * LN2_LOW);
+    if x < f32::INFINITY { y } else { x }
+}
+
+/// `ln(1 + t)` for t > -1, accurate for small t: where 1 + t needs no scaling, t itself enters the polynomial.
+#[inline(always)]
+pub(crate) fn log1p(t: f32) -> f32 {
+    let (m, k) = split(1.0 + t);
+    let f = if k == 0.0 { t } else { m - 1.0 };
+    let y = k * LN2_HIGH + (ln_1p_reduced(f) + k * LN2_LOW);
+    if t < f32::INFINITY { y } else { t }
+}
+
+/// `1 / (1 + e^-x)`.
+#[inline(always)]
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// `ln(1 + e^x)`, and its derivative `sigmoid(x)`, from one exponential.
+#[inline(always)]
+pub(crate) fn softplus(x: f32) -> (f32, f32) {
+    let e = exp(-x.abs());
+    (x.max(0.0) + log1p(e), if x < 0.0 { e } else { 1.0 } / (1.0 + e))
+}
+
+/// Sum in [`LANES`] interleaved partial sums, in f64: the same for any vector width.
+#[inline(always)]
+pub(crate) fn sum(values: &[f32]) -> f64 {
+    let mut lanes = [0.0f64; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+            *lane += f64::from(value);
+        }
+    }
+    for (lane, &value) in lanes.iter_mut().zip(rest) {
+        *lane += f64::from(value);
+    }
+    lanes.iter().sum()
+}
+
+/// Largest value; negative infinity of an empty slice. NaN is passed over.
+#[inline(always)]
+pub(crate) fn max(values: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+            *lane = if value > *lane { value } else { *lane };
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| a.max(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Largest error of `approx` against `exact`, in units of `scale(exact)`.
+    fn worst(xs: impl Iterator<Item = f32>, approx: fn(f32) -> f32, exact: fn(f64) -> f64) -> f64 {
+        xs.map(|x| {
+            let want = exact(f64::from(x));
+            (f64::from(approx(x)) - want).abs() / want.abs().max(1e-30)
+        })
+        .fold(0.0, f64::max)
+    }
+
+    fn range(from: f32, to: f32) -> impl Iterator<Item = f32> {
+        (0..200_001).map(move |i| from + (to - from) * i as f32 / 200_000.0)
+    }
+
+    #[test]
+    fn relative_errors_are_a_few_ulp() {
+        let bound = 3.0 * f64::from(f32::EPSILON);
+        assert!(worst(range(-87.0, 88.0), exp, f64::exp) < bound);
+        assert!(worst(range(-80.0, 80.0).map(|e| 2f32.powf(e)), ln, f64::ln) < bound);
+        assert!(worst(range(-40.0, 40.0).map(|e| 2f32.powf(e)), log1p, f64::ln_1p) < bound);
+        assert!(worst(range(-0.99, -1e-6), log1p, f64::ln_1p) < bound);
+        assert!(worst(range(-20.0, 20.0), sigmoid, |x| 1.0 / (1.0 + (-x).exp())) < bound);
+        assert!(worst(range(-40.0, 40.0), |x| softplus(x).0, |x| x.exp().ln_1p()) < bound);
+        assert!(worst(range(-40.0, 40.0), |x| softplus(x).1, |x| 1.0 / (1.0 + (-x).exp())) < bound);
+    }
+
+    #[test]
+    fn not_a_number_is_not_hidden() {
+        for f in [exp, ln, log1p, sigmoid] {
+            assert!(f(f32::NAN).is_nan());
+        }
+        assert!(softplus(f32::NAN).0.is_nan());
+        assert!(sum(&[1.0, f32::NAN]).is_nan());
+        assert_eq!((ln(f32::INFINITY), log1p(f32::INFINITY)), (f32::INFINITY, f32::INFINITY));
+    }
+
+    #[test]
+    fn sums_and_maxima() {
+        let values: Vec<f32> = (0..37).map(|i| i as f32 - 50.0).collect();
+        assert_eq!((sum(&values), max(&values)), (values.iter().map(|&v| f64::from(v)).sum(), -14.0));
+        assert_eq!((sum(&[]), max(&[])), (0.0, f32::NEG_INFINITY));
+    }
+}
