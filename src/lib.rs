@@ -2,6 +2,7 @@
 
 pub mod data;
 mod error;
+mod files;
 pub mod nn;
 pub mod train;
 

@@ -1,5 +1,6 @@
 //! The device a model runs on: dfdx's operations, plus the fused ones.
 
+use super::OptimStep;
 use crate::{Result, data::Counts};
 use dfdx::{
     prelude::{Cpu, NoneTape, Rank0, Tape, Tensor},
@@ -35,7 +36,7 @@ pub enum Dispersion<'a, D: Backend, T: Tape<f32, D>> {
 }
 
 /// A dfdx device with the fused operations. The defaults compose dfdx's own operations.
-pub trait Backend: Device<f32> {
+pub trait Backend: Device<f32> + OptimStep {
     /// `x W + b`; x `(cells, in)`, W `(in, out)`, b `(out,)`.
     fn linear<T: Tape<f32, Self>>(x: Matrix<Self, T>, w: &Matrix<Self>, b: &Vector<Self>) -> Result<Matrix<Self, T>> {
         let _ = (x, w, b);

@@ -6,8 +6,20 @@
 //! that any dfdx device runs every model.
 
 mod backend;
+mod checkpoint;
+mod ema;
+mod gradients;
+mod optim;
 mod params;
+mod snapshot;
+mod step;
 
 pub use backend::{Backend, CountTarget, Dispersion, Matrix, Scalar, Vector};
-pub use params::{Params, Visitor, VisitorMut};
+pub use checkpoint::{Checkpoint, load_params, save_params};
+pub use ema::{Ema, EmaMomentum, ema_update};
+pub use gradients::GradientBuffers;
+pub use optim::{Adam, AdamConfig, WeightDecay};
+pub use params::{Params, TensorInfo, Visitor, VisitorMut, check_finite, count_params, tensors};
 pub(crate) use params::{join, walk_params};
+pub use snapshot::{HostTensor, Snapshot, copy_params};
+pub use step::{AdamStep, Moments, OptimStep, composed};
