@@ -2,7 +2,11 @@
 
 pub mod data;
 mod error;
+<<<<<<< HEAD
 pub mod eval;
+=======
+mod files;
+>>>>>>> train
 pub mod nn;
 pub mod plot;
 pub mod train;

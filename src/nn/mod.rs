@@ -7,20 +7,32 @@
 
 mod activation;
 mod backend;
+mod checkpoint;
 mod composed;
+mod ema;
 mod embedding;
 mod fused;
+mod gradients;
 pub mod init;
 mod linear;
 pub mod ops;
+mod optim;
 mod params;
 mod raw;
+mod snapshot;
 mod sparse_linear;
+mod step;
 
 pub use activation::Activation;
 pub use backend::{Backend, CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN, Matrix, Scalar, Vector};
+pub use checkpoint::{Checkpoint, load_params, save_params};
+pub use ema::{Ema, EmaMomentum, ema_update};
 pub use embedding::{Embedding, IndexSets};
+pub use gradients::GradientBuffers;
 pub use linear::Linear;
-pub use params::{Params, Visitor, VisitorMut};
+pub use optim::{Adam, AdamConfig, WeightDecay};
+pub use params::{Params, TensorInfo, Visitor, VisitorMut, check_finite, count_params, tensors};
 pub(crate) use params::{join, walk_params};
+pub use snapshot::{HostTensor, Snapshot, copy_params};
 pub use sparse_linear::SparseLinear;
+pub use step::{AdamStep, Moments, OptimStep, composed};
