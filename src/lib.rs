@@ -2,7 +2,9 @@
 
 pub mod data;
 mod error;
+pub mod eval;
 pub mod nn;
+pub mod plot;
 pub mod train;
 
 pub use dfdx;

@@ -2,10 +2,18 @@
 
 mod counts;
 mod dataset;
+pub mod normalize;
 mod perturbation;
+pub mod qc;
+pub mod simulate;
+mod split;
 mod table;
 
 pub use counts::Counts;
 pub use dataset::{Dataset, Effects};
+pub use normalize::TargetSum;
 pub use perturbation::Perturbation;
+pub use qc::{QcConfig, QcReport};
+pub use simulate::{InteractionClass, Simulation, SimulationConfig, Truth};
+pub use split::{Split, SplitPlan};
 pub use table::{Column, Table};

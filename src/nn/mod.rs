@@ -6,6 +6,7 @@
 //! that any dfdx device runs every model.
 
 mod backend;
+pub mod ops;
 mod params;
 
 pub use backend::{Backend, CountTarget, Dispersion, Matrix, Scalar, Vector};
