@@ -1,14 +1,14 @@
 //! genailab predicts what a genetic perturbation does to a cell, and says honestly how well.
 
 pub mod data;
+pub mod device;
 mod error;
-<<<<<<< HEAD
 pub mod eval;
-=======
 mod files;
->>>>>>> train
 pub mod nn;
 pub mod plot;
+pub mod model;
+pub mod prelude;
 pub mod train;
 
 pub use dfdx;

@@ -116,7 +116,7 @@ fn perturbed_genes<'a>(perturbations: impl Iterator<Item = &'a Perturbation>) ->
 }
 
 /// The conditions of a batch, on the host.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ConditionBatch {
     /// Perturbed genes of each cell.
     pub perturbed: Arc<IndexSets>,

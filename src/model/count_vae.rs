@@ -11,7 +11,7 @@ use crate::{
     Error, Result,
     data::{Dataset, Effects, Perturbation, Split},
     device::Device,
-    nn::{Backend, IndexSets, ops},
+    nn::{IndexSets, ops},
     train::{BatchSource, FitOptions, History, TrainConfig, fit},
 };
 use dfdx::prelude::{Cpu, NoneTape};
@@ -269,7 +269,7 @@ impl CountVae {
             .chunks(EVALUATION_BATCH)
             .map(|chunk| f(&source.batch(chunk)?))
             .collect::<Result<Vec<Array2<f32>>>>()?;
-        let views: Vec<ArrayView2<'_, f32>> = blocks.iter().map(Array2::view).collect();
+        let views: Vec<ArrayView2<'_, f32>> = blocks.iter().map(|block| block.view()).collect();
         Ok(concatenate(Axis(0), &views).expect("every block has the same number of columns"))
     }
 
@@ -484,7 +484,7 @@ impl CountVae {
             });
             blocks.push(block);
         }
-        let views: Vec<ArrayView2<'_, f32>> = blocks.iter().map(Array2::view).collect();
+        let views: Vec<ArrayView2<'_, f32>> = blocks.iter().map(|block| block.view()).collect();
         generated.values = match views.is_empty() {
             true => Array2::zeros((0, self.vocabulary.genes.len())),
             false => concatenate(Axis(0), &views).expect("every block has the model's genes"),

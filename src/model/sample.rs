@@ -22,7 +22,7 @@ impl CountModel {
         let log_dispersion = match &decoded.log_theta {
             Some(log_theta) => ops::download(log_theta),
             None => {
-                let per_gene = net.log_dispersion();
+                let per_gene = net.log_dispersion.as_vec();
                 Array2::from_shape_vec((1, per_gene.len()), per_gene).expect("one row")
             }
         };

@@ -28,7 +28,7 @@ use crate::{
     },
     train::{Loss, StepContext, Trainable},
 };
-use dfdx::prelude::{PutTape, SplitTape, Tape};
+use dfdx::prelude::{PutTape, Tape};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
@@ -195,7 +195,7 @@ pub struct VaeNet<D: Backend> {
     decoder: Vec<Hidden<D>>,
     output: Linear<D>,
     /// `(genes,)`: log theta of a count decoder, log sigma of a Gaussian one.
-    log_dispersion: Vector<D>,
+    pub(super) log_dispersion: Vector<D>,
     theta_head: Option<Linear<D>>,
     zero_head: Option<Linear<D>>,
     /// Control cells to start predictions from; zeros until the model is trained.
@@ -426,10 +426,9 @@ impl<D: Backend> Trainable<D> for VaeNet<D> {
         let parts = vec![("nll", ops::to_f32(&nll)), ("kl", ops::to_f32(&kl))];
         // Validation is always at full weight, so that its loss is the (beta-)ELBO and epochs can be compared.
         let annealed = if context.training {
-            let steps_per_epoch = context.total_steps as f64 / context.total_epochs.max(1) as f64;
-            let epoch = context.step as f64 / steps_per_epoch.max(1.0);
-            let (warmup, total) = (self.config.kl_warmup_epochs, context.total_epochs as f64);
-            self.config.kl_annealing.weight(epoch, warmup, total) as f32
+            let total = context.total_epochs as f64;
+            let epoch = context.step as f64 / context.total_steps.max(1) as f64 * total;
+            self.config.kl_annealing.weight(epoch, self.config.kl_warmup_epochs, total) as f32
         } else {
             1.0
         };

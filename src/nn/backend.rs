@@ -1,12 +1,7 @@
 //! The device a model runs on: dfdx's operations, plus the fused ones.
 
-<<<<<<< HEAD
-use super::{Activation, IndexSets, composed, fused};
+use super::{Activation, IndexSets, OptimStep, composed, fused};
 use crate::{Error, Result, data::Counts};
-=======
-use super::OptimStep;
-use crate::{Result, data::Counts};
->>>>>>> train
 use dfdx::{
     prelude::{Cpu, HasShape, NoneTape, Rank0, Tape, Tensor},
     tensor_ops::Device,
@@ -48,19 +43,14 @@ pub const LOG_THETA_MIN: f32 = -13.8;
 pub const LOG_THETA_MAX: f32 = 19.5;
 
 /// A dfdx device with the fused operations. The defaults compose dfdx's own operations.
-<<<<<<< HEAD
 ///
 /// Every operation checks the shapes of its arguments and returns an error of kind
 /// [`Shape`](crate::ErrorKind::Shape) that names it and the shapes.
-pub trait Backend: Device<f32> {
+pub trait Backend: Device<f32> + OptimStep {
     /// `x W + b`; x `(rows, in)`, W `(in, out)`, b `(out,)`.
     ///
     /// # Errors
     /// Shapes that do not fit; a device that fails.
-=======
-pub trait Backend: Device<f32> + OptimStep {
-    /// `x W + b`; x `(cells, in)`, W `(in, out)`, b `(out,)`.
->>>>>>> train
     fn linear<T: Tape<f32, Self>>(x: Matrix<Self, T>, w: &Matrix<Self>, b: &Vector<Self>) -> Result<Matrix<Self, T>> {
         check_linear("linear", *x.shape(), w, b)?;
         composed::linear(x, w, b)

@@ -35,4 +35,4 @@ pub use params::{Params, TensorInfo, Visitor, VisitorMut, check_finite, count_pa
 pub(crate) use params::{join, walk_params};
 pub use snapshot::{HostTensor, Snapshot, copy_params};
 pub use sparse_linear::SparseLinear;
-pub use step::{AdamStep, Moments, OptimStep, composed};
+pub use step::{AdamStep, Moments, OptimStep, composed as composed_step};
