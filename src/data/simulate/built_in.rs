@@ -108,7 +108,16 @@ impl Landscape {
             damaged_fraction: if mitochondrial.contains(&true) { config.damaged_fraction } else { 0.0 },
             mitochondrial,
         };
-        let (state, size) = (landscape.log_weight_variance(), config.library_size_sd.powi(2));
+        // Over all cells, perturbations spread a gene's expression as states do.
+        let perturbed: f64 = landscape
+            .log_effects
+            .rows()
+            .into_iter()
+            .zip(&landscape.cells)
+            .map(|(effect, &n)| rms(effect).powi(2) * n as f64)
+            .sum();
+        let state = landscape.log_weight_variance() + perturbed / config.n_cells as f64;
+        let size = config.library_size_sd.powi(2);
         let means = |library: f64| landscape.log_base.iter().map(move |b| library * b.exp());
         landscape.median_library = solve(|library| density(means(library), state, size), config.density, 1.0, 1e8);
         landscape.theta = landscape.log_base.iter().map(|b| theta_of(landscape.median_library * b.exp())).collect();

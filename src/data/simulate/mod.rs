@@ -95,11 +95,10 @@ impl SimulationConfig {
         }
     }
 
-    /// The density of a panel of the `n_genes` most expressed genes: 25 % at 1,000 genes and 12.5 % at 5,000, since a wider
+    /// The density of a panel of the `n_genes` most expressed genes: 25 % at 1,000 genes and 13 % at 5,000, since a wider
     /// panel reaches rarer genes. Between 2 % and 50 %.
     pub fn usual_density(n_genes: usize) -> f64 {
-        // 5^-0.4307 = 1/2
-        (0.25 * (n_genes.max(1) as f64 / 1_000.0).powf(-0.4307)).clamp(0.02, 0.5)
+        (0.25 * (n_genes.max(1) as f64 / 1_000.0).powf(-0.4)).clamp(0.02, 0.5)
     }
 
     fn check(&self) -> Result<()> {

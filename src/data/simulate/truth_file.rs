@@ -110,7 +110,8 @@ fn matrix(group: &Group, name: &str, values: &Array2<f32>) -> hdf5::Result<()> {
 
 fn strings<'a>(group: &Group, name: &str, values: impl Iterator<Item = &'a str>) -> hdf5::Result<()> {
     let values: Vec<VarLenUnicode> = values.map(unicode).collect::<hdf5::Result<_>>()?;
-    encode(&group.new_dataset_builder().with_data(&values).create(name)?, "string-array", "0.2.0")
+    let dataset = group.new_dataset_builder().with_data(&values).create(name)?;
+    encode(&dataset, "string-array", "0.2.0")
 }
 
 fn scalar<T: H5Type>(group: &Group, name: &str, value: T) -> hdf5::Result<()> {
