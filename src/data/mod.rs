@@ -1,5 +1,6 @@
 //! From a file to counts: reading, cleaning, splitting, simulating, fetching.
 
+mod anndata;
 mod counts;
 mod dataset;
 mod hvg;
@@ -11,6 +12,7 @@ pub mod simulate;
 mod split;
 mod table;
 
+pub use anndata::{AnnData, MatrixKind, MatrixSummary};
 pub use counts::Counts;
 pub use dataset::{Dataset, Effects};
 pub use hvg::{HvgFlavour, HvgTable, highly_variable};
