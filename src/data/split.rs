@@ -190,3 +190,34 @@ impl Split {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_a_perturbation_is_empty() {
+        for n in MIN_CELLS_TO_DIVIDE..200 {
+            for (validation, test) in [(0.1, 0.1), (0.001, 0.9), (0.49, 0.5), (0.3, 0.3)] {
+                let (n_validation, n_test) = part_sizes(n, validation, test);
+                assert!(n_validation >= 1 && n_test >= 1 && n_validation + n_test < n, "{n} {validation} {test}");
+            }
+            assert_eq!(part_sizes(n, 0.0, 0.0), (0, 0));
+        }
+        assert_eq!(part_sizes(1_000, 0.1, 0.25), (100, 250));
+    }
+
+    #[test]
+    fn shuffling_is_a_permutation_and_fair() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut first = [0_usize; 4];
+        for _ in 0..4_000 {
+            let mut items = [0, 1, 2, 3];
+            shuffle(&mut items, &mut rng);
+            first[items[0]] += 1;
+            items.sort_unstable();
+            assert_eq!(items, [0, 1, 2, 3]);
+        }
+        assert!(first.iter().all(|&n| (850..1_150).contains(&n)), "{first:?}");
+    }
+}
