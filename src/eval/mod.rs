@@ -14,6 +14,7 @@
 mod de;
 mod evaluation;
 mod grid;
+mod held_out;
 mod metrics;
 mod multiple_testing;
 mod neighbours;
@@ -24,6 +25,7 @@ mod umap_layout;
 
 pub use de::{DifferentialExpression, RankSum, rank_sum_test};
 pub use evaluation::{Evaluation, PerturbationScore, SIGNIFICANCE, Summary};
+pub use held_out::{EXPRESSED_IN_10K, HeldOut, TruthAgreement, evaluate_effects, evaluate_vae, truth_agreement};
 pub use grid::{Align, Grid};
 pub(crate) use grid::{escape, show_in_notebook};
 pub use metrics::{cosine, l2, mae, mse, pearson, r2, rmse, spearman};

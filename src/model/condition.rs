@@ -154,9 +154,12 @@ impl<D: Backend> ConditionEncoder<D> {
         })
     }
 
-    /// `(cells, width)`; starts a tape.
-    pub fn forward<T: Tape<f32, D>>(&self, device: &D, batch: &ConditionBatch) -> Result<Matrix<D, T>> {
-        let mut condition = self.perturbation.forward(&batch.perturbed, T::default())?;
+    /// `(cells, width)`; goes on with `tape`.
+    ///
+    /// # Errors
+    /// A batch that does not fit the vocabulary.
+    pub fn forward<T: Tape<f32, D>>(&self, device: &D, batch: &ConditionBatch, tape: T) -> Result<Matrix<D, T>> {
+        let mut condition = self.perturbation.forward(&batch.perturbed, tape)?;
         if let Some(lane) = &self.lane {
             let lanes = Arc::new(IndexSets::from_indices(batch.lanes.clone()));
             condition = ops::add(condition, lane.forward(&lanes, T::default())?)?;

@@ -242,7 +242,7 @@ impl CountVae {
         let library: Vec<f32> = chosen.iter().map(|&row| data.library_size[row]).collect();
         let lanes: Vec<f32> = batch.condition.lanes.iter().map(|&lane| lane as f32).collect();
         on_device!(&mut self.net, net => {
-            let condition = net.condition::<NoneTape>(&batch)?;
+            let condition = net.condition(&batch, NoneTape)?;
             let posterior = net.encode(&batch.input, &condition, false, &mut rng)?;
             net.reference.mu = posterior.mu;
             net.reference.logvar = posterior.logvar;
@@ -281,7 +281,7 @@ impl CountVae {
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         self.over_cells(data, rows, |batch| {
             on_device!(&self.net, net => {
-                let condition = net.condition::<NoneTape>(batch)?;
+                let condition = net.condition(batch, NoneTape)?;
                 Ok(ops::download(&net.encode(&batch.input, &condition, false, &mut rng)?.mu))
             })
         })
@@ -297,7 +297,7 @@ impl CountVae {
             let mut sums = Array2::<f32>::zeros((batch.len(), 2));
             for _ in 0..draws.max(1) {
                 let (nll, kl) = on_device!(&self.net, net => {
-                    let (nll, kl) = net.terms::<NoneTape>(batch, false, &mut rng)?;
+                    let (nll, kl) = net.terms(batch, NoneTape, false, &mut rng)?;
                     (nll.as_vec(), kl.as_vec())
                 });
                 sums.column_mut(0).scaled_add(1.0 / draws.max(1) as f32, &Array1::from_vec(nll));
@@ -342,9 +342,9 @@ impl CountVae {
                 changed.condition.perturbed = Arc::new(IndexSets::from_sets((0..batch.len()).map(|_| genes)));
             }
             let decoded = on_device!(&self.net, net => {
-                let condition = net.condition::<NoneTape>(batch)?;
+                let condition = net.condition(batch, NoneTape)?;
                 let z = net.encode(&batch.input, &condition, false, &mut rng)?.mu;
-                CountModel::of(net, net.decode(z, net.condition(&changed)?, false, &mut rng)?)
+                CountModel::of(net, net.decode(z, net.condition(&changed, NoneTape)?, false, &mut rng)?)
             });
             Ok(decoded.mean(&batch.library_size, self.with_remainder))
         })
@@ -386,7 +386,7 @@ impl CountVae {
         self.over_cells(data, rows, |batch| {
             let batch = as_control(batch);
             let decoded = on_device!(&self.net, net => {
-                let condition = net.condition::<NoneTape>(&batch)?;
+                let condition = net.condition(&batch, NoneTape)?;
                 let z = ops::download(&net.encode(&batch.input, &condition, false, &mut rng)?.mu) + &shift;
                 let z = ops::upload(net.device(), &z)?;
                 CountModel::of(net, net.decode(z, condition, false, &mut rng)?)
@@ -404,7 +404,7 @@ impl CountVae {
         self.over_cells(data, rows, |batch| {
             let batch = as_control(batch);
             on_device!(&self.net, net => {
-                let condition = net.condition::<NoneTape>(&batch)?;
+                let condition = net.condition(&batch, NoneTape)?;
                 Ok(ops::download(&net.encode(&batch.input, &condition, false, &mut rng)?.mu))
             })
         })
@@ -419,7 +419,7 @@ impl CountVae {
         let latent = self.config.latent;
         let both = self.over_cells(data, rows, |batch| {
             on_device!(&self.net, net => {
-                let condition = net.condition::<NoneTape>(batch)?;
+                let condition = net.condition(batch, NoneTape)?;
                 let posterior = net.encode(&batch.input, &condition, false, &mut rng)?;
                 let (mu, logvar) = (ops::download(&posterior.mu), ops::download(&posterior.logvar));
                 Ok(concatenate![Axis(1), mu, logvar])
@@ -477,7 +477,7 @@ impl CountVae {
                     condition,
                     library_size: Arc::from(size_factor),
                 };
-                let condition = net.condition::<NoneTape>(&batch)?;
+                let condition = net.condition(&batch, NoneTape)?;
                 let decoded = CountModel::of(net, net.decode(z, condition, false, &mut rng)?);
                 generated.library_size.extend_from_slice(&library_size);
                 sample_counts(&decoded, &batch.library_size, self.with_remainder, &mut rng)
@@ -526,7 +526,7 @@ impl CountVae {
             library_size: vec![1.0; n].into(),
         };
         on_device!(&self.net, net => {
-            let condition = net.condition::<NoneTape>(&batch)?;
+            let condition = net.condition(&batch, NoneTape)?;
             let z = ops::upload(net.device(), &Array2::zeros((n, self.config.latent)))?;
             Ok(ops::download(&net.decode(z, condition, false, &mut rng)?.output))
         })

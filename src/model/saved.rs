@@ -8,8 +8,8 @@ use super::{
 use crate::{
     Error, Result,
     device::Device,
+    files::write_atomically,
     nn::{load_params, save_params},
-    train::write_atomically,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;

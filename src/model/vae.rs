@@ -381,19 +381,23 @@ impl<D: Backend> VaeNet<D> {
         D::count_nll(decoded.output, theta, decoded.zero_logits, &target)
     }
 
-    /// The condition of a batch, `(cells, condition)`; starts a tape.
-    pub fn condition<T: Tape<f32, D>>(&self, batch: &VaeBatch) -> Result<Matrix<D, T>> {
-        self.condition.forward(&self.device, &batch.condition)
+    /// The condition of a batch, `(cells, condition)`; goes on with `tape`.
+    ///
+    /// # Errors
+    /// A batch that does not fit the vocabulary.
+    pub fn condition<T: Tape<f32, D>>(&self, batch: &VaeBatch, tape: T) -> Result<Matrix<D, T>> {
+        self.condition.forward(&self.device, &batch.condition, tape)
     }
 
     /// Negative log-likelihood and KL of each row in nats, `(cells,)` each, at one draw of z.
     pub fn terms<T: Tape<f32, D>>(
         &self,
         batch: &VaeBatch,
+        tape: T,
         training: bool,
         rng: &mut ChaCha8Rng,
     ) -> Result<(Vector<D, T>, Vector<D, T>)> {
-        let condition = self.condition::<T>(batch)?;
+        let condition = self.condition(batch, tape)?;
         let posterior = self.encode(&batch.input, &condition, training, rng)?;
         let kl = ops::gaussian_kl(posterior.mu.retaped::<T>(), posterior.logvar.retaped::<T>())?;
         let noise = self.noise(batch.len(), rng)?;
@@ -418,10 +422,10 @@ impl<D: Backend> Trainable<D> for VaeNet<D> {
     fn loss<T: Tape<f32, D>>(
         &mut self,
         batch: &VaeBatch,
-        _tape: T,
+        tape: T,
         context: &mut StepContext<'_>,
     ) -> Result<Loss<D, T>> {
-        let (nll, kl) = self.terms::<T>(batch, context.training, context.rng)?;
+        let (nll, kl) = self.terms(batch, tape, context.training, context.rng)?;
         let (nll, kl) = (ops::mean(nll)?, ops::mean(kl)?);
         let parts = vec![("nll", ops::to_f32(&nll)), ("kl", ops::to_f32(&kl))];
         // Validation is always at full weight, so that its loss is the (beta-)ELBO and epochs can be compared.
