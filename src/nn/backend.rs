@@ -139,6 +139,16 @@ impl Backend for Cpu {
         check_embedding(w, sets)?;
         fused::sparse::embedding_sum(w, sets, tape)
     }
+
+    fn count_nll<T: Tape<f32, Self>>(
+        logits: Matrix<Self, T>,
+        log_theta: Dispersion<'_, Self, T>,
+        zero_logits: Option<Matrix<Self, T>>,
+        target: &CountTarget,
+    ) -> Result<Vector<Self, T>> {
+        check_count_nll(*logits.shape(), &log_theta, zero_logits.as_ref(), target)?;
+        fused::count_nll::count_nll(logits, log_theta, zero_logits, target)
+    }
 }
 
 #[cfg(feature = "cuda")]

@@ -12,7 +12,7 @@
 
 use super::{
     failed,
-    lgamma::{binet, log1p},
+    lgamma::{binet, ln_near_one},
 };
 use crate::{
     Result,
@@ -119,8 +119,9 @@ fn negative_binomial<D: Backend, T: Tape<f32, D>>(
     let mu = log_mu.with_empty_tape().try_exp()?;
     // (x + theta) log1p((mu - x) / (x + theta)), which at x = 0 is the whole
     let total = theta.with_empty_tape().try_add(observed.x.clone())?;
+    let u = mu.with_empty_tape().try_add(theta.with_empty_tape())?.try_div(total.with_empty_tape())?;
     let t = mu.try_sub(observed.x.clone())?.try_div(total.with_empty_tape())?;
-    let deviance = log1p(t)?.try_mul(total)?;
+    let deviance = ln_near_one(u, t)?.try_mul(total)?;
     // x (ln x - ln mu)
     let surprise = log_mu.try_negate()?.try_add(observed.ln_x.clone())?.try_mul(observed.x.clone())?;
     // the value at mu = x, for x > 0

@@ -1,7 +1,7 @@
 //! What is left of `ln Gamma` beside Stirling's leading terms, composed of differentiable operations.
 //!
 //! `binet(z) = ln Gamma(z) - (z - 1/2) ln z + z - ln(2 pi) / 2` (Binet's function), and
-//! `log1p(t) = ln(1 + t)`. In both, dfdx's automatic differentiation of the pieces gives the derivative (of `ln Gamma`: digamma).
+//! `ln_near_one`, a logarithm. In both, dfdx's automatic differentiation of the pieces gives the derivative (of `ln Gamma`: digamma).
 //!
 //! Stirling's series `1/(12 z) - 1/(360 z^3) + 1/(1260 z^5) - 1/(1680 z^7)` is used from z = [`SWITCH`] on; below, the recurrence
 //! `Gamma(z + 4) = z (z + 1) (z + 2) (z + 3) Gamma(z)` leads there. The branches are joined by clamping:
@@ -47,14 +47,16 @@ fn stirling<S: Shape, D: Device<f32>, T: Tape<f32, D>>(
     v.try_mul(series)
 }
 
-/// `ln(1 + t)` for t > -1: by the series of `2 artanh(t / (2 + t))` near 0, where `1 + t` would round.
-pub(super) fn log1p<S: Shape, D: Device<f32>, T: Tape<f32, D>>(
+/// `ln u` for u > 0 and `t = u - 1`: by the series of `2 artanh(t / (2 + t))` near u = 1, where u rounds, else from u,
+/// since near u = 0 it is t that rounds.
+pub(super) fn ln_near_one<S: Shape, D: Device<f32>, T: Tape<f32, D>>(
+    u: Tensor<S, f32, D, T>,
     t: Tensor<S, f32, D, T>,
 ) -> Result<Tensor<S, f32, D, T>, D::Err> {
     /// |t / (2 + t)| stays below 1/7, and the first term left out is 3e-10.
     const NEAR: f32 = 0.25;
     let is_near = t.retaped::<NoneTape>().try_abs()?.try_lt(NEAR)?;
-    let near = t.with_empty_tape().try_clamp(-NEAR, NEAR)?;
+    let near = t.try_clamp(-NEAR, NEAR)?;
     let y = near.with_empty_tape().try_div(near.try_add(2.0)?)?;
     let (y2, tape) = y.with_empty_tape().try_square()?.split_tape();
     let mut series = y2.clone().put_tape(tape).try_mul(1.0 / 9.0)?;
@@ -62,7 +64,7 @@ pub(super) fn log1p<S: Shape, D: Device<f32>, T: Tape<f32, D>>(
         series = series.try_add(term)?.try_mul(y2.retaped::<T>())?;
     }
     let near = y.try_mul(2.0)?.try_mul(series.try_add(1.0)?)?;
-    is_near.try_choose(near, t.try_add(1.0)?.try_ln()?)
+    is_near.try_choose(near, u.try_ln()?)
 }
 
 #[cfg(test)]
@@ -94,11 +96,12 @@ mod tests {
     }
 
     #[test]
-    fn log1p_and_its_derivative() {
+    fn ln_near_one_and_its_derivative() {
         let dev = Cpu::default();
         let ts: Vec<f32> = vec![-0.99, -0.3, -0.25, -0.1, -1e-6, 0.0, 1e-12, 1e-3, 0.2499, 0.26, 3.0, 1e6];
         let t = dev.tensor_from_vec(ts.clone(), (ts.len(),));
-        let y = log1p(t.leaky_trace()).expect("the CPU does not fail");
+        let u = t.leaky_trace() + 1.0;
+        let y = ln_near_one(u, t.leaky_trace()).expect("the CPU does not fail");
         let values = y.as_vec();
         let slopes = y.sum().backward().get(&t).as_vec();
         for ((t, value), slope) in ts.into_iter().map(f64::from).zip(values).zip(slopes) {

@@ -47,7 +47,7 @@ pub(crate) fn add_column_sums(sums: &mut [f32], matrix: &[f32]) {
     const BLOCK: usize = 256;
     let columns = sums.len();
     sums.par_chunks_mut(BLOCK).enumerate().for_each(|(block, sums)| {
-        super::vmath::dispatch(|| {
+        super::vmath::dispatch!({
             for row in matrix.chunks_exact(columns) {
                 for (sum, &value) in sums.iter_mut().zip(&row[block * BLOCK..]) {
                     *sum += value;

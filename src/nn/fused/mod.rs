@@ -3,9 +3,13 @@
 //! A backward closure takes the output's gradient out of the store, so that it can be read while the inputs' gradients are
 //! written, and puts it back. Sums run in an order that does not depend on the number of threads.
 
+pub(crate) mod count_nll;
 mod gemm;
 pub(crate) mod linear;
+mod nb;
+mod nb_cell;
 pub(crate) mod sparse;
+mod special;
 mod vmath;
 
 use crate::{Error, Result};

@@ -65,7 +65,7 @@ pub(crate) fn sparse_linear<T: Tape<f32, Cpu>>(
     mut tape: T,
 ) -> Result<Matrix<Cpu, T>> {
     let (rows, (_, width)) = (x.n_cells(), *w.shape());
-    let factors: Vec<f32> = dispatch(|| x.values().iter().map(|&v| log1p(v)).collect());
+    let factors: Vec<f32> = dispatch!(x.values().iter().map(|&v| log1p(v)).collect());
     let mut y = repeat(&raw::slice(b), rows);
     add_rows(&mut y, width, &**x, &factors, &raw::slice(w));
     let y = super::tensor("sparse_linear", y, (rows, width), w.device())?;
@@ -122,7 +122,8 @@ fn add_rows(y: &mut [f32], width: usize, v: &impl Rows, factors: &[f32], w: &[f3
                 let count = indices[*place..row_end].partition_point(|&input| input < end);
                 let range = *place..*place + count;
                 *place = range.end;
-                dispatch(|| add_combination(y, &indices[range.clone()], &factors[range], w));
+                let (inputs, factors) = (&indices[range.clone()], &factors[range]);
+                dispatch!(add_combination(y, inputs, factors, w));
             }
         }
     });
@@ -135,7 +136,7 @@ fn add_weight_gradient(dw: &mut [f32], width: usize, v: &impl Rows, factors: &[f
     }
     let (starts, rows, factors) = transpose(v, factors, dw.len() / width);
     dw.par_chunks_mut(GRADIENT_BLOCK * width).enumerate().for_each(|(block, dw)| {
-        dispatch(|| {
+        dispatch!({
             for (i, dw) in dw.chunks_exact_mut(width).enumerate() {
                 let input = block * GRADIENT_BLOCK + i;
                 let range = starts[input]..starts[input + 1];

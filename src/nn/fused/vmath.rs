@@ -2,14 +2,33 @@
 //!
 //! Polynomials are minimax fits (Remez exchange) of the relative error on the reduced interval, about 1 ulp in f32. They
 //! use no fused multiply-add: each operation rounds the same way on every instruction set, so results do not depend on the
-//! machine. NaN stays NaN, so that a broken loss is seen. Call them inside [`dispatch`], which compiles the loop for what the
+//! machine. NaN stays NaN, so that a broken loss is seen. Call them inside `dispatch!`, which compiles the loop for what the
 //! processor has.
 
-/// Runs `kernel` compiled for the widest vectors of this processor (x86-64-v3, AVX-512, NEON), found at run time: a crate that
-/// a notebook compiles cannot choose a target processor.
-#[inline]
-pub(crate) fn dispatch<R>(kernel: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(kernel)
+/// Evaluates an expression compiled for the widest vectors of this processor (x86-64-v3, AVX-512, NEON), found at run time: a
+/// crate that a notebook compiles cannot choose a target processor.
+///
+/// The expression and all that it calls must be inlined into the function that has the processor's features. A macro, so that
+/// no call forgets the attribute that asks for it.
+macro_rules! dispatch {
+    ($body:expr) => {
+        pulp::Arch::new().dispatch($crate::nn::fused::vmath::Vectorised(
+            #[inline(always)]
+            || $body,
+        ))
+    };
+}
+pub(crate) use dispatch;
+
+/// A closure for [`dispatch!`]. `FnMut`, since to call a borrowing closure as `FnOnce` goes through a shim that is not inlined.
+pub(crate) struct Vectorised<F>(pub(crate) F);
+
+impl<R, F: FnMut() -> R> pulp::WithSimd for Vectorised<F> {
+    type Output = R;
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(mut self, _: S) -> R {
+        (self.0)()
+    }
 }
 
 /// Lanes of a partial sum: one AVX-512 register. Sums run over this many lanes on every machine, so that they round alike.
@@ -41,7 +60,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 #[inline(always)]
 fn ln_1p_reduced(f: f32) -> f32 {
     let low = 0.333_333_14 + f * (-0.250_000_1 + f * (0.200_021_18 + f * (-0.166_679_96 + f * 0.142_195_53)));
-    let high = -0.124_055_88 + f * (0.118_881_59 + f * (-0.116_756_55 + f * 0.067_466_515));
+    let high = -0.124_055_88 + f * (0.118_881_59 + f * (-0.116_756_55 + f * 0.067_466_51));
     let f2 = f * f;
     let q = low + high * (f2 * f2 * f);
     f - (0.5 * f2 - f2 * f * q)
@@ -63,13 +82,20 @@ pub(crate) fn ln(x: f32) -> f32 {
     if x < f32::INFINITY { y } else { x }
 }
 
-/// `ln(1 + t)` for t > -1, accurate for small t: where 1 + t needs no scaling, t itself enters the polynomial.
+/// `ln(1 + t)` for t > -1, accurate for small t.
 #[inline(always)]
 pub(crate) fn log1p(t: f32) -> f32 {
-    let (m, k) = split(1.0 + t);
+    ln_near_one(1.0 + t, t)
+}
+
+/// `ln u` for a u > 0 of which `t = u - 1` is known too: where u needs no scaling, t, which is exact near u = 1, enters the
+/// polynomial.
+#[inline(always)]
+pub(crate) fn ln_near_one(u: f32, t: f32) -> f32 {
+    let (m, k) = split(u);
     let f = if k == 0.0 { t } else { m - 1.0 };
     let y = k * LN2_HIGH + (ln_1p_reduced(f) + k * LN2_LOW);
-    if t < f32::INFINITY { y } else { t }
+    if u < f32::INFINITY { y } else { u }
 }
 
 /// `1 / (1 + e^-x)`.

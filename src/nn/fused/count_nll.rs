@@ -1,0 +1,225 @@
+//! Softmax, library size and NB or ZINB likelihood of a batch in one pass over its cells, on the CPU.
+//!
+//! For a cell with library size L: `ln mu_g = l_g - ln sum_k e^(l_k) + ln L` (the sum with one more term `e^0` for the remainder
+//! class), `nll = sum_g nll_g`. With `d_g = d nll / d ln mu_g`, the gradient through the softmax is
+//! `d nll / d l_g = d_g - rho_g sum_k d_k`, `rho = mu / L`.
+//!
+//! A cell is computed in three steps on rows that stay in the first-level cache: all genes as if they were 0 (7 of 8 are; no gamma
+//! function), then the genes that were seen, gathered so that they fill vectors, then the sums. The backward pass does the cell
+//! again with derivatives and writes them, times the incoming gradient, where they belong: that is faster than keeping two or
+//! three matrices `(cells, genes)` from the forward pass, and needs no memory.
+//!
+//! Gradients of a dispersion that cells share are summed over blocks of cells, then over the blocks in order: the result does not
+//! depend on the number of threads.
+
+use super::{
+    nb_cell::{Cell, CellTheta, Scratch},
+    vmath::{dispatch, exp},
+};
+use crate::{
+    Result,
+    nn::{CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN, Matrix, Vector, raw},
+};
+use dfdx::prelude::{Cpu, HasShape, PutTape, SplitTape, Tape};
+use rayon::prelude::*;
+use std::borrow::Cow;
+
+/// Cells that one task takes.
+const CELL_BLOCK: usize = 8;
+
+/// The dispersion without its tape.
+enum Theta {
+    Gene(Vector<Cpu>),
+    CellGene(Matrix<Cpu>),
+}
+
+/// What both passes read; rows of `genes` values.
+struct Inputs {
+    logits: Matrix<Cpu>,
+    theta: Theta,
+    zero_logits: Option<Matrix<Cpu>>,
+    target: CountTarget,
+}
+
+/// See [`Backend::count_nll`](crate::nn::Backend::count_nll); the shapes are checked there.
+pub(crate) fn count_nll<T: Tape<f32, Cpu>>(
+    logits: Matrix<Cpu, T>,
+    log_theta: Dispersion<'_, Cpu, T>,
+    zero_logits: Option<Matrix<Cpu, T>>,
+    target: &CountTarget,
+) -> Result<Vector<Cpu, T>> {
+    let (logits, mut tape) = logits.split_tape();
+    let theta = match log_theta {
+        Dispersion::Gene(theta) => Theta::Gene(theta.clone()),
+        Dispersion::CellGene(theta) => {
+            let (theta, other) = theta.split_tape();
+            tape = tape.merge(other);
+            Theta::CellGene(theta)
+        }
+    };
+    let zero_logits = zero_logits.map(|zero_logits| {
+        let (zero_logits, other) = zero_logits.split_tape();
+        tape = std::mem::take(&mut tape).merge(other);
+        zero_logits
+    });
+    let inputs = Inputs { logits, theta, zero_logits, target: target.clone() };
+    let nll = super::tensor("count_nll", inputs.forward(), (target.counts.n_cells(),), inputs.logits.device())?;
+    if T::OWNS_TAPE {
+        let ghost = nll.ghost();
+        tape.add_backward_op(move |grads| {
+            let d_nll = std::mem::take(&mut **grads.get_or_alloc_mut(&ghost)?);
+            let mut d_logits = std::mem::take(&mut **grads.get_or_alloc_mut(&inputs.logits)?);
+            let (d_theta, d_zero) = inputs.backward(&d_nll, &mut d_logits);
+            **grads.get_or_alloc_mut(&inputs.logits)? = d_logits;
+            **grads.get_or_alloc_mut(&ghost)? = d_nll;
+            let sum = match &inputs.theta {
+                Theta::Gene(theta) => grads.get_or_alloc_mut(theta)?,
+                Theta::CellGene(theta) => grads.get_or_alloc_mut(theta)?,
+            };
+            add_scaled(sum, &d_theta, 1.0);
+            if let Some(zero_logits) = &inputs.zero_logits {
+                add_scaled(grads.get_or_alloc_mut(zero_logits)?, &d_zero, 1.0);
+            }
+            Ok(())
+        });
+    }
+    Ok(nll.put_tape(tape))
+}
+
+/// `sum += scale * values`.
+fn add_scaled(sum: &mut [f32], values: &[f32], scale: f32) {
+    dispatch!(sum.iter_mut().zip(values).for_each(|(sum, &value)| *sum += scale * value));
+}
+
+/// theta of every gene, for all cells.
+struct GeneTheta {
+    log_theta: Vec<f32>,
+    theta: Vec<f32>,
+    inverse: Vec<f32>,
+}
+
+/// The input slices, and what all cells share.
+struct Views<'a> {
+    genes: usize,
+    logits: Cow<'a, [f32]>,
+    log_theta: Cow<'a, [f32]>,
+    gene_theta: Option<GeneTheta>,
+    zero_logits: Option<Cow<'a, [f32]>>,
+    target: &'a CountTarget,
+}
+
+impl Inputs {
+    fn views(&self) -> Views<'_> {
+        let log_theta = match &self.theta {
+            Theta::Gene(theta) => raw::slice(theta),
+            Theta::CellGene(theta) => raw::slice(theta),
+        };
+        let gene_theta = matches!(self.theta, Theta::Gene(_)).then(|| {
+            dispatch!({
+                let clamped: Vec<f32> = log_theta.iter().map(|l| l.clamp(LOG_THETA_MIN, LOG_THETA_MAX)).collect();
+                let theta: Vec<f32> = clamped.iter().map(|&l| exp(l)).collect();
+                let inverse = theta.iter().map(|theta| 1.0 / theta).collect();
+                GeneTheta { log_theta: clamped, theta, inverse }
+            })
+        });
+        Views {
+            genes: self.logits.shape().1,
+            logits: raw::slice(&self.logits),
+            log_theta,
+            gene_theta,
+            zero_logits: self.zero_logits.as_ref().map(raw::slice),
+            target: &self.target,
+        }
+    }
+
+    /// Negative log-likelihood of each cell.
+    fn forward(&self) -> Vec<f32> {
+        let views = self.views();
+        let scratch = || Scratch::new(views.genes);
+        let cells = 0..self.logits.shape().0;
+        cells
+            .into_par_iter()
+            .with_min_len(CELL_BLOCK)
+            .map_init(scratch, |scratch, cell| dispatch!(views.cell(cell).nll::<false>(scratch) as f32))
+            .collect()
+    }
+
+    /// Adds to the gradient of the logits; returns those of log_theta (in its own shape) and of the zero logits.
+    fn backward(&self, d_nll: &[f32], d_logits: &mut [f32]) -> (Vec<f32>, Vec<f32>) {
+        let views = self.views();
+        let (genes, is_shared) = (views.genes, views.gene_theta.is_some());
+        if genes == 0 || d_nll.is_empty() {
+            return (vec![0.0; views.log_theta.len()], vec![0.0; d_logits.len()]);
+        }
+        // A row a cell, or a row a block of cells that is summed below.
+        let rows = if is_shared { d_nll.len().div_ceil(CELL_BLOCK) } else { d_nll.len() };
+        let mut d_theta = vec![0.0; rows * genes];
+        let mut d_zero = vec![0.0; if self.zero_logits.is_some() { d_logits.len() } else { 0 }];
+        let theta_rows = if is_shared { 1 } else { CELL_BLOCK };
+        // Without zero inflation the zip needs empty chunks.
+        let mut zero_blocks: Vec<&mut [f32]> = d_zero.chunks_mut(CELL_BLOCK * genes).collect();
+        zero_blocks.resize_with(d_nll.len().div_ceil(CELL_BLOCK), Default::default);
+        d_logits
+            .par_chunks_mut(CELL_BLOCK * genes)
+            .zip(d_theta.par_chunks_mut(theta_rows * genes))
+            .zip(zero_blocks)
+            .enumerate()
+            .for_each_init(
+                || Scratch::new(genes),
+                |scratch, (block, ((d_logits, d_theta), d_zero))| {
+                    for (i, d_logits) in d_logits.chunks_exact_mut(genes).enumerate() {
+                        let cell = block * CELL_BLOCK + i;
+                        let theta_row = if is_shared { 0 } else { i };
+                        dispatch!({
+                            views.cell(cell).nll::<true>(scratch);
+                            add_scaled_rows(d_logits, scratch.d_logits(), d_nll[cell]);
+                            add_scaled_rows(&mut d_theta[theta_row * genes..], scratch.d_log_theta(), d_nll[cell]);
+                            if !d_zero.is_empty() {
+                                add_scaled_rows(&mut d_zero[i * genes..], scratch.d_zero_logits(), d_nll[cell]);
+                            }
+                        });
+                    }
+                },
+            );
+        if is_shared {
+            let (first, others) = d_theta.split_at_mut(genes);
+            others.chunks_exact(genes).for_each(|block| add_scaled(first, block, 1.0));
+            d_theta.truncate(genes);
+        }
+        // Beyond the bounds theta is a constant.
+        for (d, log_theta) in d_theta.iter_mut().zip(views.log_theta.iter()) {
+            if *log_theta < LOG_THETA_MIN || *log_theta > LOG_THETA_MAX {
+                *d = 0.0;
+            }
+        }
+        (d_theta, d_zero)
+    }
+}
+
+/// [`add_scaled`] for use inside `dispatch!`.
+#[inline(always)]
+fn add_scaled_rows(sum: &mut [f32], values: &[f32], scale: f32) {
+    sum.iter_mut().zip(values).for_each(|(sum, &value)| *sum += scale * value);
+}
+
+impl<'a> Views<'a> {
+    /// One cell's rows.
+    fn cell(&'a self, cell: usize) -> Cell<'a> {
+        let row = cell * self.genes..(cell + 1) * self.genes;
+        let (seen, counts) = self.target.counts.row(cell);
+        Cell {
+            logits: &self.logits[row.clone()],
+            theta: match &self.gene_theta {
+                Some(shared) => {
+                    CellTheta::Shared { log_theta: &shared.log_theta, theta: &shared.theta, inverse: &shared.inverse }
+                }
+                None => CellTheta::Own { log_theta: &self.log_theta[row.clone()] },
+            },
+            zero_logits: self.zero_logits.as_ref().map(|zero_logits| &zero_logits[row]),
+            seen,
+            counts,
+            library_size: self.target.library_size[cell],
+            with_remainder: self.target.with_remainder,
+        }
+    }
+}
