@@ -135,9 +135,9 @@ impl Config {
         for (name, dependency) in &mut dependencies {
             let Some(relative) = dependency.get_mut("path") else { continue };
             let folder = notebooks.join(relative.as_str().unwrap_or_default());
-            let folder = folder.canonicalize().with_context(|| {
-                format!("{}: the dependency {name} is not at {}", path.display(), folder.display())
-            })?;
+            let folder = folder
+                .canonicalize()
+                .with_context(|| format!("{}: the dependency {name} is not at {}", path.display(), folder.display()))?;
             lock = lock.or_else(|| folder.ancestors().map(|f| f.join("Cargo.lock")).find(|file| file.is_file()));
             *relative = Value::String(folder.to_string_lossy().into_owned());
         }
