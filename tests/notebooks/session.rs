@@ -145,7 +145,11 @@ impl Session {
             _ if timed_out => Err(Failure::Timeout(limit)),
             Err(Error::SubprocessTerminated(status)) => {
                 let tail = self.tail();
-                if tail.contains("panicked at") { Err(Failure::Panic(tail)) } else { Err(Failure::Crash(status)) }
+                if tail.contains("panicked at") {
+                    Err(Failure::Panic(tail))
+                } else {
+                    Err(Failure::Crash(format!("{status}\n{tail}")))
+                }
             }
             Err(error) => Err(Failure::Compile(describe(&error))),
             Ok(_) if witnessed && !self.variables().contains(WITNESS) => Err(Failure::QuestionMark(self.tail())),
