@@ -30,6 +30,8 @@ const CONFIG_FILE: &str = "evcxr.toml";
 const BUILD_DIR: &str = ".evcxr";
 /// More kernels than this at once are a mistake rather than a wish: each needs its own build of the dependencies.
 const MAX_SLOTS: usize = 16;
+/// Where the dynamic linker looks for libraries first.
+const LIBRARY_PATH: &str = if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
 /// How well the cells are optimised unless `evcxr.toml` says otherwise; the dependencies always are, fully.
 const DEFAULT_OPT_LEVEL: &str = "1";
 
@@ -38,6 +40,7 @@ const DEFAULT_OPT_LEVEL: &str = "1";
 pub struct Cells {
     notebooks: PathBuf,
     slot: PathBuf,
+    dependencies: Vec<String>,
     _lock: File,
 }
 
@@ -59,7 +62,8 @@ impl Cells {
         if number > 1 {
             copy_dependencies(&build.join("1"), &slot)?;
         }
-        Ok(Self { notebooks, slot, _lock: lock })
+        let dependencies = config.dependencies.keys().cloned().collect();
+        Ok(Self { notebooks, slot, dependencies, _lock: lock })
     }
 
     /// Makes the notebooks' folder this process's working folder and names the slot to evcxr.
@@ -77,8 +81,23 @@ impl Cells {
             // evcxr, when it starts as a kernel, refreshes the kernelspec `rust` that it finds under this path: with
             // the default path it would redirect a user's own evcxr to this binary.
             env::set_var("JUPYTER_PATH", &self.slot);
+            if let Some(folders) = env::var_os(LIBRARY_PATH) {
+                let kept = env::split_paths(&folders).filter(|folder| !self.holds_another_build(folder));
+                env::set_var(LIBRARY_PATH, env::join_paths(kept).context("it was a valid list before")?);
+            }
         }
         Ok(())
+    }
+
+    /// Whether a library folder would give the cells a dependency that was built for something else. `cargo run` and
+    /// `cargo test` put their target folder on the search path, where it comes before the path in the cell's own
+    /// library; there lies a `libgenailab` of another profile.
+    fn holds_another_build(&self, folder: &Path) -> bool {
+        self.dependencies.iter().any(|name| {
+            folder
+                .join(format!("{}{}{}", env::consts::DLL_PREFIX, name.replace('-', "_"), env::consts::DLL_SUFFIX))
+                .exists()
+        })
     }
 
     /// The folder of the notebooks, absolute.
@@ -135,9 +154,9 @@ impl Config {
         for (name, dependency) in &mut dependencies {
             let Some(relative) = dependency.get_mut("path") else { continue };
             let folder = notebooks.join(relative.as_str().unwrap_or_default());
-            let folder = folder.canonicalize().with_context(|| {
-                format!("{}: the dependency {name} is not at {}", path.display(), folder.display())
-            })?;
+            let folder = folder
+                .canonicalize()
+                .with_context(|| format!("{}: the dependency {name} is not at {}", path.display(), folder.display()))?;
             lock = lock.or_else(|| folder.ancestors().map(|f| f.join("Cargo.lock")).find(|file| file.is_file()));
             *relative = Value::String(folder.to_string_lossy().into_owned());
         }
