@@ -224,7 +224,8 @@ where
 
     fn context<'r>(&self, training: bool, rng: &'r mut ChaCha8Rng) -> StepContext<'r> {
         let State { epochs, steps, .. } = self.state;
-        StepContext { epoch: epochs, step: steps, total_steps: self.total_steps, training, rng }
+        let (total_steps, total_epochs) = (self.total_steps, self.config.epochs);
+        StepContext { epoch: epochs, step: steps, total_steps, total_epochs, training, rng }
     }
 
     fn stream(&self, purpose: Purpose, index: usize) -> ChaCha8Rng {
