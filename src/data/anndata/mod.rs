@@ -239,6 +239,13 @@ impl AnnData {
         Stored::open(&obsm, name)?.ok_or_else(|| self.absent("obsm", name))?.read_dense()
     }
 
+    /// A text of `uns`, by its path (`"effect"`, `"pca/params/method"`); `None` where there is none.
+    pub fn uns_text(&self, path: &str) -> Option<String> {
+        let uns = hdf::group(&self.file, "uns").ok()??;
+        let text = hdf::dataset(&uns, path).ok()?;
+        if text.is_scalar() { hdf::strings(&text, &[]).ok()?.into_iter().next() } else { None }
+    }
+
     fn obsm_shape(&self, name: &str) -> Result<Vec<usize>> {
         let obsm = self.part("obsm")?;
         if hdf::kind_of(&obsm, name) == Some(LocationType::Dataset) {
