@@ -9,7 +9,7 @@ mod open;
 mod perturbation;
 mod table;
 
-pub use anndata::{AnnData, MatrixKind, MatrixSummary};
+pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns};
 pub use counts::Counts;
 pub use dataset::Dataset;
 pub use effects::Effects;
