@@ -6,7 +6,7 @@ use super::{
 };
 
 /// Ticks aimed at on an axis.
-const TICKS: f64 = 5.0;
+const TICKS: f64 = 6.5;
 /// Empty share of an axis beyond the first and the last value.
 const PADDING: f64 = 0.04;
 /// Free units around a figure.
@@ -62,7 +62,7 @@ impl Axis {
         if ticks.len() < 3 {
             let near = (low.floor() as i32)..=(high.ceil() as i32);
             ticks = near
-                .flat_map(|e| [1.0, 2.0, 5.0].map(|m| m * 10_f64.powi(e)))
+                .flat_map(|e| [1.0, 2.0, 3.0, 5.0, 7.0].map(|m| m * 10_f64.powi(e)))
                 .filter(|v| (low..=high).contains(&v.log10()))
                 .map(|v| (v, number(v, v)))
                 .collect();
@@ -149,7 +149,8 @@ impl Frame {
     /// Height that the ticks and the title of the x axis take below a frame.
     pub(super) fn below(&self) -> f64 {
         let ticks = if self.x.ticks.is_empty() { 8.0 } else { 1.7 * TICK_SIZE };
-        ticks + 1.6 * LABEL_SIZE + MARGIN
+        let title = if self.x.label.is_empty() { 0.0 } else { 1.6 * LABEL_SIZE };
+        ticks + title + MARGIN
     }
 
     /// Where the point stands on the canvas.
@@ -198,11 +199,11 @@ mod tests {
     #[test]
     fn ticks_are_round_numbers() {
         let texts = |axis: Axis| axis.ticks.into_iter().map(|(_, text)| text).collect::<Vec<_>>();
-        assert_eq!(texts(Axis::from_to("x", -0.31, 0.72)), ["0.0", "0.5"]);
-        assert_eq!(texts(Axis::from_to("x", 0.0, 12_000.0)), ["0", "5,000", "10,000"]);
+        assert_eq!(texts(Axis::from_to("x", -0.31, 0.72)), ["−0.2", "0.0", "0.2", "0.4", "0.6"]);
+        assert_eq!(texts(Axis::from_to("x", 0.0, 19_000.0)), ["0", "5,000", "10,000", "15,000"]);
         assert_eq!(texts(Axis::from_to("x", -1.0, 1.0)), ["−1.0", "−0.5", "0.0", "0.5", "1.0"]);
         assert_eq!(texts(Axis::log10("x", [0.01, 1000.0])), ["0.01", "0.1", "1", "10", "100", "1,000"]);
-        assert_eq!(texts(Axis::log10("x", [30.0, 90.0])), ["50"]);
+        assert_eq!(texts(Axis::log10("x", [30.0, 90.0])), ["30", "50", "70"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     Figure,
-    axis::{Axis, Frame, TITLE_HEIGHT, draw_title},
+    axis::{Axis, Frame, TITLE_HEIGHT, draw_title, number, range},
     canvas::Canvas,
     legend::{Legend, Sample},
     style::nth,
@@ -76,6 +76,8 @@ pub fn training_curves(title: &str, x_label: &str, panels: &[Panel]) -> Result<F
     let mut top = TITLE_HEIGHT + legend.height() + 8.0;
     let mut frames = Vec::new();
     for (i, panel) in panels.iter().enumerate() {
+        // The lowest panel names the axis that all share.
+        let x_label = if i + 1 == panels.len() { x_label } else { "" };
         let x = Axis::linear(x_label, panels.iter().flat_map(|p| &p.series).flat_map(finite).map(|(x, _)| x));
         let y = Axis::linear(&panel.y_label, panel.series.iter().flat_map(finite).map(|(_, y)| y));
         let frame = Frame::new(x, y, top, if i == 0 { PANEL_HEIGHT } else { LOWER_PANEL_HEIGHT });
@@ -113,12 +115,18 @@ fn finite(series: &Series) -> impl Iterator<Item = (f64, f64)> {
 
 /// Where each curve of the first panel ends, and its lowest point.
 fn caption(x_label: &str, panel: &Panel) -> String {
+    let spread = range(panel.series.iter().flat_map(finite).map(|(_, y)| y)).map_or(1.0, |(low, high)| high - low);
+    let text = |value: f64| number(value, (spread / 200.0).max(1e-6));
     let mut parts = Vec::new();
     for series in &panel.series {
         if let (Some(last), Some(lowest)) = (finite(series).last(), finite(series).min_by(|a, b| a.1.total_cmp(&b.1))) {
             parts.push(format!(
-                "{} ends at {:.4} ({x_label} {}), lowest {:.4} at {}",
-                series.name, last.1, last.0, lowest.1, lowest.0
+                "{} ends at {} ({x_label} {}), lowest {} at {}",
+                series.name,
+                text(last.1),
+                last.0,
+                text(lowest.1),
+                lowest.0
             ));
         }
     }

@@ -78,7 +78,7 @@ pub fn effect_scatter<S: AsRef<str>>(
         let at = |i: usize| frame.at(value(i).0, value(i).1);
         largest.iter().for_each(|&i| labels.keep_free(at(i), 7.0));
         for &i in &largest {
-            labels.write(pen, genes[i].as_ref(), at(i), 10.0, Font::new(TICK_SIZE, INK, Anchor::Middle));
+            labels.write(pen, genes[i].as_ref(), at(i), 13.0, Font::new(TICK_SIZE, INK, Anchor::Middle));
         }
     });
     let correlation = pearson(predicted, observed)

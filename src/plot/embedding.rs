@@ -2,7 +2,7 @@
 
 use super::{
     Figure,
-    axis::{Axis, Frame, TITLE_HEIGHT, draw_title},
+    axis::{Axis, Frame, TITLE_HEIGHT, draw_title, number},
     canvas::{Anchor, Canvas, Font},
     legend::{Labels, Legend, Sample},
     points::{self, Kind},
@@ -85,11 +85,13 @@ pub fn embedding<S: AsRef<str>>(
     let mut entries: Vec<(Sample, String)> = Vec::new();
     let sample = |kind: &Kind| Sample::Point(kind.color, kind.mark);
     if let Some((name, size)) = control.zip(control_size) {
-        entries.push((sample(&kinds[1]), format!("{name} ({size})")));
+        entries.push((sample(&kinds[1]), format!("{name} ({})", count(size))));
     }
-    entries.extend(coloured.iter().zip(&kinds[2..]).map(|((name, n), kind)| (sample(kind), format!("{name} ({n})"))));
+    entries.extend(
+        coloured.iter().zip(&kinds[2..]).map(|((name, n), kind)| (sample(kind), format!("{name} ({})", count(*n)))),
+    );
     if n_others > 0 {
-        entries.push((sample(&kinds[0]), format!("{} others ({n_others})", others.len())));
+        entries.push((sample(&kinds[0]), format!("{} others ({})", others.len(), count(n_others))));
     }
     let legend = Legend::new(entries);
 
@@ -118,12 +120,17 @@ pub fn embedding<S: AsRef<str>>(
     });
     let caption = format!(
         "{} cells in {} categories; the {} largest are coloured{}.",
-        xy.len(),
+        count(xy.len()),
         by_size.len() + usize::from(control_size.is_some()),
         coloured.len(),
-        control.zip(control_size).map_or(String::new(), |(name, n)| format!(", {name} ({n} cells) is black")),
+        control.zip(control_size).map_or(String::new(), |(name, n)| format!(", {name} ({} cells) is black", count(n))),
     );
     Ok(Figure::new(title, caption, canvas))
+}
+
+/// A number of cells, thousands set apart.
+fn count(n: usize) -> String {
+    number(n as f64, 1.0)
 }
 
 /// Median of each coordinate of the points of a kind.

@@ -45,11 +45,13 @@ pub fn heatmap<R: AsRef<str>, C: AsRef<str>>(
     if values.dim() != (rows.len(), columns.len()) {
         return Err(Error::shape("heat map: names, and values", (rows.len(), columns.len()), values.dim()));
     }
-    let Some((low, high)) = range(values.iter().copied()) else {
+    let Some((smallest, largest)) = range(values.iter().copied()) else {
         return Err(Error::data(format!("figure {title:?}: there is no finite value in {:?} cells", values.dim())));
     };
-    let diverging = scale == ColourScale::Shared && low < 0.0 && high > 0.0;
-    let (low, high) = if diverging { (-high.max(-low), high.max(-low)) } else { (low, high) };
+    let diverging = scale == ColourScale::Shared && smallest < 0.0 && largest > 0.0;
+    // A few extreme values must not bleach all others.
+    let limit = saturation(values);
+    let (low, high) = if diverging { (-limit, limit) } else { (smallest.max(-limit), largest.min(limit)) };
     let ends: Vec<(f64, f64)> = match scale {
         ColourScale::Shared => vec![(low, high); columns.len()],
         ColourScale::PerColumn => {
@@ -59,26 +61,27 @@ pub fn heatmap<R: AsRef<str>, C: AsRef<str>>(
     // 0 for missing, else 1..=LEVELS.
     let level = |row: usize, column: usize| {
         let (value, (low, high)) = (values[[row, column]], ends[column]);
-        let share = if high > low { (value - low) / (high - low) } else { 0.5 };
+        let share = if high > low { ((value - low) / (high - low)).clamp(0.0, 1.0) } else { 0.5 };
         if value.is_finite() { 1 + (share * (LEVELS - 1) as f64).round() as usize } else { 0 }
     };
 
     let row_names = readable_names(rows);
     let column_names = readable_names(columns);
     let widest = |names: &[&str]| names.iter().map(|n| text_width(n, TICK_SIZE)).fold(0.0, f64::max).min(LONGEST_NAME);
-    let left = MARGIN + widest(&row_names) + 14.0;
+    let left = MARGIN + widest(&row_names).max(TICK_SIZE) + 14.0;
     let right = f64::from(WIDTH) - MARGIN - if scale == ColourScale::Shared { 150.0 } else { 0.0 };
     let cell_width = (right - left) / columns.len() as f64;
     let upward = widest(&column_names) > cell_width - 6.0;
     let head = match (column_names.is_empty(), upward) {
-        (true, _) => 10.0,
+        (true, _) => 1.8 * TICK_SIZE,
         (false, true) => widest(&column_names) + 16.0,
         (false, false) => 1.8 * TICK_SIZE,
     };
     let cell_height = if row_names.is_empty() { (700.0 / rows.len() as f64).max(2.0) } else { 40.0 };
     let top = TITLE_HEIGHT + head;
     let bottom = top + cell_height * rows.len() as f64;
-    let mut canvas = Canvas::new((bottom + 16.0).max(top + 260.0) + MARGIN);
+    let bar = if scale == ColourScale::Shared { top + 250.0 } else { top };
+    let mut canvas = Canvas::new(bottom.max(bar) + MARGIN);
 
     if values.len() > VECTOR_POINTS {
         let pixels: Vec<u8> = values.indexed_iter().map(|((row, column), _)| level(row, column) as u8).collect();
@@ -104,6 +107,14 @@ pub fn heatmap<R: AsRef<str>, C: AsRef<str>>(
             let name = shorten(name, TICK_SIZE, LONGEST_NAME);
             pen.text(&name, (x, y), Font { upward, ..Font::new(TICK_SIZE, INK, anchor) });
         }
+        let middle = ((left + right) / 2.0, (top + bottom) / 2.0);
+        let soft = Font::new(TICK_SIZE, INK, Anchor::Middle);
+        if row_names.is_empty() {
+            pen.text(&format!("{} rows", rows.len()), (left - 18.0, middle.1), Font { upward: true, ..soft });
+        }
+        if column_names.is_empty() {
+            pen.text(&format!("{} columns", columns.len()), (middle.0, top - 0.8 * TICK_SIZE), soft);
+        }
         if values.len() <= VECTOR_POINTS {
             for ((row, column), &value) in values.indexed_iter() {
                 let (x, y) = (left + column as f64 * cell_width, top + row as f64 * cell_height);
@@ -128,11 +139,10 @@ pub fn heatmap<R: AsRef<str>, C: AsRef<str>>(
     let mean = finite.clone().sum::<f64>() / finite.count() as f64;
     let caption = match scale {
         ColourScale::Shared => format!(
-            "{value_label}: {} rows and {} columns, mean {mean:.3}, from {:.3} to {:.3}.",
+            "{value_label}: {} rows and {} columns, mean {mean:.3}, from {smallest:.3} to {largest:.3}{}.",
             rows.len(),
             columns.len(),
-            range(values.iter().copied()).map_or(low, |r| r.0),
-            range(values.iter().copied()).map_or(high, |r| r.1),
+            if low > smallest || high < largest { "; colours saturate where 99 % of the values are" } else { "" },
         ),
         ColourScale::PerColumn => {
             let largest = values.columns().into_iter().zip(columns).filter_map(|(values, name)| {
@@ -145,6 +155,15 @@ pub fn heatmap<R: AsRef<str>, C: AsRef<str>>(
         }
     };
     Ok(Figure::new(title, caption, canvas))
+}
+
+/// The |value| that 99 % do not exceed, or the largest where there are fewer than 200.
+fn saturation(values: ArrayView2<'_, f64>) -> f64 {
+    let mut sizes: Vec<f64> = values.iter().filter(|value| value.is_finite()).map(|value| value.abs()).collect();
+    sizes.sort_by(f64::total_cmp);
+    let last = sizes.len() - 1;
+    let bound = sizes[if sizes.len() < 200 { last } else { last * 99 / 100 }];
+    if bound > 0.0 { bound } else { sizes[last] }
 }
 
 /// The names, or none where there are too many to be read.

@@ -4,11 +4,12 @@ use super::{
     Figure,
     axis::{Axis, Frame, TITLE_HEIGHT, draw_title, number, range},
     canvas::{Anchor, Canvas, Font},
-    style::{BLUE, GUIDE, TICK_SIZE, VERMILLION},
+    style::{BLUE, INK, TICK_SIZE, VERMILLION},
 };
 use crate::{Error, Result};
 
 const HEIGHT: f64 = 460.0;
+const ROW_HEIGHT: f64 = 34.0;
 const BINS: std::ops::RangeInclusive<f64> = 10.0..=60.0;
 
 /// A histogram with the median marked, and a line for each of `limits` (name and value, such as a QC threshold).
@@ -48,7 +49,8 @@ pub fn histogram(
     let edges = [start, start + width * n_bins as f64];
     let x = Axis::linear(value_label, edges.into_iter().chain(limits.iter().map(|(_, at)| *at)));
     let y = Axis::from_zero(count_label, bins.iter().map(|&count| count as f64));
-    let frame = Frame::new(x, y, TITLE_HEIGHT + 40.0, HEIGHT);
+    // A row for the name of each line, above the bars.
+    let frame = Frame::new(x, y, TITLE_HEIGHT + ROW_HEIGHT * (1.0 + limits.len() as f64) + 6.0, HEIGHT);
     let mut canvas = Canvas::new(frame.bottom + frame.below());
     let step = if whole && high >= 10.0 { 1.0 } else { (high - low).max(1e-9) / 100.0 };
     canvas.draw(|pen| {
@@ -62,13 +64,15 @@ pub fn histogram(
         }
         let mut line = |text: String, value: f64, color, row: f64| {
             let (x, y) = frame.at(value, 0.0);
-            pen.dashed((x, frame.top), (x, y), color, 3);
-            let side = if x > (frame.left + frame.right) / 2.0 { Anchor::End } else { Anchor::Start };
-            pen.text(&text, (x, frame.top - 18.0 + row), Font::new(TICK_SIZE, color, side));
+            let top = TITLE_HEIGHT + ROW_HEIGHT * (row + 0.5);
+            pen.dashed((x, top), (x, y), color, 3);
+            let right = x > (frame.left + frame.right) / 2.0;
+            let (side, away) = if right { (Anchor::End, -8.0) } else { (Anchor::Start, 8.0) };
+            pen.text(&text, (x + away, top), Font::new(TICK_SIZE, color, side));
         };
-        line(format!("median {}", number(median, step)), median, GUIDE, 0.0);
+        line(format!("median {}", number(median, step)), median, INK, limits.len() as f64);
         for (i, (name, value)) in limits.iter().enumerate() {
-            line(format!("{name} {}", number(*value, step)), *value, VERMILLION, 30.0 * (i as f64 + 1.0));
+            line(format!("{name} {}", number(*value, step)), *value, VERMILLION, i as f64);
         }
     });
     let number = |value: f64| number(value, step);

@@ -55,7 +55,7 @@ impl Legend {
                     pen.line((*x, y), (x + MARK_WIDTH - 8.0, y), color, 4);
                     pen.mark(mark, middle, 7.0, color, 1.0);
                 }
-                Sample::Dashed(color) => pen.dashed((*x, y), (x + MARK_WIDTH - 4.0, y), color, 3),
+                Sample::Dashed(color) => pen.dashed((*x - 8.0, y), (x + MARK_WIDTH - 10.0, y), color, 3),
             }
             pen.text(name, (x + MARK_WIDTH, y), Font::new(TICK_SIZE, INK, Anchor::Start));
         }

@@ -4,7 +4,7 @@ use super::{
     Figure,
     axis::{Axis, MARGIN, TITLE_HEIGHT, draw_title, number, range},
     canvas::{Anchor, Canvas, Font},
-    style::{BLUE, FAINT, GUIDE, INK, LABEL_SIZE, Mark, TICK_SIZE, WIDTH, shorten, text_width},
+    style::{BLUE, FAINT, GUIDE, INK, LABEL_SIZE, Mark, TICK_SIZE, WHITE, WIDTH, shorten, text_width},
 };
 use crate::{Error, Result};
 
@@ -67,7 +67,10 @@ pub fn ranked<S: AsRef<str>>(title: &str, value_label: &str, items: &[(S, Option
             let short = shorten(name, TICK_SIZE, LONGEST_NAME);
             pen.text(&short, (left - 10.0, y), Font::new(TICK_SIZE, INK, Anchor::End));
             let end = across(value.max(0.0)) + 16.0;
-            pen.text(&number(*value, step), (end, y), Font::new(TICK_SIZE, GUIDE, Anchor::Start));
+            let text = number(*value, step);
+            let width = text_width(&text, TICK_SIZE);
+            pen.rect((end - 2.0, y - 13.0), (end + width, y + 13.0), WHITE, 1.0);
+            pen.text(&text, (end, y), Font::new(TICK_SIZE, GUIDE, Anchor::Start));
         }
         let title_at = ((left + right) / 2.0, bottom + 1.7 * TICK_SIZE + LABEL_SIZE);
         pen.text(value_label, title_at, Font::new(LABEL_SIZE, INK, Anchor::Middle));
