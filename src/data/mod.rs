@@ -1,21 +1,28 @@
 //! From a file to counts: reading, cleaning, splitting, simulating, fetching.
 
+mod anndata;
 mod counts;
 mod dataset;
+mod effects;
 mod hvg;
 mod loess;
+mod names;
 pub mod normalize;
+mod open;
 mod perturbation;
 pub mod qc;
 pub mod simulate;
 mod split;
 mod table;
 
+pub use anndata::{AnnData, MatrixKind, MatrixSummary};
 pub use counts::Counts;
-pub use dataset::{Dataset, Effects};
+pub use dataset::Dataset;
+pub use effects::Effects;
 pub use hvg::{HvgFlavour, HvgTable, highly_variable};
 pub use normalize::TargetSum;
-pub use perturbation::Perturbation;
+pub use open::{OpenOptions, Opened, is_effects, open, open_with};
+pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
 pub use simulate::{InteractionClass, Simulation, SimulationConfig, Truth};
 pub use split::{Split, SplitPlan};
