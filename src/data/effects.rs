@@ -1,6 +1,6 @@
 //! The effects of perturbations: one row a perturbation, ready to fit a predictor of effects.
 
-use super::{AnnData, OpenOptions, Perturbation, Table, open};
+use super::{AnnData, AnnDataWriter, Column, OpenOptions, Perturbation, Table, Uns, open};
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
 use std::{collections::HashSet, path::Path};
@@ -36,6 +36,22 @@ impl Effects {
     /// As [`Effects::open`].
     pub fn from_anndata(file: &AnnData, options: &OpenOptions) -> Result<Self> {
         Self::read(file, options).map_err(|e| e.at(file.path().display()))
+    }
+
+    /// Writes the dataset as an `.h5ad` that [`Effects::open`] and scanpy read: effects in `X`, `uns["effect"]`, and the
+    /// column `perturbation` in `obs` beside those of `table`.
+    ///
+    /// # Errors
+    /// Those of [`AnnDataWriter::write`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let mut table = self.table.clone();
+        let names = self.perturbations.iter().map(|perturbation| Some(perturbation.to_string())).collect();
+        table.set("perturbation", Column::Text(names));
+        AnnDataWriter::new(&table, &self.genes)
+            .x(&self.values)
+            .uns(MARK, "difference to control in mean log-normalised expression")
+            .uns(open::UNS, [("perturbation_column", "perturbation")].into_iter().collect::<Uns>())
+            .write(path)
     }
 
     fn read(file: &AnnData, options: &OpenOptions) -> Result<Self> {

@@ -15,7 +15,7 @@ pub mod simulate;
 mod split;
 mod table;
 
-pub use anndata::{AnnData, MatrixKind, MatrixSummary};
+pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns};
 pub use counts::Counts;
 pub use dataset::Dataset;
 pub use effects::Effects;

@@ -5,7 +5,10 @@
 //! The other choices stand at [`OpenOptions`]. Files that this library wrote say themselves which columns hold what
 //! (`uns["genailab"]`).
 
-use super::{AnnData, Column, Counts, Dataset, Effects, Naming, Perturbation, Table, effects, names, perturbation};
+use super::{
+    AnnData, AnnDataWriter, Column, Counts, Dataset, Effects, Naming, Perturbation, Table, Uns, effects, names,
+    perturbation,
+};
 use crate::{Error, Result};
 use std::{collections::HashMap, path::Path};
 
@@ -27,8 +30,8 @@ const LANE_COLUMNS: [&str; 5] = ["gem_group", "lane", "batch", "replicate", "gem
 const LIBRARY_COLUMNS: [&str; 6] = ["ncounts", "total_counts", "n_counts", "nCount_RNA", "UMI_count", "n_umis"];
 /// A library size may be this much smaller than the sum of the row, relatively: it may have been stored as `f32`.
 const LIBRARY_TOLERANCE: f64 = 1e-4;
-/// Labels shown in an error message.
-const UNS: &str = "genailab";
+/// The dictionary in `uns` where files of this library say which column holds what.
+pub(super) const UNS: &str = "genailab";
 
 /// What to read from a file, where the rules would choose otherwise.
 #[derive(Debug, Clone, Default)]
@@ -322,9 +325,38 @@ fn library_size(file: &AnnData, cells: &Table, counts: &Counts) -> (Vec<f32>, Op
     (sums, note)
 }
 
+impl Dataset {
+    /// Writes the dataset as an `.h5ad` that [`Dataset::open`] and scanpy read: counts in `X`, and in `obs` the columns
+    /// `perturbation`, `ncounts` (library size) and, where lanes are known, `lane`, beside those of `cells`.
+    ///
+    /// # Errors
+    /// Those of [`AnnDataWriter::write`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let mut cells = self.cells.clone();
+        self.annotate(&mut cells);
+        AnnDataWriter::new(&cells, &self.genes).x(&self.counts).uns(UNS, self.hints()).write(path)
+    }
+
+    /// Sets the columns of `obs` that tell this library what each cell is.
+    pub(super) fn annotate(&self, cells: &mut Table) {
+        cells.set("perturbation", self.perturbation_column());
+        cells.set("ncounts", Column::Float(self.library_size.iter().map(|&size| f64::from(size)).collect()));
+        if self.lanes.len() > 1 {
+            let codes = self.lane_of.iter().map(|&lane| lane as i32).collect();
+            cells.set("lane", Column::Categorical { codes, categories: self.lanes.clone() });
+        }
+    }
+
+    /// Which columns hold what, for the file's `uns`.
+    pub(super) fn hints(&self) -> Uns {
+        let columns = [("perturbation_column", "perturbation"), ("library_size_column", "ncounts")];
+        columns.into_iter().chain((self.lanes.len() > 1).then_some(("lane_column", "lane"))).collect()
+    }
+}
+
 /// What a file that this library wrote says about itself.
 fn hint(file: &AnnData, key: &str) -> Option<String> {
-    file.uns_text(&format!("{UNS}/{key}"))
+    file.uns(&format!("{UNS}/{key}")).ok().flatten()?.as_text().map(str::to_owned)
 }
 
 fn listed(names: &[String]) -> String {

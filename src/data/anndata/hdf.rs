@@ -62,6 +62,14 @@ fn innermost(error: &hdf5::Error) -> String {
         .unwrap_or_else(|| error.to_string())
 }
 
+/// What the operating system said, where it was that which failed: `No space left on device`.
+pub(super) fn system_error(error: &hdf5::Error) -> Option<String> {
+    let stack = error.stack()?;
+    let said =
+        stack.iter().find_map(|frame| frame.desc().split_once("error message = '").map(|(_, rest)| rest.to_owned()))?;
+    said.split_once('\'').map(|(said, _)| said.to_owned())
+}
+
 /// An error of HDF5 while `doing` (a verb phrase) at `place`.
 pub(super) fn failed(doing: &str, place: &str, error: &hdf5::Error) -> Error {
     Error::new(

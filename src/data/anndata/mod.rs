@@ -15,10 +15,15 @@
 //! ```
 
 mod column;
+mod encode;
 mod hdf;
 mod matrix;
+mod uns;
+mod write;
 
 pub use matrix::{MatrixKind, MatrixSummary};
+pub use uns::Uns;
+pub use write::{AnnDataWriter, MatrixRef};
 
 use super::{Column, Counts, Table};
 use crate::{Error, Result};
@@ -239,11 +244,16 @@ impl AnnData {
         Stored::open(&obsm, name)?.ok_or_else(|| self.absent("obsm", name))?.read_dense()
     }
 
-    /// A text of `uns`, by its path (`"effect"`, `"pca/params/method"`); `None` where there is none.
-    pub fn uns_text(&self, path: &str) -> Option<String> {
-        let uns = hdf::group(&self.file, "uns").ok()??;
-        let text = hdf::dataset(&uns, path).ok()?;
-        if text.is_scalar() { hdf::strings(&text, &[]).ok()?.into_iter().next() } else { None }
+    /// Reads the entry of `uns` at a path (`"effect"`, `"pca/variance"`); `None` where there is none, or its kind has no
+    /// place in [`Uns`] (a data frame, say).
+    ///
+    /// # Errors
+    /// A damaged entry.
+    pub fn uns(&self, path: &str) -> Result<Option<Uns>> {
+        match hdf::group(&self.file, "uns")? {
+            Some(group) => self.in_file(uns::read(&group, path)),
+            None => Ok(None),
+        }
     }
 
     fn obsm_shape(&self, name: &str) -> Result<Vec<usize>> {
