@@ -242,26 +242,22 @@ fn cells_per_gene(counts: &Counts, cells: &[usize]) -> Vec<usize> {
 
 /// These cells and genes, with the perturbations and lanes that still have cells.
 fn subset(dataset: &Dataset, cells: &[usize], genes: &[usize]) -> Result<Dataset> {
-    let (kept_perturbations, labels) = relabel(&dataset.labels, dataset.perturbations.len(), cells);
-    let (kept_lanes, lane_of) = relabel(&dataset.lane_of, dataset.lanes.len(), cells);
-    Ok(Dataset {
-        counts: dataset.counts.select_cells(cells).select_genes(genes)?,
-        genes: dataset.genes.select(genes),
-        cells: dataset.cells.select(cells),
-        perturbations: kept_perturbations.iter().map(|&old| dataset.perturbations[old].clone()).collect(),
-        labels,
-        lanes: kept_lanes.iter().map(|&old| dataset.lanes[old].clone()).collect(),
-        lane_of,
-        library_size: cells.iter().map(|&cell| dataset.library_size[cell]).collect(),
-    })
+    let mut kept = dataset.select_cells(cells).select_genes(genes)?;
+    let (used, labels) = relabel(&kept.labels, kept.perturbations.len());
+    kept.perturbations = used.iter().map(|&old| dataset.perturbations[old].clone()).collect();
+    kept.labels = labels;
+    let (used, lane_of) = relabel(&kept.lane_of, kept.lanes.len());
+    kept.lanes = used.iter().map(|&old| dataset.lanes[old].clone()).collect();
+    kept.lane_of = lane_of;
+    Ok(kept)
 }
 
-/// The labels still in use, in their old order, and the new label of each cell.
-fn relabel(labels: &[u32], n_labels: usize, cells: &[usize]) -> (Vec<usize>, Vec<u32>) {
+/// The labels in use, in their old order, and the new label of each cell.
+fn relabel(labels: &[u32], n_labels: usize) -> (Vec<usize>, Vec<u32>) {
     let mut used = vec![false; n_labels];
-    cells.iter().for_each(|&cell| used[labels[cell] as usize] = true);
+    labels.iter().for_each(|&label| used[label as usize] = true);
     let kept: Vec<usize> = (0..n_labels).filter(|&label| used[label]).collect();
     let mut new = vec![0; n_labels];
     kept.iter().enumerate().for_each(|(place, &label)| new[label] = place as u32);
-    (kept, cells.iter().map(|&cell| new[labels[cell] as usize]).collect())
+    (kept, labels.iter().map(|&label| new[label as usize]).collect())
 }

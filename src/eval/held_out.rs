@@ -43,7 +43,7 @@ pub fn evaluate_vae(
 ) -> Result<HeldOut> {
     let held_out = data.select_cells(rows);
     let all: Vec<usize> = (0..rows.len()).collect();
-    let control = held_out.control_label().ok_or_else(|| {
+    let control = held_out.control_cells().first().map(|&cell| held_out.labels[cell]).ok_or_else(|| {
         Error::data("no control cell is among the held-out cells: an effect has nothing to be a difference to")
     })?;
 

@@ -1,10 +1,14 @@
 //! Simulated cells: they follow their truth, every interaction class is what it says, and a seed is all that matters.
 
-use crate::common::pearson;
+use crate::common::{pearson, shared_path};
 use genailab::{
-    data::{Column, Dataset, Effects, InteractionClass, Perturbation, Simulation, SimulationConfig, Table, Truth},
+    data::{
+        Column, Dataset, Effects, InteractionClass, Perturbation, Simulation, SimulationConfig, Table, TargetSum,
+        Truth, normalize::mean_effects,
+    },
     ndarray::{Array1, Array2, Axis, s},
 };
+use std::process::Command;
 
 fn simulate(config: SimulationConfig) -> Simulation {
     Simulation::new(&config).expect("valid settings")
@@ -236,4 +240,107 @@ fn effects_that_are_none_are_refused() {
     effects.perturbations = vec![Perturbation::control()];
     effects.values = effects.values.slice(s![..1, ..]).to_owned();
     assert!(Simulation::from_effects(&effects, &config).is_err());
+}
+
+#[test]
+fn norman_like_cells_show_normans_effects() {
+    let Some(path) = shared_path("norman_pseudobulk.h5ad") else { return };
+    let effects = Effects::open(path).expect("a valid effects dataset");
+    let Simulation { dataset, truth } =
+        Simulation::from_effects(&effects, &SimulationConfig::like_norman()).expect("finite effects");
+    assert_eq!((dataset.counts.n_cells(), dataset.counts.n_genes()), (91_205, 2_000));
+    let density = dataset.counts.nnz() as f64 / (91_205.0 * 2_000.0);
+    assert!((0.05..0.15).contains(&density), "density {density}");
+
+    // ln(1 + CPM) of the pooled cells of each perturbation, and the mean over cells of ln(1 + CPM).
+    let n = dataset.perturbations.len();
+    let mut pooled = Array2::<f64>::zeros((n, 2_000));
+    let (mut totals, mut cells) = (vec![0.0; n], vec![0; n]);
+    for cell in 0..dataset.labels.len() {
+        let label = dataset.labels[cell] as usize;
+        let (genes, values) = dataset.counts.row(cell);
+        genes.iter().zip(values).for_each(|(&gene, &value)| pooled[[label, gene as usize]] += f64::from(value));
+        totals[label] += f64::from(dataset.library_size[cell]);
+        cells[label] += 1;
+    }
+    for (label, mut row) in pooled.rows_mut().into_iter().enumerate() {
+        row.mapv_inplace(|count| (1e6 * count / totals[label]).ln_1p());
+    }
+    let by_cell = mean_effects(&dataset, TargetSum::Fixed(1e6)).expect("there is control");
+
+    let published = effects.table.column("n_cells").and_then(Column::to_f64).expect("the file gives cell numbers");
+    let (mut of_pooled, mut of_cells) = (Vec::new(), Vec::new());
+    for label in 1..n {
+        let row = effects.perturbations.iter().position(|p| *p == dataset.perturbations[label]).expect("simulated");
+        if published[row] >= 1.0 {
+            assert_eq!(cells[label] as f64, published[row], "{}", dataset.perturbations[label]);
+        }
+        let wanted = effects.values.row(row).mapv(f64::from);
+        assert!(pearson(&true_effect(&truth, label), &wanted) > 0.99, "{}", dataset.perturbations[label]);
+        if wanted.dot(&wanted).sqrt() > 25.0 {
+            of_pooled.push(pearson(&(&pooled.row(label) - &pooled.row(0)), &wanted));
+            of_cells.push(pearson(&by_cell.row(label).mapv(f64::from), &wanted));
+        }
+    }
+    for (what, mut correlations) in [("pooled cells", of_pooled), ("mean over cells", of_cells)] {
+        correlations.sort_by(f64::total_cmp);
+        let (worst, median) = (correlations[0], correlations[correlations.len() / 2]);
+        println!("{what}: {} strong perturbations, Pearson median {median:.3}, worst {worst:.3}", correlations.len());
+        assert!(median > 0.9 && worst > 0.8, "{what}: median {median}, worst {worst}");
+    }
+    assert!(truth.classes.iter().flatten().count() > 40, "the file gives classes");
+}
+
+fn genailab(arguments: &[&str], out: &std::path::Path) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_genailab"))
+        .arg("simulate")
+        .args(arguments)
+        .arg("--out")
+        .arg(out)
+        .output()
+        .expect("the program starts")
+}
+
+#[test]
+fn a_written_file_holds_cells_and_truth() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("cells.h5ad");
+    let done = genailab(&["--cells", "1500", "--genes", "300", "--density", "0.25", "--seed", "5"], &path);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(String::from_utf8_lossy(&done.stdout).contains("1500 cells x 300 genes"));
+    assert_eq!(std::fs::read_dir(&folder).expect("it exists").count(), 1, "no temporary file stays");
+    let Simulation { dataset, truth } = simulate(small(5));
+    let read = Dataset::open(&path).expect("just written");
+    assert_eq!(read.counts, dataset.counts);
+    assert_eq!((read.perturbations, read.labels), (dataset.perturbations, dataset.labels));
+    assert_eq!((read.lanes, read.lane_of), (dataset.lanes, dataset.lane_of));
+    assert_eq!(read.library_size, dataset.library_size);
+    assert_eq!(Truth::read(&path).expect("just written"), truth);
+    let some = truth.select_genes(&[&truth.genes[7], &truth.genes[2]]).expect("known genes");
+    assert_eq!(some.means.column(0), truth.means.column(7));
+    assert!(truth.select_genes(&["nobody"]).is_err());
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_one_line() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("cells.h5ad");
+    std::fs::write(folder.path().join("text.h5ad"), "no HDF5").expect("writable");
+    let text = folder.path().join("text.h5ad").display().to_string();
+    for (arguments, out) in [
+        (vec!["--cells", "10"], out.clone()),
+        (vec!["--genes", "5"], out.clone()),
+        (vec!["--effects", "absent.h5ad"], out.clone()),
+        (vec!["--effects", &text], out.clone()),
+        (vec![], folder.path().join("absent/cells.h5ad")),
+    ] {
+        let done = genailab(&arguments, &out);
+        let message = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(1), "{arguments:?}: {message}");
+        assert!(message.starts_with("error: ") && message.trim_end().lines().count() == 1, "{message}");
+        assert_eq!(std::fs::read_dir(&folder).expect("it exists").count(), 1, "nothing half-written: {message}");
+    }
+    let message = Truth::read(folder.path().join("text.h5ad")).expect_err("not HDF5").to_string();
+    assert!(message.contains("text.h5ad"), "{message}");
+    assert!(Truth::read(folder.path().join("absent.h5ad")).is_err());
 }

@@ -68,12 +68,12 @@ fn predict_cells(model: &CountVae, perturbations: &[Perturbation], args: &Args) 
     cells.set("perturbation", categories(perturbations, rows_each));
     let library = blocks.iter().flat_map(|block| block.library_size.iter().map(|&size| f64::from(size)));
     cells.set("ncounts", Column::Float(library.collect()));
-    let writer = AnnDataWriter::new(&cells, &Table::from_names(model.vocabulary().genes.clone()))
-        .note("genailab", "cells predicted by a count VAE");
+    let genes = Table::from_names(model.vocabulary().genes.clone());
+    let writer = AnnDataWriter::new(&cells, &genes).uns("predicted_by", "genailab count VAE");
     if blocks.iter().all(|block| block.are_counts) {
-        writer.counts(&Counts::from_dense(&values)).write(&args.out)
+        writer.x(&Counts::from_dense(&values)).write(&args.out)
     } else {
-        writer.dense(&values).write(&args.out)
+        writer.x(&values).write(&args.out)
     }
 }
 
@@ -81,9 +81,10 @@ fn predict_effects(model: &CountVae, perturbations: &[Perturbation], args: &Args
     let effects = model.predict_effects(perturbations)?;
     let mut table = Table::from_names(perturbations.iter().map(ToString::to_string).collect());
     table.set("perturbation", categories(perturbations, 1));
-    AnnDataWriter::new(&table, &Table::from_names(model.vocabulary().genes.clone()))
-        .note("effect", "predicted difference to control, in the units of the training data")
-        .dense(&effects)
+    let genes = Table::from_names(model.vocabulary().genes.clone());
+    AnnDataWriter::new(&table, &genes)
+        .uns("effect", "predicted difference to control, in the units of the training data")
+        .x(&effects)
         .write(&args.out)
 }
 

@@ -141,6 +141,7 @@ impl Landscape {
             lanes,
             lane_of,
             library_size,
+            notes: Vec::new(),
         })
     }
 }

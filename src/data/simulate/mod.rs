@@ -33,6 +33,7 @@ use super::{Dataset, Effects};
 use crate::{Error, Result};
 use landscape::{CYCLE_PROGRAMS, Landscape};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use std::path::Path;
 
 /// What is simulated. The default is the built-in dataset: 6,000 cells x 1,000 genes, 20 singles and 16 doubles.
 #[derive(Debug, Clone, PartialEq)]
@@ -155,6 +156,21 @@ impl Simulation {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         rng.set_stream(1);
         Self::of(&Landscape::observed(effects, config, &mut rng)?, config.seed)
+    }
+
+    /// Writes the cells as `.h5ad`, with the truth in `uns/truth`. Nothing is left half-written.
+    ///
+    /// # Errors
+    /// A folder that is not there or not writable, or a full disk.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // In a folder of its own beside the place, so that the name the writer sees ends as it must.
+        let beside = tempfile::tempdir_in(folder).map_err(|error| Error::io("write to", folder, error))?;
+        let whole = beside.path().join("cells.h5ad");
+        self.dataset.write(&whole)?;
+        self.truth.append_to(&whole)?;
+        std::fs::rename(&whole, path).map_err(|error| Error::io("write", path, error))
     }
 
     fn of(landscape: &Landscape, seed: u64) -> Result<Self> {
