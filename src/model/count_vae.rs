@@ -243,7 +243,7 @@ impl CountVae {
         let lanes: Vec<f32> = batch.condition.lanes.iter().map(|&lane| lane as f32).collect();
         on_device!(&mut self.net, net => {
             let condition = net.condition(&batch, NoneTape)?;
-            let posterior = net.encode(&batch.input, &condition, false, &mut rng)?;
+            let posterior = net.encode(&batch.input, &condition)?;
             net.reference.mu = posterior.mu;
             net.reference.logvar = posterior.logvar;
             net.reference.size_factor.copy_from(&batch.library_size);
@@ -282,7 +282,7 @@ impl CountVae {
         self.over_cells(data, rows, |batch| {
             on_device!(&self.net, net => {
                 let condition = net.condition(batch, NoneTape)?;
-                Ok(ops::download(&net.encode(&batch.input, &condition, false, &mut rng)?.mu))
+                Ok(ops::download(&net.encode(&batch.input, &condition)?.mu))
             })
         })
     }
@@ -297,7 +297,7 @@ impl CountVae {
             let mut sums = Array2::<f32>::zeros((batch.len(), 2));
             for _ in 0..draws.max(1) {
                 let (nll, kl) = on_device!(&self.net, net => {
-                    let (nll, kl) = net.terms(batch, NoneTape, false, &mut rng)?;
+                    let (nll, kl) = net.terms(batch, NoneTape, &mut rng)?;
                     (nll.as_vec(), kl.as_vec())
                 });
                 sums.column_mut(0).scaled_add(1.0 / draws.max(1) as f32, &Array1::from_vec(nll));
@@ -343,8 +343,8 @@ impl CountVae {
             }
             let decoded = on_device!(&self.net, net => {
                 let condition = net.condition(batch, NoneTape)?;
-                let z = net.encode(&batch.input, &condition, false, &mut rng)?.mu;
-                CountModel::of(net, net.decode(z, net.condition(&changed, NoneTape)?, false, &mut rng)?)
+                let z = net.encode(&batch.input, &condition)?.mu;
+                CountModel::of(net, net.decode(z, net.condition(&changed, NoneTape)?)?)
             });
             Ok(decoded.mean(&batch.library_size, self.with_remainder))
         })
@@ -387,9 +387,9 @@ impl CountVae {
             let batch = as_control(batch);
             let decoded = on_device!(&self.net, net => {
                 let condition = net.condition(&batch, NoneTape)?;
-                let z = ops::download(&net.encode(&batch.input, &condition, false, &mut rng)?.mu) + &shift;
+                let z = ops::download(&net.encode(&batch.input, &condition)?.mu) + &shift;
                 let z = ops::upload(net.device(), &z)?;
-                CountModel::of(net, net.decode(z, condition, false, &mut rng)?)
+                CountModel::of(net, net.decode(z, condition)?)
             });
             Ok(decoded.mean(&batch.library_size, self.with_remainder))
         })
@@ -405,7 +405,7 @@ impl CountVae {
             let batch = as_control(batch);
             on_device!(&self.net, net => {
                 let condition = net.condition(&batch, NoneTape)?;
-                Ok(ops::download(&net.encode(&batch.input, &condition, false, &mut rng)?.mu))
+                Ok(ops::download(&net.encode(&batch.input, &condition)?.mu))
             })
         })
     }
@@ -420,7 +420,7 @@ impl CountVae {
         let both = self.over_cells(data, rows, |batch| {
             on_device!(&self.net, net => {
                 let condition = net.condition(batch, NoneTape)?;
-                let posterior = net.encode(&batch.input, &condition, false, &mut rng)?;
+                let posterior = net.encode(&batch.input, &condition)?;
                 let (mu, logvar) = (ops::download(&posterior.mu), ops::download(&posterior.logvar));
                 Ok(concatenate![Axis(1), mu, logvar])
             })
@@ -478,7 +478,7 @@ impl CountVae {
                     library_size: Arc::from(size_factor),
                 };
                 let condition = net.condition(&batch, NoneTape)?;
-                let decoded = CountModel::of(net, net.decode(z, condition, false, &mut rng)?);
+                let decoded = CountModel::of(net, net.decode(z, condition)?);
                 generated.library_size.extend_from_slice(&library_size);
                 sample_counts(&decoded, &batch.library_size, self.with_remainder, &mut rng)
             });
@@ -528,7 +528,7 @@ impl CountVae {
         on_device!(&self.net, net => {
             let condition = net.condition(&batch, NoneTape)?;
             let z = ops::upload(net.device(), &Array2::zeros((n, self.config.latent)))?;
-            Ok(ops::download(&net.decode(z, condition, false, &mut rng)?.output))
+            Ok(ops::download(&net.decode(z, condition)?.output))
         })
     }
 }

@@ -23,12 +23,12 @@ use super::{
 use crate::{
     Error, Result,
     nn::{
-        Activation, Backend, CountTarget, Dispersion, Dropout, LayerNorm, Linear, Matrix, SparseLinear, Vector, ops,
-        walk_params,
+        Activation, Backend, CountTarget, Dispersion, Finish, FinishConfig, Linear, Matrix, Mlp, Norm, SparseLinear,
+        Vector, ops, walk_params,
     },
     train::{Loss, StepContext, Trainable},
 };
-use dfdx::prelude::{PutTape, Tape};
+use dfdx::prelude::{HasShape, PutTape, Tape};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
@@ -91,8 +91,10 @@ pub struct VaeConfig {
     pub with_library: bool,
     /// Whether the encoder sees the condition too.
     pub encode_condition: bool,
-    /// Layer normalisation before each activation.
-    pub layer_norm: bool,
+    /// Normalisation before each activation.
+    pub norm: Norm,
+    /// Activation of the hidden layers.
+    pub activation: Activation,
     /// Probability that a hidden unit is dropped in training.
     pub dropout: f32,
     /// `logvar` is held within plus and minus this, so that its exponential stays finite.
@@ -119,7 +121,8 @@ impl Default for VaeConfig {
             with_lane: true,
             with_library: true,
             encode_condition: true,
-            layer_norm: true,
+            norm: Norm::Layer,
+            activation: Activation::default(),
             dropout: 0.0,
             logvar_clamp: 12.0,
             beta: 1.0,
@@ -153,32 +156,6 @@ impl VaeConfig {
     }
 }
 
-/// A hidden layer: linear, layer norm (optional), SiLU, dropout.
-#[derive(Debug, Clone)]
-struct Hidden<D: Backend> {
-    linear: Linear<D>,
-    norm: Option<LayerNorm<D>>,
-}
-
-walk_params!(Hidden { params: [], buffers: [], layers: [linear, norm] });
-
-/// What follows the linear part of a hidden layer.
-fn activate<D: Backend, T: Tape<f32, D>>(
-    x: Matrix<D, T>,
-    norm: Option<&LayerNorm<D>>,
-    dropout: &mut Option<(Dropout, &mut ChaCha8Rng)>,
-) -> Result<Matrix<D, T>> {
-    let x = match norm {
-        Some(norm) => norm.forward(x)?,
-        None => x,
-    };
-    let x = Activation::Silu.forward(x)?;
-    match dropout {
-        Some((dropout, rng)) => dropout.forward(x, rng),
-        None => Ok(x),
-    }
-}
-
 /// The network of a [`CountVae`](super::CountVae): shapes are `(cells, width)` throughout.
 #[derive(Debug, Clone)]
 pub struct VaeNet<D: Backend> {
@@ -188,11 +165,11 @@ pub struct VaeNet<D: Backend> {
     condition: ConditionEncoder<D>,
     input: SparseLinear<D>,
     input_condition: Option<Linear<D>>,
-    input_norm: Option<LayerNorm<D>>,
-    encoder: Vec<Hidden<D>>,
+    input_finish: Finish<D>,
+    encoder: Mlp<D>,
     mu: Linear<D>,
     logvar: Linear<D>,
-    decoder: Vec<Hidden<D>>,
+    decoder: Mlp<D>,
     output: Linear<D>,
     /// `(genes,)`: log theta of a count decoder, log sigma of a Gaussian one.
     pub(super) log_dispersion: Vector<D>,
@@ -205,7 +182,7 @@ pub struct VaeNet<D: Backend> {
 walk_params!(VaeNet {
     params: [log_dispersion],
     buffers: [],
-    layers: [condition, input, input_condition, input_norm, encoder, mu, logvar, decoder, output, theta_head, zero_head, reference]
+    layers: [condition, input, input_condition, input_finish, encoder, mu, logvar, decoder, output, theta_head, zero_head, reference]
 });
 
 /// The approximate posterior of a batch, `(cells, latent)` each.
@@ -240,10 +217,7 @@ impl<D: Backend> VaeNet<D> {
         config.validate()?;
         let genes = vocabulary.genes.len();
         let (first, last) = (config.hidden[0], *config.hidden.last().expect("validated: at least one hidden layer"));
-        let norm = |width: usize| config.layer_norm.then(|| LayerNorm::new(device, width)).transpose();
-        let hidden = |from: usize, to: usize, rng: &mut ChaCha8Rng| {
-            Ok(Hidden { linear: Linear::new(device, from, to, rng)?, norm: norm(to)? })
-        };
+        let finish = FinishConfig { norm: config.norm, activation: config.activation, dropout: config.dropout };
         let mut widths = vec![config.latent + config.condition];
         widths.extend(config.hidden.iter().rev());
         let is_count = config.likelihood != Likelihood::Gaussian;
@@ -268,11 +242,11 @@ impl<D: Backend> VaeNet<D> {
                 .encode_condition
                 .then(|| Linear::new(device, config.condition, first, rng))
                 .transpose()?,
-            input_norm: norm(first)?,
-            encoder: config.hidden.windows(2).map(|w| hidden(w[0], w[1], rng)).collect::<Result<_>>()?,
+            input_finish: Finish::new(device, first, finish)?,
+            encoder: Mlp::new(device, &config.hidden, finish, rng)?,
             mu: Linear::new(device, last, config.latent, rng)?,
             logvar: Linear::new(device, last, config.latent, rng)?,
-            decoder: widths.windows(2).map(|w| hidden(w[0], w[1], rng)).collect::<Result<_>>()?,
+            decoder: Mlp::new(device, &widths, finish, rng)?,
             output,
             log_dispersion: device
                 .try_zeros_like(&(genes,))
@@ -299,62 +273,52 @@ impl<D: Backend> VaeNet<D> {
         &self.config
     }
 
-    /// The dropout of this pass, if it is a training pass and there is one.
-    fn dropout<'r>(&self, training: bool, rng: &'r mut ChaCha8Rng) -> Option<(Dropout, &'r mut ChaCha8Rng)> {
-        (training && self.config.dropout > 0.0).then(|| (Dropout::new(self.config.dropout), rng))
-    }
-
-    /// `q(z|x, c)`; starts a tape. `condition` is `(cells, condition)`.
-    pub fn encode<T: Tape<f32, D>>(
-        &self,
-        input: &Observed,
-        condition: &Matrix<D, T>,
-        training: bool,
-        rng: &mut ChaCha8Rng,
-    ) -> Result<Posterior<D, T>> {
-        let mut dropout = self.dropout(training, rng);
-        let mut h = match input {
-            Observed::Counts(counts) => self.input.forward(counts, T::default())?, // (cells, hidden[0])
+    /// The first layer before its activation, `(cells, hidden[0])`.
+    fn enter<T: Tape<f32, D>>(&self, input: &Observed, condition: &Matrix<D, T>) -> Result<Matrix<D, T>> {
+        let h = match input {
+            Observed::Counts(counts) => self.input.forward(counts, T::default())?,
             Observed::Real(values) => {
-                let values = ops::upload(&self.device, values)?;
-                D::linear(values.put_tape(T::default()), &self.input.weight, &self.input.bias)?
+                let values = ops::upload(&self.device, values)?.put_tape(T::default());
+                D::linear(values, &self.input.weight, &self.input.bias)?
             }
         };
-        if let Some(layer) = &self.input_condition {
-            h = ops::add(h, layer.forward(condition.retaped::<T>())?)?;
+        match &self.input_condition {
+            Some(layer) => ops::add(h, layer.forward(condition.retaped::<T>())?),
+            None => Ok(h),
         }
-        h = activate(h, self.input_norm.as_ref(), &mut dropout)?;
-        for layer in &self.encoder {
-            h = activate(layer.linear.forward(h)?, layer.norm.as_ref(), &mut dropout)?;
-        }
+    }
+
+    /// The posterior from the last hidden layer of the encoder.
+    fn posterior<T: Tape<f32, D>>(&self, h: Matrix<D, T>) -> Result<Posterior<D, T>> {
         let clamp = f64::from(self.config.logvar_clamp);
-        let logvar = self
-            .logvar
-            .forward(h.retaped::<T>())?
-            .try_clamp(-clamp, clamp)
-            .map_err(|e| Error::device("clamping logvar", e))?;
+        let logvar = self.logvar.forward(h.retaped::<T>())?;
+        let logvar = logvar.try_clamp(-clamp, clamp).map_err(|e| Error::device("clamping logvar", e))?;
         Ok(Posterior { mu: self.mu.forward(h)?, logvar }) // (cells, latent) each
     }
 
-    /// `p(x|z, c)` up to the size factor.
-    pub fn decode<T: Tape<f32, D>>(
-        &self,
-        z: Matrix<D, T>,
-        condition: Matrix<D, T>,
-        training: bool,
-        rng: &mut ChaCha8Rng,
-    ) -> Result<Decoded<D, T>> {
-        let mut dropout = self.dropout(training, rng);
-        let mut h = ops::concat_columns(z, condition)?; // (cells, latent + condition)
-        for layer in &self.decoder {
-            h = activate(layer.linear.forward(h)?, layer.norm.as_ref(), &mut dropout)?;
-        }
-        // One pass through the body serves every head: with dropout, two passes would describe two different cells.
-        let head = |layer: &Option<Linear<D>>, h: &Matrix<D, T>| {
-            layer.as_ref().map(|layer| layer.forward(h.retaped::<T>())).transpose()
-        };
-        let (log_theta, zero_logits) = (head(&self.theta_head, &h)?, head(&self.zero_head, &h)?);
+    /// Every head from one last hidden layer of the decoder: with dropout, two passes would describe two cells.
+    fn heads<T: Tape<f32, D>>(&self, h: Matrix<D, T>) -> Result<Decoded<D, T>> {
+        let head = |layer: &Option<Linear<D>>| layer.as_ref().map(|l| l.forward(h.retaped::<T>())).transpose();
+        let (log_theta, zero_logits) = (head(&self.theta_head)?, head(&self.zero_head)?);
         Ok(Decoded { output: self.output.forward(h)?, log_theta, zero_logits }) // (cells, genes) each
+    }
+
+    /// `q(z|x, c)`, without dropout; `condition` is `(cells, condition)`.
+    ///
+    /// # Errors
+    /// An input that does not fit the network.
+    pub fn encode<T: Tape<f32, D>>(&self, input: &Observed, condition: &Matrix<D, T>) -> Result<Posterior<D, T>> {
+        let h = self.input_finish.forward(self.enter(input, condition)?)?;
+        self.posterior(self.encoder.forward(h)?)
+    }
+
+    /// `p(x|z, c)` up to the size factor, without dropout.
+    ///
+    /// # Errors
+    /// A z or a condition that does not fit the network.
+    pub fn decode<T: Tape<f32, D>>(&self, z: Matrix<D, T>, condition: Matrix<D, T>) -> Result<Decoded<D, T>> {
+        let h = ops::concat_columns(z, condition)?; // (cells, latent + condition)
+        self.heads(self.decoder.forward(h)?)
     }
 
     /// `-log p(x|z, c)` of each cell in nats, `(cells,)`, summed over genes.
@@ -389,21 +353,47 @@ impl<D: Backend> VaeNet<D> {
         self.condition.forward(&self.device, &batch.condition, tape)
     }
 
-    /// Negative log-likelihood and KL of each row in nats, `(cells,)` each, at one draw of z.
+    /// Negative log-likelihood and KL of each row in nats, `(cells,)` each, at one draw of z, without dropout.
+    ///
+    /// # Errors
+    /// A batch that does not fit the network.
     pub fn terms<T: Tape<f32, D>>(
         &self,
         batch: &VaeBatch,
         tape: T,
-        training: bool,
         rng: &mut ChaCha8Rng,
     ) -> Result<(Vector<D, T>, Vector<D, T>)> {
         let condition = self.condition(batch, tape)?;
-        let posterior = self.encode(&batch.input, &condition, training, rng)?;
-        let kl = ops::gaussian_kl(posterior.mu.retaped::<T>(), posterior.logvar.retaped::<T>())?;
-        let noise = self.noise(batch.len(), rng)?;
-        let z = ops::reparameterise(posterior.mu, posterior.logvar, noise)?;
-        let decoded = self.decode(z, condition, training, rng)?;
-        Ok((self.nll(decoded, batch)?, kl))
+        let (z, kl) = self.draw(self.encode(&batch.input, &condition)?, rng)?;
+        Ok((self.nll(self.decode(z, condition)?, batch)?, kl))
+    }
+
+    /// As [`Self::terms`], with dropout and the batch's own moments in batch norm.
+    fn training_terms<T: Tape<f32, D>>(
+        &mut self,
+        batch: &VaeBatch,
+        tape: T,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(Vector<D, T>, Vector<D, T>)> {
+        let condition = self.condition(batch, tape)?;
+        let entered = self.enter(&batch.input, &condition)?;
+        let h = self.input_finish.forward_training(entered, rng)?;
+        let h = self.encoder.forward_training(h, rng)?;
+        let (z, kl) = self.draw(self.posterior(h)?, rng)?;
+        let h = self.decoder.forward_training(ops::concat_columns(z, condition)?, rng)?;
+        Ok((self.nll(self.heads(h)?, batch)?, kl))
+    }
+
+    /// One draw of z, `(cells, latent)`, and the KL of each row, `(cells,)`.
+    fn draw<T: Tape<f32, D>>(
+        &self,
+        posterior: Posterior<D, T>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(Matrix<D, T>, Vector<D, T>)> {
+        let Posterior { mu, logvar } = posterior;
+        let kl = ops::gaussian_kl(mu.retaped::<T>(), logvar.retaped::<T>())?;
+        let noise = self.noise(mu.shape().0, rng)?;
+        Ok((ops::reparameterise(mu, logvar, noise)?, kl))
     }
 
     /// Standard normal noise, `(cells, latent)`, drawn on the host so that every device sees the same.
@@ -425,7 +415,10 @@ impl<D: Backend> Trainable<D> for VaeNet<D> {
         tape: T,
         context: &mut StepContext<'_>,
     ) -> Result<Loss<D, T>> {
-        let (nll, kl) = self.terms(batch, tape, context.training, context.rng)?;
+        let (nll, kl) = match context.training {
+            true => self.training_terms(batch, tape, context.rng)?,
+            false => self.terms(batch, tape, context.rng)?,
+        };
         let (nll, kl) = (ops::mean(nll)?, ops::mean(kl)?);
         let parts = vec![("nll", ops::to_f32(&nll)), ("kl", ops::to_f32(&kl))];
         // Validation is always at full weight, so that its loss is the (beta-)ELBO and epochs can be compared.

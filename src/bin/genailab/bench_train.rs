@@ -5,6 +5,7 @@ use genailab::{
     Error, Result,
     data::{Opened, Split},
     device::Device,
+    nn::Norm,
     model::{CountVae, KlAnnealing, LibrarySize, VaeConfig},
     train::{Callback, EpochRecord, FitOptions, Flow, Progress, StepRecord, TrainConfig},
 };
@@ -85,7 +86,7 @@ pub fn run(args: &Args) -> Result<()> {
         library_size: LibrarySize::Kept,
         with_lane: false,
         with_library: false,
-        layer_norm: false,
+        norm: Norm::None,
         kl_annealing: KlAnnealing::Constant,
         init_output_bias: false,
         ..VaeConfig::default()
