@@ -278,7 +278,6 @@ impl CountVae {
     /// # Errors
     /// No cells, or genes or perturbations that the model does not know.
     pub fn embed(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
         self.over_cells(data, rows, |batch| {
             on_device!(&self.net, net => {
                 let condition = net.condition(batch, NoneTape)?;
@@ -335,7 +334,6 @@ impl CountVae {
 
     /// Decodes the posterior mean of cells, under their own perturbation or under the one of `genes`.
     fn decode_cells(&self, data: &Dataset, rows: &[usize], genes: Option<&[u32]>) -> Result<Array2<f32>> {
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
         self.over_cells(data, rows, |batch| {
             let mut changed = batch.clone();
             if let Some(genes) = genes {
@@ -382,7 +380,6 @@ impl CountVae {
         for gene in perturbation.genes() {
             shift += &(center(&cells_of(&Perturbation::of([gene.as_str()]))?)? - &control);
         }
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
         self.over_cells(data, rows, |batch| {
             let batch = as_control(batch);
             let decoded = on_device!(&self.net, net => {
@@ -400,7 +397,6 @@ impl CountVae {
     /// # Errors
     /// As [`Self::embed`].
     pub fn embed_as_control(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
         self.over_cells(data, rows, |batch| {
             let batch = as_control(batch);
             on_device!(&self.net, net => {
@@ -415,7 +411,6 @@ impl CountVae {
     /// # Errors
     /// As [`Self::embed`].
     pub fn collapse(&self, data: &Dataset, rows: &[usize]) -> Result<Collapse> {
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
         let latent = self.config.latent;
         let both = self.over_cells(data, rows, |batch| {
             on_device!(&self.net, net => {
@@ -514,7 +509,6 @@ impl CountVae {
         }
         let sets = perturbations.iter().map(|p| self.vocabulary.encode(p)).collect::<Result<Vec<_>>>()?;
         let n = perturbations.len();
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
         let batch = VaeBatch {
             input: Observed::Real(Array2::zeros((0, 0))),
             target: None,
