@@ -7,19 +7,30 @@
 
 mod activation;
 mod backend;
-mod composed;
+mod batch_norm;
+#[doc(hidden)]
+pub mod composed;
+mod dropout;
 mod embedding;
 mod fused;
 pub mod init;
+mod layer_norm;
 mod linear;
+mod mlp;
 mod params;
 mod raw;
 mod sparse_linear;
 
 pub use activation::Activation;
-pub use backend::{Backend, CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN, Matrix, Scalar, Vector};
+pub use backend::{
+    Backend, BatchMoments, CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN, Matrix, Scalar, Vector,
+};
+pub use batch_norm::BatchNorm;
+pub use dropout::Dropout;
 pub use embedding::{Embedding, IndexSets};
+pub use layer_norm::LayerNorm;
 pub use linear::Linear;
+pub use mlp::{Block, Finish, FinishConfig, Mlp, Norm};
 pub use params::{Params, Visitor, VisitorMut};
 pub(crate) use params::{join, walk_params};
 pub use sparse_linear::SparseLinear;
