@@ -18,11 +18,7 @@ fn failed<E: std::fmt::Debug>(operation: &'static str) -> impl Fn(E) -> Error {
 }
 
 /// `x W + b`.
-pub fn linear<D: Backend, T: Tape<f32, D>>(
-    x: Matrix<D, T>,
-    w: &Matrix<D>,
-    b: &Vector<D>,
-) -> Result<Matrix<D, T>> {
+pub fn linear<D: Backend, T: Tape<f32, D>>(x: Matrix<D, T>, w: &Matrix<D>, b: &Vector<D>) -> Result<Matrix<D, T>> {
     let shape = (x.shape().0, w.shape().1);
     let y = x.try_matmul(w.clone()).map_err(failed("linear"))?; // (rows, out)
     let b = b.retaped::<T>().try_broadcast_like::<_, Axis<0>>(&shape).map_err(failed("linear"))?;
@@ -43,11 +39,7 @@ pub fn sparse_linear<D: Backend, T: Tape<f32, D>>(
 }
 
 /// `V W` with a dense 0/1 matrix V, `(sets, entries)`.
-pub fn embedding_sum<D: Backend, T: Tape<f32, D>>(
-    w: &Matrix<D>,
-    sets: &IndexSets,
-    tape: T,
-) -> Result<Matrix<D, T>> {
+pub fn embedding_sum<D: Backend, T: Tape<f32, D>>(w: &Matrix<D>, sets: &IndexSets, tape: T) -> Result<Matrix<D, T>> {
     let entries = w.shape().0;
     let mut dense = vec![0.0; sets.len() * entries];
     for row in 0..sets.len() {
