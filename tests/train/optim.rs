@@ -7,7 +7,10 @@ use genailab::{
         Axis, Backward, BroadcastTo, Cpu, Gradients, HasShape, NoneTape, OwnedTape, PutTape, Shape, SumTo, Tensor,
         TensorFromVec,
     },
-    nn::{Adam, AdamConfig, AdamStep, GradientBuffers, Moments, OptimStep, Params, Snapshot, WeightDecay, composed},
+    nn::{
+        Adam, AdamConfig, AdamStep, GradientBuffers, Matrix, Moments, OptimStep, Params, Snapshot, WeightDecay,
+        composed,
+    },
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -104,7 +107,7 @@ fn random(length: usize, seed: u64) -> Vec<f32> {
 }
 
 /// A weight, gradient and moments of an odd length that takes several chunks.
-fn large() -> (Tensor<(usize, usize), f32, Cpu>, Gradients<f32, Cpu>, Moments<Cpu>) {
+fn large() -> (Matrix<Cpu>, Gradients<f32, Cpu>, Moments<Cpu>) {
     const SHAPE: (usize, usize) = (301, 333);
     let device = Cpu::default();
     let length = SHAPE.0 * SHAPE.1;

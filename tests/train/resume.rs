@@ -36,8 +36,10 @@ fn bits(snapshot: &Snapshot) -> Vec<(&String, &Vec<usize>, Vec<u32>)> {
     snapshot.tensors().iter().map(|(name, tensor)| (name, &tensor.shape, values(tensor))).collect()
 }
 
-/// All figures but those of time, as bits.
-fn figures(history: &History) -> Vec<(usize, usize, Vec<(String, u64)>)> {
+/// Epoch, steps, and the bits of all figures but those of time.
+type Figures = (usize, usize, Vec<(String, u64)>);
+
+fn figures(history: &History) -> Vec<Figures> {
     let timeless = |(name, value): (String, f64)| (!name.starts_with("speed/")).then(|| (name, value.to_bits()));
     let record = |record: &EpochRecord| {
         (record.epoch, record.steps, record.scalars().into_iter().filter_map(timeless).collect())

@@ -1,16 +1,16 @@
 //! What the trainer does with a model, and what it says when it cannot.
 
 use crate::{
-    model::{Line, Rows},
+    model::{Batch, Line, Rows},
     python,
 };
 use genailab::{
     ErrorKind, Result,
-    dfdx::prelude::{Backward, Cpu, NoneTape},
-    nn::{Adam, GradientBuffers},
+    dfdx::prelude::{Backward, Cpu, NoneTape, PutTape, SumTo, Tape},
+    nn::{Adam, GradientBuffers, Params, Visitor, VisitorMut},
     train::{
-        BatchSource, Callback, EpochRecord, FitOptions, Flow, History, Progress, Schedule, StepContext, StepRecord,
-        TrainConfig, Trainable, fit,
+        BatchSource, Callback, EpochRecord, FitOptions, Flow, History, Loss, Progress, Schedule, StepContext,
+        StepRecord, TrainConfig, Trainable, fit,
     },
 };
 use rand::SeedableRng;
@@ -217,11 +217,36 @@ fn a_loss_that_is_not_finite_names_epoch_batch_and_cells() {
         let error = fit(&mut line, &Rows::new(40, 1), Some(&rows), &device, &config(), &mut silent()).unwrap_err();
         assert!(error.to_string().starts_with("epoch 1, validation batch 3 (cells cell-14, cell-15, cell-16, …): "));
     }
-    // A loss whose square root of zero has no slope: finite, but its gradient is not.
-    let mut line = Line::new(&device);
-    line.weight.copy_from(&[1e30; 12]);
-    let error = fit(&mut line, &Rows::new(40, 1), None, &device, &config(), &mut silent()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Numeric, "{error}");
+}
+
+/// The root of zero is finite, but its slope is not.
+#[test]
+fn a_gradient_that_is_not_finite_names_weight_and_batch() {
+    struct Root(Line<Cpu>);
+    impl Params<Cpu> for Root {
+        fn walk<V: Visitor<Cpu>>(&self, path: &str, visitor: &mut V) -> Result<()> {
+            self.0.walk(path, visitor)
+        }
+        fn walk_mut<V: VisitorMut<Cpu>>(&mut self, path: &str, visitor: &mut V) -> Result<()> {
+            self.0.walk_mut(path, visitor)
+        }
+    }
+    impl Trainable<Cpu> for Root {
+        type Batch = Batch;
+        fn loss<T: Tape<f32, Cpu>>(&mut self, _: &Batch, tape: T, _: &mut StepContext<'_>) -> Result<Loss<Cpu, T>> {
+            let zero = self.0.bias.clone().put_tape(tape) * 0.0;
+            Ok(Loss { total: zero.sqrt().sum(), parts: Vec::new() })
+        }
+    }
+    let device = Cpu::default();
+    let mut root = Root(Line::new(&device));
+    let before = root.0.snapshot();
+    let error = fit(&mut root, &Rows::new(2, 1), None, &device, &config(), &mut silent()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Numeric);
+    let message = error.to_string();
+    assert!(message.starts_with("epoch 1, batch 1 (cells cell-"), "{message}");
+    assert!(message.ends_with("): the gradient of `bias` is not finite"), "{message}");
+    assert_eq!(root.0.snapshot(), before);
 }
 
 #[test]
