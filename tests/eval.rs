@@ -1,7 +1,7 @@
 //! `eval`: against plain versions, and against scanpy, scipy, scikit-learn and statsmodels (`tests/reference/`).
 
 use genailab::{
-    data::Counts,
+    data::{Counts, Dataset},
     eval::*,
     ndarray::{Array2, ArrayView2, Axis, array},
 };
@@ -330,10 +330,8 @@ fn evaluation_refuses_what_does_not_fit() {
     assert_eq!(message, "evaluation of additive: the predicted effect of B<1> on gene 2 is NaN; it must be finite");
 }
 
-/// Counts, library sizes and perturbation of each cell of a file under `../shared/data` or `$GENAILAB_TEST_DATA`; the
-/// file is read with bare HDF5, so that this test hangs on nothing but the test that it makes.
-fn real_cells(file: &str) -> Option<(Counts, Vec<f64>, Vec<String>, Vec<String>)> {
-    use hdf5::types::VarLenUnicode;
+/// A file under `../shared/data` or `$GENAILAB_TEST_DATA`.
+fn real_cells(file: &str) -> Option<Dataset> {
     let folder = std::env::var_os("GENAILAB_TEST_DATA")
         .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").into(), std::path::PathBuf::from);
     let path = folder.join(file).with_extension("h5ad");
@@ -341,48 +339,21 @@ fn real_cells(file: &str) -> Option<(Counts, Vec<f64>, Vec<String>, Vec<String>)
         eprintln!("SKIPPED: {} is not there; set GENAILAB_TEST_DATA to the folder of the test data", path.display());
         return None;
     }
-    let h5 = hdf5::File::open(&path).expect("an HDF5 file");
-    let floats = |name: &str| h5.dataset(name).and_then(|d| d.read_raw::<f64>());
-    let whole = |name: &str| h5.dataset(name).and_then(|d| d.read_raw::<i64>()).expect(name);
-    let names = |name: &str| -> Vec<String> {
-        let texts = h5.dataset(name).and_then(|d| d.read_raw::<VarLenUnicode>()).expect(name);
-        texts.iter().map(ToString::to_string).collect()
-    };
-    let genes = names("var/_index");
-    let counts = Counts::new(
-        genes.len(),
-        whole("X/indptr").into_iter().map(|v| v as usize).collect(),
-        whole("X/indices").into_iter().map(|v| v as u32).collect(),
-        floats("X/data").expect("X/data").into_iter().map(|v| v as f32).collect(),
-    )
-    .expect("a valid matrix");
-    let library = floats("obs/ncounts").unwrap_or_else(|_| counts.row_sums().into_iter().map(f64::from).collect());
-    let categories = names("obs/perturbation/categories");
-    let labels = whole("obs/perturbation/codes").into_iter().map(|code| categories[code as usize].clone()).collect();
-    Some((counts, library, labels, genes))
+    Some(Dataset::open(&path).expect("a readable file"))
 }
 
 #[test]
 fn rank_sum_agrees_with_scanpy_on_whole_files() {
     let reference = reference("de");
     for file in ["papalexi_cells", "norman_cells"] {
-        let Some((counts, library, perturbations, names)) = real_cells(file) else { continue };
+        let Some(data) = real_cells(file) else { continue };
         let full = &reference[file]["full"];
-        let genes: Vec<String> = numbers(&full["genes"]);
-        let genes: Vec<usize> =
-            genes.iter().map(|gene| names.iter().position(|name| name == gene).expect("the gene is there")).collect();
-        let mut distinct = perturbations.clone();
-        distinct.sort_by_key(|name| (name != "control", name.clone()));
-        distinct.dedup();
-        let label = |name: &String| distinct.iter().position(|other| other == name).expect("it is listed") as u32;
-        let labels: Vec<u32> = perturbations.iter().map(label).collect();
-        let expression = log_normalise(&counts, &library);
-        let start = std::time::Instant::now();
-        rank_sum_test(&expression, &labels, 0, RankSum::default()).expect("valid input");
-        println!("{file}: {} perturbations x {} genes in {:?}", distinct.len() - 1, names.len(), start.elapsed());
-        let groups: Vec<String> = full["expected"]["ties"].as_object().expect("groups").keys().cloned().collect();
-        for group in &groups {
-            compare_with_scanpy(&full["expected"], file, &expression, &labels, group, label(group), &genes);
+        let genes = data.genes_at(&numbers::<String>(&full["genes"])).expect("the genes are there");
+        let library: Vec<f64> = data.library_size.iter().map(|&size| f64::from(size)).collect();
+        let expression = log_normalise(&data.counts, &library);
+        for group in full["expected"]["ties"].as_object().expect("groups").keys() {
+            let label = data.perturbation(group).expect("the perturbation is there");
+            compare_with_scanpy(&full["expected"], file, &expression, &data.labels, group, label, &genes);
         }
     }
 }
