@@ -129,8 +129,8 @@ fn doubles_are_made_by_the_recipe_of_their_class() {
         let (low, high) = if first < second { (first, second) } else { (second, first) };
         let (expected_low, expected_high, novel, similar) = match class {
             InteractionClass::Additive => (1.0, 1.0, false, false),
-            InteractionClass::SynergySimilar => (1.5, 1.5, false, true),
-            InteractionClass::SynergyDissimilar => (1.5, 1.5, false, false),
+            InteractionClass::SynergySimilar => (1.4, 1.4, false, true),
+            InteractionClass::SynergyDissimilar => (1.4, 1.4, false, false),
             InteractionClass::Suppression => (0.4, 0.4, false, false),
             InteractionClass::Epistasis => (0.1, 1.0, false, false),
             InteractionClass::Redundancy => (0.5, 0.5, false, true),

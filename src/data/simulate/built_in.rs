@@ -26,6 +26,8 @@ const LEAST_GENES_WITH_MITOCHONDRIA: usize = 200;
 /// Root-mean-square log-effect of a strong single over all genes, and of a weak one.
 const STRONG_RMS: f64 = 0.3;
 const WEAK_RMS: f64 = 0.1;
+/// No single moves a gene by more than this, in log units (the perturbed gene itself apart): effects are squashed by a tanh.
+const LARGEST_EFFECT: f64 = 1.2;
 /// Correlation of the program shifts and targets of two singles of one family.
 const FAMILY_CORRELATION: f64 = 0.9;
 /// Two singles whose effects correlate less than this, either way, are unrelated.
@@ -198,7 +200,7 @@ fn draw_singles(
             // Shared and own part of weights sqrt(c) and sqrt(1 - c): two members correlate at c.
             let effect = FAMILY_CORRELATION.sqrt() * &family + (1.0 - FAMILY_CORRELATION).sqrt() * own;
             let strength = (0.25 * rng.sample::<f64, _>(StandardNormal)).exp();
-            scaled(effect, STRONG_RMS * strength)
+            scaled(effect, STRONG_RMS * strength).mapv(|x| LARGEST_EFFECT * (x / LARGEST_EFFECT).tanh())
         })
         .collect()
 }

@@ -13,8 +13,8 @@
 //! | class | `c_a` | `c_b` | residual | the two singles |
 //! |---|---|---|---|---|
 //! | additive | 1 | 1 | 0 | unrelated |
-//! | synergy, similar phenotype | 1.5 | 1.5 | 0 | similar |
-//! | synergy, dissimilar phenotype | 1.5 | 1.5 | 0 | unrelated |
+//! | synergy, similar phenotype | 1.4 | 1.4 | 0 | similar |
+//! | synergy, dissimilar phenotype | 1.4 | 1.4 | 0 | unrelated |
 //! | suppression | 0.4 | 0.4 | 0 | unrelated |
 //! | epistasis | 1 | 0.1 | 0 | unrelated; `a` hides `b` |
 //! | redundancy | 0.5 | 0.5 | 0 | similar, so that `d_ab` is about `d_a` and about `d_b` |
@@ -115,7 +115,7 @@ impl InteractionClass {
     pub(super) fn recipe(self) -> Recipe {
         let (first, second, residual) = match self {
             Self::Additive => (1.0, 1.0, 0.0),
-            Self::SynergySimilar | Self::SynergyDissimilar => (1.5, 1.5, 0.0),
+            Self::SynergySimilar | Self::SynergyDissimilar => (1.4, 1.4, 0.0),
             Self::Suppression => (0.4, 0.4, 0.0),
             Self::Epistasis => (1.0, 0.1, 0.0),
             Self::Redundancy => (0.5, 0.5, 0.0),
