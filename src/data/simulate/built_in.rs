@@ -84,7 +84,8 @@ impl Landscape {
             let mut effect = recipe.first * &singles[first] + recipe.second * &singles[second];
             if recipe.residual > 0.0 {
                 let size = recipe.residual * f64::midpoint(rms(singles[first].view()), rms(singles[second].view()));
-                effect += &scaled(direction(&loadings, &mitochondrial, rng), size);
+                let novel = direction(&loadings, &mitochondrial, rng);
+                effect += &scaled(orthogonal(novel, &singles[first], &singles[second]), size);
             }
             rows.push((name(&[first, second]), activate(effect, &[first, second]), Some(class)));
         }
@@ -174,6 +175,16 @@ fn direction(loadings: &Array2<f64>, untouched: &[bool], rng: &mut ChaCha8Rng) -
     for _ in 0..SHIFTED_PROGRAMS {
         let program = rng.random_range(CYCLE_PROGRAMS as u32..loadings.nrows() as u32) as usize;
         effect.scaled_add(rng.sample(StandardNormal), &loadings.row(program));
+    }
+    effect
+}
+
+/// What of `effect` neither `a` nor `b` holds.
+fn orthogonal(mut effect: Array1<f64>, a: &Array1<f64>, b: &Array1<f64>) -> Array1<f64> {
+    let across = b - &(a * (a.dot(b) / a.dot(a)));
+    for known in [a, &across] {
+        let share = effect.dot(known) / known.dot(known);
+        effect.scaled_add(-share, known);
     }
     effect
 }

@@ -158,7 +158,8 @@ impl Simulation {
         Self::of(&Landscape::observed(effects, config, &mut rng)?, config.seed)
     }
 
-    /// Writes the cells as `.h5ad` as [`Dataset::write`] does, with the truth in `uns["truth"]`. Nothing is left half-written.
+    /// Writes the cells as `.h5ad` as [`Dataset::write`] does, with the truth in `uns["truth"]`: `means` and `variances`
+    /// `(perturbations, genes)`, the names `perturbations` and `genes`, `classes`, `library_size`, `relative_error`. Nothing is left half-written.
     ///
     /// # Errors
     /// A folder that is not there or not writable, or a full disk.
