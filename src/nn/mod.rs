@@ -9,7 +9,8 @@ mod activation;
 mod backend;
 mod batch_norm;
 mod checkpoint;
-mod composed;
+#[doc(hidden)]
+pub mod composed;
 mod dropout;
 mod ema;
 mod embedding;

@@ -9,7 +9,7 @@ use genailab::{
     },
     nn::{
         Adam, AdamConfig, AdamStep, GradientBuffers, Matrix, Moments, OptimStep, Params, Snapshot, WeightDecay,
-        composed,
+        composed_step as composed,
     },
 };
 use rand::{Rng, SeedableRng};
