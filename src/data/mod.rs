@@ -4,6 +4,7 @@ mod anndata;
 mod counts;
 mod dataset;
 mod effects;
+mod labels;
 mod names;
 mod open;
 mod perturbation;
