@@ -6,6 +6,7 @@ mod dataset;
 mod effects;
 mod hvg;
 mod loess;
+mod labels;
 mod names;
 pub mod normalize;
 mod open;
