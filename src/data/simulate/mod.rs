@@ -159,7 +159,8 @@ impl Simulation {
     }
 
     /// Writes the cells as `.h5ad` as [`Dataset::write`] does, with the truth in `uns["truth"]`: `means` and `variances`
-    /// `(perturbations, genes)`, the names `perturbations` and `genes`, `classes`, `library_size`, `relative_error`. Nothing is left half-written.
+    /// `(perturbations, genes)`, the names `perturbations` and `genes`, `classes`, `library_size`, `relative_error`.
+    /// Nothing is left half-written.
     ///
     /// # Errors
     /// A folder that is not there or not writable, or a full disk.
