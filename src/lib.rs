@@ -1,8 +1,14 @@
 //! genailab predicts what a genetic perturbation does to a cell, and says honestly how well.
 
 pub mod data;
+pub mod device;
 mod error;
+pub mod eval;
+mod files;
 pub mod nn;
+pub mod plot;
+pub mod model;
+pub mod prelude;
 pub mod train;
 
 pub use dfdx;

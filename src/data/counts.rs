@@ -5,7 +5,7 @@ use ndarray::Array2;
 
 /// A CSR matrix `(cells, genes)`: UMI counts, or any other non-negative values a cell.
 ///
-/// Row `i` is `indices[indptr[i]..indptr[i + 1]]` with the values at the same places; within a row the gene
+/// The default has no cells and no genes. Row `i` is `indices[indptr[i]..indptr[i + 1]]` with the values at the same places; within a row the gene
 /// indices are strictly increasing. 8 bytes a stored value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counts {
@@ -13,6 +13,12 @@ pub struct Counts {
     indptr: Vec<usize>,
     indices: Vec<u32>,
     values: Vec<f32>,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self { n_genes: 0, indptr: vec![0], indices: Vec::new(), values: Vec::new() }
+    }
 }
 
 impl Counts {
@@ -172,6 +178,36 @@ impl Counts {
         Self::new(genes.len(), indptr, indices, values)
     }
 
+    /// Keeps the rows for which `keep` is true, in place: no second copy is made.
+    ///
+    /// # Panics
+    /// If `keep` is not as long as there are cells.
+    pub fn retain_cells(&mut self, keep: &[bool]) {
+        assert_eq!(keep.len(), self.n_cells(), "retain_cells needs one flag a cell");
+        let (mut kept_rows, mut kept_values) = (0, 0);
+        for (cell, _) in keep.iter().enumerate().filter(|(_, keep)| **keep) {
+            let range = self.indptr[cell]..self.indptr[cell + 1];
+            let length = range.len();
+            self.indices.copy_within(range.clone(), kept_values);
+            self.values.copy_within(range, kept_values);
+            kept_values += length;
+            kept_rows += 1;
+            // Row starts at or before `cell` are not needed any more.
+            self.indptr[kept_rows] = kept_values;
+        }
+        self.indptr.truncate(kept_rows + 1);
+        self.indices.truncate(kept_values);
+        self.values.truncate(kept_values);
+    }
+
+    /// The first value that cannot be a count (negative, fractional, not finite) as `(cell, gene, value)`.
+    pub fn first_non_count(&self) -> Option<(usize, usize, f32)> {
+        let position = self.values.iter().position(|v| !(v.is_finite() && *v >= 0.0 && v.fract() == 0.0))?;
+        // The last row that starts at or before the value; empty rows start there, too, but end there as well.
+        let cell = self.indptr.partition_point(|&start| start <= position) - 1;
+        Some((cell, self.indices[position] as usize, self.values[position]))
+    }
+
     /// The same matrix with `f` applied to every stored value (`f(0)` must be 0).
     #[must_use]
     pub fn map_values(mut self, f: impl Fn(f32) -> f32) -> Self {
@@ -195,6 +231,29 @@ mod tests {
         assert_eq!(counts.select_cells(&[1, 1]).to_dense(), array![[1.0, 0.0, 3.0], [1.0, 0.0, 3.0]]);
         let swapped = counts.select_genes(&[2, 1]).expect("both genes are there");
         assert_eq!(swapped.to_dense(), array![[0.0, 2.0], [3.0, 0.0], [0.0, 0.0]]);
+    }
+
+    #[test]
+    fn rows_are_kept_in_place() {
+        let dense = array![[0.0, 2.0], [1.0, 3.0], [0.0, 0.0], [4.0, 0.0]];
+        for keep in 0..16_u32 {
+            let flags: Vec<bool> = (0..4).map(|cell| keep >> cell & 1 == 1).collect();
+            let rows: Vec<usize> = (0..4).filter(|&cell| flags[cell]).collect();
+            let mut counts = Counts::from_dense(&dense);
+            counts.retain_cells(&flags);
+            assert_eq!(counts, Counts::from_dense(&dense).select_cells(&rows), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_count_is_found() {
+        for bad in [-1.0, 1.5, f32::NAN, f32::INFINITY] {
+            let counts =
+                Counts::from_dense(&array![[0.0, 2.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, bad], [bad, 0.0, 0.0]]);
+            let (cell, gene, value) = counts.first_non_count().expect("it holds no counts");
+            assert_eq!((cell, gene, value.to_bits()), (2, 2, bad.to_bits()));
+        }
+        assert_eq!(Counts::from_dense(&array![[0.0, 2.0], [3.0, 0.0]]).first_non_count(), None);
     }
 
     #[test]

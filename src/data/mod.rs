@@ -1,11 +1,29 @@
 //! From a file to counts: reading, cleaning, splitting, simulating, fetching.
 
+mod anndata;
 mod counts;
 mod dataset;
+mod effects;
+mod hvg;
+mod loess;
+mod names;
+pub mod normalize;
+mod open;
 mod perturbation;
+pub mod qc;
+pub mod simulate;
+mod split;
 mod table;
 
+pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns};
 pub use counts::Counts;
-pub use dataset::{Dataset, Effects};
-pub use perturbation::Perturbation;
+pub use dataset::Dataset;
+pub use effects::Effects;
+pub use hvg::{HvgFlavour, HvgTable, highly_variable};
+pub use normalize::TargetSum;
+pub use open::{OpenOptions, Opened, is_effects, open, open_with};
+pub use perturbation::{Naming, Perturbation};
+pub use qc::{QcConfig, QcReport};
+pub use simulate::{InteractionClass, Simulation, SimulationConfig, Truth};
+pub use split::{MIN_CELLS_TO_DIVIDE, Split, SplitPlan};
 pub use table::{Column, Table};

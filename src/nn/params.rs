@@ -3,8 +3,8 @@
 //! The optimizer, EMA, checkpoints and counting all hang on this one walk.
 
 use super::Backend;
-use crate::Result;
-use dfdx::prelude::{Shape, Tensor};
+use crate::{Error, ErrorKind, Result};
+use dfdx::prelude::{HasShape, Shape, Tensor};
 
 /// What is done with each tensor of a model, read only.
 pub trait Visitor<D: Backend> {
@@ -81,4 +81,92 @@ impl<D: Backend, P: Params<D>> Params<D> for Option<P> {
     fn walk_mut<V: VisitorMut<D>>(&mut self, path: &str, visitor: &mut V) -> Result<()> {
         self.iter_mut().try_for_each(|layer| layer.walk_mut(path, visitor))
     }
+}
+
+/// Name, shape and kind of one tensor of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Path, such as `encoder.0.weight`.
+    pub name: String,
+    /// Shape, row-major.
+    pub shape: Vec<usize>,
+    /// Whether it is trained (a weight), or only saved (a buffer).
+    pub trained: bool,
+}
+
+impl TensorInfo {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Every tensor of a model, in the order of the walk.
+///
+/// # Errors
+/// None of its own; those of the model's walk.
+pub fn tensors<D: Backend, M: Params<D>>(model: &M) -> Result<Vec<TensorInfo>> {
+    struct List(Vec<TensorInfo>);
+    impl List {
+        fn add<S: Shape>(&mut self, name: &str, shape: &S, trained: bool) {
+            self.0.push(TensorInfo { name: name.to_owned(), shape: shape.concrete().into(), trained });
+        }
+    }
+    impl<D: Backend> Visitor<D> for List {
+        fn param<S: Shape>(&mut self, name: &str, tensor: &Tensor<S, f32, D>) -> Result<()> {
+            self.add(name, tensor.shape(), true);
+            Ok(())
+        }
+        fn buffer<S: Shape>(&mut self, name: &str, tensor: &Tensor<S, f32, D>) -> Result<()> {
+            self.add(name, tensor.shape(), false);
+            Ok(())
+        }
+    }
+    let mut list = List(Vec::new());
+    model.walk("", &mut list)?;
+    Ok(list.0)
+}
+
+/// Number of trained weights of a model.
+///
+/// # Errors
+/// None of its own; those of the model's walk.
+pub fn count_params<D: Backend, M: Params<D>>(model: &M) -> Result<usize> {
+    Ok(tensors(model)?.iter().filter(|tensor| tensor.trained).map(TensorInfo::len).sum())
+}
+
+/// Checks that every weight and buffer is a finite number.
+///
+/// # Errors
+/// [`ErrorKind::Numeric`](crate::ErrorKind::Numeric), naming the first tensor that is not, and the element.
+pub fn check_finite<D: Backend, M: Params<D>>(model: &M) -> Result<()> {
+    struct Finite;
+    impl<D: Backend> Visitor<D> for Finite {
+        fn param<S: Shape>(&mut self, name: &str, tensor: &Tensor<S, f32, D>) -> Result<()> {
+            let values = host(tensor);
+            match values.iter().position(|value| !value.is_finite()) {
+                None => Ok(()),
+                Some(at) => Err(Error::new(
+                    ErrorKind::Numeric,
+                    format!("`{name}` of shape {:?} holds {} at element {at}", tensor.shape().concrete(), values[at]),
+                )),
+            }
+        }
+        fn buffer<S: Shape>(&mut self, name: &str, tensor: &Tensor<S, f32, D>) -> Result<()> {
+            self.param(name, tensor)
+        }
+    }
+    model.walk("", &mut Finite)
+}
+
+/// The values of a tensor, row-major, in host memory.
+pub(crate) fn host<D: Backend, S: Shape>(tensor: &Tensor<S, f32, D>) -> Vec<f32> {
+    let mut values = vec![0.0; tensor.shape().num_elements()];
+    tensor.copy_into(&mut values);
+    values
 }

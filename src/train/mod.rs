@@ -1,5 +1,24 @@
 //! One trainer for all models.
+//!
+//! A model implements [`Trainable`], its data implement [`BatchSource`], and [`fit`] does the rest: shuffling, Adam,
+//! schedule, clipping, validation, early stopping, checkpoints, resuming, progress and the [`History`].
 
+mod callback;
+mod config;
+mod events;
+mod history;
 mod objective;
+mod progress;
+mod schedule;
+mod state;
+mod stopping;
+mod trainer;
 
+pub use crate::files::{write_atomically, write_atomically_with};
+pub use callback::{Callback, FitOptions, Flow, StepRecord};
+pub use config::TrainConfig;
+pub use history::{EpochRecord, Figures, History};
 pub use objective::{BatchSource, Loss, StepContext, Trainable};
+pub use progress::Progress;
+pub use schedule::{Plateau, Schedule};
+pub use trainer::fit;

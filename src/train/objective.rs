@@ -15,6 +15,8 @@ pub struct StepContext<'a> {
     pub step: usize,
     /// Optimizer steps that the whole training takes.
     pub total_steps: usize,
+    /// Epochs that the whole training takes.
+    pub total_epochs: usize,
     /// False while validating: no dropout, no sampling noise that a validation figure should not have.
     pub training: bool,
     /// The source of all randomness of this step; the same for the same seed and step.

@@ -5,6 +5,7 @@ mod datasets;
 mod doctor;
 mod fetch;
 mod inspect;
+mod options;
 mod predict;
 mod run;
 mod simulate;

@@ -1,0 +1,232 @@
+//! The report of a run: data, training, what held-out cells say, what the latents look like.
+
+use super::Outcome;
+use genailab::{
+    Result,
+    data::QcConfig,
+    eval::{Align, Grid, Pca, TruthAgreement, Umap, umap},
+    ndarray::{Array2, Axis},
+    plot::{
+        EmbeddingAxes, Figure, Panel, Report, Series, Verdict, effect_scatter, embedding, histogram, ranked,
+        training_curves,
+    },
+};
+
+/// Cells shown in a picture of the latents; more hide each other.
+const CELLS_SHOWN: usize = 3000;
+
+/// What a reader should take away, best known first.
+pub fn verdicts(outcome: &Outcome) -> Vec<(Verdict, String)> {
+    let held_out = &outcome.held_out;
+    let mut lines = vec![(
+        Verdict::Plain,
+        format!(
+            "Held-out cells: ELBO {:.1} nats a cell (likelihood {:.1}, KL {:.1}), {} cells.",
+            held_out.elbo.elbo, -held_out.elbo.nll, held_out.elbo.kl, held_out.elbo.cells
+        ),
+    )];
+    if let Some(pearson) = held_out.evaluation.summary_of("pearson").and_then(|summary| summary.median) {
+        lines.push((
+            Verdict::Plain,
+            format!(
+                "Effects of perturbations on held-out cells are predicted with a median Pearson correlation of \
+                 {pearson:.2}; these perturbations were seen in training, on other cells."
+            ),
+        ));
+    }
+    let latent = outcome.collapse.variance.len();
+    let active = outcome.collapse.active;
+    lines.push(match active {
+        0 => (Verdict::Warning, format!("All {latent} latents have collapsed: z says nothing about a cell.")),
+        _ => (Verdict::Plain, format!("{active} of {latent} latents are in use; the others stay at the prior.")),
+    });
+    if let Some(worst) = outcome.truth.as_ref().and_then(|rows| worst_mean(rows)) {
+        let good = worst.1 >= 0.95;
+        lines.push((
+            if good { Verdict::Good } else { Verdict::Warning },
+            format!(
+                "Counterfactual means agree with the simulation's true means at a Pearson correlation of at least \
+                 {:.3} (worst: {}).",
+                worst.1, worst.0
+            ),
+        ));
+    }
+    lines
+}
+
+fn worst_mean(rows: &[TruthAgreement]) -> Option<(&str, f64)> {
+    rows.iter()
+        .filter_map(|row| Some((row.perturbation.as_str(), row.mean_pearson?)))
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+/// The whole report.
+pub fn report(outcome: &Outcome) -> Result<Report> {
+    let Outcome { data, held_out, .. } = outcome;
+    let mut report = Report::new("What the count VAE learned");
+    for (verdict, line) in verdicts(outcome) {
+        report = report.verdict(verdict, line);
+    }
+
+    let facts = [
+        ("source", outcome.source.clone()),
+        ("cells", format!("{} ({} before quality control)", data.n_cells(), outcome.raw.n_cells())),
+        ("genes", format!("{} ({} before)", data.n_genes(), outcome.raw.n_genes())),
+        ("perturbations", format!("{}, control included", data.perturbations.len())),
+        ("lanes", data.lanes.len().to_string()),
+        ("non-zero counts", format!("{:.1} %", 100.0 * density(outcome))),
+    ];
+    let library: Vec<f64> = outcome.raw.library_size.iter().map(|&size| f64::from(size)).collect();
+    let detected: Vec<f64> =
+        (0..outcome.raw.n_cells()).map(|cell| outcome.raw.counts.row(cell).0.len() as f64).collect();
+    let QcConfig { min_genes, .. } = outcome.qc.config;
+    report = report
+        .section("Data")
+        .table(Grid::facts("", facts))
+        .figure(histogram("Library size", "library size (UMI counts)", "cells", &library, &[])?)
+        .figure(histogram(
+            "Genes detected in a cell",
+            "genes detected in this file",
+            "cells",
+            &detected,
+            &[("quality control", min_genes as f64)],
+        )?)
+        .code(outcome.qc.to_string());
+
+    report = report
+        .section("Training")
+        .paragraph(format!(
+            "A conditional variational autoencoder of counts, trained on {} cells and watched on {}; {} cells were held \
+             out for what follows. All losses are in nats a cell, summed over genes and latents.",
+            outcome.split.train.len(),
+            outcome.split.validation.len(),
+            outcome.split.test.len()
+        ))
+        .figure(curves(outcome)?);
+
+    report = report
+        .section("Held-out cells")
+        .paragraph(
+            "An effect is the difference to control in mean log1p expression at 10,000 counts a cell. It is observed on \
+             held-out cells alone, whose sampling noise bounds what any prediction can reach; a gene counts as changed \
+             where a Wilcoxon test among those cells finds it at a false discovery rate of 5 %.",
+        )
+        .figure(effects(outcome)?)
+        .figure(per_perturbation(outcome)?)
+        .table(held_out.evaluation.to_grid());
+
+    if let Some(rows) = &outcome.truth {
+        report = report
+            .section("Against the simulation's truth")
+            .paragraph(
+                "Held-out control cells, decoded under each perturbation, against the true conditional means, over \
+                 expressed genes. The mean says whether the cell is right; the effect (log fold change to control) is \
+                 the harder question.",
+            )
+            .table(truth_table(rows)?);
+    }
+    let (pca, umap) = latents(outcome)?;
+    Ok(report
+        .section("Latents")
+        .paragraph(
+            "Each point is a held-out cell, encoded as if it were a control cell, so that what its perturbation did is \
+             left in its latent. Distances between far groups in a UMAP mean nothing.",
+        )
+        .figure(umap)
+        .figure(pca)
+        .section("Settings")
+        .code(toml::to_string_pretty(outcome.model.config()).expect("settings always serialise"))
+        .code(toml::to_string_pretty(&outcome.train_config).expect("settings always serialise")))
+}
+
+fn density(outcome: &Outcome) -> f64 {
+    outcome.data.counts.nnz() as f64 / (outcome.data.n_cells() * outcome.data.n_genes()) as f64
+}
+
+fn curves(outcome: &Outcome) -> Result<Figure> {
+    let epochs = &outcome.history.epochs;
+    let x: Vec<f64> = epochs.iter().map(|record| record.epoch as f64).collect();
+    let part = |name: &str| {
+        let train = epochs.iter().map(|record| record.train.parts[name]).collect();
+        let validation =
+            epochs.iter().map(|record| record.validation.as_ref().map_or(f64::NAN, |v| v.parts[name])).collect();
+        vec![Series::new("training", x.clone(), train), Series::new("validation", x.clone(), validation)]
+    };
+    let panels = [
+        Panel { y_label: "-log likelihood (nats per cell)".to_owned(), series: part("nll") },
+        Panel { y_label: "KL (nats per cell)".to_owned(), series: part("kl") },
+    ];
+    training_curves("Training", "epoch", &panels)
+}
+
+/// Predicted against observed, for the perturbation that does most.
+fn effects(outcome: &Outcome) -> Result<Figure> {
+    let held_out = &outcome.held_out;
+    let size = |row: usize| held_out.observed.row(row).mapv(|v| v * v).sum();
+    let strongest = (0..held_out.perturbations.len())
+        .max_by(|&a, &b| size(a).total_cmp(&size(b)))
+        .ok_or_else(|| genailab::Error::data("no perturbation has held-out cells"))?;
+    effect_scatter(
+        &format!("Effect of {} (the strongest)", held_out.perturbations[strongest]),
+        &outcome.data.genes.names,
+        &held_out.predicted.row(strongest).to_vec(),
+        &held_out.observed.row(strongest).to_vec(),
+        8,
+    )
+}
+
+fn per_perturbation(outcome: &Outcome) -> Result<Figure> {
+    let scores = &outcome.held_out.evaluation.scores;
+    let items: Vec<(&str, Option<f64>)> =
+        scores.iter().map(|score| (score.perturbation.as_str(), score.pearson)).collect();
+    ranked("Agreement of predicted with observed effects", "Pearson correlation over genes", &items)
+}
+
+fn truth_table(rows: &[TruthAgreement]) -> Result<Grid> {
+    let mut grid = Grid::new(
+        "",
+        [
+            ("perturbation", Align::Left),
+            ("class", Align::Left),
+            ("Pearson of the mean", Align::Right),
+            ("Pearson of the effect", Align::Right),
+        ],
+    );
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
+    for row in rows {
+        let class = row.class.clone().unwrap_or_else(|| "single".to_owned());
+        grid.push([row.perturbation.clone(), class, number(row.mean_pearson), number(row.effect_pearson)])?;
+    }
+    Ok(grid)
+}
+
+/// PCA and UMAP of held-out cells.
+fn latents(outcome: &Outcome) -> Result<(Figure, Figure)> {
+    let step = outcome.split.test.len().div_ceil(CELLS_SHOWN).max(1);
+    let rows: Vec<usize> = outcome.split.test.iter().copied().step_by(step).collect();
+    let latent = outcome.model.embed_as_control(&outcome.data, &rows)?;
+    let names: Vec<String> = rows.iter().map(|&row| outcome.data.perturbation_of(row).to_string()).collect();
+    let pca = Pca::fit(latent.view(), 2, 0)?;
+    let share = |component: usize| 100.0 * pca.explained_variance_ratio[component];
+    let labels = [format!("PC 1 ({:.0} % of variance)", share(0)), format!("PC 2 ({:.0} % of variance)", share(1))];
+    let scores: Array2<f32> = pca.transform(latent.view())?;
+    let neighbours = Umap::default().n_neighbors.min(rows.len().saturating_sub(1));
+    let layout = umap(latent.view(), Umap { n_neighbors: neighbours, ..Umap::default() })?;
+    debug_assert_eq!(layout.len_of(Axis(0)), rows.len());
+    Ok((
+        embedding(
+            "Latents of held-out cells, principal components",
+            EmbeddingAxes::Measured(&labels[0], &labels[1]),
+            scores.view(),
+            &names,
+            Some("control"),
+        )?,
+        embedding(
+            "Latents of held-out cells, UMAP",
+            EmbeddingAxes::Arbitrary("UMAP 1", "UMAP 2"),
+            layout.view(),
+            &names,
+            Some("control"),
+        )?,
+    ))
+}

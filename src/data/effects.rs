@@ -1,0 +1,85 @@
+//! The effects of perturbations: one row a perturbation, ready to fit a predictor of effects.
+
+use super::{AnnData, AnnDataWriter, Column, OpenOptions, Perturbation, Table, Uns, open};
+use crate::{Error, Result};
+use ndarray::{Array2, Axis};
+use std::{collections::HashSet, path::Path};
+
+/// An effects dataset: one row a perturbation, each value a difference to control.
+#[derive(Debug, Clone)]
+pub struct Effects {
+    /// Difference to control in mean log1p(CPM-like) expression, `(perturbations, genes)`.
+    pub values: Array2<f32>,
+    /// Gene names and annotations.
+    pub genes: Table,
+    /// One a row; a perturbation stands once.
+    pub perturbations: Vec<Perturbation>,
+    /// The file's own columns, one row a perturbation.
+    pub table: Table,
+}
+
+/// The entry of `uns` that marks an effects dataset.
+pub(super) const MARK: &str = "effect";
+
+impl Effects {
+    /// Reads an `.h5ad` whose `X` holds effects; a row of control (zero by definition) is left out.
+    ///
+    /// # Errors
+    /// No `X`, no perturbation column, a perturbation that stands twice, a value that is not finite.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::from_anndata(&AnnData::open(path)?, &OpenOptions::default())
+    }
+
+    /// Reads an open file: see [`Effects::open`]. Of `options`, those that concern perturbation names are used.
+    ///
+    /// # Errors
+    /// As [`Effects::open`].
+    pub fn from_anndata(file: &AnnData, options: &OpenOptions) -> Result<Self> {
+        Self::read(file, options).map_err(|e| e.at(file.path().display()))
+    }
+
+    /// Writes the dataset as an `.h5ad` that [`Effects::open`] and scanpy read: effects in `X`, `uns["effect"]`, and the
+    /// column `perturbation` in `obs` beside those of `table`.
+    ///
+    /// # Errors
+    /// Those of [`AnnDataWriter::write`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let mut table = self.table.clone();
+        let names = self.perturbations.iter().map(|perturbation| Some(perturbation.to_string())).collect();
+        table.set("perturbation", Column::Text(names));
+        AnnDataWriter::new(&table, &self.genes)
+            .x(&self.values)
+            .uns(MARK, "difference to control in mean log-normalised expression")
+            .uns(open::UNS, [("perturbation_column", "perturbation")].into_iter().collect::<Uns>())
+            .write(path)
+    }
+
+    fn read(file: &AnnData, options: &OpenOptions) -> Result<Self> {
+        let (table, mut genes) = (file.obs()?, file.var()?);
+        super::names::make_unique(&mut genes.names);
+        let labels = open::perturbation_labels(file, &table, &genes, options)?.labels;
+        let values = file.read_dense("X")?;
+        if let Some(((row, gene), value)) = values.indexed_iter().find(|(_, value)| !value.is_finite()) {
+            return Err(Error::data(format!(
+                "X holds {value} for perturbation {:?} and gene {:?}; an effect is a finite number",
+                table.names[row], genes.names[gene]
+            )));
+        }
+        let mut seen = HashSet::new();
+        let (mut rows, mut perturbations) = (Vec::new(), Vec::new());
+        for (row, label) in labels.into_iter().enumerate() {
+            let Some(label) = label.filter(|label| !label.is_control()) else { continue };
+            if !seen.insert(label.clone()) {
+                return Err(Error::data(format!(
+                    "the perturbation {label} stands in two rows; an effects dataset has one row a perturbation"
+                )));
+            }
+            rows.push(row);
+            perturbations.push(label);
+        }
+        if rows.is_empty() {
+            return Err(Error::data("no row names a perturbation; an effects dataset has one row a perturbation"));
+        }
+        Ok(Self { values: values.select(Axis(0), &rows), genes, perturbations, table: table.select(&rows) })
+    }
+}

@@ -1,0 +1,364 @@
+//! From an `.h5ad` file to a [`Dataset`]: which matrix holds counts, which column names perturbations, lanes and
+//! library sizes.
+//!
+//! Counts: the layer that is asked for; else the layer `counts`; else `X` if it holds counts; else `raw/X` if it does.
+//! The other choices stand at [`OpenOptions`]. Files that this library wrote say themselves which columns hold what
+//! (`uns["genailab"]`).
+
+use super::{
+    AnnData, AnnDataWriter, Column, Counts, Dataset, Effects, Naming, Perturbation, Table, Uns, effects, names,
+    perturbation,
+};
+use crate::{Error, Result};
+use std::{collections::HashMap, path::Path};
+
+/// Where perturbations stand if no column is named: this library's and scPerturb's, GEARS', and those of others.
+const PERTURBATION_COLUMNS: [&str; 9] = [
+    "perturbation",
+    "condition",
+    "perturbation_name",
+    "perturbations",
+    "target_gene",
+    "gene_target",
+    "target",
+    "gene",
+    "guide_identity",
+];
+/// Where lanes stand if no column is named.
+const LANE_COLUMNS: [&str; 5] = ["gem_group", "lane", "batch", "replicate", "gemgroup"];
+/// Where library sizes stand.
+const LIBRARY_COLUMNS: [&str; 6] = ["ncounts", "total_counts", "n_counts", "nCount_RNA", "UMI_count", "n_umis"];
+/// A library size may be this much smaller than the sum of the row, relatively: it may have been stored as `f32`.
+const LIBRARY_TOLERANCE: f64 = 1e-4;
+/// The dictionary in `uns` where files of this library say which column holds what.
+pub(super) const UNS: &str = "genailab";
+
+/// What to read from a file, where the rules would choose otherwise.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// The column of `obs` that names perturbations. Without it: the first of `perturbation`, `condition`,
+    /// `perturbation_name`, `target_gene`, `gene` and like names that holds text and has control cells.
+    pub perturbation_column: Option<String>,
+    /// The layer that holds counts; `X` and `raw/X` may be named, too.
+    pub counts_layer: Option<String>,
+    /// The column of `obs` that names lanes. Without it: the first of `gem_group`, `lane`, `batch`, `replicate`.
+    pub lane_column: Option<String>,
+    /// How labels are read as perturbations.
+    pub naming: Naming,
+}
+
+/// What a file turned out to be.
+#[derive(Debug, Clone)]
+pub enum Opened {
+    /// One row a cell.
+    Cells(Dataset),
+    /// One row a perturbation.
+    Effects(Effects),
+}
+
+/// Opens a file as what it is: an effects dataset if it has `uns["effect"]`, else a cells dataset.
+///
+/// # Errors
+/// Those of [`Dataset::open`] and [`Effects::open`].
+pub fn open(path: impl AsRef<Path>) -> Result<Opened> {
+    open_with(path, &OpenOptions::default())
+}
+
+/// As [`open()`], with choices of one's own.
+///
+/// # Errors
+/// Those of [`Dataset::open`] and [`Effects::open`].
+pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Opened> {
+    let file = AnnData::open(path)?;
+    if is_effects(&file) {
+        Effects::from_anndata(&file, options).map(Opened::Effects)
+    } else {
+        Dataset::from_anndata(&file, options).map(Opened::Cells)
+    }
+}
+
+/// Whether a file is an effects dataset.
+pub fn is_effects(file: &AnnData) -> bool {
+    file.uns_keys().iter().any(|key| key == effects::MARK)
+}
+
+impl Dataset {
+    /// Reads a cells dataset. What was chosen and repaired on the way stands in its `notes`.
+    ///
+    /// # Errors
+    /// No counts anywhere (the message gives the first value that is none), no perturbation column, no control cells,
+    /// or a damaged file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, &OpenOptions::default())
+    }
+
+    /// As [`Dataset::open`], with choices of one's own.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`], and a column or layer that is named but not there.
+    pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
+        Self::from_anndata(&AnnData::open(path)?, options)
+    }
+
+    /// Reads an open file: see [`Dataset::open`].
+    ///
+    /// # Errors
+    /// As [`Dataset::open_with`].
+    pub fn from_anndata(file: &AnnData, options: &OpenOptions) -> Result<Self> {
+        read(file, options)
+    }
+}
+
+fn read(file: &AnnData, options: &OpenOptions) -> Result<Dataset> {
+    let here = |e: Error| e.at(file.path().display());
+    if is_effects(file) {
+        return Err(here(Error::data(
+            "this is an effects dataset (it has `uns[\"effect\"]`: one row a perturbation, no cells); give a file of cells",
+        )));
+    }
+    let mut cells = file.obs()?;
+    // The cheap checks come first: labels are wrong more often than counts are, and counts take long to read.
+    let chosen = perturbation_labels(file, &cells, &file.var()?, options).map_err(here)?;
+    let mut notes = chosen.notes;
+    if !chosen.labels.iter().flatten().any(Perturbation::is_control) {
+        return Err(here(no_control(&chosen.column, &chosen.labels)));
+    }
+    let (mut counts, mut genes, note) = pick_counts(file, &cells.names, options)?;
+    notes.extend(note);
+    let renamed = names::make_unique(&mut genes.names);
+    if renamed > 0 {
+        notes.push(format!("{renamed} gene names stood more than once; they got the endings -1, -2, …, as in scanpy"));
+    }
+    let keep: Vec<bool> = chosen.labels.iter().map(Option::is_some).collect();
+    let labels: Vec<Perturbation> = chosen.labels.into_iter().flatten().collect();
+    let dropped = keep.len() - labels.len();
+    if dropped > 0 {
+        notes.push(format!("{dropped} cells without a label in `{}` were left out", chosen.column));
+        counts.retain_cells(&keep);
+        let rows: Vec<usize> = (0..keep.len()).filter(|&row| keep[row]).collect();
+        cells = cells.select(&rows);
+    }
+    let lanes = lanes(file, &cells, options).map_err(here)?;
+    let (library_size, note) = library_size(file, &cells, &counts);
+    notes.extend(note);
+    let dataset = Dataset::new(counts, genes, cells, &labels, lanes.as_deref(), Some(library_size)).map_err(here)?;
+    Ok(Dataset { notes, ..dataset })
+}
+
+/// The perturbation of each row, and where it was found.
+pub(super) struct Labels {
+    /// One a row; `None` where the label is missing.
+    pub(super) labels: Vec<Option<Perturbation>>,
+    column: String,
+    notes: Vec<String>,
+}
+
+/// Chooses the perturbation column of `obs` and reads its labels.
+pub(super) fn perturbation_labels(file: &AnnData, obs: &Table, genes: &Table, options: &OpenOptions) -> Result<Labels> {
+    let known = |name: &str| {
+        let what = || format!("the columns of obs are {}", listed(file.obs_columns()));
+        match obs.column(name) {
+            Some(Column::Float(_)) => {
+                Err(Error::data(format!("column `{name}` of obs holds numbers, not perturbation names; {}", what())))
+            }
+            Some(column) => Ok(column),
+            None => Err(Error::config(format!("there is no column `{name}` in obs; {}", what()))),
+        }
+    };
+    let own = hint(file, "perturbation_column");
+    let chosen = match options.perturbation_column.as_ref().or(own.as_ref()) {
+        Some(name) => (name.clone(), known(name)?),
+        None => {
+            let candidates = || {
+                PERTURBATION_COLUMNS.iter().filter_map(|&name| match obs.column(name) {
+                    Some(column @ (Column::Categorical { .. } | Column::Text(_))) => Some((name.to_owned(), column)),
+                    _ => None,
+                })
+            };
+            let has_control = |column: &Column| distinct(column).iter().any(|label| options.naming.is_control(label));
+            candidates().find(|(_, column)| has_control(column)).or_else(|| candidates().next()).ok_or_else(|| {
+                Error::data(format!(
+                    "there is no perturbation column (`perturbation`, `condition`, `gene`, …): the columns of obs are \
+                     {}; name the one to use, or rename it to `perturbation`",
+                    listed(file.obs_columns())
+                ))
+            })?
+        }
+    };
+    let (column, values) = chosen;
+    let mut naming = options.naming.clone();
+    let mut notes = Vec::new();
+    let spelled = distinct(values);
+    if naming.separator.is_none() && (own.is_some() || spelled.iter().any(|label| label.contains('+'))) {
+        naming.separator = Some('+');
+    }
+    let measured: HashMap<&str, ()> = genes.names.iter().map(|name| (name.as_str(), ())).collect();
+    let mut parsed: HashMap<String, Perturbation> = HashMap::with_capacity(spelled.len());
+    for label in &spelled {
+        let read = naming.parse(label, |name| measured.contains_key(name));
+        parsed.insert(label.clone(), read.map_err(|e| e.at(format!("column `{column}`")))?);
+    }
+    let joined =
+        parsed.iter().filter(|(label, set)| set.genes().len() > 1 && !label.contains('+')).map(|(label, _)| label);
+    if let Some(example) = joined.min() {
+        notes.push(format!("`_` was read as joining two genes in `{column}`, as in {example:?}"));
+    }
+    let labels: Vec<Option<Perturbation>> =
+        values.to_text().into_iter().map(|label| label.and_then(|label| parsed.get(&label).cloned())).collect();
+    if labels.iter().all(Option::is_none) {
+        return Err(Error::data(format!(
+            "column `{column}` of obs holds no perturbation names: all labels are missing"
+        )));
+    }
+    Ok(Labels { labels, column, notes })
+}
+
+/// The distinct labels that are not missing, sorted.
+fn distinct(column: &Column) -> Vec<String> {
+    let mut labels: Vec<String> = match column {
+        Column::Categorical { codes, categories } => {
+            let mut used = vec![false; categories.len()];
+            codes.iter().filter_map(|&code| usize::try_from(code).ok()).for_each(|code| used[code] = true);
+            categories.iter().zip(used).filter(|(_, used)| *used).map(|(category, _)| category.clone()).collect()
+        }
+        other => other.to_text().into_iter().flatten().collect(),
+    };
+    labels.sort_unstable();
+    labels.dedup();
+    labels.retain(|label| !perturbation::is_missing(label));
+    labels
+}
+
+fn no_control(column: &str, labels: &[Option<Perturbation>]) -> Error {
+    let mut known: Vec<String> = labels.iter().flatten().map(Perturbation::to_string).collect();
+    known.sort_unstable();
+    known.dedup();
+    Error::data(format!(
+        "column `{column}` of obs has no control cells (`control`, `ctrl`, `non-targeting`, `NT`, …): its labels are \
+         {}; give the control cells the label `control`",
+        names::first(&known)
+    ))
+}
+
+/// Finds the matrix of counts: the counts, the genes of their columns, and a note where it is not `X`.
+fn pick_counts(file: &AnnData, cells: &[String], options: &OpenOptions) -> Result<(Counts, Table, Option<String>)> {
+    let named = options.counts_layer.as_ref().map(|name| match name.as_str() {
+        "X" | "raw/X" => name.clone(),
+        layer => format!("layers/{}", layer.trim_start_matches("layers/")),
+    });
+    let only = named.or_else(|| file.has_matrix("layers/counts").then(|| "layers/counts".to_owned()));
+    let candidates = match &only {
+        Some(name) => vec![name.as_str()],
+        None => ["X", "raw/X"].into_iter().filter(|name| file.has_matrix(name)).collect(),
+    };
+    let mut found = Vec::new();
+    for name in candidates {
+        let counts = file.read_matrix(name)?;
+        let genes = if name == "raw/X" { file.raw_var()? } else { file.var()? };
+        match counts.first_non_count() {
+            None => {
+                let note = (name != "X").then(|| format!("counts are read from `{name}`"));
+                return Ok((counts, genes, note));
+            }
+            Some((cell, gene, value)) => found.push(format!(
+                "`{name}` holds {} such as {value} (cell {:?}, gene {:?})",
+                fault(value),
+                cells[cell],
+                genes.names[gene]
+            )),
+        }
+    }
+    let what =
+        if found.is_empty() { "it has no X, no layer `counts` and no raw/X".to_owned() } else { found.join(", ") };
+    Err(Error::data(format!(
+        "no counts were found: {what}; counts are whole numbers from 0 up, in the layer `counts`, in X or in raw/X"
+    ))
+    .at(file.path().display()))
+}
+
+/// What is wrong with a value that is no count.
+fn fault(value: f32) -> &'static str {
+    if value.is_nan() {
+        "NaN (missing) values,"
+    } else if value.is_infinite() {
+        "infinite values"
+    } else if value < 0.0 {
+        "negative values (scaled?)"
+    } else {
+        "fractions (log-normalised?)"
+    }
+}
+
+/// The lane of each cell, or `None` where the file names none.
+fn lanes(file: &AnnData, cells: &Table, options: &OpenOptions) -> Result<Option<Vec<String>>> {
+    let own = hint(file, "lane_column");
+    let column = match options.lane_column.as_ref().or(own.as_ref()) {
+        Some(name) => Some(cells.column(name).ok_or_else(|| {
+            let columns = listed(file.obs_columns());
+            Error::config(format!("there is no lane column `{name}` in obs; the columns of obs are {columns}"))
+        })?),
+        None => LANE_COLUMNS.iter().find_map(|name| cells.column(name)),
+    };
+    Ok(column
+        .map(|column| column.to_text().into_iter().map(|lane| lane.unwrap_or_else(|| "unknown".to_owned())).collect()))
+}
+
+/// The library size of each cell: from the first column that holds one, if it is never below the sum of the row.
+fn library_size(file: &AnnData, cells: &Table, counts: &Counts) -> (Vec<f32>, Option<String>) {
+    let sums = counts.row_sums();
+    let own = hint(file, "library_size_column");
+    let mut note = None;
+    for name in own.as_deref().into_iter().chain(LIBRARY_COLUMNS) {
+        let Some(sizes) = cells.column(name).and_then(Column::to_f64) else { continue };
+        let plausible =
+            |(&size, &sum): (&f64, &f32)| size.is_finite() && size >= f64::from(sum) * (1.0 - LIBRARY_TOLERANCE);
+        match sizes.iter().zip(&sums).position(|pair| !plausible(pair)) {
+            None => return (sizes.into_iter().map(|size| size as f32).collect(), None),
+            Some(cell) => {
+                note = Some(format!(
+                    "`{name}` is not the library size (cell {:?}: {} where the counts sum to {}); the sums are used",
+                    cells.names[cell], sizes[cell], sums[cell]
+                ));
+            }
+        }
+    }
+    (sums, note)
+}
+
+impl Dataset {
+    /// Writes the dataset as an `.h5ad` that [`Dataset::open`] and scanpy read: counts in `X`, and in `obs` the columns
+    /// `perturbation`, `ncounts` (library size) and, where lanes are known, `lane`, beside those of `cells`.
+    ///
+    /// # Errors
+    /// Those of [`AnnDataWriter::write`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let mut cells = self.cells.clone();
+        self.annotate(&mut cells);
+        AnnDataWriter::new(&cells, &self.genes).x(&self.counts).uns(UNS, self.hints()).write(path)
+    }
+
+    /// Sets the columns of `obs` that tell this library what each cell is.
+    pub(super) fn annotate(&self, cells: &mut Table) {
+        cells.set("perturbation", self.perturbation_column());
+        cells.set("ncounts", Column::Float(self.library_size.iter().map(|&size| f64::from(size)).collect()));
+        if self.lanes.len() > 1 {
+            let codes = self.lane_of.iter().map(|&lane| lane as i32).collect();
+            cells.set("lane", Column::Categorical { codes, categories: self.lanes.clone() });
+        }
+    }
+
+    /// Which columns hold what, for the file's `uns`.
+    pub(super) fn hints(&self) -> Uns {
+        let columns = [("perturbation_column", "perturbation"), ("library_size_column", "ncounts")];
+        columns.into_iter().chain((self.lanes.len() > 1).then_some(("lane_column", "lane"))).collect()
+    }
+}
+
+/// What a file that this library wrote says about itself.
+fn hint(file: &AnnData, key: &str) -> Option<String> {
+    file.uns(&format!("{UNS}/{key}")).ok().flatten()?.as_text().map(str::to_owned)
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none at all".to_owned() } else { names.join(", ") }
+}

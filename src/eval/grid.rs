@@ -1,0 +1,142 @@
+//! A result table that reads well as plain text (terminal) and as HTML (notebook, report).
+
+use crate::{Error, Result};
+use serde::Serialize;
+use std::fmt;
+
+/// How the cells of a column stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Align {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A table of text cells. Units belong into the headings: `library size (UMI counts)`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Grid {
+    caption: String,
+    headings: Vec<(String, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Grid {
+    /// An empty table with these headings.
+    pub fn new<'a>(caption: impl Into<String>, headings: impl IntoIterator<Item = (&'a str, Align)>) -> Self {
+        let headings = headings.into_iter().map(|(name, align)| (name.to_owned(), align)).collect();
+        Self { caption: caption.into(), headings, rows: Vec::new() }
+    }
+
+    /// A two-column table of facts, such as the settings of a run.
+    pub fn facts<K: Into<String>, V: fmt::Display>(
+        caption: impl Into<String>,
+        facts: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let mut grid = Self::new(caption, [("what", Align::Left), ("value", Align::Left)]);
+        grid.rows = facts.into_iter().map(|(key, value)| vec![key.into(), value.to_string()]).collect();
+        grid
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// Another number of cells than there are headings.
+    pub fn push<S: Into<String>>(&mut self, row: impl IntoIterator<Item = S>) -> Result<()> {
+        let row: Vec<String> = row.into_iter().map(Into::into).collect();
+        if row.len() != self.headings.len() {
+            return Err(Error::shape("row of a table", row.len(), self.headings.len()));
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+
+    /// Number of rows below the headings.
+    pub fn n_rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// An HTML `<table>`, every text escaped; numbers are aligned to the right.
+    pub fn to_html(&self) -> String {
+        let class =
+            |align: Align| if align == Align::Right { " class=\"number\" style=\"text-align:right\"" } else { "" };
+        let mut html = String::from("<table>\n");
+        if !self.caption.is_empty() {
+            html += &format!("<caption>{}</caption>\n", escape(&self.caption));
+        }
+        html += "<thead><tr>";
+        for (name, align) in &self.headings {
+            html += &format!("<th scope=\"col\"{}>{}</th>", class(*align), escape(name));
+        }
+        html += "</tr></thead>\n<tbody>\n";
+        for row in &self.rows {
+            html += "<tr>";
+            for (cell, (_, align)) in row.iter().zip(&self.headings) {
+                html += &format!("<td{}>{}</td>", class(*align), escape(cell));
+            }
+            html += "</tr>\n";
+        }
+        html + "</tbody>\n</table>\n"
+    }
+
+    /// Shows the table in a notebook cell whose last expression it is (evcxr calls this).
+    pub fn evcxr_display(&self) {
+        show_in_notebook(&self.to_html(), &self.to_string());
+    }
+}
+
+impl fmt::Display for Grid {
+    /// Columns padded to their widest cell, two spaces apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = |column: usize, name: &str| {
+            self.rows.iter().map(|row| row[column].chars().count()).chain([name.chars().count()]).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = self.headings.iter().enumerate().map(|(i, (name, _))| width(i, name)).collect();
+        let line = |cells: &mut dyn Iterator<Item = &str>| {
+            let padded: Vec<String> = cells
+                .zip(&widths)
+                .zip(&self.headings)
+                .map(|((cell, &width), (_, align))| match align {
+                    Align::Left => format!("{cell:<width$}"),
+                    Align::Right => format!("{cell:>width$}"),
+                })
+                .collect();
+            padded.join("  ").trim_end().to_owned()
+        };
+        if !self.caption.is_empty() {
+            writeln!(f, "{}", self.caption)?;
+        }
+        writeln!(f, "{}", line(&mut self.headings.iter().map(|(name, _)| name.as_str())))?;
+        writeln!(f, "{}", "-".repeat(widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)))?;
+        for row in &self.rows {
+            writeln!(f, "{}", line(&mut row.iter().map(String::as_str)))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes text safe between HTML or XML tags and in attributes. Control characters, which XML forbids, become spaces.
+pub(crate) fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe += "&amp;",
+            '<' => safe += "&lt;",
+            '>' => safe += "&gt;",
+            '"' => safe += "&quot;",
+            '\'' => safe += "&#39;",
+            '\n' | '\t' => safe.push(c),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => safe.push(' '),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// Hands a notebook both forms of an output, by the protocol of the evcxr kernel.
+pub(crate) fn show_in_notebook(html: &str, text: &str) {
+    // One print each: lines of another thread must not fall between the markers.
+    println!("EVCXR_BEGIN_CONTENT text/html\n{html}\nEVCXR_END_CONTENT");
+    println!("EVCXR_BEGIN_CONTENT text/plain\n{text}\nEVCXR_END_CONTENT");
+}

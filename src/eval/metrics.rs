@@ -1,0 +1,108 @@
+//! Distances and agreements of two effect vectors `(genes,)`: a predicted and an observed one.
+//!
+//! An effect is the difference of mean log-normalised expression to control, `d_g = mean_p(y_g) - mean_control(y_g)`.
+//! Each function is pure, takes `predicted` and `observed` in that order, and returns `None` where the quantity is not
+//! defined (a constant vector has no correlation): never NaN, never a stand-in 0. Vectors of different lengths are a
+//! mistake of the caller and also give `None`. Sums run in f64.
+
+/// Pearson correlation: `sum (x - mean x)(y - mean y) / sqrt(sum (x - mean x)^2 sum (y - mean y)^2)`.
+///
+/// On effects it is the field's "Pearson delta" (GEARS `pearson_delta`). `None` if either vector is constant.
+pub fn pearson(predicted: &[f32], observed: &[f32]) -> Option<f64> {
+    let (mean_x, mean_y) = (mean(predicted)?, mean(observed)?);
+    let (mut xy, mut xx, mut yy) = (0.0, 0.0, 0.0);
+    for (x, y) in pairs(predicted, observed)? {
+        let (x, y) = (x - mean_x, y - mean_y);
+        xy += x * y;
+        xx += x * x;
+        yy += y * y;
+    }
+    // Rounding may leave a trace of variance in a constant vector, so constancy is asked of the values themselves.
+    if is_constant(predicted) || is_constant(observed) {
+        return None;
+    }
+    finite((xy / (xx.sqrt() * yy.sqrt())).clamp(-1.0, 1.0))
+}
+
+/// Spearman correlation: Pearson of the ranks, equal values sharing their mean rank.
+pub fn spearman(predicted: &[f32], observed: &[f32]) -> Option<f64> {
+    if pairs(predicted, observed)?.any(|(x, y)| x.is_nan() || y.is_nan()) {
+        return None;
+    }
+    pearson(&ranks(predicted), &ranks(observed))
+}
+
+/// Coefficient of determination: `1 - sum (y - x)^2 / sum (y - mean y)^2`, y observed; as scikit-learn's `r2_score`.
+///
+/// Not the square of Pearson: it is negative for a prediction that is worse than the mean of the observed.
+pub fn r2(predicted: &[f32], observed: &[f32]) -> Option<f64> {
+    let mean_y = mean(observed)?;
+    let residual = sum_over(predicted, observed, |x, y| (y - x) * (y - x))?;
+    let total = sum_over(predicted, observed, |_, y| (y - mean_y) * (y - mean_y))?;
+    if is_constant(observed) { None } else { finite(1.0 - residual / total) }
+}
+
+/// Mean squared error: `sum (x - y)^2 / genes`.
+pub fn mse(predicted: &[f32], observed: &[f32]) -> Option<f64> {
+    let sum = sum_over(predicted, observed, |x, y| (x - y) * (x - y))?;
+    finite(sum / predicted.len() as f64)
+}
+
+/// Mean absolute error: `sum |x - y| / genes`.
+pub fn mae(predicted: &[f32], observed: &[f32]) -> Option<f64> {
+    let sum = sum_over(predicted, observed, |x, y| (x - y).abs())?;
+    finite(sum / predicted.len() as f64)
+}
+
+/// Root of the mean squared error.
+pub fn rmse(predicted: &[f32], observed: &[f32]) -> Option<f64> {
+    mse(predicted, observed).map(f64::sqrt)
+}
+
+/// Euclidean distance: `sqrt(sum (x - y)^2)`, the headline distance of Ahlmann-Eltze et al., Nature Methods 2025.
+pub fn l2(predicted: &[f32], observed: &[f32]) -> Option<f64> {
+    sum_over(predicted, observed, |x, y| (x - y) * (x - y)).map(f64::sqrt).and_then(finite)
+}
+
+/// Cosine similarity: `sum x y / (|x| |y|)`. `None` if either vector is zero.
+pub fn cosine(predicted: &[f32], observed: &[f32]) -> Option<f64> {
+    let xy = sum_over(predicted, observed, |x, y| x * y)?;
+    let xx = sum_over(predicted, observed, |x, _| x * x)?;
+    let yy = sum_over(predicted, observed, |_, y| y * y)?;
+    if xx == 0.0 || yy == 0.0 { None } else { finite((xy / (xx.sqrt() * yy.sqrt())).clamp(-1.0, 1.0)) }
+}
+
+/// Ranks from 1, equal values sharing their mean rank.
+pub(super) fn ranks(values: &[f32]) -> Vec<f32> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let mut ranks = vec![0.0; values.len()];
+    let mut start = 0;
+    // `==` rather than `total_cmp`, so that -0 and 0 share a rank.
+    for run in order.chunk_by(|&a, &b| values[a] == values[b]) {
+        let rank = start as f32 + (run.len() + 1) as f32 / 2.0;
+        run.iter().for_each(|&i| ranks[i] = rank);
+        start += run.len();
+    }
+    ranks
+}
+
+fn pairs<'a>(x: &'a [f32], y: &'a [f32]) -> Option<impl Iterator<Item = (f64, f64)> + 'a> {
+    (x.len() == y.len() && !x.is_empty()).then(|| x.iter().zip(y).map(|(&x, &y)| (f64::from(x), f64::from(y))))
+}
+
+fn sum_over(x: &[f32], y: &[f32], term: impl Fn(f64, f64) -> f64) -> Option<f64> {
+    Some(pairs(x, y)?.map(|(x, y)| term(x, y)).sum())
+}
+
+fn mean(values: &[f32]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64)
+}
+
+fn is_constant(values: &[f32]) -> bool {
+    values.iter().all(|value| *value == values[0])
+}
+
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}

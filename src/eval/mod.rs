@@ -1,0 +1,36 @@
+//! How well a prediction meets what was measured: differential expression, metrics of effects, embeddings.
+//!
+//! Nothing here knows a model: predictions come in as plain arrays, so that every predictor is measured the same way.
+//!
+//! | file | question |
+//! |---|---|
+//! | `de` | which genes does a perturbation really change? (Wilcoxon rank-sum against control) |
+//! | `metrics` | how near is a predicted effect to the observed one? |
+//! | `ranking` | are the truly changed genes at the top of the predicted ones? |
+//! | `evaluation` | all of it, a row a perturbation, with a summary |
+//! | `pca`, `neighbours`, `umap` | what do the cells look like in two dimensions? |
+//! | `grid` | a result table that prints as text and as HTML |
+
+mod de;
+mod evaluation;
+mod grid;
+mod held_out;
+mod metrics;
+mod multiple_testing;
+mod neighbours;
+mod pca;
+mod ranking;
+mod umap;
+mod umap_layout;
+
+pub use de::{DifferentialExpression, RankSum, rank_sum_test};
+pub use evaluation::{Evaluation, PerturbationScore, SIGNIFICANCE, Summary};
+pub use held_out::{EXPRESSED_IN_10K, HeldOut, TruthAgreement, evaluate_effects, evaluate_vae, truth_agreement};
+pub use grid::{Align, Grid};
+pub(crate) use grid::{escape, show_in_notebook};
+pub use metrics::{cosine, l2, mae, mse, pearson, r2, rmse, spearman};
+pub use multiple_testing::{benjamini_hochberg, normal_two_sided};
+pub use neighbours::{Neighbours, nearest_neighbours};
+pub use pca::Pca;
+pub use ranking::{auroc, precision_at_k, recall_at_k, top_k};
+pub use umap::{Umap, umap};

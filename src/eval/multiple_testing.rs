@@ -1,0 +1,54 @@
+//! From a z score to a p-value, and from many p-values to those that survive.
+
+/// Two-sided p-value of a standard normal z score: `2 (1 - Phi(|z|)) = erfc(|z| / sqrt 2)`; 1 for NaN.
+///
+/// The complementary error function keeps its relative precision far into the tail (|z| up to about 38).
+pub fn normal_two_sided(z: f64) -> f64 {
+    if z.is_nan() { 1.0 } else { libm::erfc(z.abs() / std::f64::consts::SQRT_2) }
+}
+
+/// Benjamini-Hochberg adjusted p-values, in the order given.
+///
+/// With the m p-values sorted ascending, `adjusted_(i) = min over j >= i of min(1, p_(j) m / j)`. Those below `q` form
+/// a set with an expected share of false discoveries of at most `q` (Benjamini and Hochberg, JRSS B 1995).
+/// NaN counts as 1.
+pub fn benjamini_hochberg(p_values: &[f64]) -> Vec<f64> {
+    let value = |i: usize| if p_values[i].is_nan() { 1.0 } else { p_values[i] };
+    let mut order: Vec<usize> = (0..p_values.len()).collect();
+    order.sort_by(|&a, &b| value(a).total_cmp(&value(b)));
+    let m = p_values.len() as f64;
+    let mut adjusted = vec![1.0; p_values.len()];
+    let mut smallest = 1.0_f64;
+    for (place, &i) in order.iter().enumerate().rev() {
+        // As statsmodels does it: p over the ECDF, so that the last bit agrees.
+        smallest = smallest.min(value(i) / ((place + 1) as f64 / m));
+        adjusted[i] = smallest;
+    }
+    adjusted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p_values_of_known_quantiles() {
+        for (z, p) in [(0.0, 1.0), (1.959_963_984_540_054, 0.05), (-2.575_829_303_548_901, 0.01), (8.0, 1.244_192e-15)]
+        {
+            let got = normal_two_sided(z);
+            assert!((got / p - 1.0).abs() < 1e-6, "z = {z}: {got}, expected {p}");
+        }
+        assert_eq!(normal_two_sided(f64::NAN), 1.0);
+    }
+
+    #[test]
+    fn adjusted_by_hand() {
+        // m = 4: 0.01 * 4/1 = 0.04, 0.04 * 4/3 = 0.0533 caps 0.03 * 4/2 = 0.06, 0.5 * 4/4 = 0.5.
+        let adjusted = benjamini_hochberg(&[0.5, 0.01, 0.03, 0.04]);
+        for (got, expected) in adjusted.iter().zip([0.5, 0.04, 0.16 / 3.0, 0.16 / 3.0]) {
+            assert!((got - expected).abs() < 1e-12, "{adjusted:?}");
+        }
+        assert!(benjamini_hochberg(&[]).is_empty());
+        assert_eq!(benjamini_hochberg(&[f64::NAN, 0.01]), [1.0, 0.02]);
+    }
+}

@@ -1,0 +1,77 @@
+//! Files that are either there whole or not there at all.
+//!
+//! A file is written beside its place, synchronised to the disk and renamed over it: a reader, a crash or a full disk
+//! never meets half of one, and what stood there before stays until the new one is complete.
+
+use crate::{Error, Result};
+use std::{fs::File, io::Write, path::Path};
+use tempfile::{Builder, NamedTempFile};
+
+/// Replaces the file at `path` by `bytes`, all or nothing.
+///
+/// # Errors
+/// A folder that is missing or cannot be written, a full disk. The file that stood there is then unchanged.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically_with(path, |file, _| file.write_all(bytes))
+}
+
+/// Replaces the file at `path` by what `write` puts into the file that it is given (open, and by its temporary path).
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_atomically_with(path: &Path, write: impl FnOnce(&mut File, &Path) -> std::io::Result<()>) -> Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut beside = temporary_in(folder).map_err(|e| Error::io("create a file in", folder, e))?;
+    let place = beside.path().to_path_buf();
+    write(beside.as_file_mut(), &place)
+        .and_then(|()| beside.as_file().sync_all())
+        .map_err(|e| Error::io("write", path, e))?;
+    beside.persist(path).map_err(|e| Error::io("write", path, e.error))?;
+    // The rename itself is on the disk once the folder is. Not every file system can synchronise a folder, and the
+    // file is complete either way, so a refusal is not an error.
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+/// A temporary file that the user's umask applies to (the crate's own default is readable by the owner alone).
+fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
+    let mut builder = Builder::new();
+    builder.prefix(".genailab-").suffix(".part");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        write_atomically(&path, b"old").unwrap();
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = write_atomically_with(&path, |file, _| file.write_all(b"half").and(Err(full()))).unwrap_err();
+        assert!(error.to_string().starts_with("cannot write "), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the unfinished file is still there");
+        write_atomically(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_missing_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap().path().join("gone");
+        let error = write_atomically(&folder.join("file"), b"").unwrap_err();
+        assert!(error.to_string().contains("gone"), "{error}");
+    }
+}

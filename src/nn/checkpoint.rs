@@ -1,0 +1,154 @@
+//! Weights on disk: safetensors files that PyTorch's `safetensors.torch.load_file` reads.
+//!
+//! A file holds named f32 tensors and one metadata entry, `genailab`: a JSON object with the format's version and
+//! whatever the writer adds. Format: <https://github.com/huggingface/safetensors>.
+
+use super::{
+    Backend, Params,
+    snapshot::{HostTensor, Snapshot},
+};
+use crate::{Error, Result, files::write_atomically_with};
+use safetensors::{Dtype, SafeTensors, tensor::SafeTensorError};
+use std::{borrow::Cow, collections::BTreeMap, collections::HashMap, io, path::Path};
+
+/// Raised when files of the version before could not be read any more.
+const FORMAT: &str = "1";
+/// The metadata entry of the format's version, within [`METADATA`].
+const FORMAT_KEY: &str = "format";
+/// The one metadata entry of the file. It is one JSON object, sorted by key, because the writer orders several entries
+/// at random and the same model should give the same bytes.
+const METADATA: &str = "genailab";
+
+/// Named tensors and metadata, as one file holds them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Checkpoint {
+    /// The tensors by name.
+    pub tensors: Snapshot,
+    /// Free text by name; the format's version is added when it is written.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Adds the tensors of `part` under `prefix/`.
+    pub fn add(&mut self, prefix: &str, part: Snapshot) {
+        for (name, tensor) in part.into_tensors() {
+            self.tensors.insert(format!("{prefix}/{name}"), tensor);
+        }
+    }
+
+    /// Takes out the tensors that were added under `prefix/`.
+    pub fn take(&mut self, prefix: &str) -> Snapshot {
+        let start = format!("{prefix}/");
+        let mut part = Snapshot::default();
+        let mut rest = Snapshot::default();
+        for (name, tensor) in std::mem::take(&mut self.tensors).into_tensors() {
+            match name.strip_prefix(&start) {
+                Some(name) => part.insert(name, tensor),
+                None => rest.insert(name, tensor),
+            }
+        }
+        self.tensors = rest;
+        part
+    }
+
+    /// Writes the file, all or nothing.
+    ///
+    /// # Errors
+    /// A folder that is missing or cannot be written, a full disk; a file that stood there is then unchanged.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut metadata = self.metadata.clone();
+        metadata.insert(FORMAT_KEY.to_owned(), FORMAT.to_owned());
+        let metadata = serde_json::to_string(&metadata).expect("a map of texts always serialises");
+        let metadata = HashMap::from([(METADATA.to_owned(), metadata)]);
+        write_atomically_with(path, |_, place| {
+            // The names come in the map's order, which safetensors sorts by name again.
+            let tensors = self.tensors.tensors().iter().map(|(name, tensor)| (name, View(tensor)));
+            safetensors::serialize_to_file(tensors, Some(metadata), place).map_err(|error| match error {
+                SafeTensorError::IoError(error) => error,
+                other => io::Error::other(other),
+            })
+        })
+    }
+
+    /// Reads a file that [`Self::write`] wrote.
+    ///
+    /// # Errors
+    /// No file there, a truncated or damaged one, one of another tool or of another version of the format.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read the checkpoint", path, e))?;
+        Self::parse(&bytes).map_err(|e| e.at(path.display()))
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let damaged = |error: SafeTensorError| {
+            Error::data(format!(
+                "not a whole safetensors file ({error}; it has {} bytes): it was cut off, damaged, or is something \
+                 else; copy it again or train again",
+                bytes.len()
+            ))
+        };
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
+        let metadata = header.metadata().as_ref().and_then(|entries| entries.get(METADATA)).ok_or_else(|| {
+            Error::data(format!("a safetensors file, but not one that genailab wrote (no `{METADATA}` metadata)"))
+        })?;
+        let mut metadata: BTreeMap<String, String> = serde_json::from_str(metadata)
+            .map_err(|e| Error::data(format!("the `{METADATA}` metadata is damaged: {e}")))?;
+        match metadata.remove(FORMAT_KEY).as_deref() {
+            Some(FORMAT) => {}
+            other => {
+                return Err(Error::data(format!(
+                    "written in checkpoint format {}, but this version of genailab reads format {FORMAT}; use the \
+                     genailab that wrote it, or train again",
+                    other.unwrap_or("(none)")
+                )));
+            }
+        }
+        let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
+        let mut tensors = Snapshot::default();
+        for (name, view) in file.iter() {
+            if view.dtype() != Dtype::F32 {
+                return Err(Error::data(format!(
+                    "the tensor `{name}` holds {:?} numbers, where F32 was expected",
+                    view.dtype()
+                )));
+            }
+            let (values, _) = view.data().as_chunks::<4>();
+            let values = values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+            tensors.insert(name, HostTensor { shape: view.shape().to_vec(), values });
+        }
+        Ok(Self { tensors, metadata })
+    }
+}
+
+/// Writes all tensors of `model` to a safetensors file, all or nothing.
+///
+/// # Errors
+/// A folder that is missing or cannot be written, a full disk; a file that stood there is then unchanged.
+pub fn save_params<D: Backend, M: Params<D>>(model: &M, path: &Path) -> Result<()> {
+    Checkpoint { tensors: Snapshot::of(model)?, metadata: BTreeMap::new() }.write(path)
+}
+
+/// Reads all tensors of `model` from a safetensors file that [`save_params`] wrote.
+///
+/// # Errors
+/// As [`Checkpoint::read`]; tensors that are not those of `model` by name and shape. The model is then unchanged.
+pub fn load_params<D: Backend, M: Params<D>>(model: &mut M, path: &Path) -> Result<()> {
+    Checkpoint::read(path)?.tensors.restore(model).map_err(|e| e.at(path.display()))
+}
+
+struct View<'a>(&'a HostTensor);
+
+impl safetensors::View for View<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.0.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(self.0.values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+    fn data_len(&self) -> usize {
+        self.0.values.len() * size_of::<f32>()
+    }
+}

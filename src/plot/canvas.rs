@@ -1,0 +1,135 @@
+//! A drawing surface: layers of SVG by plotters' backend, with pictures between them.
+
+use super::style::{Mark, WIDTH};
+use base64::Engine;
+use plotters::prelude::{DrawingBackend, SVGBackend};
+use plotters::style::{
+    Color, FontDesc, FontFamily, FontStyle, FontTransform, RGBColor, ShapeStyle, TextStyle,
+    text_anchor::{HPos, Pos, VPos},
+};
+
+/// plotters divides font sizes by this before it writes them.
+const PLOTTERS_FONT_RATIO: f64 = 1.24;
+/// Why drawing cannot fail.
+const INFALLIBLE: &str = "writing SVG elements into a string cannot fail";
+
+/// The elements of a figure, without the `<svg>` around them.
+pub(super) struct Canvas {
+    pub(super) height: u32,
+    pub(super) elements: String,
+}
+
+impl Canvas {
+    pub(super) fn new(height: f64) -> Self {
+        Self { height: height.ceil() as u32, elements: String::new() }
+    }
+
+    /// Adds a layer of vector elements on top of what is there.
+    pub(super) fn draw(&mut self, draw: impl FnOnce(&mut Pen<'_>)) {
+        let mut document = String::new();
+        // Ended when it goes out of scope: that closes the document.
+        draw(&mut Pen(SVGBackend::with_string(&mut document, (WIDTH, self.height))));
+        let inside = document.split_once('>').map_or("", |(_, rest)| rest);
+        self.elements += inside.trim().strip_suffix("</svg>").unwrap_or(inside).trim_end();
+    }
+
+    /// Adds a PNG on top of what is there, stretched over the rectangle (left, top, width, height).
+    pub(super) fn image(&mut self, png: &[u8], (x, y, width, height): (f64, f64, f64, f64)) {
+        let data = base64::engine::general_purpose::STANDARD.encode(png);
+        self.elements += &format!(
+            "\n<image x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" preserveAspectRatio=\"none\" \
+             href=\"data:image/png;base64,{data}\"/>"
+        );
+    }
+}
+
+/// Where a text's point lies in it, horizontally.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// How a text is set.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Font {
+    pub(super) size: f64,
+    pub(super) color: RGBColor,
+    pub(super) anchor: Anchor,
+    pub(super) bold: bool,
+    /// Read from bottom to top.
+    pub(super) upward: bool,
+}
+
+impl Font {
+    pub(super) fn new(size: f64, color: RGBColor, anchor: Anchor) -> Self {
+        Self { size, color, anchor, bold: false, upward: false }
+    }
+}
+
+/// Draws one layer.
+pub(super) struct Pen<'a>(SVGBackend<'a>);
+
+fn whole((x, y): (f64, f64)) -> (i32, i32) {
+    (x.round() as i32, y.round() as i32)
+}
+
+impl Pen<'_> {
+    pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64), color: RGBColor, width: u32) {
+        let style = ShapeStyle { color: color.to_rgba(), filled: false, stroke_width: width };
+        self.0.draw_line(whole(from), whole(to), &style).expect(INFALLIBLE);
+    }
+
+    pub(super) fn path(&mut self, points: &[(f64, f64)], color: RGBColor, width: u32) {
+        let style = ShapeStyle { color: color.to_rgba(), filled: false, stroke_width: width };
+        self.0.draw_path(points.iter().copied().map(whole), &style).expect(INFALLIBLE);
+    }
+
+    /// A straight line in dashes.
+    pub(super) fn dashed(&mut self, from: (f64, f64), to: (f64, f64), color: RGBColor, width: u32) {
+        const DASH: f64 = 10.0;
+        let length = (to.0 - from.0).hypot(to.1 - from.1);
+        let at = |along: f64| {
+            let share = (along / length).min(1.0);
+            (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1))
+        };
+        for i in 0..(length / (2.0 * DASH)).ceil() as usize {
+            let start = 2.0 * DASH * i as f64;
+            self.line(at(start), at(start + DASH), color, width);
+        }
+    }
+
+    pub(super) fn rect(&mut self, from: (f64, f64), to: (f64, f64), color: RGBColor, opacity: f64) {
+        self.0.draw_rect(whole(from), whole(to), &color.mix(opacity), true).expect(INFALLIBLE);
+    }
+
+    pub(super) fn mark(&mut self, mark: Mark, (x, y): (f64, f64), r: f64, color: RGBColor, opacity: f64) {
+        let color = color.mix(opacity);
+        match mark {
+            Mark::Circle => {
+                self.0.draw_circle(whole((x, y)), r.round() as u32, &ShapeStyle::from(color).filled(), true)
+            }
+            _ => self.0.fill_polygon(mark.corners(r).into_iter().map(|(dx, dy)| whole((x + dx, y + dy))), &color),
+        }
+        .expect(INFALLIBLE);
+    }
+
+    /// Text whose middle is at the height of the point.
+    pub(super) fn text(&mut self, text: &str, at: (f64, f64), font: Font) {
+        let style = if font.bold { FontStyle::Bold } else { FontStyle::Normal };
+        let mut description = FontDesc::new(FontFamily::SansSerif, font.size * PLOTTERS_FONT_RATIO, style);
+        if font.upward {
+            description = description.transform(FontTransform::Rotate270);
+        }
+        let h = match font.anchor {
+            Anchor::Start => HPos::Left,
+            Anchor::Middle => HPos::Center,
+            Anchor::End => HPos::Right,
+        };
+        let style = TextStyle::from(description).color(&font.color).pos(Pos::new(h, VPos::Center));
+        // XML has no place for control characters.
+        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        self.0.draw_text(&text, &style, whole(at)).expect(INFALLIBLE);
+    }
+}

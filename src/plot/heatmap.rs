@@ -1,0 +1,217 @@
+//! A matrix in colours: models x metrics, perturbations x genes.
+
+use super::{
+    Figure,
+    axis::{MARGIN, TITLE_HEIGHT, draw_title, number, range},
+    canvas::{Anchor, Canvas, Font, Pen},
+    points::{VECTOR_POINTS, encode},
+    style::{BLUE, GREY, INK, LABEL_SIZE, TICK_SIZE, VERMILLION, WHITE, WIDTH, shorten, text_width},
+};
+use crate::{Error, Result};
+use ndarray::ArrayView2;
+use plotters::style::RGBColor;
+
+/// Rows or columns beyond which their names are not drawn, because they would not be readable.
+const MOST_NAMES: usize = 60;
+/// Columns up to which each cell has room for its value.
+const MOST_VALUE_COLUMNS: usize = 12;
+const LONGEST_NAME: f64 = 300.0;
+/// Colours of the scale; palette index 0 is a missing value.
+const LEVELS: usize = 64;
+const DARK_BLUE: RGBColor = RGBColor(0x08, 0x30, 0x6b);
+
+/// What the colours are relative to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColourScale {
+    /// One scale for all cells, for values of one kind: effects, correlations. Diverging around 0 where both signs occur.
+    Shared,
+    /// A scale a column, from its smallest to its largest value, for columns of different kinds: metrics.
+    PerColumn,
+}
+
+/// A cell a row and column of `values` `(rows, columns)`, coloured; NaN is grey. Up to 12 columns the value stands in
+/// its cell. `value_label` carries the unit.
+///
+/// # Errors
+/// Names that do not fit the shape of `values`; no finite value.
+pub fn heatmap<R: AsRef<str>, C: AsRef<str>>(
+    title: &str,
+    rows: &[R],
+    columns: &[C],
+    values: ArrayView2<'_, f64>,
+    value_label: &str,
+    scale: ColourScale,
+) -> Result<Figure> {
+    if values.dim() != (rows.len(), columns.len()) {
+        return Err(Error::shape("heat map: names, and values", (rows.len(), columns.len()), values.dim()));
+    }
+    let Some((smallest, largest)) = range(values.iter().copied()) else {
+        return Err(Error::data(format!("figure {title:?}: there is no finite value in {:?} cells", values.dim())));
+    };
+    let diverging = scale == ColourScale::Shared && smallest < 0.0 && largest > 0.0;
+    // A few extreme values must not bleach all others.
+    let limit = saturation(values);
+    let (low, high) = if diverging { (-limit, limit) } else { (smallest.max(-limit), largest.min(limit)) };
+    let ends: Vec<(f64, f64)> = match scale {
+        ColourScale::Shared => vec![(low, high); columns.len()],
+        ColourScale::PerColumn => {
+            values.columns().into_iter().map(|c| range(c.iter().copied()).unwrap_or((0.0, 1.0))).collect()
+        }
+    };
+    // 0 for missing, else 1..=LEVELS.
+    let level = |row: usize, column: usize| {
+        let (value, (low, high)) = (values[[row, column]], ends[column]);
+        let share = if high > low { ((value - low) / (high - low)).clamp(0.0, 1.0) } else { 0.5 };
+        if value.is_finite() { 1 + (share * (LEVELS - 1) as f64).round() as usize } else { 0 }
+    };
+
+    let row_names = readable_names(rows);
+    let column_names = readable_names(columns);
+    let widest = |names: &[&str]| names.iter().map(|n| text_width(n, TICK_SIZE)).fold(0.0, f64::max).min(LONGEST_NAME);
+    let left = MARGIN + widest(&row_names).max(TICK_SIZE) + 14.0;
+    let right = f64::from(WIDTH) - MARGIN - if scale == ColourScale::Shared { 150.0 } else { 0.0 };
+    let cell_width = (right - left) / columns.len() as f64;
+    let upward = widest(&column_names) > cell_width - 6.0;
+    let head = match (column_names.is_empty(), upward) {
+        (true, _) => 1.8 * TICK_SIZE,
+        (false, true) => widest(&column_names) + 16.0,
+        (false, false) => 1.8 * TICK_SIZE,
+    };
+    let cell_height = if row_names.is_empty() { (700.0 / rows.len() as f64).max(2.0) } else { 40.0 };
+    let top = TITLE_HEIGHT + head;
+    let bottom = top + cell_height * rows.len() as f64;
+    let bar = if scale == ColourScale::Shared { top + 250.0 } else { top };
+    let mut canvas = Canvas::new(bottom.max(bar) + MARGIN);
+
+    if values.len() > VECTOR_POINTS {
+        let pixels: Vec<u8> = values.indexed_iter().map(|((row, column), _)| level(row, column) as u8).collect();
+        let palette = (0..=LEVELS).map(|l| color(l, diverging)).flat_map(|c| [c.0, c.1, c.2]).collect();
+        // A pixel a cell; blurring between them would invent values.
+        let png = encode(&pixels, (columns.len(), rows.len()), palette, None)?;
+        canvas.elements += "\n<g style=\"image-rendering:pixelated\">";
+        canvas.image(&png, (left, top, right - left, bottom - top));
+        canvas.elements += "</g>";
+    }
+    canvas.draw(|pen| {
+        draw_title(pen, title);
+        for (row, name) in row_names.iter().enumerate() {
+            let y = top + (row as f64 + 0.5) * cell_height;
+            let name = shorten(name, TICK_SIZE, LONGEST_NAME);
+            pen.text(&name, (left - 10.0, y), Font::new(TICK_SIZE, INK, Anchor::End));
+        }
+        let every = (1.1 * TICK_SIZE / cell_width).ceil().max(1.0) as usize;
+        for (column, name) in column_names.iter().enumerate().filter(|(column, _)| !upward || column % every == 0) {
+            let x = left + (column as f64 + 0.5) * cell_width;
+            let anchor = if upward { Anchor::Start } else { Anchor::Middle };
+            let y = if upward { top - 8.0 } else { top - 0.8 * TICK_SIZE };
+            let name = shorten(name, TICK_SIZE, LONGEST_NAME);
+            pen.text(&name, (x, y), Font { upward, ..Font::new(TICK_SIZE, INK, anchor) });
+        }
+        let middle = ((left + right) / 2.0, (top + bottom) / 2.0);
+        let soft = Font::new(TICK_SIZE, INK, Anchor::Middle);
+        if row_names.is_empty() {
+            pen.text(&format!("{} rows", rows.len()), (left - 18.0, middle.1), Font { upward: true, ..soft });
+        }
+        if column_names.is_empty() {
+            pen.text(&format!("{} columns", columns.len()), (middle.0, top - 0.8 * TICK_SIZE), soft);
+        }
+        if values.len() <= VECTOR_POINTS {
+            for ((row, column), &value) in values.indexed_iter() {
+                let (x, y) = (left + column as f64 * cell_width, top + row as f64 * cell_height);
+                let level = level(row, column);
+                pen.rect((x, y), (x + cell_width - 1.0, y + cell_height - 1.0), color(level, diverging), 1.0);
+                if columns.len() <= MOST_VALUE_COLUMNS {
+                    let (low, high) = ends[column];
+                    let text =
+                        if value.is_finite() { number(value, (high - low).max(1e-9) / 100.0) } else { "–".into() };
+                    let ink = if is_dark(color(level, diverging)) { WHITE } else { INK };
+                    let middle = (x + cell_width / 2.0, y + cell_height / 2.0);
+                    let size = TICK_SIZE.min(cell_width / text_width(&text, 1.0) * 0.9);
+                    pen.text(&text, middle, Font::new(size, ink, Anchor::Middle));
+                }
+            }
+        }
+        if scale == ColourScale::Shared {
+            color_bar(pen, (right + 22.0, top), (low, high), diverging, value_label);
+        }
+    });
+    let finite = values.iter().filter(|value| value.is_finite());
+    let mean = finite.clone().sum::<f64>() / finite.count() as f64;
+    let caption = match scale {
+        ColourScale::Shared => format!(
+            "{value_label}: {} rows and {} columns, mean {mean:.3}, from {smallest:.3} to {largest:.3}{}.",
+            rows.len(),
+            columns.len(),
+            if low > smallest || high < largest { "; colours saturate where 99 % of the values are" } else { "" },
+        ),
+        ColourScale::PerColumn => {
+            let largest = values.columns().into_iter().zip(columns).filter_map(|(values, name)| {
+                let finite = values.iter().enumerate().filter(|(_, value)| value.is_finite());
+                let (row, value) = finite.max_by(|a, b| a.1.total_cmp(b.1))?;
+                Some(format!("{} {value:.3} ({})", name.as_ref(), rows[row].as_ref()))
+            });
+            let largest: Vec<String> = largest.take(MOST_VALUE_COLUMNS).collect();
+            format!("{value_label}, each column on its own scale, darker is larger. Largest: {}.", largest.join(", "))
+        }
+    };
+    Ok(Figure::new(title, caption, canvas))
+}
+
+/// The |value| that 99 % do not exceed, or the largest where there are fewer than 200.
+fn saturation(values: ArrayView2<'_, f64>) -> f64 {
+    let mut sizes: Vec<f64> = values.iter().filter(|value| value.is_finite()).map(|value| value.abs()).collect();
+    sizes.sort_by(f64::total_cmp);
+    let last = sizes.len() - 1;
+    let bound = sizes[if sizes.len() < 200 { last } else { last * 99 / 100 }];
+    if bound > 0.0 { bound } else { sizes[last] }
+}
+
+/// The names, or none where there are too many to be read.
+fn readable_names<S: AsRef<str>>(names: &[S]) -> Vec<&str> {
+    if names.len() <= MOST_NAMES { names.iter().map(AsRef::as_ref).collect() } else { Vec::new() }
+}
+
+/// The scale with its two ends, and 0 between them where it diverges.
+fn color_bar(pen: &mut Pen<'_>, at: (f64, f64), (low, high): (f64, f64), diverging: bool, label: &str) {
+    const HEIGHT: f64 = 230.0;
+    let step = HEIGHT / LEVELS as f64;
+    for level in 1..=LEVELS {
+        let y = at.1 + HEIGHT - step * level as f64;
+        pen.rect((at.0, y), (at.0 + 24.0, y + step + 1.0), color(level, diverging), 1.0);
+    }
+    let mut marks = vec![(low, at.1 + HEIGHT - 10.0), (high, at.1 + 10.0)];
+    if diverging {
+        marks.push((0.0, at.1 + HEIGHT / 2.0));
+    }
+    for (value, y) in marks {
+        let text = number(value, (high - low).max(1e-9) / 50.0);
+        pen.text(&text, (at.0 + 32.0, y), Font::new(TICK_SIZE, INK, Anchor::Start));
+    }
+    let beside = (at.0 + 122.0, at.1 + HEIGHT / 2.0);
+    let label = shorten(label, 0.9 * LABEL_SIZE, HEIGHT + 40.0);
+    pen.text(&label, beside, Font { upward: true, ..Font::new(0.9 * LABEL_SIZE, INK, Anchor::Middle) });
+}
+
+/// Colour of a level: grey for 0 (missing), then white to dark blue, or blue over white to vermillion.
+fn color(level: usize, diverging: bool) -> RGBColor {
+    if level == 0 {
+        return GREY;
+    }
+    let share = (level - 1) as f64 / (LEVELS - 1) as f64;
+    match (diverging, share < 0.5) {
+        (true, true) => mix(BLUE, WHITE, 2.0 * share),
+        (true, false) => mix(WHITE, VERMILLION, 2.0 * share - 1.0),
+        (false, true) => mix(RGBColor(0xf4, 0xf8, 0xfc), BLUE, 1.6 * share),
+        (false, false) => mix(mix(RGBColor(0xf4, 0xf8, 0xfc), BLUE, 0.8), DARK_BLUE, 2.0 * share - 1.0),
+    }
+}
+
+fn mix(from: RGBColor, to: RGBColor, share: f64) -> RGBColor {
+    let blend = |a: u8, b: u8| (f64::from(a) + share * (f64::from(b) - f64::from(a))).round() as u8;
+    RGBColor(blend(from.0, to.0), blend(from.1, to.1), blend(from.2, to.2))
+}
+
+/// Whether white text reads better on it (relative luminance, ITU-R BT.709).
+fn is_dark(color: RGBColor) -> bool {
+    0.2126 * f64::from(color.0) + 0.7152 * f64::from(color.1) + 0.0722 * f64::from(color.2) < 140.0
+}

@@ -1,0 +1,11 @@
+//! What a notebook needs: `use genailab::prelude::*;`.
+
+pub use crate::{
+    Error, Result,
+    data::{Counts, Dataset, Effects, Perturbation, QcConfig, Simulation, SimulationConfig, Split, SplitPlan},
+    device::Device,
+    eval::{evaluate_vae, truth_agreement},
+    model::{CountVae, KlAnnealing, Likelihood, VaeConfig},
+    train::{History, TrainConfig},
+};
+pub use ndarray::{Array1, Array2, Axis};

@@ -1,0 +1,75 @@
+//! What else happens while a training runs.
+
+use super::{EpochRecord, Progress};
+use crate::Result;
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+/// Whether a training goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// It goes on.
+    Continue,
+    /// It ends here, as if this had been the last epoch.
+    Stop,
+}
+
+/// One optimizer step, as a [`Callback`] sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepRecord {
+    /// Epoch, counted from 1.
+    pub epoch: usize,
+    /// Optimizer steps made since the beginning, this one included.
+    pub steps: usize,
+    /// Rows of the batch.
+    pub rows: usize,
+    /// Loss of the batch, before the step.
+    pub loss: f64,
+    /// Global norm of the gradient, before clipping.
+    pub gradient_norm: f64,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+}
+
+/// Something that is told how a training goes. A closure that takes an [`&EpochRecord`](EpochRecord) is one.
+pub trait Callback {
+    /// After each optimizer step.
+    ///
+    /// # Errors
+    /// Whatever is to stop the training with an error.
+    fn on_step(&mut self, step: &StepRecord) -> Result<()> {
+        let _ = step;
+        Ok(())
+    }
+
+    /// After each epoch, when its checkpoint is written.
+    ///
+    /// # Errors
+    /// Whatever is to stop the training with an error.
+    fn on_epoch_end(&mut self, record: &EpochRecord) -> Result<Flow>;
+}
+
+impl<F: FnMut(&EpochRecord) -> Flow> Callback for F {
+    fn on_epoch_end(&mut self, record: &EpochRecord) -> Result<Flow> {
+        Ok(self(record))
+    }
+}
+
+/// What [`fit`](super::fit) does beside training. The default keeps nothing on disk and shows progress.
+#[derive(Default)]
+pub struct FitOptions<'a> {
+    /// Folder for `last.safetensors` (the checkpoint), `history.jsonl` and TensorBoard's event file; made if it is not
+    /// there. Without it nothing is written, and nothing can be resumed.
+    pub dir: Option<PathBuf>,
+    /// Go on from the checkpoint in `dir`, bit for bit as if the training had never stopped.
+    pub resume: bool,
+    /// Once it is true, the training ends before its next step with
+    /// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted).
+    pub interrupt: Option<Arc<AtomicBool>>,
+    /// How progress is shown.
+    pub progress: Progress,
+    /// Told after each step and epoch, in this order.
+    pub callbacks: Vec<Box<dyn Callback + 'a>>,
+}

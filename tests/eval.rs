@@ -1,0 +1,359 @@
+//! `eval`: against plain versions, and against scanpy, scipy, scikit-learn and statsmodels (`tests/reference/`).
+
+use genailab::{
+    data::{Counts, Dataset},
+    eval::*,
+    ndarray::{Array2, ArrayView2, Axis, array},
+};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
+
+fn reference(name: &str) -> Value {
+    let path = format!("{}/tests/reference/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn numbers<T: serde::de::DeserializeOwned>(value: &Value) -> Vec<T> {
+    serde_json::from_value(value.clone()).expect("a list of values")
+}
+
+#[track_caller]
+fn assert_close(got: f64, expected: f64, relative: f64, absolute: f64, what: &str) {
+    let allowed = relative * expected.abs() + absolute;
+    assert!((got - expected).abs() <= allowed, "{what}: {got}, expected {expected} (allowed difference {allowed:e})");
+}
+
+/// `log1p(count * 1e4 / library size)`, as tests/reference/de.py computes it.
+fn log_normalise(counts: &Counts, library_size: &[f64]) -> Counts {
+    let values = (0..counts.n_cells())
+        .flat_map(|cell| {
+            let scale = 1e4 / library_size[cell];
+            counts.row(cell).1.iter().map(move |&count| (f64::from(count) * scale).ln_1p() as f32)
+        })
+        .collect();
+    Counts::new(counts.n_genes(), counts.indptr().to_vec(), counts.indices().to_vec(), values).expect("same structure")
+}
+
+/// Compares with scanpy's numbers at 1e-5. scanpy keeps scores and fold changes in f32, hence the absolute part.
+fn compare_with_scanpy(
+    expected: &Value,
+    name: &str,
+    expression: &Counts,
+    labels: &[u32],
+    group: &str,
+    row: u32,
+    genes: &[usize],
+) {
+    for (key, tie_correct) in [("ties", true), ("no_ties", false)] {
+        let de = rank_sum_test(expression, labels, 0, RankSum { tie_correct }).expect("valid input");
+        let row = de.row_of(row).expect("the group was tested");
+        for (column, table, absolute) in [
+            ("scores", &de.scores, 1e-6),
+            ("p_values", &de.p_values, 0.0),
+            ("p_adjusted", &de.p_adjusted, 0.0),
+            ("log2_fold_changes", &de.log2_fold_changes, 1e-6),
+        ] {
+            let expected: Vec<f64> = numbers(&expected[key][group][column]);
+            assert_eq!(expected.len(), genes.len());
+            for (&gene, &expected) in genes.iter().zip(&expected) {
+                let what = format!("{name}, {group}, {key}, {column}, gene {gene}");
+                assert_close(table[[row, gene]], expected, 1e-5, absolute, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn rank_sum_agrees_with_scanpy_on_samples() {
+    let reference = reference("de");
+    for file in ["papalexi_cells", "norman_cells"] {
+        let sample = &reference[file]["sample"];
+        let n_genes = sample["n_genes"].as_u64().expect("a number") as usize;
+        let counts =
+            Counts::new(n_genes, numbers(&sample["indptr"]), numbers(&sample["indices"]), numbers(&sample["counts"]))
+                .expect("a valid matrix");
+        let expression = log_normalise(&counts, &numbers::<f64>(&sample["library_size"]));
+        let labels: Vec<u32> = numbers(&sample["labels"]);
+        let groups: Vec<String> = numbers(&sample["groups"]);
+        let genes: Vec<usize> = (0..n_genes).collect();
+        for (label, group) in groups.iter().enumerate().skip(1) {
+            compare_with_scanpy(&sample["expected"], file, &expression, &labels, group, label as u32, &genes);
+        }
+    }
+}
+
+/// The test as the textbook has it: rank every value of both groups, average ties, sum.
+fn plain_rank_sum(perturbed: &[f32], control: &[f32], tie_correct: bool) -> f64 {
+    let all: Vec<f32> = perturbed.iter().chain(control).copied().collect();
+    let below = |v: f32| all.iter().filter(|&&x| x < v).count() as f64;
+    let equal = |v: f32| all.iter().filter(|&&x| x == v).count() as f64;
+    let rank_sum: f64 = perturbed.iter().map(|&v| below(v) + (equal(v) + 1.0) / 2.0).sum();
+    // sum over tie groups of t^3 - t = sum over values of t^2 - 1
+    let ties: f64 = all.iter().map(|&v| equal(v) * equal(v) - 1.0).sum();
+    let (n, m) = (perturbed.len() as f64, control.len() as f64);
+    let total = n + m;
+    let correction = if tie_correct { 1.0 - ties / (total.powi(3) - total) } else { 1.0 };
+    let z = (rank_sum - n * (total + 1.0) / 2.0) / (correction * n * m * (total + 1.0) / 12.0).sqrt();
+    if z.is_nan() { 0.0 } else { z }
+}
+
+#[test]
+fn rank_sum_agrees_with_the_plain_version() {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let (cells, genes) = (90, 30);
+    // Mostly zeros, few distinct values (so many ties), negative ones too; gene 0 silent, gene 1 constant.
+    let dense = Array2::from_shape_fn((cells, genes), |(_, gene)| match gene {
+        0 => 0.0,
+        1 => 2.0,
+        _ if rng.random::<f32>() < 0.6 => 0.0,
+        _ => rng.random_range(-2_i32..6) as f32 / 2.0,
+    });
+    let labels: Vec<u32> = (0..cells).map(|cell| [2, 0, 1, 2, 4][cell % 5]).collect(); // label 3 has no cells
+    let of = |label: u32, gene: usize| -> Vec<f32> {
+        (0..cells).filter(|&cell| labels[cell] == label).map(|cell| dense[[cell, gene]]).collect()
+    };
+    // Zeros that a file stores are zeros too.
+    let all = Counts::new(
+        genes,
+        (0..=cells).map(|cell| cell * genes).collect(),
+        (0..cells).flat_map(|_| 0..genes as u32).collect(),
+        dense.iter().copied().collect(),
+    )
+    .expect("a full matrix");
+    for tie_correct in [true, false] {
+        for counts in [Counts::from_dense(&dense), all.clone()] {
+            let de = rank_sum_test(&counts, &labels, 2, RankSum { tie_correct }).expect("valid input");
+            assert_eq!(de.groups, [0, 1, 4]);
+            for (row, &group) in de.groups.iter().enumerate() {
+                for gene in 0..genes {
+                    let plain = plain_rank_sum(&of(group, gene), &of(2, gene), tie_correct);
+                    assert_close(de.scores[[row, gene]], plain, 1e-10, 1e-12, &format!("group {group}, gene {gene}"));
+                }
+                assert_eq!((de.scores[[row, 0]], de.p_values[[row, 0]]), (0.0, 1.0), "a silent gene is not changed");
+                assert_eq!((de.scores[[row, 1]], de.p_values[[row, 1]]), (0.0, 1.0), "a constant gene is not changed");
+            }
+        }
+    }
+}
+
+#[test]
+fn rank_sum_refuses_what_it_cannot_test() {
+    let counts = Counts::from_dense(&array![[1.0, 0.0], [0.0, 2.0], [3.0, 0.0], [0.0, 4.0], [1.0, 1.0]]);
+    let settings = RankSum::default();
+    let message = |result: genailab::Result<DifferentialExpression>| result.expect_err("must be refused").to_string();
+    assert!(message(rank_sum_test(&counts, &[0, 1], 0, settings)).contains("do not fit"));
+    assert!(message(rank_sum_test(&counts, &[0, 1, 1, 1, 1], 0, settings)).contains("1 control cells"));
+    assert!(message(rank_sum_test(&counts, &[0; 5], 9, settings)).contains("0 control cells"));
+    let with_nan = Counts::from_dense(&array![[1.0, 0.0], [0.0, f32::NAN], [3.0, 0.0], [0.0, 4.0], [1.0, 1.0]]);
+    assert!(message(rank_sum_test(&with_nan, &[0, 0, 1, 1, 1], 0, settings)).contains("cell 1 has a NaN for gene 1"));
+    let lonely = rank_sum_test(&counts, &[0, 0, 0, 0, 1], 0, settings).expect("a group of one cell is left out");
+    assert!(lonely.groups.is_empty() && lonely.changed(1, SIGNIFICANCE).is_none());
+}
+
+#[test]
+fn metrics_agree_with_scipy_and_scikit_learn() {
+    type Metric = fn(&[f32], &[f32]) -> Option<f64>;
+    let metrics: [(&str, Metric); 8] = [
+        ("pearson", pearson),
+        ("spearman", spearman),
+        ("r2", r2),
+        ("mse", mse),
+        ("mae", mae),
+        ("rmse", rmse),
+        ("l2", l2),
+        ("cosine", cosine),
+    ];
+    for case in reference("metrics").as_array().expect("a list") {
+        let (x, y): (Vec<f32>, Vec<f32>) = (numbers(&case["predicted"]), numbers(&case["observed"]));
+        for (name, metric) in metrics {
+            let expected = case[name].as_f64().expect("a number");
+            assert_close(metric(&x, &y).expect("defined"), expected, 1e-6, 1e-7, name);
+        }
+        let size: Vec<f32> = x.iter().map(|v| v.abs()).collect();
+        let changed: Vec<bool> = numbers(&case["changed"]);
+        let expected = case["auroc"].as_f64().expect("a number");
+        assert_close(auroc(&size, &changed).expect("defined"), expected, 1e-9, 0.0, "auroc");
+        let adjusted = benjamini_hochberg(&numbers::<f64>(&case["p_values"]));
+        for (got, expected) in adjusted.iter().zip(numbers::<f64>(&case["p_adjusted"])) {
+            assert_close(*got, expected, 1e-12, 0.0, "Benjamini-Hochberg");
+        }
+    }
+}
+
+#[test]
+fn metrics_are_none_where_they_are_not_defined() {
+    let flat = [0.1_f32; 4]; // 0.1 is not exact: the mean differs from it in the last bit
+    let x = [1.0, 2.0, 3.0, 5.0];
+    assert_eq!((pearson(&flat, &x), pearson(&x, &flat), spearman(&flat, &x), r2(&x, &flat)), (None, None, None, None));
+    assert_eq!((cosine(&[0.0; 4], &x), pearson(&[], &[]), l2(&x, &x[..3])), (None, None, None));
+    assert_eq!((mse(&[f32::NAN, 1.0], &[1.0, 2.0]), spearman(&[f32::NAN, 1.0], &[1.0, 2.0])), (None, None));
+    assert_eq!(r2(&flat, &x).map(|r2| r2 < 0.0), Some(true), "worse than the mean is negative");
+    assert_eq!((auroc(&x, &[false; 4]), auroc(&x, &[true; 4]), auroc(&x, &[true])), (None, None, None));
+    assert_eq!((precision_at_k(&x, &[false; 4], 2), recall_at_k(&x, &[false; 4], 2)), (None, None));
+    assert_eq!((precision_at_k(&x, &[true; 4], 5), precision_at_k(&x, &[true; 4], 0)), (None, None));
+}
+
+#[test]
+fn ranking_by_hand() {
+    let changed = [true, false, true, false, false];
+    let scores = [0.9, 0.8, 0.7, 0.1, 0.0];
+    assert_eq!(top_k(&scores, 2), [0, 1]);
+    assert_eq!((precision_at_k(&scores, &changed, 2), recall_at_k(&scores, &changed, 2)), (Some(0.5), Some(0.5)));
+    assert_eq!((precision_at_k(&scores, &changed, 3), recall_at_k(&scores, &changed, 3)), (Some(2.0 / 3.0), Some(1.0)));
+    assert_eq!(auroc(&scores, &changed), Some(5.0 / 6.0));
+    // Nothing is known: every order is as likely, so precision is the share of changed genes.
+    assert_eq!((precision_at_k(&[1.0; 5], &changed, 2), auroc(&[1.0; 5], &changed)), (Some(0.4), Some(0.5)));
+}
+
+#[test]
+fn pca_agrees_with_scikit_learn() {
+    for case in reference("pca").as_array().expect("a list") {
+        let shape: Vec<usize> = numbers(&case["shape"]);
+        let data = Array2::from_shape_vec((shape[0], shape[1]), numbers::<f32>(&case["data"])).expect("shaped");
+        let variance: Vec<f64> = numbers(&case["explained_variance"]);
+        let components: Vec<f64> = numbers(&case["components"]);
+        let pca = Pca::fit(data.view(), variance.len(), 1).expect("valid input");
+        let ratio: Vec<f64> = numbers(&case["explained_variance_ratio"]);
+        for (k, expected) in variance.iter().enumerate() {
+            assert_close(pca.explained_variance[k], *expected, 1e-6, 0.0, "explained variance");
+            assert_close(pca.explained_variance_ratio[k], ratio[k], 1e-6, 0.0, "explained variance ratio");
+        }
+        for (got, expected) in pca.components.iter().zip(&components) {
+            assert_close(*got, *expected, 0.0, 1e-3, "component, with its sign");
+        }
+        let scores = pca.transform(data.view()).expect("same columns");
+        for (got, expected) in scores.row(0).iter().zip(numbers::<f64>(&case["first_scores"])) {
+            assert_close(f64::from(*got), expected, 1e-3, 1e-3, "score");
+        }
+        assert!(pca.transform(data.view().slice_axis(Axis(1), (..2).into())).is_err(), "fewer columns are refused");
+    }
+    assert!(Pca::fit(array![[1.0, 2.0], [3.0, 4.0]].view(), 2, 0).is_err(), "two rows span one direction");
+    let flat = Pca::fit(Array2::<f32>::ones((5, 3)).view(), 2, 0).expect("an array that does not vary is no mistake");
+    assert_eq!(flat.explained_variance_ratio.to_vec(), [0.0, 0.0]);
+}
+
+/// Three well separated clouds of points in `d` dimensions, and the cloud of each row.
+fn clouds(per_cloud: usize, d: usize) -> (Array2<f32>, Vec<usize>) {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let cloud: Vec<usize> = (0..3 * per_cloud).map(|row| row % 3).collect();
+    let data = Array2::from_shape_fn((cloud.len(), d), |(row, column)| {
+        rng.random::<f32>() + if column % 3 == cloud[row] { 6.0 } else { 0.0 }
+    });
+    (data, cloud)
+}
+
+#[test]
+fn neighbours_agree_with_the_plain_version() {
+    let (data, _) = clouds(70, 7);
+    let found = nearest_neighbours(data.view(), 6).expect("valid input");
+    let distance = |i: usize, j: usize| (&data.row(i) - &data.row(j)).mapv(|v| v * v).sum().sqrt();
+    for i in 0..data.nrows() {
+        let mut all: Vec<usize> = (0..data.nrows()).collect();
+        all.sort_by(|&a, &b| distance(i, a).total_cmp(&distance(i, b)));
+        let expected: Vec<u32> = all[..6].iter().map(|&j| j as u32).collect();
+        assert_eq!(found.indices.row(i).to_vec(), expected, "row {i}");
+        assert_close(f64::from(found.distances[[i, 5]]), f64::from(distance(i, all[5])), 1e-5, 0.0, "distance");
+    }
+    assert!(nearest_neighbours(data.view(), 0).is_err() && nearest_neighbours(data.view(), 211).is_err());
+    let all = nearest_neighbours(Array2::<f32>::zeros((4, 2)).view(), 4).expect("all rows, all equal");
+    assert_eq!(all.indices.row(2).to_vec(), [2, 0, 1, 3], "itself first, then by index");
+}
+
+#[test]
+fn umap_keeps_clouds_apart_and_is_reproducible() {
+    let (data, cloud) = clouds(60, 9);
+    let settings = Umap { n_epochs: Some(200), seed: 5, ..Umap::default() };
+    let lay_out = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool");
+        pool.install(|| umap(data.view(), settings).expect("valid input"))
+    };
+    let picture = lay_out(1);
+    assert_eq!(picture, lay_out(3), "the same picture on any number of threads");
+    assert_ne!(picture, umap(data.view(), Umap { seed: 6, ..settings }).expect("valid input"), "the seed matters");
+    // Nearest neighbours in the picture are of the same cloud.
+    let near = nearest_neighbours(picture.view(), 11).expect("valid input");
+    let same = near.indices.indexed_iter().filter(|((row, _), other)| cloud[*row] == cloud[**other as usize]).count();
+    assert!(same as f64 > 0.99 * near.indices.len() as f64, "only {same} of {} neighbours", near.indices.len());
+    assert!(umap(data.view(), Umap { n_neighbors: 180, ..settings }).is_err());
+    assert!(umap(data.view(), Umap { min_dist: -1.0, ..settings }).is_err());
+    umap(Array2::<f32>::ones((30, 1)).view(), settings).expect("cells that are all equal are no mistake");
+}
+
+fn evaluate(predicted: ArrayView2<'_, f32>, observed: ArrayView2<'_, f32>) -> genailab::Result<Evaluation> {
+    let changed = [Some(vec![true, false, false, true]), Some(vec![false; 4]), None];
+    Evaluation::new(
+        "additive",
+        &["A".into(), "B<1>".into(), "A+B".into()],
+        &[10, 20, 30],
+        predicted,
+        observed,
+        &changed,
+    )
+}
+
+#[test]
+fn evaluation_is_a_row_a_perturbation_and_a_summary() {
+    let observed = array![[2.0, 0.1, 0.0, -1.0], [0.0, 0.1, 0.2, 0.3], [1.0, 1.0, 1.0, 2.0]];
+    let predicted = array![[1.0, 0.0, 0.1, -0.6], [0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 2.0]];
+    let evaluation = evaluate(predicted.view(), observed.view()).expect("valid input");
+    let [a, b, ab] = &evaluation.scores[..] else { panic!("three rows") };
+    assert_eq!((a.n_changed, a.auroc, a.precision_at_20), (Some(2), Some(1.0), None), "4 genes have no top 20");
+    assert_eq!((b.n_changed, b.pearson, b.auroc), (Some(0), None, None), "no prediction, no changed gene");
+    assert_eq!((ab.n_changed, ab.auroc, ab.l2), (None, None, Some(0.0)));
+    assert_close(ab.pearson.expect("defined"), 1.0, 1e-12, 0.0, "a perfect prediction");
+    let pearson = evaluation.summary_of("pearson").expect("a metric");
+    assert_eq!(pearson.n, 2);
+    assert_close(pearson.mean.expect("two values"), (a.pearson.expect("defined") + 1.0) / 2.0, 1e-12, 0.0, "mean");
+
+    let text = evaluation.to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[3].starts_with("A+B") && lines[5].starts_with("B<1>") && lines[6].starts_with("mean"), "{text}");
+    assert!(lines[5].contains(" - "), "not defined is a dash: {text}");
+    let html = evaluation.to_grid().to_html();
+    assert!(html.contains("B&lt;1&gt;") && !html.contains("B<1>"), "names are escaped: {html}");
+    let json = serde_json::to_string(&evaluation).expect("finite numbers");
+    let read: Evaluation = serde_json::from_str(&json).expect("what was written");
+    assert_eq!((read.scores[1].pearson, &*read.scores[2].perturbation, read.summary.len()), (None, "A+B", 6));
+    assert!(json.contains("\"auroc\":null") && !json.contains("NaN"));
+}
+
+#[test]
+fn evaluation_refuses_what_does_not_fit() {
+    let observed = Array2::<f32>::zeros((3, 4));
+    assert!(evaluate(Array2::zeros((3, 5)).view(), observed.view()).is_err());
+    assert!(evaluate(Array2::zeros((2, 4)).view(), Array2::zeros((2, 4)).view()).is_err());
+    let mut predicted = observed.clone();
+    predicted[[1, 2]] = f32::NAN;
+    let message = evaluate(predicted.view(), observed.view()).expect_err("NaN").to_string();
+    assert_eq!(message, "evaluation of additive: the predicted effect of B<1> on gene 2 is NaN; it must be finite");
+}
+
+/// A file under `../shared/data` or `$GENAILAB_TEST_DATA`.
+fn real_cells(file: &str) -> Option<Dataset> {
+    let folder = std::env::var_os("GENAILAB_TEST_DATA")
+        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").into(), std::path::PathBuf::from);
+    let path = folder.join(file).with_extension("h5ad");
+    if !path.exists() {
+        eprintln!("SKIPPED: {} is not there; set GENAILAB_TEST_DATA to the folder of the test data", path.display());
+        return None;
+    }
+    Some(Dataset::open(&path).expect("a readable file"))
+}
+
+#[test]
+fn rank_sum_agrees_with_scanpy_on_whole_files() {
+    let reference = reference("de");
+    for file in ["papalexi_cells", "norman_cells"] {
+        let Some(data) = real_cells(file) else { continue };
+        let full = &reference[file]["full"];
+        let genes = data.genes_at(&numbers::<String>(&full["genes"])).expect("the genes are there");
+        let library: Vec<f64> = data.library_size.iter().map(|&size| f64::from(size)).collect();
+        let expression = log_normalise(&data.counts, &library);
+        for group in full["expected"]["ties"].as_object().expect("groups").keys() {
+            let label = data.perturbation(group).expect("the perturbation is there");
+            compare_with_scanpy(&full["expected"], file, &expression, &data.labels, group, label, &genes);
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Runs every notebook of the course without Jupyter, in order, as part of the tests.
+//!
+//! ```text
+//! cargo test --release -p genailab-kernel --test notebooks            all
+//! cargo test --release -p genailab-kernel --test notebooks -- 01      those whose name contains 01
+//! cargo test ... -- --nocapture                                       with what the cells print
+//! ```
+//!
+//! The runner must not be fooled, so it first runs notebooks that are planted to fail (`tests/planted/`), each of
+//! which has to fail in its own way; and some go through the real Jupyter kernel too (`nbclient.py`).
+
+#[path = "notebooks/jupyter.rs"]
+mod jupyter;
+#[path = "notebooks/notebook.rs"]
+mod notebook;
+#[path = "notebooks/session.rs"]
+mod session;
+
+use genailab_kernel::cells::Cells;
+use notebook::{Notebook, Role, has_top_level_question_mark};
+use session::{Failure, Limits, Outcome};
+use std::{
+    env, fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+/// What the course promises for a notebook once the library is built. Being over it is reported, not failed: the
+/// machine may be busy.
+const BUDGET: Duration = Duration::from_secs(90);
+/// What no notebook may take, on any machine.
+const LIMITS: Limits = Limits { cell: Duration::from_secs(300), notebook: Duration::from_secs(900) };
+/// For the planted notebooks, whose cells do nothing.
+const PLANTED_LIMITS: Limits = Limits { cell: Duration::from_secs(20), notebook: Duration::from_secs(60) };
+/// Slow cells listed at the end.
+const SLOWEST: usize = 8;
+
+/// How a planted notebook has to end: its file, and the cell and failure that are expected.
+type Planted = (&'static str, fn(Option<&(Option<usize>, Failure)>) -> bool);
+
+const PLANTED: [Planted; 8] = [
+    ("three_cells", |failure| failure.is_none()),
+    ("panic", |failure| matches!(failure, Some((Some(2), Failure::Panic(text))) if text.contains("planted"))),
+    ("question_mark", |failure| matches!(failure, Some((Some(3), Failure::QuestionMark(_))))),
+    ("endless_loop", |failure| matches!(failure, Some((Some(2), Failure::Timeout(_))))),
+    ("compile_error", |failure| matches!(failure, Some((Some(2), Failure::Compile(_))))),
+    (
+        "lost_variable",
+        |failure| matches!(failure, Some((Some(3), Failure::LostVariable(names))) if names == &["names"]),
+    ),
+    ("abort", |failure| matches!(failure, Some((Some(2), Failure::Crash(_))))),
+    ("no_figure", |failure| matches!(failure, Some((None, Failure::NoFigure)))),
+];
+
+fn main() -> ExitCode {
+    // First of all: evcxr starts this binary again, as the process in which the cells run.
+    evcxr::runtime_hook();
+    let options = Options::parse();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository");
+    let tests = plan(root, &options);
+    if options.list {
+        tests.iter().for_each(|test| println!("{}: test", test.name()));
+        return ExitCode::SUCCESS;
+    }
+    let mut report = Report { filtered: plan(root, &Options::default()).len() - tests.len(), ..Report::default() };
+    println!("\nrunning {} notebook tests", tests.len());
+    if !tests.is_empty() {
+        let cells = match Cells::prepare(&root.join("notebooks")) {
+            Ok(cells) => cells,
+            Err(error) => {
+                println!("error: {error:#}");
+                return ExitCode::FAILURE;
+            }
+        };
+        // SAFETY: nothing has started a thread yet.
+        if let Err(error) = unsafe { cells.enter() } {
+            println!("error: {error:#}");
+            return ExitCode::FAILURE;
+        }
+        let (through_jupyter, headless): (Vec<_>, Vec<_>) = tests.iter().partition(|test| test.is_jupyter());
+        headless.iter().for_each(|test| report.run(test, &options));
+        // The kernel that Jupyter starts takes the compiled dependencies over.
+        drop(cells);
+        through_jupyter.iter().for_each(|test| report.run(test, &options));
+    }
+    report.finish()
+}
+
+/// libtest's arguments, as far as they mean something here.
+#[derive(Default)]
+struct Options {
+    filters: Vec<String>,
+    list: bool,
+    echo: bool,
+}
+
+impl Options {
+    fn parse() -> Self {
+        let mut options = Self::default();
+        for argument in env::args().skip(1) {
+            match argument.as_str() {
+                "--list" => options.list = true,
+                "--nocapture" | "--no-capture" => options.echo = true,
+                other if other.starts_with('-') => {}
+                filter => options.filters.push(filter.to_owned()),
+            }
+        }
+        options
+    }
+
+    fn wants(&self, test: &Test) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|filter| test.name().contains(filter.as_str()))
+    }
+}
+
+enum Test {
+    /// A planted notebook and how it has to end.
+    Planted(PathBuf, Planted),
+    /// A notebook of the course or of the solutions.
+    Notebook { path: PathBuf, name: String, role: Role, has_solution: bool },
+    /// A notebook through the real kernel, and whether it has to pass.
+    Jupyter(PathBuf, bool),
+}
+
+impl Test {
+    fn name(&self) -> String {
+        match self {
+            Self::Planted(_, (name, _)) => format!("planted/{name}"),
+            Self::Notebook { name, .. } => name.clone(),
+            Self::Jupyter(path, _) => {
+                format!("jupyter/{}", path.file_stem().unwrap_or_default().to_string_lossy())
+            }
+        }
+    }
+
+    fn is_jupyter(&self) -> bool {
+        matches!(self, Self::Jupyter(..))
+    }
+}
+
+/// Everything there is to run, in order: the runner's proof, the course, its solutions, the real kernel.
+fn plan(root: &Path, options: &Options) -> Vec<Test> {
+    let planted = |name: &str| root.join(format!("tests/planted/{name}.ipynb"));
+    let notebooks = root.join("notebooks");
+    let course = numbered(&notebooks);
+    let mut tests: Vec<Test> = PLANTED.iter().map(|&(name, ends)| Test::Planted(planted(name), (name, ends))).collect();
+    for (folder, prefix, role) in
+        [(notebooks.clone(), "", Role::Course), (notebooks.join("solutions"), "solutions/", Role::Solution)]
+    {
+        tests.extend(numbered(&folder).into_iter().map(|path| Test::Notebook {
+            name: format!("{prefix}{}", path.file_stem().unwrap_or_default().to_string_lossy()),
+            has_solution: notebooks.join("solutions").join(path.file_name().unwrap_or_default()).is_file(),
+            role,
+            path,
+        }));
+    }
+    let good = course.into_iter().next().unwrap_or_else(|| planted("three_cells"));
+    tests.extend([Test::Jupyter(good, true), Test::Jupyter(planted("panic"), false)]);
+    tests.retain(|test| options.wants(test));
+    tests
+}
+
+/// `NN_*.ipynb` in `folder`, sorted.
+fn numbered(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "ipynb"))
+        .filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes()[0].is_ascii_digit()))
+        .collect();
+    found.sort();
+    found
+}
+
+struct Report {
+    started: Instant,
+    passed: usize,
+    ignored: usize,
+    filtered: usize,
+    failed: Vec<String>,
+    slowest: Vec<(Duration, String)>,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self { started: Instant::now(), passed: 0, ignored: 0, filtered: 0, failed: Vec::new(), slowest: Vec::new() }
+    }
+}
+
+impl Report {
+    fn run(&mut self, test: &Test, options: &Options) {
+        print!("test {} ... ", test.name());
+        let _ = std::io::stdout().flush();
+        let begun = Instant::now();
+        let result = match test {
+            Test::Planted(path, planted) => run_planted(path, planted, options.echo),
+            Test::Notebook { path, name, role, has_solution } => {
+                Notebook::read(path, name.clone(), *role).map_err(|error| vec![error]).and_then(|notebook| {
+                    let mut found = notebook.lint(*has_solution);
+                    let outcome = session::run(&notebook, LIMITS, options.echo);
+                    self.note_times(&notebook, &outcome);
+                    found.extend(outcome.failure.as_ref().map(describe));
+                    if found.is_empty() { Ok(summary(&outcome)) } else { Err(found) }
+                })
+            }
+            Test::Jupyter(path, must_pass) => match jupyter::run(path, *must_pass) {
+                jupyter::Verdict::AsExpected(line) => Ok(line),
+                jupyter::Verdict::Unexpected(text) => Err(vec![text]),
+                jupyter::Verdict::NoPython(why) => {
+                    self.ignored += 1;
+                    println!("IGNORED: {why}");
+                    return;
+                }
+            },
+        };
+        match result {
+            Ok(line) => {
+                self.passed += 1;
+                println!("ok ({:.1} s{line})", begun.elapsed().as_secs_f32());
+            }
+            Err(lines) => {
+                println!("FAILED after {:.1} s", begun.elapsed().as_secs_f32());
+                lines.iter().for_each(|line| println!("  {line}"));
+                self.failed.push(test.name());
+            }
+        }
+    }
+
+    fn note_times(&mut self, notebook: &Notebook, outcome: &Outcome) {
+        for ((number, source), &time) in notebook.code().zip(&outcome.cells) {
+            println!("\n  cell {number:>2} {:>6.1} s  {}", time.as_secs_f32(), first_line(source));
+            self.slowest.push((time, format!("{} cell {number}: {}", notebook.name, first_line(source))));
+        }
+    }
+
+    fn finish(mut self) -> ExitCode {
+        self.slowest.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+        if !self.slowest.is_empty() {
+            println!("\nslowest cells:");
+        }
+        for (time, place) in self.slowest.iter().take(SLOWEST) {
+            println!("  {:>6.1} s  {place}", time.as_secs_f32());
+        }
+        if !self.failed.is_empty() {
+            println!("\nfailures:");
+            self.failed.iter().for_each(|name| println!("    {name}"));
+        }
+        let verdict = if self.failed.is_empty() { "ok" } else { "FAILED" };
+        println!("\nnotebooks: {} passed, {} failed", self.passed, self.failed.len());
+        println!(
+            "\ntest result: {verdict}. {} passed; {} failed; {} ignored; 0 measured; {} filtered out; finished in {:.2}s\n",
+            self.passed,
+            self.failed.len(),
+            self.ignored,
+            self.filtered,
+            self.started.elapsed().as_secs_f32()
+        );
+        if self.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+fn run_planted(path: &Path, &(name, ends_as_expected): &Planted, echo: bool) -> Result<String, Vec<String>> {
+    let notebook = Notebook::read(path, format!("planted/{name}"), Role::Planted).map_err(|error| vec![error])?;
+    let mut found = Vec::new();
+    let flagged = notebook.code().any(|(_, source)| has_top_level_question_mark(source));
+    if flagged != (name == "question_mark") {
+        found.push(format!("the search for a bare `?` says {flagged}"));
+    }
+    let outcome = session::run(&notebook, PLANTED_LIMITS, echo);
+    let ended = outcome.failure.as_ref().map_or("it passed".to_owned(), describe);
+    if !ends_as_expected(outcome.failure.as_ref()) {
+        found.push(format!("planted to end otherwise, but {ended}"));
+    }
+    if found.is_empty() {
+        Ok(format!(", start {:.1} s: {}", outcome.start.as_secs_f32(), first_line(&ended)))
+    } else {
+        Err(found)
+    }
+}
+
+fn describe(failure: &(Option<usize>, Failure)) -> String {
+    match failure {
+        (Some(cell), failure) => format!("cell {cell}: {failure}"),
+        (None, failure) => failure.to_string(),
+    }
+}
+
+fn summary(outcome: &Outcome) -> String {
+    let cells: Duration = outcome.cells.iter().sum();
+    let late = if cells > BUDGET { format!(", OVER THE BUDGET of {} s", BUDGET.as_secs()) } else { String::new() };
+    format!(
+        ": start {:.1} s, {} cells {:.1} s, {} figures{late}",
+        outcome.start.as_secs_f32(),
+        outcome.cells.len(),
+        cells.as_secs_f32(),
+        outcome.figures
+    )
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("//")).unwrap_or_default()
+}
