@@ -264,6 +264,9 @@ fn sum_of_squares(values: &[f32]) -> f64 {
 fn in_place<S: Shape>(tensor: &mut Tensor<S, f32, Cpu>) -> Result<&mut [f32]> {
     let shape = *tensor.shape();
     raw::slice_mut(tensor).ok_or_else(|| {
-        Error::new(ErrorKind::Shape, format!("a weight of shape {shape:?} is broadcast or permuted; it cannot be updated"))
+        Error::new(
+            ErrorKind::Shape,
+            format!("a weight of shape {shape:?} is broadcast or permuted; it cannot be updated"),
+        )
     })
 }
