@@ -1,6 +1,7 @@
 //! genailab predicts what a genetic perturbation does to a cell, and says honestly how well.
 
 pub mod data;
+pub mod device;
 mod error;
 pub mod nn;
 pub mod train;
