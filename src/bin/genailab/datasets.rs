@@ -1,7 +1,7 @@
 //! `genailab datasets`.
 
 use genailab::data::fetch::{Manifest, Source, cache_dir};
-use std::{fs, path::Path};
+use std::{fmt::Write, fs, path::Path};
 
 /// List the public datasets that `genailab fetch` knows, and which of them are here.
 #[derive(clap::Args)]
@@ -9,10 +9,11 @@ pub struct Args {}
 
 pub fn run(_args: &Args) -> genailab::Result<()> {
     let (manifest, cache) = (Manifest::builtin()?, cache_dir()?);
-    println!("{:<24} {:>9}  {:>19}  {:<10} here", "name", "download", "cells x genes", "licence");
+    let mut text = format!("{:<24} {:>9}  {:>19}  {:<10} here\n", "name", "download", "cells x genes", "licence");
     for source in &manifest.datasets {
-        println!(
-            "{:<24} {:>9}  {:>19}  {:<10} {}",
+        let _ = writeln!(
+            text,
+            "{:<24} {:>9}  {:>19}  {:<10} {}\n    {}\n    {}",
             source.name,
             source.size.map_or("?".to_owned(), megabytes),
             match (source.cells, source.genes) {
@@ -20,12 +21,13 @@ pub fn run(_args: &Args) -> genailab::Result<()> {
                 _ => "?".to_owned(),
             },
             source.licence,
-            state(source, &cache)
+            state(source, &cache),
+            source.title,
+            source.citation
         );
-        println!("    {}\n    {}", source.title, source.citation);
     }
-    println!("\n`genailab fetch NAME` puts a dataset into {}", cache.display());
-    Ok(())
+    let _ = writeln!(text, "\n`genailab fetch NAME` puts a dataset into {}", cache.display());
+    crate::print(&text)
 }
 
 fn megabytes(bytes: u64) -> String {
