@@ -4,6 +4,7 @@ mod anndata;
 mod counts;
 mod dataset;
 mod effects;
+pub mod fetch;
 mod hvg;
 mod labels;
 mod loess;
@@ -20,6 +21,7 @@ pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, 
 pub use counts::Counts;
 pub use dataset::Dataset;
 pub use effects::Effects;
+pub use fetch::fetch;
 pub use hvg::{HvgFlavour, HvgTable, highly_variable};
 pub use normalize::TargetSum;
 pub use open::{OpenOptions, Opened, is_effects, open, open_with};
