@@ -63,26 +63,43 @@ impl Vocabulary {
     /// # Errors
     /// Genes that were never perturbed in training, all named.
     pub fn encode(&self, perturbation: &Perturbation) -> Result<Vec<u32>> {
-        let mut unknown = Vec::new();
-        let mut indices = Vec::with_capacity(perturbation.genes().len());
-        for gene in perturbation.genes() {
-            match self.perturbed.binary_search(gene) {
-                Ok(index) => indices.push(index as u32),
-                Err(_) => unknown.push(gene.as_str()),
-            }
-        }
+        self.check([perturbation])?;
+        let known = |gene: &String| self.perturbed.binary_search(gene).expect("it was just checked") as u32;
+        Ok(perturbation.genes().iter().map(known).collect())
+    }
+
+    /// Checks that every gene of `perturbations` was perturbed in training.
+    ///
+    /// # Errors
+    /// Those that were not, all named.
+    pub fn check<'a>(&self, perturbations: impl IntoIterator<Item = &'a Perturbation>) -> Result<()> {
+        let asked: BTreeSet<&str> = perturbations.into_iter().flat_map(Perturbation::genes).map(String::as_str).collect();
+        let unknown: Vec<&str> = asked.into_iter().filter(|gene| !self.perturbs(gene)).collect();
         if unknown.is_empty() {
-            return Ok(indices);
+            return Ok(());
         }
+        let meant: Vec<&str> = unknown
+            .iter()
+            .filter_map(|gene| self.perturbed.iter().find(|known| known.eq_ignore_ascii_case(gene)))
+            .map(String::as_str)
+            .collect();
+        let hint = match meant.is_empty() {
+            true => String::new(),
+            false => format!("; did you mean {}?", meant.join(", ")),
+        };
         let examples: Vec<&str> = self.perturbed.iter().take(8).map(String::as_str).collect();
         Err(Error::config(format!(
-            "perturbation {perturbation}: the model was not trained on any cell with {} perturbed; it knows {} \
-             perturbed genes ({}{})",
+            "unknown perturbed genes: {}; this model was trained on {} perturbed genes ({}{}){hint}",
             unknown.join(", "),
             self.perturbed.len(),
             examples.join(", "),
             if self.perturbed.len() > examples.len() { ", …" } else { "" }
         )))
+    }
+
+    /// Whether `gene` was perturbed in training.
+    pub fn perturbs(&self, gene: &str) -> bool {
+        self.perturbed.binary_search_by(|known| known.as_str().cmp(gene)).is_ok()
     }
 
     /// The standardised log library size.

@@ -495,7 +495,8 @@ impl CountVae {
         Ok(normalised.mean_axis(Axis(0)).expect("at least one cell was drawn"))
     }
 
-    /// The effects that a model of effects predicts, `(perturbations, genes)`, decoded at the prior mean z = 0.
+    /// The effects that a model of effects predicts, `(perturbations, genes)`, decoded at the prior mean z = 0. The
+    /// effect of control is zero by definition: it is the difference to itself.
     ///
     /// # Errors
     /// A perturbation of genes never perturbed in training; a model of cells.
@@ -518,7 +519,10 @@ impl CountVae {
         on_device!(&self.net, net => {
             let condition = net.condition(&batch, NoneTape)?;
             let z = ops::upload(net.device(), &Array2::zeros((n, self.config.latent)))?;
-            Ok(ops::download(&net.decode(z, condition)?.output))
+            let mut effects = ops::download(&net.decode(z, condition)?.output);
+            let controls = effects.rows_mut().into_iter().zip(perturbations).filter(|(_, set)| set.is_control());
+            controls.for_each(|(mut row, _)| row.fill(0.0));
+            Ok(effects)
         })
     }
 }

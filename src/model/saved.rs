@@ -105,7 +105,8 @@ impl CountVae {
         let weights = dir.join(WEIGHTS);
         if !weights.exists() {
             return Err(Error::config(format!(
-                "{} has no {WEIGHTS}: its training did not come to its end; finish it with `genailab train --resume`",
+                "{} has no {WEIGHTS}: its training did not come to its end; finish it with the command that began it \
+                 and `--resume`",
                 dir.display()
             )));
         }

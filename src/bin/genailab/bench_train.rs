@@ -1,6 +1,6 @@
 //! `genailab bench-train`.
 
-use crate::options::DataArgs;
+use crate::options::{DataArgs, say};
 use genailab::{
     Error, Result,
     data::{Opened, Split},
@@ -24,11 +24,11 @@ pub struct Args {
     /// The .h5ad file to train on
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Cells a step
-    #[arg(long, default_value_t = 128)]
+    /// Cells in one optimizer step
+    #[arg(long, value_name = "N", default_value_t = 128)]
     batch: usize,
-    /// Cells to train on after the warm-up
-    #[arg(long, default_value_t = 8000)]
+    /// Cells to train on after the warm-up, rounded to whole steps (at least three)
+    #[arg(long, value_name = "N", default_value_t = 8000)]
     cells: usize,
     /// Where to compute: auto, cpu, cuda, cuda:N, metal
     #[arg(long, default_value = "auto")]
@@ -69,9 +69,13 @@ pub fn run(args: &Args) -> Result<()> {
     if args.batch == 0 {
         return Err(Error::config("--batch must be at least 1"));
     }
-    let data = match args.columns.open(&args.data).map_err(|e| e.at(args.data.display()))? {
+    args.device.check()?;
+    let data = match args.columns.open(&args.data)? {
         Opened::Cells(data) => data,
-        Opened::Effects(_) => return Err(Error::config("bench-train needs cells; this is an effects dataset")),
+        Opened::Effects(_) => {
+            let file = args.data.display();
+            return Err(Error::config(format!("{file}: bench-train needs cells; this is an effects dataset")));
+        }
     };
     let steps = (args.cells / args.batch).max(3);
     let mut order: Vec<usize> = (0..data.n_cells()).collect();
@@ -116,9 +120,11 @@ pub fn run(args: &Args) -> Result<()> {
             "ms_per_step": (ms_per_step * 100.0).round() / 100.0,
             "loss": (loss * 100.0).round() / 100.0,
         });
-        println!("{figures}");
+        say(figures)
     } else {
-        println!("{cells_per_s:.0} cells/s, {ms_per_step:.1} ms a step of {} cells, last loss {loss:.1}", args.batch);
+        say(format_args!(
+            "{cells_per_s:.0} cells/s, {ms_per_step:.1} ms a step of {} cells, last loss {loss:.1}",
+            args.batch
+        ))
     }
-    Ok(())
 }

@@ -1,13 +1,16 @@
-//! What several commands share: how a data file is read, a configuration file, Ctrl-C.
+//! What several commands share: how a data file is read, a configuration file, where output goes, Ctrl-C.
 
 use genailab::{
-    Error, Result,
+    Error, ErrorKind, Result,
     data::{Naming, OpenOptions, Opened, QcConfig},
     model::{Likelihood, VaeConfig},
     train::TrainConfig,
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    fmt::Display,
+    io::{IsTerminal, Write},
+    ops::Deref,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -18,7 +21,7 @@ use std::{
 /// How the columns of a data file are read; found by their usual names if not given.
 #[derive(clap::Args, Debug, Clone, Default)]
 pub struct DataArgs {
-    /// Column of obs that names the perturbation [default: perturbation, condition, …]
+    /// Column of obs that names the perturbation of each cell [default: perturbation, condition, target_gene, …]
     #[arg(long, value_name = "COLUMN")]
     pub perturbation_column: Option<String>,
     /// Layer that holds the counts [default: layer "counts", else X, else raw]
@@ -27,13 +30,13 @@ pub struct DataArgs {
     /// Column of obs that names the lane, batch or replicate [default: gem_group, batch, replicate, …]
     #[arg(long, value_name = "COLUMN")]
     pub lane_column: Option<String>,
-    /// Read GENE_1 and GENE_2 as two guides of GENE rather than as two perturbations
+    /// Read GENE_1 and GENE_2 as two guides against GENE, not as two perturbations
     #[arg(long)]
     pub guide_suffix: bool,
 }
 
 impl DataArgs {
-    /// Opens a cells or an effects dataset and says what was noticed while reading it.
+    /// Opens a cells or an effects dataset.
     pub fn open(&self, file: &Path) -> Result<Opened> {
         let options = OpenOptions {
             perturbation_column: self.perturbation_column.clone(),
@@ -76,13 +79,31 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a TOML file.
+    /// Reads a TOML file and checks every setting.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
-        toml::from_str(&text).map_err(|e| {
-            let place = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            Error::config(format!("{} line {place}: {}", path.display(), e.message().replace('\n', " ")))
-        })
+        let config: Self = toml::from_str(&text).map_err(|e| {
+            let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            Error::config(format!("{} line {line}: {}", path.display(), e.message().replace('\n', " ")))
+        })?;
+        config.validate().map_err(|e| match line_of_setting(&text, &e.to_string()) {
+            Some(line) => e.at(format!("{} line {line}", path.display())),
+            None => e.at(path.display()),
+        })?;
+        Ok(config)
+    }
+
+    /// Refuses settings that cannot be trained with, by name.
+    pub fn validate(&self) -> Result<()> {
+        let Fractions { validation, test } = self.split;
+        if !(validation >= 0.0 && test >= 0.0 && validation + test < 1.0) {
+            return Err(Error::config(format!(
+                "the split holds out validation = {validation} and test = {test}; each must be 0 or more, and their sum \
+                 below 1"
+            )));
+        }
+        self.train.validate()?;
+        self.model.validate()
     }
 
     /// What suits effects where nothing else is asked for: few rows, real values.
@@ -101,6 +122,13 @@ impl Config {
     }
 }
 
+/// The line of `text`, from 1, that sets what `message` complains about by name.
+fn line_of_setting(text: &str, message: &str) -> Option<usize> {
+    let words = || message.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let named = |line: &str| line.split_once('=').is_some_and(|(key, _)| words().any(|word| word == key.trim()));
+    text.lines().position(named).map(|line| line + 1)
+}
+
 /// A flag that Ctrl-C raises: the first asks the training to stop at its last checkpoint, the second ends the program.
 pub fn interrupt_flag() -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
@@ -109,18 +137,80 @@ pub fn interrupt_flag() -> Result<Arc<AtomicBool>> {
         if raised.swap(true, Ordering::SeqCst) {
             std::process::exit(1);
         }
-        eprintln!("stopping; press Ctrl-C again to stop at once");
+        // For the person at the keyboard; a script is told once, when the program ends.
+        if std::io::stderr().is_terminal() {
+            eprintln!("stopping; press Ctrl-C again to stop at once");
+        }
     })
     .map_err(|e| Error::config(format!("cannot listen for Ctrl-C: {e}")))?;
     Ok(flag)
 }
 
-/// Makes the output folder, so that a folder that cannot be written is known before any work is done.
-pub fn output_folder(dir: &Path) -> Result<PathBuf> {
-    std::fs::create_dir_all(dir).map_err(|e| Error::io("create the folder", dir, e))?;
-    tempfile::Builder::new()
-        .prefix(".genailab-")
-        .tempfile_in(dir)
-        .map_err(|e| Error::io("write into the folder", dir, e))?;
-    Ok(dir.to_owned())
+/// Ends a command between two of its parts if Ctrl-C was pressed; `kept` says what is left of it.
+pub fn check_interrupt(flag: &AtomicBool, kept: impl Display) -> Result<()> {
+    match flag.load(Ordering::SeqCst) {
+        true => Err(Error::new(ErrorKind::Interrupted, format!("interrupted; {kept}"))),
+        false => Ok(()),
+    }
+}
+
+/// The output folder of a command. It is removed again if the command made it and left nothing in it.
+pub struct OutputFolder {
+    path: PathBuf,
+    made: bool,
+}
+
+impl OutputFolder {
+    /// Makes the folder, so that one that cannot be written is known before any work is done.
+    pub fn new(path: &Path) -> Result<Self> {
+        let made = !path.exists();
+        std::fs::create_dir_all(path).map_err(|e| Error::io("create the folder", path, e))?;
+        let folder = Self { path: path.to_owned(), made };
+        writable(path).map_err(|e| Error::io("write into the folder", path, e))?;
+        Ok(folder)
+    }
+}
+
+impl Deref for OutputFolder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for OutputFolder {
+    fn drop(&mut self) {
+        if self.made {
+            // Refused, as it should be, unless the folder is empty.
+            let _ = std::fs::remove_dir(&self.path);
+        }
+    }
+}
+
+/// Checks that a file can be written at `path`, before the work that fills it.
+pub fn check_output_file(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let fails = |why: String| Err(Error::config(format!("cannot write {}: {why}", path.display())));
+    if path.is_dir() {
+        return fails("it is a folder; give a file name".to_owned());
+    }
+    if !folder.is_dir() {
+        return fails(format!("there is no folder {}; make it first, or write elsewhere", folder.display()));
+    }
+    writable(folder).map_err(|e| Error::io("write into the folder", folder, e))
+}
+
+fn writable(folder: &Path) -> std::io::Result<()> {
+    // `open` names the file that it tried; the folder is what the user knows.
+    let plain = |e: std::io::Error| e.raw_os_error().map_or_else(|| e.kind().into(), std::io::Error::from_raw_os_error);
+    tempfile::Builder::new().prefix(".genailab-").tempfile_in(folder).map(drop).map_err(plain)
+}
+
+/// Prints a line. A reader that has gone (`| head`) is no reason to stop; a disk that is full is one.
+pub fn say(line: impl Display) -> Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("write to", "stdout", error)),
+        _ => Ok(()),
+    }
 }

@@ -1,34 +1,41 @@
 //! `genailab predict`.
 
+use crate::options::{check_output_file, say};
 use genailab::{
     Error, Result,
-    data::{AnnDataWriter, Column, Counts, Perturbation, Table},
+    data::{AnnDataWriter, Column, Counts, Naming, Perturbation, Table, Uns},
     device::Device,
     model::{CountVae, TrainedOn},
     ndarray::{ArrayView2, Axis, concatenate},
 };
 use std::path::PathBuf;
 
+/// More cells of one perturbation than any experiment has; beyond, memory ends before the work does.
+const MOST_CELLS: usize = 10_000_000;
+/// The entry of `uns` that tells this tool which column holds what.
+const HINTS: &str = "genailab";
+
 /// Predict perturbed cells, or effects, with a trained model
 ///
 /// Writes an .h5ad that scanpy opens: for a model of cells, counts in X and the perturbation of each cell in
-/// obs["perturbation"]; for a model of effects, one row a perturbation.
+/// obs["perturbation"]; for a model of effects, one row a perturbation. A perturbation may be of genes that were never
+/// perturbed together, as long as each was perturbed in training.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder that `genailab train` wrote
+    /// Folder that `genailab train` wrote, or the folder vae of `genailab run`
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Perturbations, separated by commas: A+B,C,control
+    /// Perturbations, separated by commas: A+B,C,control. A+B is B+A, and what is named twice is predicted once
     #[arg(long, value_name = "A+B,C", value_delimiter = ',', required = true)]
     perturbations: Vec<String>,
-    /// Control cells that each perturbation starts from (models of cells)
-    #[arg(long, default_value_t = 200)]
+    /// Cells to predict for each perturbation, each from a control cell of the training data (models of cells)
+    #[arg(long, value_name = "N", default_value_t = 200)]
     cells: usize,
-    /// Draws from the predicted distribution for each of those cells
-    #[arg(long, default_value_t = 1)]
+    /// Multiplies --cells: N cells and M samples are N x M predicted cells (models of cells)
+    #[arg(long, value_name = "M", default_value_t = 1)]
     samples: usize,
-    /// Seed of the draws
-    #[arg(long, default_value_t = 0)]
+    /// The same seed gives the same cells
+    #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
     /// The .h5ad to write
     #[arg(long, value_name = "FILE.h5ad")]
@@ -39,42 +46,63 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    if args.cells == 0 || args.samples == 0 {
-        return Err(Error::config("--cells and --samples must be at least 1"));
-    }
+    let rows_each = args.cells.checked_mul(args.samples).filter(|&rows| (1..=MOST_CELLS).contains(&rows)).ok_or_else(|| {
+        Error::config(format!(
+            "--cells {} and --samples {} must be at least 1, and their product at most {MOST_CELLS}",
+            args.cells, args.samples
+        ))
+    })?;
+    args.device.check()?;
+    check_output_file(&args.out)?;
     let model = CountVae::load(&args.model, args.device)?;
-    let perturbations = args.perturbations.iter().map(|name| name.parse()).collect::<Result<Vec<Perturbation>>>()?;
+    let perturbations = perturbations(&model, &args.perturbations).map_err(|e| e.at("--perturbations"))?;
     match model.trained_on() {
-        TrainedOn::Cells => predict_cells(&model, &perturbations, args),
+        TrainedOn::Cells => predict_cells(&model, &perturbations, rows_each, args),
         TrainedOn::Effects => predict_effects(&model, &perturbations, args),
     }?;
-    println!("{}", args.out.display());
-    Ok(())
+    say(args.out.display())
 }
 
-fn predict_cells(model: &CountVae, perturbations: &[Perturbation], args: &Args) -> Result<()> {
+/// Reads what was typed, with the model's genes in mind: a name that holds `_` may be one gene.
+fn perturbations(model: &CountVae, typed: &[String]) -> Result<Vec<Perturbation>> {
+    let naming = Naming::default();
+    let mut read: Vec<Perturbation> = Vec::with_capacity(typed.len());
+    for label in typed {
+        let perturbation = naming.parse(label, |name| model.vocabulary().perturbs(name))?;
+        if !read.contains(&perturbation) {
+            read.push(perturbation);
+        }
+    }
+    model.vocabulary().check(&read)?;
+    Ok(read)
+}
+
+fn predict_cells(model: &CountVae, perturbations: &[Perturbation], rows_each: usize, args: &Args) -> Result<()> {
     let blocks = perturbations
         .iter()
-        .map(|perturbation| model.sample(perturbation, args.cells * args.samples, args.seed))
+        .map(|perturbation| model.sample(perturbation, rows_each, args.seed))
         .collect::<Result<Vec<_>>>()?;
     let views: Vec<ArrayView2<'_, f32>> = blocks.iter().map(|block| block.values.view()).collect();
     let values = concatenate(Axis(0), &views).expect("every block has the model's genes");
     let names: Vec<String> = perturbations
         .iter()
-        .flat_map(|perturbation| (0..args.cells * args.samples).map(move |cell| format!("{perturbation}-{cell}")))
+        .flat_map(|perturbation| (0..rows_each).map(move |cell| format!("{perturbation}-{cell}")))
         .collect();
     let mut cells = Table::from_names(names);
-    let rows_each = args.cells * args.samples;
     cells.set("perturbation", categories(perturbations, rows_each));
-    let library = blocks.iter().flat_map(|block| block.library_size.iter().map(|&size| f64::from(size)));
+    let are_counts = blocks.iter().all(|block| block.are_counts);
+    let library = blocks.iter().flat_map(|block| {
+        let rows = block.values.rows().into_iter().zip(&block.library_size);
+        // Drawn counts scatter about the library size that they were drawn for; a library holds what was counted.
+        rows.map(|(row, &size)| f64::from(if are_counts { size.max(row.sum()) } else { size })).collect::<Vec<_>>()
+    });
     cells.set("ncounts", Column::Float(library.collect()));
     let genes = Table::from_names(model.vocabulary().genes.clone());
-    let writer = AnnDataWriter::new(&cells, &genes).uns("predicted_by", "genailab count VAE");
-    if blocks.iter().all(|block| block.are_counts) {
-        writer.x(&Counts::from_dense(&values)).write(&args.out)
-    } else {
-        writer.x(&values).write(&args.out)
-    }
+    let columns = [("perturbation_column", "perturbation"), ("library_size_column", "ncounts")];
+    let writer = AnnDataWriter::new(&cells, &genes)
+        .uns("predicted_by", "genailab count VAE")
+        .uns(HINTS, columns.into_iter().collect::<Uns>());
+    if are_counts { writer.x(&Counts::from_dense(&values)).write(&args.out) } else { writer.x(&values).write(&args.out) }
 }
 
 fn predict_effects(model: &CountVae, perturbations: &[Perturbation], args: &Args) -> Result<()> {
@@ -84,6 +112,7 @@ fn predict_effects(model: &CountVae, perturbations: &[Perturbation], args: &Args
     let genes = Table::from_names(model.vocabulary().genes.clone());
     AnnDataWriter::new(&table, &genes)
         .uns("effect", "predicted difference to control, in the units of the training data")
+        .uns(HINTS, [("perturbation_column", "perturbation")].into_iter().collect::<Uns>())
         .x(&effects)
         .write(&args.out)
 }

@@ -1,21 +1,26 @@
 //! `genailab run`: from cells to a trained model and a report.
 
+mod effects;
 mod story;
 
 use crate::{
-    options::{Config, DataArgs, interrupt_flag, output_folder},
-    train::{train_effects, write_json},
+    options::{Config, DataArgs, Fractions, OutputFolder, check_interrupt, interrupt_flag, say},
+    train::{begin, write_json},
 };
 use genailab::{
-    Result,
+    ErrorKind, Result,
     data::{AnnData, Dataset, Opened, QcConfig, QcReport, Simulation, SimulationConfig, Split, SplitPlan, Truth},
     device::Device,
     eval::{HeldOut, TruthAgreement, evaluate_vae, truth_agreement},
-    model::{Collapse, CountVae, VaeConfig},
+    model::{Collapse, CountVae},
     train::{FitOptions, History, TrainConfig},
 };
 use serde_json::json;
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
 
 /// Cells drawn for each predicted mean effect.
 const CELLS_PER_PREDICTION: usize = 1000;
@@ -23,23 +28,36 @@ const CELLS_PER_PREDICTION: usize = 1000;
 const BUILT_IN_SEED: u64 = 7;
 
 /// Do the main job: read (or simulate) cells, train the count VAE, judge it on held-out cells, write a report
+///
+/// Writes report.html, results.json, split.json and the model (folder vae) into --out; what an earlier run left there
+/// is replaced. Open report.html in a browser. `genailab predict --model DIR/vae` uses the model.
+///
+/// An effects dataset (one row a perturbation, uns["effect"]) is taken too: the model is then judged on perturbations
+/// of two genes that it has not seen, beside the sum of the two single effects.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to use [default: the built-in simulated dataset]
+    /// The .h5ad file to use [default: the built-in simulated dataset of 6000 cells]
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
     /// Folder for report.html, results.json and the model
     #[arg(long, value_name = "DIR", default_value = "genailab-run")]
     out: PathBuf,
-    /// Most passes over the training data; training stops earlier when held-out cells gain nothing any more
-    #[arg(long, default_value_t = 60)]
-    epochs: usize,
-    /// Seed of the split, the weights, the training and the draws
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// Settings: a TOML file with the tables [model], [train], [split] and [qc]
+    #[arg(long, value_name = "TOML")]
+    config: Option<PathBuf>,
+    /// Most passes over the training data; training stops earlier when what it watches gains nothing any more
+    /// [default: 60; 200 for an effects dataset]
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Seed of the split, the weights, the training and the draws [default: the configuration's, else 0]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
     /// Where to compute: auto, cpu, cuda, cuda:N, metal
     #[arg(long, default_value = "auto")]
     device: Device,
+    /// Go on with a run that was stopped, from its last checkpoint in --out
+    #[arg(long)]
+    resume: bool,
     #[command(flatten)]
     columns: DataArgs,
 }
@@ -60,65 +78,100 @@ struct Outcome {
     seconds: f64,
 }
 
+impl Args {
+    /// The settings: the file's if there is one, else `usual`.
+    fn config(&self, usual: Config) -> Result<Config> {
+        let mut config = self.config.as_deref().map_or(Ok(usual), Config::read)?;
+        config.train.epochs = self.epochs.unwrap_or(config.train.epochs);
+        config.train.seed = self.seed.unwrap_or(config.train.seed);
+        config.validate().map(|()| config)
+    }
+}
+
 pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
-    let out = output_folder(&args.out)?;
-    let mut options =
-        FitOptions { dir: Some(out.join("vae")), interrupt: Some(interrupt_flag()?), ..FitOptions::default() };
-    let (source, raw, truth) = match &args.data {
-        None => {
+    args.device.check()?;
+    // A setting that is wrong is said before anything is read or made.
+    args.config(Config::default())?;
+    let data = args.data.as_ref().map(|file| args.columns.open(file)).transpose()?;
+    let out = OutputFolder::new(&args.out)?;
+    let interrupt = interrupt_flag()?;
+    let options = FitOptions {
+        dir: Some(out.join("vae")),
+        resume: args.resume,
+        interrupt: Some(Arc::clone(&interrupt)),
+        ..FitOptions::default()
+    };
+    let done = match (data, &args.data) {
+        (Some(Opened::Effects(data)), Some(file)) => effects::run(&data, file, args, options, start),
+        (Some(Opened::Cells(data)), Some(file)) => {
+            let simulated = AnnData::open(file)?.uns_keys().iter().any(|key| key == "truth");
+            let truth = simulated.then(|| Truth::read(file)).transpose()?;
+            run_cells(file.display().to_string(), data, truth, args, options, &interrupt, start)
+        }
+        _ => {
             let config = SimulationConfig { seed: BUILT_IN_SEED, ..SimulationConfig::default() };
             let Simulation { dataset, truth } = Simulation::new(&config)?;
-            ("the built-in simulated dataset".to_owned(), dataset, Some(truth))
+            let source = "the built-in simulated dataset".to_owned();
+            run_cells(source, dataset, Some(truth), args, options, &interrupt, start)
         }
-        Some(file) => match args.columns.open(file).map_err(|e| e.at(file.display()))? {
-            Opened::Cells(data) => {
-                let simulated = AnnData::open(file)?.uns_keys().iter().any(|key| key == "truth");
-                let truth = simulated.then(|| Truth::read(file)).transpose()?;
-                (file.display().to_string(), data, truth)
-            }
-            Opened::Effects(data) => {
-                let mut config = Config::for_effects();
-                config.train.seed = args.seed;
-                return train_effects(&data, &config, args.device, &out, &mut options);
-            }
-        },
     };
-    println!("data: {source}: {} cells x {} genes", raw.n_cells(), raw.n_genes());
-    let (data, qc) = QcConfig::for_dataset(&raw).apply(&raw)?;
-    println!("{qc}");
+    done.map_err(|e| match &args.data {
+        Some(file) if e.kind() == ErrorKind::Data => e.at(file.display()),
+        _ => e,
+    })?;
+    say(format_args!("\nreport: {}", out.join("report.html").display()))
+}
 
-    let split = data.split(&SplitPlan::Stratified { validation: 0.1, test: 0.2, seed: args.seed })?;
-    let train_config = TrainConfig {
-        epochs: args.epochs,
-        early_stopping: Some(8),
-        clip_norm: Some(100.0),
-        seed: args.seed,
-        ..TrainConfig::default()
-    };
-    let mut model = CountVae::new(&data, &split, VaeConfig::default(), args.seed, args.device)?;
-    let history = model.fit_with(&data, &split, &train_config, &mut options)?;
-    model.save(&out.join("vae"))?;
+fn run_cells(
+    source: String,
+    raw: Dataset,
+    truth: Option<Truth>,
+    args: &Args,
+    mut options: FitOptions<'_>,
+    interrupt: &AtomicBool,
+    start: Instant,
+) -> Result<()> {
+    let (out, folder) = (&args.out, args.out.join("vae"));
+    let config = args.config(Config {
+        train: TrainConfig { epochs: 60, early_stopping: Some(8), clip_norm: Some(100.0), ..TrainConfig::default() },
+        split: Fractions { validation: 0.1, test: 0.2 },
+        ..Config::default()
+    })?;
+    let seed = config.train.seed;
+    say(format_args!("data: {source}: {} cells x {} genes", raw.n_cells(), raw.n_genes()))?;
+    let (data, qc) = config.qc.clone().unwrap_or_else(|| QcConfig::for_dataset(&raw)).apply(&raw)?;
+    say(&qc)?;
+
+    let Fractions { validation, test } = config.split;
+    let split = data.split(&SplitPlan::Stratified { validation, test, seed })?;
+    let mut model = CountVae::new(&data, &split, config.model, seed, args.device)?;
+    begin(&model, &folder, &options)?;
+    let history = model.fit_with(&data, &split, &config.train, &mut options)?;
+    model.save(&folder)?;
     split.save(out.join("split.json"))?;
 
-    println!("judging the model on {} held-out cells", split.test.len());
-    let held_out = evaluate_vae(&model, &data, &split.test, CELLS_PER_PREDICTION, args.seed)?;
+    let kept = format!("the trained model is in {}: run again with `--resume` for its report", folder.display());
+    check_interrupt(interrupt, &kept)?;
+    say(format_args!("judging the model on {} held-out cells", split.test.len()))?;
+    let held_out = evaluate_vae(&model, &data, &split.test, CELLS_PER_PREDICTION, seed)?;
+    check_interrupt(interrupt, &kept)?;
     let collapse = model.collapse(&data, &split.test)?;
     let controls: Vec<usize> =
         split.test.iter().copied().filter(|&row| data.perturbation_of(row).is_control()).collect();
     let truth = truth.map(|truth| truth_agreement(&model, &data, &controls, &truth)).transpose()?;
 
     let seconds = start.elapsed().as_secs_f64();
+    let train_config = config.train;
     let outcome =
         Outcome { source, data, raw, qc, split, model, train_config, history, held_out, collapse, truth, seconds };
-    write_json(&out.join("results.json"), &results(&outcome))?;
     let figures = story::Figures::of(&outcome)?;
+    check_interrupt(interrupt, &kept)?;
+    write_json(&out.join("results.json"), &results(&outcome))?;
     figures.save(&out.join("figures"))?;
     story::report(&outcome, figures)?.save(out.join("report.html"))?;
-    println!("\n{}", outcome.held_out.evaluation);
-    story::verdicts(&outcome).iter().for_each(|(_, line)| println!("{line}"));
-    println!("\nreport: {}", out.join("report.html").display());
-    Ok(())
+    say(format_args!("\n{}", outcome.held_out.evaluation))?;
+    story::verdicts(&outcome).iter().try_for_each(|(_, line)| say(line))
 }
 
 /// The content of `results.json`.

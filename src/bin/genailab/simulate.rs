@@ -1,8 +1,9 @@
 //! `genailab simulate`: counts with a known truth, as an `.h5ad` file.
 
+use crate::options::{check_output_file, say};
 use genailab::{
-    Result,
-    data::{Dataset, Effects, Simulation, SimulationConfig},
+    Error, Result,
+    data::{AnnData, Dataset, Effects, OpenOptions, Simulation, SimulationConfig, is_effects},
 };
 use std::path::PathBuf;
 
@@ -36,9 +37,17 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    check_output_file(&args.out)?;
     let simulation = match &args.effects {
         Some(file) => {
-            let effects = Effects::open(file)?;
+            let opened = AnnData::open(file)?;
+            if !is_effects(&opened) {
+                return Err(Error::config(format!(
+                    "{}: --effects needs an effects dataset (one row a perturbation, uns[\"effect\"]); this is none",
+                    file.display()
+                )));
+            }
+            let effects = Effects::from_anndata(&opened, &OpenOptions::default())?;
             let usual = SimulationConfig::like_norman();
             let config = SimulationConfig {
                 n_cells: args.cells.unwrap_or(usual.n_cells),
@@ -62,9 +71,8 @@ pub fn run(args: &Args) -> Result<()> {
         }
     };
     simulation.write(&args.out)?;
-    println!("{}", summary(&simulation.dataset));
-    println!("wrote {}", args.out.display());
-    Ok(())
+    say(summary(&simulation.dataset))?;
+    say(format_args!("wrote {}", args.out.display()))
 }
 
 fn summary(data: &Dataset) -> String {

@@ -1,18 +1,30 @@
 //! `genailab train`.
 
-use crate::options::{Config, DataArgs, interrupt_flag, output_folder};
+use crate::options::{Config, DataArgs, OutputFolder, interrupt_flag, say};
 use genailab::{
-    Error, Result,
-    data::{Dataset, Effects, Opened, SplitPlan},
+    Error, ErrorKind, Result,
+    data::{Dataset, Effects, Opened, Split, SplitPlan},
     device::Device,
-    model::{CountVae, TrainedOn},
-    train::{FitOptions, write_atomically},
+    eval::{Evaluation, evaluate_effects},
+    model::CountVae,
+    train::{FitOptions, History, write_atomically},
 };
 use rand::{SeedableRng, seq::SliceRandom};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
+
+/// The checkpoint of a training that runs, or was stopped, or is done.
+const CHECKPOINT: &str = "last.safetensors";
+/// The weights of a training that is done.
+const WEIGHTS: &str = "model.safetensors";
 
 /// Train a model on a cells or an effects dataset
+///
+/// A file with one cell a row and counts is a cells dataset; one with one perturbation a row and uns["effect"] is an
+/// effects dataset.
 ///
 /// Writes model.json and model.safetensors (the model), last.safetensors (the checkpoint of the last epoch, for
 /// --resume), split.json, metrics.json, history.jsonl and TensorBoard events into --out.
@@ -21,25 +33,26 @@ pub struct Args {
     /// The .h5ad file to train on
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Which model: vae
+    /// Which model; this version has one, vae: the count VAE
     #[arg(long, value_name = "NAME", default_value = "vae")]
     model: String,
-    /// Folder for the model
+    /// Folder for the model; made if it is not there. A finished training in it is replaced
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Settings: a TOML file with the tables [model], [train], [split] and [qc]
+    /// Settings: a TOML file with the tables [model], [train], [split] and [qc]; model.json and split.json of a training
+    /// show what can be set
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
     /// Passes over the training data [default: the configuration's]
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Seed of the split, the weights and the training [default: the configuration's]
-    #[arg(long)]
+    #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// Where to compute: auto, cpu, cuda, cuda:N, metal
     #[arg(long, default_value = "auto")]
     device: Device,
-    /// Go on from the last checkpoint in --out
+    /// Go on from the last checkpoint in --out, with the other arguments as they were; only --epochs may differ
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
@@ -50,55 +63,84 @@ pub fn run(args: &Args) -> Result<()> {
     if !matches!(args.model.as_str(), "vae" | "count-vae") {
         return Err(Error::config(format!("model {:?} is unknown; this version trains: vae", args.model)));
     }
-    let opened = args.columns.open(&args.data).map_err(|e| e.at(args.data.display()))?;
-    let mut config = match (&args.config, &opened) {
-        (Some(file), _) => Config::read(file)?,
-        (None, Opened::Effects(_)) => Config::for_effects(),
-        (None, Opened::Cells(_)) => Config::default(),
-    };
+    args.device.check()?;
+    // Cheap questions first: a large file takes long to read.
+    let given = args.config.as_deref().map(Config::read).transpose()?;
+    check_folder(&args.out, args.resume)?;
+    let opened = args.columns.open(&args.data)?;
+    let mut config = given.unwrap_or_else(|| match &opened {
+        Opened::Effects(_) => Config::for_effects(),
+        Opened::Cells(_) => Config::default(),
+    });
     config.train.epochs = args.epochs.unwrap_or(config.train.epochs);
     config.train.seed = args.seed.unwrap_or(config.train.seed);
-    config.train.validate()?;
+    config.validate()?;
 
-    let out = output_folder(&args.out)?;
-    if !args.resume && out.join("last.safetensors").exists() && !out.join("model.safetensors").exists() {
-        return Err(Error::config(format!(
-            "{} holds the checkpoint of a training that was stopped: add --resume to go on with it, or give another \
-             --out",
-            out.display()
-        )));
-    }
+    let out = OutputFolder::new(&args.out)?;
     let mut options = FitOptions {
-        dir: Some(out.clone()),
+        dir: Some(out.to_owned()),
         resume: args.resume,
         interrupt: Some(interrupt_flag()?),
         ..FitOptions::default()
     };
-    match opened {
-        Opened::Cells(data) => train_cells(data, &config, args.device, &out, &mut options),
-        Opened::Effects(data) => train_effects(&data, &config, args.device, &out, &mut options),
-    }?;
-    println!("model: {}", out.display());
-    Ok(())
+    let metrics = match opened {
+        Opened::Cells(data) => train_cells(data, &config, args, &mut options),
+        Opened::Effects(data) => train_effects(&data, &config, args, &mut options),
+    }
+    .map_err(|e| if e.kind() == ErrorKind::Data { e.at(args.data.display()) } else { e })?;
+    write_json(&out.join("metrics.json"), &metrics)?;
+    say(format_args!("model: {}", out.display()))
+}
+
+/// Whether a training may begin in `dir`, or be resumed there.
+fn check_folder(dir: &Path, resume: bool) -> Result<()> {
+    let (begun, done) = (dir.join(CHECKPOINT).exists(), dir.join(WEIGHTS).exists());
+    match (resume, begun) {
+        (true, false) => Err(Error::config(format!(
+            "nothing to resume: there is no {}; give the folder of the training that was stopped, or leave out --resume",
+            dir.join(CHECKPOINT).display()
+        ))),
+        (false, true) if !done => Err(Error::config(format!(
+            "{} holds the checkpoint of a training that was stopped: add --resume to go on with it, or give another \
+             --out",
+            dir.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Writes what a training starts with: which rows are held out, and what the model is. What an earlier training left
+/// goes, so that its weights are never taken for those of this one.
+pub fn begin(model: &CountVae, dir: &Path, options: &FitOptions<'_>) -> Result<()> {
+    if !options.resume {
+        for name in [WEIGHTS, CHECKPOINT, "metrics.json"] {
+            let file = dir.join(name);
+            match std::fs::remove_file(&file) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &file, e)),
+                _ => {}
+            }
+        }
+    }
+    model.save_description(dir)
 }
 
 fn train_cells(
     mut data: Dataset,
     config: &Config,
-    device: Device,
-    out: &Path,
+    args: &Args,
     options: &mut FitOptions<'_>,
-) -> Result<()> {
+) -> Result<serde_json::Value> {
     if let Some(qc) = &config.qc {
         let report;
         (data, report) = qc.apply(&data)?;
-        println!("{report}");
+        say(report)?;
     }
     let (validation, test) = (config.split.validation, config.split.test);
     let split = data.split(&SplitPlan::Stratified { validation, test, seed: config.train.seed })?;
-    split.save(out.join("split.json"))?;
-    let mut model = CountVae::new(&data, &split, config.model.clone(), config.train.seed, device)?;
-    println!(
+    let mut model = CountVae::new(&data, &split, config.model.clone(), config.train.seed, args.device)?;
+    begin(&model, &args.out, options)?;
+    split.save(args.out.join("split.json"))?;
+    say(format_args!(
         "{} cells x {} genes, {} perturbations; {} cells to train on, {} to watch, {} held out",
         data.n_cells(),
         data.n_genes(),
@@ -106,63 +148,85 @@ fn train_cells(
         split.train.len(),
         split.validation.len(),
         split.test.len()
-    );
+    ))?;
     model.fit_with(&data, &split, &config.train, options)?;
-    model.save(out)?;
+    model.save(&args.out)?;
     let elbo = |rows: &[usize]| match rows.is_empty() {
         true => Ok(None),
         false => model.elbo(&data, rows, 5, config.train.seed).map(Some),
     };
     let (validation, test) = (elbo(&split.validation)?, elbo(&split.test)?);
     if let Some(test) = &test {
-        println!("held-out ELBO {:.2} nats a cell ({} cells)", test.elbo, test.cells);
+        say(format_args!("held-out ELBO {:.2} nats a cell ({} cells)", test.elbo, test.cells))?;
     }
-    write_json(&out.join("metrics.json"), &json!({ "unit": "nats per cell", "validation": validation, "test": test }))
+    Ok(json!({ "unit": "nats per cell", "validation": validation, "test": test }))
 }
 
-pub fn train_effects(
+fn train_effects(
+    data: &Effects,
+    config: &Config,
+    args: &Args,
+    options: &mut FitOptions<'_>,
+) -> Result<serde_json::Value> {
+    let fitted = fit_effects(data, config, args.device, &args.out, options)?;
+    fitted.split.save(args.out.join("split.json"))?;
+    for evaluation in fitted.scores.iter().flatten() {
+        say(evaluation)?;
+    }
+    Ok(json!({ "test": fitted.scores }))
+}
+
+/// A trained model of effects, and what the doubles that it has not seen say of it.
+pub struct FittedEffects {
+    pub model: CountVae,
+    pub split: Split,
+    pub history: History,
+    /// The model and the additive prediction; none where no double was held out.
+    pub scores: Option<Vec<Evaluation>>,
+}
+
+/// Trains a model of effects into `dir` and judges it on the doubles that were held out.
+pub fn fit_effects(
     data: &Effects,
     config: &Config,
     device: Device,
-    out: &Path,
+    dir: &Path,
     options: &mut FitOptions<'_>,
-) -> Result<()> {
-    // Only perturbations whose genes stand in the training part can be judged, so doubles are what is held out.
-    let mut doubles: Vec<usize> =
-        (0..data.perturbations.len()).filter(|&row| data.perturbations[row].genes().len() > 1).collect();
-    doubles.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(config.train.seed));
-    let count = |fraction: f64| (fraction * doubles.len() as f64).round() as usize;
-    let (n_validation, n_test) = (count(config.split.validation), count(config.split.test));
-    if n_validation + n_test > doubles.len() {
-        return Err(Error::config("[split] holds out more than there is: validation + test must be at most 1"));
-    }
-    let (held_out, _) = doubles.split_at(n_validation + n_test);
-    let mut train: Vec<usize> = (0..data.perturbations.len()).filter(|row| !held_out.contains(row)).collect();
-    let perturbed = |row: &usize| data.perturbations[*row].genes().to_vec();
-    let known: std::collections::HashSet<String> = train.iter().flat_map(perturbed).collect();
-    let (judged, unknown): (Vec<usize>, Vec<usize>) =
-        held_out.iter().partition(|row| perturbed(row).iter().all(|gene| known.contains(gene)));
-    // A double with a gene that stands nowhere else cannot be predicted; it is trained on instead.
-    train.extend(&unknown);
-    train.sort_unstable();
-    let (validation, test) = judged.split_at(n_validation.min(judged.len()));
-    let split = genailab::data::Split { train, validation: validation.to_vec(), test: test.to_vec() };
-    split.save(out.join("split.json"))?;
+) -> Result<FittedEffects> {
+    let split = split_effects(data, config);
     let mut model = CountVae::for_effects(data, &split.train, config.model.clone(), config.train.seed, device)?;
-    println!(
+    begin(&model, dir, options)?;
+    say(format_args!(
         "{} perturbations x {} genes; {} to train on, {} doubles to watch, {} held out",
         data.perturbations.len(),
         data.genes.len(),
         split.train.len(),
         split.validation.len(),
         split.test.len()
-    );
-    debug_assert_eq!(model.trained_on(), TrainedOn::Effects);
-    model.fit_effects(data, &split.train, &split.validation, &config.train, options)?;
-    model.save(out)?;
-    let scores = genailab::eval::evaluate_effects(&model, data, &split.test)?;
-    scores.iter().flatten().for_each(|evaluation| println!("{}:\n{evaluation}", evaluation.model));
-    write_json(&out.join("metrics.json"), &json!({ "test": scores }))
+    ))?;
+    let history = model.fit_effects(data, &split.train, &split.validation, &config.train, options)?;
+    model.save(dir)?;
+    let scores = evaluate_effects(&model, data, &split.test)?;
+    Ok(FittedEffects { model, split, history, scores })
+}
+
+/// Only perturbations whose genes stand in the training part can be judged, so doubles are what is held out. A double
+/// with a gene that stands nowhere else cannot be predicted; it is trained on instead.
+fn split_effects(data: &Effects, config: &Config) -> Split {
+    let genes = |row: usize| data.perturbations[row].genes();
+    let mut doubles: Vec<usize> = (0..data.perturbations.len()).filter(|&row| genes(row).len() > 1).collect();
+    doubles.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(config.train.seed));
+    let count = |fraction: f64| (fraction * doubles.len() as f64).round() as usize;
+    let (n_validation, n_test) = (count(config.split.validation), count(config.split.test));
+    let held_out = &doubles[..(n_validation + n_test).min(doubles.len())];
+    let mut train: Vec<usize> = (0..data.perturbations.len()).filter(|row| !held_out.contains(row)).collect();
+    let known: HashSet<&String> = train.iter().flat_map(|&row| genes(row)).collect();
+    let (judged, unknown): (Vec<usize>, Vec<usize>) =
+        held_out.iter().partition(|&&row| genes(row).iter().all(|gene| known.contains(gene)));
+    train.extend(&unknown);
+    train.sort_unstable();
+    let (validation, test) = judged.split_at(n_validation.min(judged.len()));
+    Split { train, validation: validation.to_vec(), test: test.to_vec() }
 }
 
 /// Writes a JSON file whole or not at all.

@@ -10,6 +10,7 @@ use genailab::{
         EmbeddingAxes, Figure, Panel, Report, Series, Verdict, effect_scatter, embedding, histogram, ranked,
         training_curves,
     },
+    train::History,
 };
 use std::path::Path;
 
@@ -91,7 +92,7 @@ impl Figures {
                 &detected,
                 &[("quality control", min_genes as f64)],
             )?,
-            training: curves(outcome)?,
+            training: curves(&outcome.history, "nats per cell")?,
             strongest_effect: effects(outcome)?,
             per_perturbation: per_perturbation(outcome)?,
             latent_umap,
@@ -189,8 +190,9 @@ fn density(outcome: &Outcome) -> f64 {
     outcome.data.counts.nnz() as f64 / (outcome.data.n_cells() * outcome.data.n_genes()) as f64
 }
 
-fn curves(outcome: &Outcome) -> Result<Figure> {
-    let epochs = &outcome.history.epochs;
+/// Both terms of the loss over the epochs, in `unit`.
+pub fn curves(history: &History, unit: &str) -> Result<Figure> {
+    let epochs = &history.epochs;
     let x: Vec<f64> = epochs.iter().map(|record| record.epoch as f64).collect();
     let part = |name: &str| {
         let train = epochs.iter().map(|record| record.train.parts[name]).collect();
@@ -199,8 +201,8 @@ fn curves(outcome: &Outcome) -> Result<Figure> {
         vec![Series::new("training", x.clone(), train), Series::new("validation", x.clone(), validation)]
     };
     let panels = [
-        Panel { y_label: "-log likelihood (nats per cell)".to_owned(), series: part("nll") },
-        Panel { y_label: "KL (nats per cell)".to_owned(), series: part("kl") },
+        Panel { y_label: format!("-log likelihood ({unit})"), series: part("nll") },
+        Panel { y_label: format!("KL ({unit})"), series: part("kl") },
     ];
     training_curves("Training", "epoch", &panels)
 }

@@ -1,0 +1,107 @@
+//! `genailab run` on an effects dataset: doubles that were held out, beside the sum of their singles.
+
+use super::{Args, story};
+use crate::{
+    options::Config,
+    train::{FittedEffects, fit_effects, write_json},
+};
+use genailab::{
+    Result,
+    data::Effects,
+    eval::{Evaluation, Grid},
+    plot::{Report, Verdict, ranked},
+    train::{FitOptions, TrainConfig},
+};
+use serde_json::json;
+use std::{path::Path, time::Instant};
+
+/// Epochs without a better validation loss after which training stops: there are few doubles to watch, so their loss is
+/// noisy.
+const PATIENCE: usize = 20;
+
+pub fn run(data: &Effects, file: &Path, args: &Args, mut options: FitOptions<'_>, start: Instant) -> Result<()> {
+    let usual = Config::for_effects();
+    let doubles = data.perturbations.iter().any(|perturbation| perturbation.genes().len() > 1);
+    // Without doubles nothing is held out, and nothing is there to watch.
+    let train = TrainConfig { early_stopping: doubles.then_some(PATIENCE), ..usual.train.clone() };
+    let config = args.config(Config { train, ..usual })?;
+    let fitted = fit_effects(data, &config, args.device, &args.out.join("vae"), &mut options)?;
+    fitted.split.save(args.out.join("split.json"))?;
+    let source = file.display().to_string();
+    let results = json!({
+        "genailab": env!("CARGO_PKG_VERSION"),
+        "source": source,
+        "perturbations": data.perturbations.len(),
+        "genes": data.genes.len(),
+        "split": {
+            "train": fitted.split.train.len(),
+            "validation": fitted.split.validation.len(),
+            "test": fitted.split.test.len(),
+        },
+        "model": fitted.model.config(),
+        "training": config.train,
+        "history": fitted.history.epochs,
+        "held_out": { "unit": "difference to control", "effects": fitted.scores },
+        "seconds": start.elapsed().as_secs_f64(),
+    });
+    let report = report(data, &source, &config, &fitted)?;
+    write_json(&args.out.join("results.json"), &results)?;
+    report.save(args.out.join("report.html"))?;
+    for evaluation in fitted.scores.iter().flatten() {
+        crate::options::say(evaluation)?;
+    }
+    let (_, line) = verdict(fitted.scores.as_deref());
+    crate::options::say(line)
+}
+
+/// Whether the model is better than adding two effects.
+fn verdict(scores: Option<&[Evaluation]>) -> (Verdict, String) {
+    let l2 = |evaluation: &Evaluation| evaluation.summary_of("l2").and_then(|summary| summary.mean);
+    match scores {
+        Some([vae, additive, ..]) => match (l2(vae), l2(additive)) {
+            (Some(ours), Some(sum)) => (
+                if ours < sum { Verdict::Good } else { Verdict::Warning },
+                format!(
+                    "Unseen doubles are predicted at a mean L2 error of {ours:.2}; adding the two single effects gives \
+                     {sum:.2} ({} doubles).",
+                    vae.scores.len()
+                ),
+            ),
+            _ => (Verdict::Warning, "The held-out doubles could not be scored.".to_owned()),
+        },
+        _ => (
+            Verdict::Warning,
+            "No double of two known single perturbations was held out, so nothing says how good the model is.".to_owned(),
+        ),
+    }
+}
+
+fn report(data: &Effects, source: &str, config: &Config, fitted: &FittedEffects) -> Result<Report> {
+    let (kind, line) = verdict(fitted.scores.as_deref());
+    let facts = [
+        ("source", source.to_owned()),
+        ("perturbations", data.perturbations.len().to_string()),
+        ("genes", data.genes.len().to_string()),
+        ("to train on", fitted.split.train.len().to_string()),
+        ("doubles to watch", fitted.split.validation.len().to_string()),
+        ("doubles held out", fitted.split.test.len().to_string()),
+    ];
+    let mut report = Report::new("Predicted effects of unseen doubles")
+        .verdict(kind, line)
+        .section("Data")
+        .table(Grid::facts("", facts))
+        .section("Training")
+        .paragraph("A Gaussian variational autoencoder of effects, conditioned on the set of perturbed genes.")
+        .figure(story::curves(&fitted.history, "nats per perturbation")?)
+        .section("Held-out doubles");
+    for evaluation in fitted.scores.iter().flatten() {
+        let items: Vec<(&str, Option<f64>)> =
+            evaluation.scores.iter().map(|score| (score.perturbation.as_str(), score.pearson)).collect();
+        let title = format!("{}: agreement of predicted with observed effects", evaluation.model);
+        report = report.figure(ranked(&title, "Pearson correlation over genes", &items)?).table(evaluation.to_grid());
+    }
+    Ok(report
+        .section("Settings")
+        .code(toml::to_string_pretty(fitted.model.config()).expect("settings always serialise"))
+        .code(toml::to_string_pretty(&config.train).expect("settings always serialise")))
+}
