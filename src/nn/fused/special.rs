@@ -62,4 +62,20 @@ mod tests {
         }
         assert!(binet(f32::NAN).is_nan() && digamma_rest(f32::NAN).is_nan());
     }
+
+    #[test]
+    fn pytorch_agrees() {
+        let all: serde_json::Value =
+            serde_json::from_str(include_str!("../../../tests/reference/nn.json")).expect("the reference file is JSON");
+        let column = |name: &str| -> Vec<f64> {
+            serde_json::from_value(all["lgamma_digamma"][name].clone()).expect("a list of numbers")
+        };
+        for ((z, lgamma), digamma) in column("z").into_iter().zip(column("lgamma")).zip(column("digamma")) {
+            let stirling = (z - 0.5) * z.ln() - z + 0.5 * std::f64::consts::TAU.ln();
+            let error = (f64::from(binet(z as f32)) + stirling - lgamma).abs();
+            assert!(error < 3e-6 + 1e-14 * lgamma.abs(), "ln Gamma({z}) is off by {error:e}");
+            let error = (f64::from(digamma_rest(z as f32)) + z.ln() - digamma).abs();
+            assert!(error < 2e-7 * (1.0 + digamma.abs()), "digamma({z}) is off by {error:e}");
+        }
+    }
 }
