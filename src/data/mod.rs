@@ -5,6 +5,7 @@ mod counts;
 mod dataset;
 mod effects;
 mod hvg;
+mod labels;
 mod loess;
 mod names;
 pub mod normalize;

@@ -42,10 +42,25 @@ pub(crate) fn slice<S: Shape, T>(tensor: &Tensor<S, f32, Cpu, T>) -> Cow<'_, [f3
     Cow::Borrowed(unsafe { std::slice::from_raw_parts(base, len) })
 }
 
+/// All elements in row-major order, to write to; `None` where the tensor is broadcast or permuted. Storage that is shared
+/// with another tensor is copied first.
+pub(crate) fn slice_mut<S: Shape, T>(tensor: &mut Tensor<S, f32, Cpu, T>) -> Option<&mut [f32]> {
+    let len = tensor.shape().num_elements();
+    if len == 0 {
+        return Some(&mut []);
+    }
+    if !is_row_major(tensor) {
+        return None;
+    }
+    let base = &raw mut tensor[S::Concrete::default()];
+    // SAFETY: see the invariant in the module's documentation; `len > 0`, so element 0 exists.
+    Some(unsafe { std::slice::from_raw_parts_mut(base, len) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dfdx::prelude::{BroadcastTo, PermuteTo, Rank1, Rank2, TensorFrom, ZerosTensor};
+    use dfdx::prelude::{AsArray, BroadcastTo, PermuteTo, Rank1, Rank2, TensorFrom, ZerosTensor};
 
     #[test]
     fn contiguous_is_borrowed_and_the_rest_is_copied() {
@@ -59,6 +74,18 @@ mod tests {
         let wide: Tensor<Rank2<2, 3>, f32, _> = row.broadcast();
         assert!(!is_row_major(&wide));
         assert_eq!(*slice(&wide), [7.0, 8.0, 9.0, 7.0, 8.0, 9.0]);
+    }
+
+    #[test]
+    fn writing_does_not_reach_a_clone() {
+        let dev = Cpu::default();
+        let mut a: Tensor<Rank2<1, 2>, f32, _> = dev.tensor([[1.0, 2.0]]);
+        let b = a.clone();
+        slice_mut(&mut a).expect("row-major").copy_from_slice(&[3.0, 4.0]);
+        assert_eq!((a.array(), b.array()), ([[3.0, 4.0]], [[1.0, 2.0]]));
+        let row: Tensor<Rank1<2>, f32, _> = dev.tensor([1.0, 2.0]);
+        let mut wide: Tensor<Rank2<3, 2>, f32, _> = row.broadcast();
+        assert!(slice_mut(&mut wide).is_none(), "a broadcast tensor has fewer elements in memory than it shows");
     }
 
     #[test]
