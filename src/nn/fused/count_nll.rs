@@ -1,16 +1,16 @@
 //! Softmax, library size and NB or ZINB likelihood of a batch in one pass over its cells, on the CPU.
 //!
-//! For a cell with library size L: `ln mu_g = l_g - ln sum_k e^(l_k) + ln L` (the sum with one more term `e^0` for the remainder
-//! class), `nll = sum_g nll_g`. With `d_g = d nll / d ln mu_g`, the gradient through the softmax is
-//! `d nll / d l_g = d_g - rho_g sum_k d_k`, `rho = mu / L`.
+//! For a cell with library size L: `ln mu_g = l_g - ln sum_k e^(l_k) + ln L` (the sum with one more term `e^0` for the
+//! remainder class), `nll = sum_g nll_g`. With `d_g = d nll / d ln mu_g`, the gradient through the softmax is `d nll /
+//! d l_g = d_g - rho_g sum_k d_k`, `rho = mu / L`.
 //!
-//! A cell is computed in three steps on rows that stay in the first-level cache: all genes as if they were 0 (7 of 8 are; no gamma
-//! function), then the genes that were seen, gathered so that they fill vectors, then the sums. The backward pass does the cell
-//! again with derivatives and writes them, times the incoming gradient, where they belong: that is faster than keeping two or
-//! three matrices `(cells, genes)` from the forward pass, and needs no memory.
+//! A cell is computed in three steps on rows that stay in the first-level cache: all genes as if they were 0 (7 of 8
+//! are; no gamma function), then the genes that were seen, gathered so that they fill vectors, then the sums. The
+//! backward pass does the cell again with derivatives and writes them, times the incoming gradient, where they belong:
+//! that is faster than keeping two or three matrices `(cells, genes)` from the forward pass, and needs no memory.
 //!
-//! Gradients of a dispersion that cells share are summed over blocks of cells, then over the blocks in order: the result does not
-//! depend on the number of threads.
+//! Gradients of a dispersion that cells share are summed over blocks of cells, then over the blocks in order: the
+//! result does not depend on the number of threads.
 
 use super::{
     nb_cell::{Cell, CellTheta, Scratch},
