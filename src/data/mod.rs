@@ -2,6 +2,7 @@
 
 mod anndata;
 mod counts;
+mod course;
 mod dataset;
 mod effects;
 mod hvg;
@@ -17,6 +18,7 @@ mod table;
 
 pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns};
 pub use counts::Counts;
+pub use course::{CourseData, Double};
 pub use dataset::Dataset;
 pub use effects::Effects;
 pub use hvg::{HvgFlavour, HvgTable, highly_variable};
