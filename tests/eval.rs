@@ -1,7 +1,7 @@
 //! `eval`: against plain versions, and against scanpy, scipy, scikit-learn and statsmodels (`tests/reference/`).
 
 use genailab::{
-    data::Counts,
+    data::{Counts, Dataset},
     eval::*,
     ndarray::{Array2, ArrayView2, Axis, array},
 };
@@ -328,4 +328,32 @@ fn evaluation_refuses_what_does_not_fit() {
     predicted[[1, 2]] = f32::NAN;
     let message = evaluate(predicted.view(), observed.view()).expect_err("NaN").to_string();
     assert_eq!(message, "evaluation of additive: the predicted effect of B<1> on gene 2 is NaN; it must be finite");
+}
+
+/// A file under `../shared/data` or `$GENAILAB_TEST_DATA`.
+fn real_cells(file: &str) -> Option<Dataset> {
+    let folder = std::env::var_os("GENAILAB_TEST_DATA")
+        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").into(), std::path::PathBuf::from);
+    let path = folder.join(file).with_extension("h5ad");
+    if !path.exists() {
+        eprintln!("SKIPPED: {} is not there; set GENAILAB_TEST_DATA to the folder of the test data", path.display());
+        return None;
+    }
+    Some(Dataset::open(&path).expect("a readable file"))
+}
+
+#[test]
+fn rank_sum_agrees_with_scanpy_on_whole_files() {
+    let reference = reference("de");
+    for file in ["papalexi_cells", "norman_cells"] {
+        let Some(data) = real_cells(file) else { continue };
+        let full = &reference[file]["full"];
+        let genes = data.genes_at(&numbers::<String>(&full["genes"])).expect("the genes are there");
+        let library: Vec<f64> = data.library_size.iter().map(|&size| f64::from(size)).collect();
+        let expression = log_normalise(&data.counts, &library);
+        for group in full["expected"]["ties"].as_object().expect("groups").keys() {
+            let label = data.perturbation(group).expect("the perturbation is there");
+            compare_with_scanpy(&full["expected"], file, &expression, &data.labels, group, label, &genes);
+        }
+    }
 }

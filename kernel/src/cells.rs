@@ -185,8 +185,14 @@ impl Config {
 
     /// evcxr's own profile, but with the dependencies optimised. A member's profile is ignored by cargo: this counts.
     fn manifest(&self) -> String {
+        // For a platform that no machine is: that keeps them in the lock, while rust-analyzer, which evcxr asks for the
+        // types of variables, does not read them twice at each start.
+        let mut nowhere = Table::new();
+        nowhere.insert("dependencies".to_owned(), Value::Table(self.dependencies.clone()));
+        let mut target = Table::new();
+        target.insert("cfg(any())".to_owned(), Value::Table(nowhere));
         let mut dependencies = Table::new();
-        dependencies.insert("dependencies".to_owned(), Value::Table(self.dependencies.clone()));
+        dependencies.insert("target".to_owned(), Value::Table(target));
         format!(
             r#"# Written by genailab-kernel at each start.
 [workspace]
@@ -290,7 +296,7 @@ mod tests {
         assert!(slot.ends_with("notebooks/.evcxr/1"), "{}", slot.display());
         assert_eq!(fs::read_to_string(slot.join("Cargo.lock")).expect("a lock"), "version = 4\n");
         let manifest: Table = fs::read_to_string(slot.join("Cargo.toml")).expect("written").parse().expect("TOML");
-        let path = manifest["dependencies"]["lab"]["path"].as_str().expect("a path");
+        let path = manifest["target"]["cfg(any())"]["dependencies"]["lab"]["path"].as_str().expect("a path");
         assert_eq!(Path::new(path), root.path().canonicalize().expect("it exists"));
         assert_eq!(manifest["profile"]["dev"]["opt-level"].as_integer(), Some(2));
         assert_eq!(manifest["profile"]["dev"]["package"]["*"]["opt-level"].as_integer(), Some(3));

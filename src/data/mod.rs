@@ -27,5 +27,5 @@ pub use open::{OpenOptions, Opened, is_effects, open, open_with};
 pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
 pub use simulate::{InteractionClass, Simulation, SimulationConfig, Truth};
-pub use split::{Split, SplitPlan};
+pub use split::{MIN_CELLS_TO_DIVIDE, Split, SplitPlan};
 pub use table::{Column, Table};

@@ -3,7 +3,7 @@
 //! With X the array whose column means are taken off, the components are the leading eigenvectors of the covariance
 //! `C = X' X / (n - 1)`; a score is `X v`, an explained variance the eigenvalue. They are found by subspace iteration
 //! (Halko, Martinsson and Tropp, SIAM Review 2011): a random block is multiplied by C and orthonormalised until the
-//! eigenvalues inside the block settle. C itself is never formed, so memory is that of X.
+//! eigenvalues inside the block settle. For many columns C itself is not formed, so memory is that of X.
 //!
 //! The sign of each component is such that its entry of largest absolute value is positive, as scikit-learn's PCA does.
 
@@ -17,11 +17,15 @@ use rayon::prelude::*;
 /// Directions carried along beyond those asked for; they speed up convergence (Halko et al., section 4.2).
 const OVERSAMPLING: usize = 10;
 /// Iteration ends when no eigenvalue asked for moves by more than this share of the first one.
-const TOLERANCE: f64 = 1e-9;
+const TOLERANCE: f64 = 1e-7;
 /// A spectrum so flat that it has not settled by then has no distinguished directions.
-const MAX_ITERATIONS: usize = 300;
+const MAX_ITERATIONS: usize = 80;
+/// Up to this many columns the covariance is formed once (8 MB at most), which makes an iteration almost free.
+const COVARIANCE_COLUMNS: usize = 1024;
 /// Rows a thread works on. Fixed, so that sums are taken in the same order on any number of threads.
 const CHUNK: usize = 512;
+/// Chunks that are worked on, and held, at once.
+const WAVE: usize = 8;
 /// Jacobi sweeps; convergence is quadratic and needs fewer than ten.
 const MAX_SWEEPS: usize = 60;
 
@@ -63,6 +67,13 @@ impl Pca {
         })[0]
             / (n as f64 - 1.0);
 
+        let covariance = (d <= COVARIANCE_COLUMNS).then(|| {
+            sum_chunks(data, |rows| {
+                let centred = centre(rows, &mean);
+                centred.t().dot(&centred) / (n as f64 - 1.0)
+            })
+        });
+
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let width = most.min(n_components + OVERSAMPLING);
         let mut basis = Array2::from_shape_simple_fn((d, width), || StandardNormal.sample(&mut rng));
@@ -70,10 +81,13 @@ impl Pca {
         let mut previous = Array1::<f64>::zeros(n_components);
         for _ in 0..MAX_ITERATIONS {
             // C Q, (d, width)
-            let mut next = sum_chunks(data, |rows| {
-                let centred = centre(rows, &mean);
-                centred.t().dot(&centred.dot(&basis))
-            }) / (n as f64 - 1.0);
+            let mut next = match &covariance {
+                Some(covariance) => covariance.dot(&basis),
+                None => sum_chunks(data, |rows| {
+                    let centred = centre(rows, &mean);
+                    centred.t().dot(&centred.dot(&basis)) / (n as f64 - 1.0)
+                }),
+            };
             // Eigenvalues of Q' C Q, (width, width), and the rotation that sorts the basis by them.
             let (values, rotation) = symmetric_eigen(basis.t().dot(&next));
             next = next.dot(&rotation);
@@ -130,8 +144,17 @@ where
     D: ndarray::Dimension,
 {
     let chunks: Vec<_> = data.axis_chunks_iter(Axis(0), CHUNK).collect();
-    let parts: Vec<_> = chunks.into_par_iter().map(f).collect();
-    parts.into_iter().reduce(|sum, part| sum + part).expect("there are at least two rows, so at least one chunk")
+    let mut sum: Option<ndarray::Array<f64, D>> = None;
+    // A few at a time, so that few parts are held at once.
+    for wave in chunks.chunks(WAVE) {
+        for part in wave.par_iter().map(|chunk| f(*chunk)).collect::<Vec<_>>() {
+            sum = Some(match sum {
+                Some(sum) => sum + part,
+                None => part,
+            });
+        }
+    }
+    sum.expect("there are at least two rows, so at least one chunk")
 }
 
 /// Modified Gram-Schmidt on the columns, twice, which is enough for machine precision (Giraud et al. 2005). A column

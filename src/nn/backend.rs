@@ -42,6 +42,15 @@ pub const LOG_THETA_MIN: f32 = -13.8;
 /// See [`LOG_THETA_MIN`].
 pub const LOG_THETA_MAX: f32 = 19.5;
 
+/// Mean and population variance of each feature over a batch, `(width,)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchMoments {
+    /// Mean over the rows.
+    pub mean: Vec<f32>,
+    /// Mean squared distance from the mean.
+    pub variance: Vec<f32>,
+}
+
 /// A dfdx device with the fused operations. The defaults compose dfdx's own operations.
 ///
 /// Every operation checks the shapes of its arguments and returns an error of kind
@@ -99,8 +108,49 @@ pub trait Backend: Device<f32> + OptimStep {
         bias: &Vector<Self>,
         epsilon: f32,
     ) -> Result<Matrix<Self, T>> {
-        check_layer_norm(*x.shape(), weight, bias)?;
+        check_widths("layer_norm", *x.shape(), &[weight, bias])?;
         composed::layer_norm(x, weight, bias, epsilon)
+    }
+
+    /// Each column minus its mean, over its standard deviation `sqrt(variance + epsilon)`, times `weight` plus `bias`, and the
+    /// moments; x `(rows, width)`, weight and bias `(width,)`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit; a device that fails.
+    fn batch_norm<T: Tape<f32, Self>>(
+        x: Matrix<Self, T>,
+        weight: &Vector<Self>,
+        bias: &Vector<Self>,
+        epsilon: f32,
+    ) -> Result<(Matrix<Self, T>, BatchMoments)> {
+        check_widths("batch_norm", *x.shape(), &[weight, bias])?;
+        composed::batch_norm(x, weight, bias, epsilon)
+    }
+
+    /// `(x - mean) / sqrt(variance + epsilon) * weight + bias` by column, moments given; x `(rows, width)`, the others
+    /// `(width,)`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit; a device that fails.
+    fn standardize<T: Tape<f32, Self>>(
+        x: Matrix<Self, T>,
+        mean: &Vector<Self>,
+        variance: &Vector<Self>,
+        weight: &Vector<Self>,
+        bias: &Vector<Self>,
+        epsilon: f32,
+    ) -> Result<Matrix<Self, T>> {
+        check_widths("batch_norm", *x.shape(), &[mean, variance, weight, bias])?;
+        composed::standardize(x, mean, variance, weight, bias, epsilon)
+    }
+
+    /// Each element times a constant, `factors` in row-major order.
+    ///
+    /// # Errors
+    /// Another number of factors; a device that fails.
+    fn multiply<T: Tape<f32, Self>>(x: Matrix<Self, T>, factors: Vec<f32>) -> Result<Matrix<Self, T>> {
+        check_factors(*x.shape(), &factors)?;
+        composed::multiply(x, factors)
     }
 
     /// Negative log-likelihood of each cell in nats, `(cells,)`, summed over genes: NB with mean
@@ -140,6 +190,35 @@ impl Backend for Cpu {
         fused::sparse::embedding_sum(w, sets, tape)
     }
 
+    fn activation<T: Tape<f32, Self>>(x: Matrix<Self, T>, activation: Activation) -> Result<Matrix<Self, T>> {
+        fused::activation::activation(x, activation)
+    }
+
+    fn layer_norm<T: Tape<f32, Self>>(
+        x: Matrix<Self, T>,
+        weight: &Vector<Self>,
+        bias: &Vector<Self>,
+        epsilon: f32,
+    ) -> Result<Matrix<Self, T>> {
+        check_widths("layer_norm", *x.shape(), &[weight, bias])?;
+        fused::layer_norm::layer_norm(x, weight, bias, epsilon)
+    }
+
+    fn batch_norm<T: Tape<f32, Self>>(
+        x: Matrix<Self, T>,
+        weight: &Vector<Self>,
+        bias: &Vector<Self>,
+        epsilon: f32,
+    ) -> Result<(Matrix<Self, T>, BatchMoments)> {
+        check_widths("batch_norm", *x.shape(), &[weight, bias])?;
+        fused::batch_norm::batch_norm(x, weight, bias, epsilon)
+    }
+
+    fn multiply<T: Tape<f32, Self>>(x: Matrix<Self, T>, factors: Vec<f32>) -> Result<Matrix<Self, T>> {
+        check_factors(*x.shape(), &factors)?;
+        fused::activation::multiply(x, factors)
+    }
+
     fn count_nll<T: Tape<f32, Self>>(
         logits: Matrix<Self, T>,
         log_theta: Dispersion<'_, Self, T>,
@@ -177,12 +256,17 @@ fn check_embedding<D: Backend>(w: &Matrix<D>, sets: &IndexSets) -> Result<()> {
     }
 }
 
-/// Weight and bias are as long as a row of x.
-fn check_layer_norm<D: Backend>(x: (usize, usize), weight: &Vector<D>, bias: &Vector<D>) -> Result<()> {
-    match [weight, bias].into_iter().find(|v| v.shape().0 != x.1) {
-        Some(v) => Err(Error::shape("layer_norm", x, v.shape())),
+/// Each of `vectors` is as long as a row of x.
+fn check_widths<D: Backend>(operation: &str, x: (usize, usize), vectors: &[&Vector<D>]) -> Result<()> {
+    match vectors.iter().find(|v| v.shape().0 != x.1) {
+        Some(v) => Err(Error::shape(operation, x, v.shape())),
         None => Ok(()),
     }
+}
+
+/// One factor an element.
+fn check_factors(x: (usize, usize), factors: &[f32]) -> Result<()> {
+    if factors.len() == x.0 * x.1 { Ok(()) } else { Err(Error::shape("multiply", x, (factors.len(),))) }
 }
 
 /// Everything is `(cells, genes)`, except what is `(cells,)` or `(genes,)`.

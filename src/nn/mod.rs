@@ -7,14 +7,18 @@
 
 mod activation;
 mod backend;
+mod batch_norm;
 mod checkpoint;
 mod composed;
+mod dropout;
 mod ema;
 mod embedding;
 mod fused;
 mod gradients;
 pub mod init;
+mod layer_norm;
 mod linear;
+mod mlp;
 pub mod ops;
 mod optim;
 mod params;
@@ -24,12 +28,16 @@ mod sparse_linear;
 mod step;
 
 pub use activation::Activation;
-pub use backend::{Backend, CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN, Matrix, Scalar, Vector};
+pub use backend::{Backend, BatchMoments, CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN, Matrix, Scalar, Vector};
+pub use batch_norm::BatchNorm;
 pub use checkpoint::{Checkpoint, load_params, save_params};
+pub use dropout::Dropout;
 pub use ema::{Ema, EmaMomentum, ema_update};
 pub use embedding::{Embedding, IndexSets};
 pub use gradients::GradientBuffers;
+pub use layer_norm::LayerNorm;
 pub use linear::Linear;
+pub use mlp::{Block, Finish, FinishConfig, Mlp, Norm};
 pub use optim::{Adam, AdamConfig, WeightDecay};
 pub use params::{Params, TensorInfo, Visitor, VisitorMut, check_finite, count_params, tensors};
 pub(crate) use params::{join, walk_params};

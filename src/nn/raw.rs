@@ -12,14 +12,18 @@
 use dfdx::prelude::{Cpu, HasShape, Shape, Tensor};
 use std::borrow::Cow;
 
-/// Distance between the first elements of the two memory places of neighbours along every axis tells whether `tensor` is
-/// row-major, i.e. neither broadcast nor permuted. dfdx keeps strides to itself, so they are measured.
-fn is_row_major<S: Shape, T>(tensor: &Tensor<S, f32, Cpu, T>, base: *const f32) -> bool {
+/// Whether `tensor` lies in row-major order, i.e. is neither broadcast nor permuted. dfdx keeps the strides to itself, so
+/// they are measured: along each axis, the distance from the first element to its neighbour.
+pub(crate) fn is_row_major<S: Shape, T>(tensor: &Tensor<S, f32, Cpu, T>) -> bool {
+    if tensor.shape().num_elements() == 0 {
+        return true;
+    }
     let (sizes, expected) = (tensor.shape().concrete(), tensor.shape().strides());
+    let base = (&raw const tensor[S::Concrete::default()]).addr();
     (0..S::NUM_DIMS).filter(|&axis| sizes[axis] > 1).all(|axis| {
         let mut index = S::Concrete::default();
         index[axis] = 1;
-        (&raw const tensor[index]).addr() == base.addr() + expected[axis] * size_of::<f32>()
+        (&raw const tensor[index]).addr() == base + expected[axis] * size_of::<f32>()
     })
 }
 
@@ -30,10 +34,10 @@ pub(crate) fn slice<S: Shape, T>(tensor: &Tensor<S, f32, Cpu, T>) -> Cow<'_, [f3
     if len == 0 {
         return Cow::Borrowed(&[]);
     }
-    let base = &raw const tensor[S::Concrete::default()];
-    if !is_row_major(tensor, base) {
+    if !is_row_major(tensor) {
         return Cow::Owned(tensor.as_vec());
     }
+    let base = &raw const tensor[S::Concrete::default()];
     // SAFETY: see the invariant in the module's documentation; `len > 0`, so element 0 exists.
     Cow::Borrowed(unsafe { std::slice::from_raw_parts(base, len) })
 }
@@ -45,7 +49,7 @@ pub(crate) fn slice_mut<S: Shape, T>(tensor: &mut Tensor<S, f32, Cpu, T>) -> Opt
     if len == 0 {
         return Some(&mut []);
     }
-    if !is_row_major(tensor, &raw const tensor[S::Concrete::default()]) {
+    if !is_row_major(tensor) {
         return None;
     }
     let base = &raw mut tensor[S::Concrete::default()];

@@ -2,7 +2,7 @@
 
 use super::EpochRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,10 +53,10 @@ impl Reporter {
     pub(super) fn epoch(&self, record: &EpochRecord) {
         match &self.show {
             Show::Bar(bar) => {
-                bar.suspend(|| eprintln!("{}", line(record, self.epochs)));
+                bar.suspend(|| say(std::io::stderr(), record, self.epochs));
                 bar.reset();
             }
-            Show::Lines => println!("{}", line(record, self.epochs)),
+            Show::Lines => say(std::io::stdout(), record, self.epochs),
             Show::Nothing => {}
         }
     }
@@ -78,6 +78,11 @@ impl Drop for Reporter {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Writes the line of an epoch. A reader that has gone (`| head`) is no reason to stop a training.
+fn say(mut to: impl Write, record: &EpochRecord, epochs: usize) {
+    let _ = writeln!(to, "{}", line(record, epochs)).and_then(|()| to.flush());
 }
 
 /// `epoch  3/20  loss 812.34 (kl 12.10, nll 800.24)  validation 815.20  lr 1.0e-3  9801 cells/s  1.2 s`

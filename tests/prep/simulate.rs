@@ -85,9 +85,9 @@ fn the_built_in_dataset_is_what_it_says() {
         assert!(data.cells.column(name).is_some(), "{name}");
     }
     let names = data.cells.column("perturbation").expect("just seen").to_text();
-    for cell in 0..6_000 {
-        let perturbation = &data.perturbations[data.labels[cell] as usize];
-        assert_eq!(names[cell], Some(perturbation.to_string()));
+    for (name, &label) in names.iter().zip(&data.labels) {
+        let perturbation = &data.perturbations[label as usize];
+        assert_eq!(*name, Some(perturbation.to_string()));
         assert!(perturbation.genes().iter().all(|gene| data.genes.names.contains(gene)), "{perturbation} is measured");
     }
     // Damaged cells are what QC is for.
@@ -129,15 +129,15 @@ fn doubles_are_made_by_the_recipe_of_their_class() {
         let (low, high) = if first < second { (first, second) } else { (second, first) };
         let (expected_low, expected_high, novel, similar) = match class {
             InteractionClass::Additive => (1.0, 1.0, false, false),
-            InteractionClass::SynergySimilar => (1.5, 1.5, false, true),
-            InteractionClass::SynergyDissimilar => (1.5, 1.5, false, false),
+            InteractionClass::SynergySimilar => (1.4, 1.4, false, true),
+            InteractionClass::SynergyDissimilar => (1.4, 1.4, false, false),
             InteractionClass::Suppression => (0.4, 0.4, false, false),
             InteractionClass::Epistasis => (0.1, 1.0, false, false),
             InteractionClass::Redundancy => (0.5, 0.5, false, true),
             InteractionClass::Potentiation => (0.5, 2.0, false, false),
             InteractionClass::Neomorphism => (0.5, 0.5, true, false),
         };
-        let tolerance = if novel { 0.3 } else { 0.05 };
+        let tolerance = if novel { 0.15 } else { 0.05 };
         assert!((low - expected_low).abs() < tolerance && (high - expected_high).abs() < tolerance, "{class}");
         assert_eq!(left > 0.2, novel, "{class} {left}");
         assert!(if similar { similarity > 0.75 } else { similarity.abs() < 0.5 }, "{class} {similarity}");
@@ -270,13 +270,13 @@ fn norman_like_cells_show_normans_effects() {
 
     let published = effects.table.column("n_cells").and_then(Column::to_f64).expect("the file gives cell numbers");
     let (mut of_pooled, mut of_cells) = (Vec::new(), Vec::new());
-    for label in 1..n {
-        let row = effects.perturbations.iter().position(|p| *p == dataset.perturbations[label]).expect("simulated");
+    for (label, perturbation) in dataset.perturbations.iter().enumerate().skip(1) {
+        let row = effects.perturbations.iter().position(|known| known == perturbation).expect("simulated");
         if published[row] >= 1.0 {
-            assert_eq!(cells[label] as f64, published[row], "{}", dataset.perturbations[label]);
+            assert_eq!(f64::from(cells[label]), published[row], "{perturbation}");
         }
         let wanted = effects.values.row(row).mapv(f64::from);
-        assert!(pearson(&true_effect(&truth, label), &wanted) > 0.99, "{}", dataset.perturbations[label]);
+        assert!(pearson(&true_effect(&truth, label), &wanted) > 0.99, "{perturbation}");
         if wanted.dot(&wanted).sqrt() > 25.0 {
             of_pooled.push(pearson(&(&pooled.row(label) - &pooled.row(0)), &wanted));
             of_cells.push(pearson(&by_cell.row(label).mapv(f64::from), &wanted));

@@ -1,7 +1,16 @@
 //! `genailab inspect`: what an `.h5ad` file holds.
 
-use genailab::{Result, data::AnnData};
-use std::path::PathBuf;
+use genailab::{
+    Error, Result,
+    data::{AnnData, Dataset, Effects, MatrixKind, OpenOptions, is_effects},
+};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+/// Names shown of a long list.
+const SHOWN: usize = 12;
 
 /// Show what an .h5ad file holds, and what genailab would train on
 #[derive(clap::Args)]
@@ -29,6 +38,15 @@ struct Summary<'a> {
 
 pub fn run(args: &Args) -> Result<()> {
     let file = AnnData::open(&args.file)?;
+    let text = if args.json { json(&file)? } else { describe(&file, &args.file)? };
+    // A reader that has seen enough (`| head`) closes the pipe: no mistake of the user's.
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("write to", "stdout", error)),
+        _ => Ok(()),
+    }
+}
+
+fn json(file: &AnnData) -> Result<String> {
     let x = file.summarize("X")?;
     let summary = Summary {
         n_obs: file.n_obs(),
@@ -41,8 +59,75 @@ pub fn run(args: &Args) -> Result<()> {
         layers: file.layers(),
         obsm: file.obsm().iter().map(|(name, _)| name.as_str()).collect(),
     };
-    if args.json {
-        println!("{}", serde_json::to_string(&summary).expect("a summary of names and numbers is valid JSON"));
+    serde_json::to_string(&summary).map(|line| line + "\n").map_err(|e| Error::data(e.to_string()))
+}
+
+fn describe(file: &AnnData, path: &Path) -> Result<String> {
+    let x = file.summarize("X")?;
+    let values = match file.x_kind() {
+        MatrixKind::None => "none".to_owned(),
+        kind => {
+            let size = (file.n_obs() * file.n_vars()).max(1);
+            let density = 100.0 * x.nnz as f64 / size as f64;
+            format!("{kind}, {} values that are not zero ({density:.1} %), sum {}", x.nnz, x.sum)
+        }
+    };
+    let obsm: Vec<String> = file
+        .obsm()
+        .iter()
+        .map(|(name, shape)| format!("{name} {}", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ")))
+        .collect();
+    let rows = if is_effects(file) { "perturbations" } else { "cells" };
+    let mut text = format!("{}\n  {} {rows} x {} genes\n", path.display(), file.n_obs(), file.n_vars());
+    let mut line = |name: &str, value: String| text += &format!("  {name:<15}{value}\n");
+    line("X", values);
+    line("obs", list(file.obs_columns()));
+    line("var", list(file.var_columns()));
+    line("layers", list(file.layers()));
+    line("obsm", list(&obsm));
+    line("uns", list(file.uns_keys()));
+    line("raw", if file.has_raw() { "yes" } else { "no" }.to_owned());
+    let options = OpenOptions::default();
+    let used = if is_effects(file) {
+        Effects::from_anndata(file, &options).map(|effects| describe_effects(&effects))
+    } else {
+        Dataset::from_anndata(file, &options).map(|data| describe_cells(&data))
+    };
+    text += "\nFor genailab\n";
+    let here = format!("{}: ", path.display());
+    text += &used.unwrap_or_else(|error| format!("  cannot be trained on: {}\n", error.to_string().replace(&here, "")));
+    Ok(text)
+}
+
+fn describe_effects(effects: &Effects) -> String {
+    let doubles = effects.perturbations.iter().filter(|perturbation| perturbation.genes().len() > 1).count();
+    let singles = effects.perturbations.len() - doubles;
+    format!("  effects of {singles} single and {doubles} combined perturbations on {} genes\n", effects.genes.len())
+}
+
+fn describe_cells(data: &Dataset) -> String {
+    let per_perturbation = data.cells_per_perturbation();
+    let perturbed = || data.perturbations.iter().zip(&per_perturbation).filter(|(set, n)| !set.is_control() && **n > 0);
+    let combined = perturbed().filter(|(set, _)| set.genes().len() > 1).count();
+    let names: Vec<String> = perturbed().map(|(set, n)| format!("{set} ({n})")).collect();
+    let mut sizes = data.library_size.clone();
+    sizes.sort_by(f32::total_cmp);
+    let median = sizes.get(sizes.len() / 2).copied().unwrap_or(0.0);
+    let (least, most) = (sizes.first().copied().unwrap_or(0.0), sizes.last().copied().unwrap_or(0.0));
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| text += &format!("  {name:<15}{value}\n");
+    line("cells", format!("{}, of which {} control", data.n_cells(), data.control_cells().len()));
+    line("perturbations", format!("{} single, {combined} combined (cells): {}", names.len() - combined, list(&names)));
+    line("lanes", list(&data.lanes));
+    line("library size", format!("median {median}, from {least} to {most} counts a cell"));
+    data.notes.iter().for_each(|note| line("note", note.clone()));
+    text
+}
+
+fn list(names: &[String]) -> String {
+    match names.len() {
+        0 => "none".to_owned(),
+        n if n > SHOWN => format!("{}, … ({n} in all)", names[..SHOWN].join(", ")),
+        _ => names.join(", "),
     }
-    Ok(())
 }

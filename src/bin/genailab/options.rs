@@ -2,7 +2,7 @@
 
 use genailab::{
     Error, Result,
-    data::{OpenOptions, Opened, QcConfig},
+    data::{Naming, OpenOptions, Opened, QcConfig},
     model::{Likelihood, VaeConfig},
     train::TrainConfig,
 };
@@ -39,8 +39,7 @@ impl DataArgs {
             perturbation_column: self.perturbation_column.clone(),
             counts_layer: self.counts_layer.clone(),
             lane_column: self.lane_column.clone(),
-            guide_suffix: self.guide_suffix,
-            ..OpenOptions::default()
+            naming: Naming { guide_suffix: self.guide_suffix, ..Naming::default() },
         };
         genailab::data::open_with(file, &options)
     }

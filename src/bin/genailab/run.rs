@@ -8,7 +8,7 @@ use crate::{
 };
 use genailab::{
     Result,
-    data::{Dataset, Opened, QcConfig, QcReport, Simulation, SimulationConfig, Split, SplitPlan, Truth},
+    data::{AnnData, Dataset, Opened, QcConfig, QcReport, Simulation, SimulationConfig, Split, SplitPlan, Truth},
     device::Device,
     eval::{HeldOut, TruthAgreement, evaluate_vae, truth_agreement},
     model::{Collapse, CountVae, VaeConfig},
@@ -75,7 +75,11 @@ pub fn run(args: &Args) -> Result<()> {
             ("the built-in simulated dataset".to_owned(), dataset, Some(truth))
         }
         Some(file) => match args.columns.open(file).map_err(|e| e.at(file.display()))? {
-            Opened::Cells(data) => (file.display().to_string(), data, Truth::read(file)?),
+            Opened::Cells(data) => {
+                let simulated = AnnData::open(file)?.uns_keys().iter().any(|key| key == "truth");
+                let truth = simulated.then(|| Truth::read(file)).transpose()?;
+                (file.display().to_string(), data, truth)
+            }
             Opened::Effects(data) => {
                 let mut config = Config::for_effects();
                 config.train.seed = args.seed;

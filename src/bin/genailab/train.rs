@@ -5,9 +5,8 @@ use genailab::{
     Error, Result,
     data::{Dataset, Effects, Opened, SplitPlan},
     device::Device,
-    files::write_atomically,
     model::{CountVae, TrainedOn},
-    train::FitOptions,
+    train::{FitOptions, write_atomically},
 };
 use rand::{SeedableRng, seq::SliceRandom};
 use serde_json::json;

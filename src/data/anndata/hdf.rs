@@ -5,7 +5,7 @@
 
 use crate::{Error, ErrorKind, Result};
 use hdf5::{
-    Container, Dataset, File, Group, H5Type, Location, LocationType, MinorErrorCode,
+    Container, Dataset, File, FileBuilder, Group, H5Type, Location, LocationType, MinorErrorCode,
     types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode},
 };
 use std::{io::Read, ops::Range, path::Path};
@@ -28,7 +28,7 @@ pub(super) fn open(path: &Path) -> Result<File> {
         return Err(Error::data(format!("{} is a folder; give the path of an .h5ad file", path.display())));
     }
     let length = read_fully(&mut file, &mut start).map_err(|e| Error::io("read", path, e))?;
-    File::open(path).map_err(|error| {
+    unlocked().open(path).map_err(|error| {
         let path = path.display();
         if length == 0 {
             Error::data(format!("{path} is empty (0 bytes), not an .h5ad file"))
@@ -41,6 +41,16 @@ pub(super) fn open(path: &Path) -> Result<File> {
             ))
         }
     })
+}
+
+/// HDF5's file access without file locks (HDF5 1.10.7 or newer).
+///
+/// A file is only read, or written beside its place and renamed, so locks guard nothing. They do harm: network file
+/// systems refuse them, and a child process that starts while a file is open keeps its lock.
+pub(super) fn unlocked() -> FileBuilder {
+    let mut builder = File::with_options();
+    builder.with_fapl(|access| access.file_locking(false));
+    builder
 }
 
 fn read_fully(file: &mut std::fs::File, buffer: &mut [u8]) -> std::io::Result<usize> {

@@ -8,7 +8,6 @@ use crate::{
     Error, ErrorKind, Result,
     data::{Counts, Table},
 };
-use hdf5::File;
 use ndarray::{Array2, ArrayView2};
 use std::path::Path;
 
@@ -150,7 +149,7 @@ impl<'a> AnnDataWriter<'a> {
     }
 
     fn fill(&self, path: &Path) -> hdf5::Result<()> {
-        let file = File::create(path)?;
+        let file = hdf::unlocked().create(path)?;
         encode::mark(&file, "anndata", "0.1.0")?;
         encode::frame(&file, "obs", self.obs)?;
         encode::frame(&file, "var", self.var)?;

@@ -26,6 +26,8 @@ const LEAST_GENES_WITH_MITOCHONDRIA: usize = 200;
 /// Root-mean-square log-effect of a strong single over all genes, and of a weak one.
 const STRONG_RMS: f64 = 0.3;
 const WEAK_RMS: f64 = 0.1;
+/// No single moves a gene by more than this, in log units (the perturbed gene itself apart): effects are squashed by a tanh.
+const LARGEST_EFFECT: f64 = 1.2;
 /// Correlation of the program shifts and targets of two singles of one family.
 const FAMILY_CORRELATION: f64 = 0.9;
 /// Two singles whose effects correlate less than this, either way, are unrelated.
@@ -82,7 +84,8 @@ impl Landscape {
             let mut effect = recipe.first * &singles[first] + recipe.second * &singles[second];
             if recipe.residual > 0.0 {
                 let size = recipe.residual * f64::midpoint(rms(singles[first].view()), rms(singles[second].view()));
-                effect += &scaled(direction(&loadings, &mitochondrial, rng), size);
+                let novel = direction(&loadings, &mitochondrial, rng);
+                effect += &scaled(orthogonal(novel, &singles[first], &singles[second]), size);
             }
             rows.push((name(&[first, second]), activate(effect, &[first, second]), Some(class)));
         }
@@ -176,6 +179,16 @@ fn direction(loadings: &Array2<f64>, untouched: &[bool], rng: &mut ChaCha8Rng) -
     effect
 }
 
+/// What of `effect` neither `a` nor `b` holds.
+fn orthogonal(mut effect: Array1<f64>, a: &Array1<f64>, b: &Array1<f64>) -> Array1<f64> {
+    let across = b - &(a * (a.dot(b) / a.dot(a)));
+    for known in [a, &across] {
+        let share = effect.dot(known) / known.dot(known);
+        effect.scaled_add(-share, known);
+    }
+    effect
+}
+
 /// Effects of the singles without their own activation. Singles `2f` and `2f + 1` are a family; the last `n_weak` are
 /// weak and have none.
 fn draw_singles(
@@ -198,7 +211,7 @@ fn draw_singles(
             // Shared and own part of weights sqrt(c) and sqrt(1 - c): two members correlate at c.
             let effect = FAMILY_CORRELATION.sqrt() * &family + (1.0 - FAMILY_CORRELATION).sqrt() * own;
             let strength = (0.25 * rng.sample::<f64, _>(StandardNormal)).exp();
-            scaled(effect, STRONG_RMS * strength)
+            scaled(effect, STRONG_RMS * strength).mapv(|x| LARGEST_EFFECT * (x / LARGEST_EFFECT).tanh())
         })
         .collect()
 }

@@ -9,26 +9,27 @@
 //! and name the interaction by the size of the coefficients, by how unequal they are, by how similar the two singles are,
 //! and by how much the residual holds. The simulation turns this around: each class *is* a choice of coefficients, of
 //! the similarity of the two singles, and of a residual direction that neither single has.
-//!
-//! | class | `c_a` | `c_b` | residual | the two singles |
-//! |---|---|---|---|---|
-//! | additive | 1 | 1 | 0 | unrelated |
-//! | synergy, similar phenotype | 1.5 | 1.5 | 0 | similar |
-//! | synergy, dissimilar phenotype | 1.5 | 1.5 | 0 | unrelated |
-//! | suppression | 0.4 | 0.4 | 0 | unrelated |
-//! | epistasis | 1 | 0.1 | 0 | unrelated; `a` hides `b` |
-//! | redundancy | 0.5 | 0.5 | 0 | similar, so that `d_ab` is about `d_a` and about `d_b` |
-//! | potentiation | 2 | 0.5 | 0 | `b` alone does little, but strengthens `a` |
-//! | neomorphism | 0.5 | 0.5 | 1 | unrelated |
-//!
-//! The residual is in units of the mean root-mean-square effect of the two singles. The activation of the two
-//! perturbed genes themselves is no part of `d_a` and `d_b` here: both guides are in the cell whatever the class, so a
-//! double always has both activations in full.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How the effect of a double relates to those of its singles; defined in the table of this module.
+/// How the effect of a double relates to those of its singles, `d_ab = c_a d_a + c_b d_b + residual`
+/// (Norman et al. 2019), in log expression.
+///
+/// | class | `c_a` | `c_b` | residual | the two singles |
+/// |---|---|---|---|---|
+/// | additive | 1 | 1 | 0 | unrelated |
+/// | synergy, similar phenotype | 1.4 | 1.4 | 0 | similar |
+/// | synergy, dissimilar phenotype | 1.4 | 1.4 | 0 | unrelated |
+/// | suppression | 0.4 | 0.4 | 0 | unrelated |
+/// | epistasis | 1 | 0.1 | 0 | unrelated; `a` hides `b` |
+/// | redundancy | 0.5 | 0.5 | 0 | similar, so that `d_ab` is about `d_a` and about `d_b` |
+/// | potentiation | 2 | 0.5 | 0 | `b` alone does little, but strengthens `a` |
+/// | neomorphism | 0.5 | 0.5 | 1 | unrelated |
+///
+/// The residual is orthogonal to both singles, in units of their mean root-mean-square effect. The activation of the two
+/// perturbed genes themselves is no part of `d_a` and `d_b` here: both guides are in the cell whatever the class, so a
+/// double always has both activations in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InteractionClass {
@@ -115,7 +116,7 @@ impl InteractionClass {
     pub(super) fn recipe(self) -> Recipe {
         let (first, second, residual) = match self {
             Self::Additive => (1.0, 1.0, 0.0),
-            Self::SynergySimilar | Self::SynergyDissimilar => (1.5, 1.5, 0.0),
+            Self::SynergySimilar | Self::SynergyDissimilar => (1.4, 1.4, 0.0),
             Self::Suppression => (0.4, 0.4, 0.0),
             Self::Epistasis => (1.0, 0.1, 0.0),
             Self::Redundancy => (0.5, 0.5, 0.0),

@@ -29,7 +29,7 @@ mod truth_file;
 pub use classes::InteractionClass;
 pub use truth::{REFERENCE_LIBRARY, Truth};
 
-use super::{Dataset, Effects};
+use super::{AnnDataWriter, Dataset, Effects, open::UNS};
 use crate::{Error, Result};
 use landscape::{CYCLE_PROGRAMS, Landscape};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -158,19 +158,19 @@ impl Simulation {
         Self::of(&Landscape::observed(effects, config, &mut rng)?, config.seed)
     }
 
-    /// Writes the cells as `.h5ad`, with the truth in `uns/truth`. Nothing is left half-written.
+    /// Writes the cells as `.h5ad` as [`Dataset::write`] does, with the truth in `uns["truth"]`: `means` and `variances`
+    /// `(perturbations, genes)`, the names `perturbations` and `genes`, `classes`, `library_size`, `relative_error`. Nothing is left half-written.
     ///
     /// # Errors
     /// A folder that is not there or not writable, or a full disk.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // In a folder of its own beside the place, so that the name the writer sees ends as it must.
-        let beside = tempfile::tempdir_in(folder).map_err(|error| Error::io("write to", folder, error))?;
-        let whole = beside.path().join("cells.h5ad");
-        self.dataset.write(&whole)?;
-        self.truth.append_to(&whole)?;
-        std::fs::rename(&whole, path).map_err(|error| Error::io("write", path, error))
+        let mut cells = self.dataset.cells.clone();
+        self.dataset.annotate(&mut cells);
+        AnnDataWriter::new(&cells, &self.dataset.genes)
+            .x(&self.dataset.counts)
+            .uns(UNS, self.dataset.hints())
+            .uns(truth_file::KEY, self.truth.to_uns())
+            .write(path)
     }
 
     fn of(landscape: &Landscape, seed: u64) -> Result<Self> {

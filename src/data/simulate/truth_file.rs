@@ -1,4 +1,4 @@
-//! Where a simulated file keeps its truth: the group `uns/truth`, in AnnData's encoding, so that Python reads it too.
+//! Where a simulated file keeps its truth: the dictionary `uns["truth"]`, which Python's anndata reads too.
 //!
 //! | entry | what |
 //! |---|---|
@@ -7,17 +7,14 @@
 //! | `classes` | interaction class of each row, empty where it has none |
 //! | `library_size`, `relative_error` | see [`Truth`] |
 
-use super::super::Perturbation;
+use super::super::{AnnData, Perturbation, Uns};
 use super::{InteractionClass, Truth};
 use crate::{Error, Result};
-use hdf5::{File, Group, H5Type, Location, types::VarLenUnicode};
-use ndarray::Array2;
+use ndarray::{Array2, Ix2};
 use std::path::Path;
 
-/// Where the truth is in the file.
-const PLACE: &str = "uns/truth";
-/// Compression of the two matrices: gzip's fastest level halves them, higher ones take longer for little.
-const GZIP: u8 = 1;
+/// The key in `uns`.
+pub(super) const KEY: &str = "truth";
 
 impl Truth {
     /// Reads the truth of a file that [`Simulation::write`](super::Simulation::write) wrote.
@@ -26,108 +23,74 @@ impl Truth {
     /// A file that cannot be read, or that holds no truth because it was not simulated.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        if let Err(error) = std::fs::metadata(path) {
-            return Err(Error::io("read", path, error));
-        }
-        let file = File::open(path).map_err(|error| damaged(path, &error))?;
-        if !file.link_exists("uns") || !file.link_exists(PLACE) {
-            return Err(Error::data(format!(
-                "{} holds no {PLACE}: only files that `genailab simulate` wrote hold the true means",
+        let entries = AnnData::open(path)?.uns(KEY).map_err(|error| error.at(path.display()))?;
+        let entries = entries.ok_or_else(|| {
+            Error::data(format!(
+                "{} holds no uns[\"{KEY}\"]: only files that `genailab simulate` wrote hold the true means",
                 path.display()
-            )));
-        }
-        let truth = file.group(PLACE).and_then(|group| read(&group)).map_err(|error| damaged(path, &error))?;
+            ))
+        })?;
+        Self::from_uns(&entries).map_err(|error| error.at(path.display()))
+    }
+
+    pub(super) fn to_uns(&self) -> Uns {
+        let names = self.perturbations.iter().map(ToString::to_string).collect();
+        let classes = self.classes.iter().map(|class| class.map_or("", InteractionClass::name).to_owned()).collect();
+        [
+            ("means", Uns::from(self.means.clone())),
+            ("variances", Uns::from(self.variances.clone())),
+            ("perturbations", Uns::Texts(names)),
+            ("genes", Uns::Texts(self.genes.clone())),
+            ("classes", Uns::Texts(classes)),
+            ("library_size", Uns::Number(self.library_size.into())),
+            ("relative_error", Uns::Number(self.relative_error.into())),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    fn from_uns(entries: &Uns) -> Result<Self> {
+        let truth = Self {
+            perturbations: texts(entries, "perturbations")?.iter().map(|name| perturbation(name)).collect(),
+            genes: texts(entries, "genes")?.to_vec(),
+            means: matrix(entries, "means")?,
+            variances: matrix(entries, "variances")?,
+            classes: texts(entries, "classes")?.iter().map(|name| InteractionClass::parse(name)).collect(),
+            library_size: number(entries, "library_size")?,
+            relative_error: number(entries, "relative_error")?,
+        };
         let shape = (truth.perturbations.len(), truth.genes.len());
         if truth.means.dim() != shape || truth.variances.dim() != shape || truth.classes.len() != shape.0 {
             return Err(Error::data(format!(
-                "{PLACE} in {} is damaged: means {:?} and variances {:?} for {} perturbations and {} genes",
-                path.display(),
+                "uns[\"{KEY}\"] is damaged: means {:?}, variances {:?} and {} classes for {} perturbations and {} genes",
                 truth.means.dim(),
                 truth.variances.dim(),
+                truth.classes.len(),
                 shape.0,
                 shape.1
             )));
         }
         Ok(truth)
     }
-
-    /// Adds the truth to an `.h5ad` file that has none yet.
-    pub(super) fn append_to(&self, path: &Path) -> Result<()> {
-        let write = || {
-            let file = File::open_rw(path)?;
-            let uns = if file.link_exists("uns") { file.group("uns")? } else { dict(&file, "uns")? };
-            write(&dict(&uns, "truth")?, self)?;
-            file.flush()
-        };
-        write()
-            .map_err(|error: hdf5::Error| Error::data(format!("cannot write {PLACE} to {}: {error}", path.display())))
-    }
 }
 
-fn damaged(path: &Path, error: &hdf5::Error) -> Error {
-    Error::data(format!("cannot read {PLACE} from {}: {error}", path.display()))
+fn perturbation(name: &str) -> Perturbation {
+    if name == "control" { Perturbation::control() } else { Perturbation::of(name.split('+')) }
 }
 
-fn read(group: &Group) -> hdf5::Result<Truth> {
-    let strings = |name: &str| -> hdf5::Result<Vec<String>> {
-        Ok(group.dataset(name)?.read_raw::<VarLenUnicode>()?.iter().map(ToString::to_string).collect())
-    };
-    let perturbation = |name: &String| {
-        if name == "control" { Perturbation::control() } else { Perturbation::of(name.split('+')) }
-    };
-    Ok(Truth {
-        perturbations: strings("perturbations")?.iter().map(perturbation).collect(),
-        genes: strings("genes")?,
-        means: group.dataset("means")?.read_2d()?,
-        variances: group.dataset("variances")?.read_2d()?,
-        classes: strings("classes")?.iter().map(|name| InteractionClass::parse(name)).collect(),
-        library_size: group.dataset("library_size")?.read_scalar()?,
-        relative_error: group.dataset("relative_error")?.read_scalar()?,
-    })
+fn damaged(key: &str, expected: &str) -> Error {
+    Error::data(format!("uns[\"{KEY}\"][\"{key}\"] is missing or not {expected}; the file is damaged"))
 }
 
-fn write(group: &Group, truth: &Truth) -> hdf5::Result<()> {
-    matrix(group, "means", &truth.means)?;
-    matrix(group, "variances", &truth.variances)?;
-    let names: Vec<String> = truth.perturbations.iter().map(ToString::to_string).collect();
-    strings(group, "perturbations", names.iter().map(String::as_str))?;
-    strings(group, "genes", truth.genes.iter().map(String::as_str))?;
-    strings(group, "classes", truth.classes.iter().map(|class| class.map_or("", InteractionClass::name)))?;
-    scalar(group, "library_size", truth.library_size)?;
-    scalar(group, "relative_error", truth.relative_error)
+fn texts<'a>(entries: &'a Uns, key: &str) -> Result<&'a [String]> {
+    entries.get(key).and_then(Uns::as_texts).ok_or_else(|| damaged(key, "a list of texts"))
 }
 
-fn dict(parent: &Group, name: &str) -> hdf5::Result<Group> {
-    let group = parent.create_group(name)?;
-    encode(&group, "dict", "0.1.0")?;
-    Ok(group)
+fn matrix(entries: &Uns, key: &str) -> Result<Array2<f32>> {
+    let array = entries.get(key).and_then(Uns::as_array).cloned();
+    array.and_then(|array| array.into_dimensionality::<Ix2>().ok()).ok_or_else(|| damaged(key, "a matrix"))
 }
 
-fn matrix(group: &Group, name: &str, values: &Array2<f32>) -> hdf5::Result<()> {
-    let dataset = group.new_dataset_builder().shuffle().deflate(GZIP).with_data(values).create(name)?;
-    encode(&dataset, "array", "0.2.0")
-}
-
-fn strings<'a>(group: &Group, name: &str, values: impl Iterator<Item = &'a str>) -> hdf5::Result<()> {
-    let values: Vec<VarLenUnicode> = values.map(unicode).collect::<hdf5::Result<_>>()?;
-    let dataset = group.new_dataset_builder().with_data(&values).create(name)?;
-    encode(&dataset, "string-array", "0.2.0")
-}
-
-fn scalar<T: H5Type>(group: &Group, name: &str, value: T) -> hdf5::Result<()> {
-    let dataset = group.new_dataset::<T>().create(name)?;
-    dataset.write_scalar(&value)?;
-    encode(&dataset, "numeric-scalar", "0.2.0")
-}
-
-fn unicode(text: &str) -> hdf5::Result<VarLenUnicode> {
-    text.parse().map_err(|error| hdf5::Error::from(format!("{text:?} cannot be written: {error}")))
-}
-
-/// AnnData's two attributes that say how to read an entry.
-fn encode(place: &Location, kind: &str, version: &str) -> hdf5::Result<()> {
-    for (name, text) in [("encoding-type", kind), ("encoding-version", version)] {
-        place.new_attr::<VarLenUnicode>().create(name)?.write_scalar(&unicode(text)?)?;
-    }
-    Ok(())
+fn number(entries: &Uns, key: &str) -> Result<f32> {
+    entries.get(key).and_then(Uns::as_number).map(|x| x as f32).ok_or_else(|| damaged(key, "a number"))
 }

@@ -37,7 +37,7 @@ struct Observed<D: Backend> {
 }
 
 /// See [`Backend::count_nll`]; the shapes are checked there.
-pub(in crate::nn) fn count_nll<D: Backend, T: Tape<f32, D>>(
+pub fn count_nll<D: Backend, T: Tape<f32, D>>(
     logits: Matrix<D, T>,
     log_theta: Dispersion<'_, D, T>,
     zero_logits: Option<Matrix<D, T>>,

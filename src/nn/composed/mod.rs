@@ -3,10 +3,10 @@
 mod count_nll;
 mod lgamma;
 
-pub(super) use count_nll::count_nll;
+pub use count_nll::count_nll;
 
 use super::{
-    Activation, Backend, IndexSets, Matrix, Vector,
+    Activation, Backend, BatchMoments, IndexSets, Matrix, Vector,
     activation::{ERFC_COEFFICIENTS, ERFC_SCALE},
 };
 use crate::{Error, Result, data::Counts};
@@ -18,11 +18,7 @@ fn failed<E: std::fmt::Debug>(operation: &'static str) -> impl Fn(E) -> Error {
 }
 
 /// `x W + b`.
-pub(super) fn linear<D: Backend, T: Tape<f32, D>>(
-    x: Matrix<D, T>,
-    w: &Matrix<D>,
-    b: &Vector<D>,
-) -> Result<Matrix<D, T>> {
+pub fn linear<D: Backend, T: Tape<f32, D>>(x: Matrix<D, T>, w: &Matrix<D>, b: &Vector<D>) -> Result<Matrix<D, T>> {
     let shape = (x.shape().0, w.shape().1);
     let y = x.try_matmul(w.clone()).map_err(failed("linear"))?; // (rows, out)
     let b = b.retaped::<T>().try_broadcast_like::<_, Axis<0>>(&shape).map_err(failed("linear"))?;
@@ -30,7 +26,7 @@ pub(super) fn linear<D: Backend, T: Tape<f32, D>>(
 }
 
 /// `log1p(x) W + b` with a dense copy of x.
-pub(super) fn sparse_linear<D: Backend, T: Tape<f32, D>>(
+pub fn sparse_linear<D: Backend, T: Tape<f32, D>>(
     x: &Counts,
     w: &Matrix<D>,
     b: &Vector<D>,
@@ -43,11 +39,7 @@ pub(super) fn sparse_linear<D: Backend, T: Tape<f32, D>>(
 }
 
 /// `V W` with a dense 0/1 matrix V, `(sets, entries)`.
-pub(super) fn embedding_sum<D: Backend, T: Tape<f32, D>>(
-    w: &Matrix<D>,
-    sets: &IndexSets,
-    tape: T,
-) -> Result<Matrix<D, T>> {
+pub fn embedding_sum<D: Backend, T: Tape<f32, D>>(w: &Matrix<D>, sets: &IndexSets, tape: T) -> Result<Matrix<D, T>> {
     let entries = w.shape().0;
     let mut dense = vec![0.0; sets.len() * entries];
     for row in 0..sets.len() {
@@ -58,7 +50,7 @@ pub(super) fn embedding_sum<D: Backend, T: Tape<f32, D>>(
 }
 
 /// The activation of each element.
-pub(super) fn activation<D: Backend, T: Tape<f32, D>>(x: Matrix<D, T>, activation: Activation) -> Result<Matrix<D, T>> {
+pub fn activation<D: Backend, T: Tape<f32, D>>(x: Matrix<D, T>, activation: Activation) -> Result<Matrix<D, T>> {
     match activation {
         Activation::Silu => {
             let gate = x.with_empty_tape().try_sigmoid().map_err(failed("SiLU"))?;
@@ -87,7 +79,7 @@ fn gelu<D: Backend, T: Tape<f32, D>>(x: Matrix<D, T>) -> Result<Matrix<D, T>, D:
 }
 
 /// `(x - mean) / sqrt(variance + epsilon) * weight + bias`, moments over each row.
-pub(super) fn layer_norm<D: Backend, T: Tape<f32, D>>(
+pub fn layer_norm<D: Backend, T: Tape<f32, D>>(
     x: Matrix<D, T>,
     weight: &Vector<D>,
     bias: &Vector<D>,
@@ -101,4 +93,53 @@ pub(super) fn layer_norm<D: Backend, T: Tape<f32, D>>(
         normal.try_mul(weight)?.try_add(bias)
     };
     run().map_err(failed("layer_norm"))
+}
+
+/// `(x - mean) / sqrt(variance + epsilon) * weight + bias`, moments over each column.
+pub fn batch_norm<D: Backend, T: Tape<f32, D>>(
+    x: Matrix<D, T>,
+    weight: &Vector<D>,
+    bias: &Vector<D>,
+    epsilon: f32,
+) -> Result<(Matrix<D, T>, BatchMoments)> {
+    let run = || -> Result<_, D::Err> {
+        let shape = *x.shape();
+        let mean = x.with_empty_tape().try_mean::<(usize,), Axis<0>>()?;
+        let means = mean.as_vec();
+        let centred = x.try_sub(mean.try_broadcast_like::<_, Axis<0>>(&shape)?)?;
+        let variance = centred.with_empty_tape().try_square()?.try_mean::<(usize,), Axis<0>>()?;
+        let moments = BatchMoments { mean: means, variance: variance.as_vec() };
+        let deviation = variance.try_add(epsilon)?.try_sqrt()?;
+        let h = centred.try_div(deviation.try_broadcast_like::<_, Axis<0>>(&shape)?)?;
+        let weight = weight.retaped::<T>().try_broadcast_like::<_, Axis<0>>(&shape)?;
+        let bias = bias.retaped::<T>().try_broadcast_like::<_, Axis<0>>(&shape)?;
+        Ok((h.try_mul(weight)?.try_add(bias)?, moments))
+    };
+    run().map_err(failed("batch_norm"))
+}
+
+/// The same by given moments, of which no gradient is taken.
+pub fn standardize<D: Backend, T: Tape<f32, D>>(
+    x: Matrix<D, T>,
+    mean: &Vector<D>,
+    variance: &Vector<D>,
+    weight: &Vector<D>,
+    bias: &Vector<D>,
+    epsilon: f32,
+) -> Result<Matrix<D, T>> {
+    let run = || -> Result<_, D::Err> {
+        let shape = *x.shape();
+        let deviation = variance.clone().try_add(epsilon)?.try_sqrt()?;
+        let weight = weight.retaped::<T>().try_div(deviation)?; // (width,)
+        let shift = bias.retaped::<T>().try_sub(weight.with_empty_tape().try_mul(mean.clone())?)?;
+        let weight = weight.try_broadcast_like::<_, Axis<0>>(&shape)?;
+        x.try_mul(weight)?.try_add(shift.try_broadcast_like::<_, Axis<0>>(&shape)?)
+    };
+    run().map_err(failed("batch_norm"))
+}
+
+/// Each element times a constant.
+pub fn multiply<D: Backend, T: Tape<f32, D>>(x: Matrix<D, T>, factors: Vec<f32>) -> Result<Matrix<D, T>> {
+    let factors = x.device().try_tensor_from_vec(factors, *x.shape()).map_err(failed("multiply"))?;
+    x.try_mul(factors).map_err(failed("multiply"))
 }

@@ -20,7 +20,7 @@ use crate::{
     Result,
     nn::{CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN, Matrix, Vector, raw},
 };
-use dfdx::prelude::{Cpu, HasShape, PutTape, SplitTape, Tape};
+use dfdx::prelude::{Cpu, HasShape, PutTape, Tape};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
@@ -48,20 +48,12 @@ pub(crate) fn count_nll<T: Tape<f32, Cpu>>(
     zero_logits: Option<Matrix<Cpu, T>>,
     target: &CountTarget,
 ) -> Result<Vector<Cpu, T>> {
-    let (logits, mut tape) = logits.split_tape();
+    let (logits, mut tape) = super::input("count_nll", logits)?;
     let theta = match log_theta {
-        Dispersion::Gene(theta) => Theta::Gene(theta.clone()),
-        Dispersion::CellGene(theta) => {
-            let (theta, other) = theta.split_tape();
-            tape = tape.merge(other);
-            Theta::CellGene(theta)
-        }
+        Dispersion::Gene(theta) => Theta::Gene(super::weight("count_nll", theta, &mut tape)?),
+        Dispersion::CellGene(theta) => Theta::CellGene(join_tape(theta, &mut tape)?),
     };
-    let zero_logits = zero_logits.map(|zero_logits| {
-        let (zero_logits, other) = zero_logits.split_tape();
-        tape = std::mem::take(&mut tape).merge(other);
-        zero_logits
-    });
+    let zero_logits = zero_logits.map(|zero_logits| join_tape(zero_logits, &mut tape)).transpose()?;
     let inputs = Inputs { logits, theta, zero_logits, target: target.clone() };
     let nll = super::tensor("count_nll", inputs.forward(), (target.counts.n_cells(),), inputs.logits.device())?;
     if T::OWNS_TAPE {
@@ -84,6 +76,13 @@ pub(crate) fn count_nll<T: Tape<f32, Cpu>>(
         });
     }
     Ok(nll.put_tape(tape))
+}
+
+/// The tensor without its tape, which joins `tape`.
+fn join_tape<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, tape: &mut T) -> Result<Matrix<Cpu>> {
+    let (x, other) = super::input("count_nll", x)?;
+    *tape = std::mem::take(tape).merge(other);
+    Ok(x)
 }
 
 /// `sum += scale * values`.

@@ -7,18 +7,19 @@ use crate::{
     Result,
     nn::{Matrix, Vector, raw},
 };
-use dfdx::prelude::{Cpu, HasShape, PutTape, SplitTape, Tape};
+use dfdx::prelude::{Cpu, HasShape, PutTape, Tape};
 use rayon::prelude::*;
 
 /// See [`Backend::linear`](crate::nn::Backend::linear); the shapes are checked there.
 pub(crate) fn linear<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, w: &Matrix<Cpu>, b: &Vector<Cpu>) -> Result<Matrix<Cpu, T>> {
-    let (x, mut tape) = x.split_tape();
+    let (x, mut tape) = super::input("linear", x)?;
+    let (w, b) = (super::weight("linear", w, &mut tape)?, super::weight("linear", b, &mut tape)?);
     let ((rows, inputs), (_, outputs)) = (*x.shape(), *w.shape());
-    let mut y = repeat(&raw::slice(b), rows);
-    add_product(&mut y, MatRef::new(&raw::slice(&x), rows, inputs), MatRef::new(&raw::slice(w), inputs, outputs));
+    let mut y = repeat(&raw::slice(&b), rows);
+    add_product(&mut y, MatRef::new(&raw::slice(&x), rows, inputs), MatRef::new(&raw::slice(&w), inputs, outputs));
     let y = super::tensor("linear", y, (rows, outputs), x.device())?;
     if T::OWNS_TAPE {
-        let (y, w, b) = (y.ghost(), w.clone(), b.ghost());
+        let (y, w, b) = (y.ghost(), w, b.ghost());
         tape.add_backward_op(move |grads| {
             let dy = std::mem::take(&mut **grads.get_or_alloc_mut(&y)?);
             let dy_matrix = MatRef::new(&dy, rows, outputs);

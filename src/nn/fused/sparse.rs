@@ -64,10 +64,11 @@ pub(crate) fn sparse_linear<T: Tape<f32, Cpu>>(
     b: &Vector<Cpu>,
     mut tape: T,
 ) -> Result<Matrix<Cpu, T>> {
+    let (w, b) = (super::weight("sparse_linear", w, &mut tape)?, super::weight("sparse_linear", b, &mut tape)?);
     let (rows, (_, width)) = (x.n_cells(), *w.shape());
     let factors: Vec<f32> = dispatch!(x.values().iter().map(|&v| log1p(v)).collect());
-    let mut y = repeat(&raw::slice(b), rows);
-    add_rows(&mut y, width, &**x, &factors, &raw::slice(w));
+    let mut y = repeat(&raw::slice(&b), rows);
+    add_rows(&mut y, width, &**x, &factors, &raw::slice(&w));
     let y = super::tensor("sparse_linear", y, (rows, width), w.device())?;
     if T::OWNS_TAPE {
         let (y, w, b, x) = (y.ghost(), w.ghost(), b.ghost(), Arc::clone(x));
@@ -88,10 +89,11 @@ pub(crate) fn embedding_sum<T: Tape<f32, Cpu>>(
     sets: &Arc<IndexSets>,
     mut tape: T,
 ) -> Result<Matrix<Cpu, T>> {
+    let w = super::weight("embedding", w, &mut tape)?;
     let (rows, (_, width)) = (sets.len(), *w.shape());
     let factors = vec![1.0; sets.indices().len()];
     let mut y = vec![0.0; rows * width];
-    add_rows(&mut y, width, &**sets, &factors, &raw::slice(w));
+    add_rows(&mut y, width, &**sets, &factors, &raw::slice(&w));
     let y = super::tensor("embedding", y, (rows, width), w.device())?;
     if T::OWNS_TAPE {
         let (y, w, sets) = (y.ghost(), w.ghost(), Arc::clone(sets));

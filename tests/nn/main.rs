@@ -1,0 +1,7 @@
+//! Fused operations and layers, against plain loops in f64, composed dfdx operations, PyTorch and scvi-tools.
+
+mod fused;
+mod harness;
+mod layers;
+mod likelihood;
+mod oracle;
