@@ -5,9 +5,9 @@ pub mod device;
 mod error;
 pub mod eval;
 mod files;
+pub mod model;
 pub mod nn;
 pub mod plot;
-pub mod model;
 pub mod prelude;
 pub mod train;
 

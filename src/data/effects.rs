@@ -1,6 +1,6 @@
 //! The effects of perturbations: one row a perturbation, ready to fit a predictor of effects.
 
-use super::{AnnData, AnnDataWriter, Column, OpenOptions, Perturbation, Table, Uns, open};
+use super::{AnnData, AnnDataWriter, Column, OpenOptions, Perturbation, Table, Uns, labels, open};
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
 use std::{collections::HashSet, path::Path};
@@ -57,7 +57,7 @@ impl Effects {
     fn read(file: &AnnData, options: &OpenOptions) -> Result<Self> {
         let (table, mut genes) = (file.obs()?, file.var()?);
         super::names::make_unique(&mut genes.names);
-        let labels = open::perturbation_labels(file, &table, &genes, options)?.labels;
+        let labels = labels::perturbation_labels(file, &table, &genes, options)?.labels;
         let values = file.read_dense("X")?;
         if let Some(((row, gene), value)) = values.indexed_iter().find(|(_, value)| !value.is_finite()) {
             return Err(Error::data(format!(

@@ -2,12 +2,12 @@
 //!
 //! Two flavours, with scanpy's numbers (`pp.highly_variable_genes`, Wolf et al. 2018):
 //!
-//! - [`HvgFlavour::Seurat`] (Satija et al. 2015), on normalised counts: the dispersion `ln(variance / mean)` of a gene is
-//!   standardised by the mean and standard deviation of the dispersions in its bin, of 20 bins of equal width over
+//! - [`HvgFlavour::Seurat`] (Satija et al. 2015), on normalised counts: the dispersion `ln(variance / mean)` of a gene
+//!   is standardised by the mean and standard deviation of the dispersions in its bin, of 20 bins of equal width over
 //!   `ln(1 + mean)`.
-//! - [`HvgFlavour::SeuratV3`] (Stuart et al. 2019), on counts: a loess of `log10 variance` on `log10 mean` (degree 2, span 0.3)
-//!   says what standard deviation `s_g` a gene of that mean has; counts `x` are clipped at `m_g + s_g sqrt(n)`, and genes are
-//!   ranked by the variance of `(x - m_g) / s_g`.
+//! - [`HvgFlavour::SeuratV3`] (Stuart et al. 2019), on counts: a loess of `log10 variance` on `log10 mean` (degree 2,
+//!   span 0.3) says what standard deviation `s_g` a gene of that mean has; counts `x` are clipped at
+//!   `m_g + s_g sqrt(n)`, and genes are ranked by the variance of `(x - m_g) / s_g`.
 //!
 //! Genes are chosen from training cells alone, else the choice has already seen the test: hence the list of cells.
 
@@ -54,8 +54,8 @@ impl HvgTable {
     }
 }
 
-/// The `n_top` most variable genes of a dataset, judged by `cells` (all if `None`). `Seurat` normalises to 1e4 counts a cell by
-/// the dataset's library sizes. Ties at the limit are all selected by `Seurat`, as scanpy does.
+/// The `n_top` most variable genes of a dataset, judged by `cells` (all if `None`). `Seurat` normalises to 1e4 counts
+/// a cell by the dataset's library sizes. Ties at the limit are all selected by `Seurat`, as scanpy does.
 ///
 /// # Errors
 /// `n_top` of 0, fewer than two cells, a cell that is not there, or (for `SeuratV3`) fewer than four genes that vary.

@@ -1,16 +1,17 @@
 //! Local quadratic regression of one variable (loess), as Cleveland and Grosse compute it.
 //!
-//! At a point `v`, the `q = floor(n * span)` nearest observations get tricube weights, and a parabola is fitted to them:
+//! At a point `v`, the `q = floor(n * span)` nearest observations get tricube weights, and a parabola is fitted to
+//! them:
 //!
 //! ```text
 //! w_i = (1 - (|x_i - v| / h)^3)^3,   h = distance to the q-th nearest
 //! minimise sum_i w_i (y_i - b_0 - b_1 (x_i - v) - b_2 (x_i - v)^2)^2      value b_0 and slope b_1 at v
 //! ```
 //!
-//! This is done at a few vertices only: the ends of the range, widened by 0.5 % at each side, and the medians at which cells of
-//! more than `floor(0.2 * n * span)` observations are cut in two. Between neighbouring vertices the fit is the cubic with
-//! their values and slopes. That interpolation is the default of every common implementation, so numbers that are to agree
-//! with theirs need it too.
+//! This is done at a few vertices only: the ends of the range, widened by 0.5 % at each side, and the medians at which
+//! cells of more than `floor(0.2 * n * span)` observations are cut in two. Between neighbouring vertices the fit is
+//! the cubic with their values and slopes. That interpolation is the default of every common implementation, so
+//! numbers that are to agree with theirs need it too.
 //!
 //! Source: Cleveland & Grosse, "Computational methods for local regression", Statistics and Computing 1, 1991.
 

@@ -6,6 +6,7 @@ mod course;
 mod dataset;
 mod effects;
 mod hvg;
+mod labels;
 mod loess;
 mod names;
 pub mod normalize;

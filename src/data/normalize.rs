@@ -8,8 +8,8 @@
 //! d_pg = m_pg - m_control,g                     effect, (perturbations, genes)
 //! ```
 //!
-//! These are scanpy's `pp.normalize_total` and `pp.log1p` (Wolf et al., Genome Biology 2018), except that `L_c` is given
-//! rather than summed over the genes at hand: a file may hold a panel of a few hundred genes only.
+//! These are scanpy's `pp.normalize_total` and `pp.log1p` (Wolf et al., Genome Biology 2018), except that `L_c` is
+//! given rather than summed over the genes at hand: a file may hold a panel of a few hundred genes only.
 
 use super::{Counts, Dataset};
 use crate::{Error, Result};

@@ -6,24 +6,11 @@
 //! (`uns["genailab"]`).
 
 use super::{
-    AnnData, AnnDataWriter, Column, Counts, Dataset, Effects, Naming, Perturbation, Table, Uns, effects, names,
-    perturbation,
+    AnnData, AnnDataWriter, Column, Counts, Dataset, Effects, Naming, Perturbation, Table, Uns, effects, labels, names,
 };
 use crate::{Error, Result};
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
-/// Where perturbations stand if no column is named: this library's and scPerturb's, GEARS', and those of others.
-const PERTURBATION_COLUMNS: [&str; 9] = [
-    "perturbation",
-    "condition",
-    "perturbation_name",
-    "perturbations",
-    "target_gene",
-    "gene_target",
-    "target",
-    "gene",
-    "guide_identity",
-];
 /// Where lanes stand if no column is named.
 const LANE_COLUMNS: [&str; 5] = ["gem_group", "lane", "batch", "replicate", "gemgroup"];
 /// Where library sizes stand.
@@ -118,10 +105,17 @@ fn read(file: &AnnData, options: &OpenOptions) -> Result<Dataset> {
     }
     let mut cells = file.obs()?;
     // The cheap checks come first: labels are wrong more often than counts are, and counts take long to read.
-    let chosen = perturbation_labels(file, &cells, &file.var()?, options).map_err(here)?;
+    let chosen = labels::perturbation_labels(file, &cells, &file.var()?, options).map_err(here)?;
     let mut notes = chosen.notes;
     if !chosen.labels.iter().flatten().any(Perturbation::is_control) {
-        return Err(here(no_control(&chosen.column, &chosen.labels)));
+        return Err(here(labels::no_control(&chosen.column, &chosen.labels)));
+    }
+    let unread: Vec<String> = file.obs_columns().iter().filter(|name| cells.column(name).is_none()).cloned().collect();
+    if !unread.is_empty() {
+        notes.push(format!(
+            "columns of obs that are neither text, numbers nor truth values were left out: {}",
+            listed(&unread)
+        ));
     }
     let (mut counts, mut genes, note) = pick_counts(file, &cells.names, options)?;
     notes.extend(note);
@@ -143,101 +137,6 @@ fn read(file: &AnnData, options: &OpenOptions) -> Result<Dataset> {
     notes.extend(note);
     let dataset = Dataset::new(counts, genes, cells, &labels, lanes.as_deref(), Some(library_size)).map_err(here)?;
     Ok(Dataset { notes, ..dataset })
-}
-
-/// The perturbation of each row, and where it was found.
-pub(super) struct Labels {
-    /// One a row; `None` where the label is missing.
-    pub(super) labels: Vec<Option<Perturbation>>,
-    column: String,
-    notes: Vec<String>,
-}
-
-/// Chooses the perturbation column of `obs` and reads its labels.
-pub(super) fn perturbation_labels(file: &AnnData, obs: &Table, genes: &Table, options: &OpenOptions) -> Result<Labels> {
-    let known = |name: &str| {
-        let what = || format!("the columns of obs are {}", listed(file.obs_columns()));
-        match obs.column(name) {
-            Some(Column::Float(_)) => {
-                Err(Error::data(format!("column `{name}` of obs holds numbers, not perturbation names; {}", what())))
-            }
-            Some(column) => Ok(column),
-            None => Err(Error::config(format!("there is no column `{name}` in obs; {}", what()))),
-        }
-    };
-    let own = hint(file, "perturbation_column");
-    let chosen = match options.perturbation_column.as_ref().or(own.as_ref()) {
-        Some(name) => (name.clone(), known(name)?),
-        None => {
-            let candidates = || {
-                PERTURBATION_COLUMNS.iter().filter_map(|&name| match obs.column(name) {
-                    Some(column @ (Column::Categorical { .. } | Column::Text(_))) => Some((name.to_owned(), column)),
-                    _ => None,
-                })
-            };
-            let has_control = |column: &Column| distinct(column).iter().any(|label| options.naming.is_control(label));
-            candidates().find(|(_, column)| has_control(column)).or_else(|| candidates().next()).ok_or_else(|| {
-                Error::data(format!(
-                    "there is no perturbation column (`perturbation`, `condition`, `gene`, …): the columns of obs are \
-                     {}; name the one to use, or rename it to `perturbation`",
-                    listed(file.obs_columns())
-                ))
-            })?
-        }
-    };
-    let (column, values) = chosen;
-    let mut naming = options.naming.clone();
-    let mut notes = Vec::new();
-    let spelled = distinct(values);
-    if naming.separator.is_none() && (own.is_some() || spelled.iter().any(|label| label.contains('+'))) {
-        naming.separator = Some('+');
-    }
-    let measured: HashMap<&str, ()> = genes.names.iter().map(|name| (name.as_str(), ())).collect();
-    let mut parsed: HashMap<String, Perturbation> = HashMap::with_capacity(spelled.len());
-    for label in &spelled {
-        let read = naming.parse(label, |name| measured.contains_key(name));
-        parsed.insert(label.clone(), read.map_err(|e| e.at(format!("column `{column}`")))?);
-    }
-    let joined =
-        parsed.iter().filter(|(label, set)| set.genes().len() > 1 && !label.contains('+')).map(|(label, _)| label);
-    if let Some(example) = joined.min() {
-        notes.push(format!("`_` was read as joining two genes in `{column}`, as in {example:?}"));
-    }
-    let labels: Vec<Option<Perturbation>> =
-        values.to_text().into_iter().map(|label| label.and_then(|label| parsed.get(&label).cloned())).collect();
-    if labels.iter().all(Option::is_none) {
-        return Err(Error::data(format!(
-            "column `{column}` of obs holds no perturbation names: all labels are missing"
-        )));
-    }
-    Ok(Labels { labels, column, notes })
-}
-
-/// The distinct labels that are not missing, sorted.
-fn distinct(column: &Column) -> Vec<String> {
-    let mut labels: Vec<String> = match column {
-        Column::Categorical { codes, categories } => {
-            let mut used = vec![false; categories.len()];
-            codes.iter().filter_map(|&code| usize::try_from(code).ok()).for_each(|code| used[code] = true);
-            categories.iter().zip(used).filter(|(_, used)| *used).map(|(category, _)| category.clone()).collect()
-        }
-        other => other.to_text().into_iter().flatten().collect(),
-    };
-    labels.sort_unstable();
-    labels.dedup();
-    labels.retain(|label| !perturbation::is_missing(label));
-    labels
-}
-
-fn no_control(column: &str, labels: &[Option<Perturbation>]) -> Error {
-    let mut known: Vec<String> = labels.iter().flatten().map(Perturbation::to_string).collect();
-    known.sort_unstable();
-    known.dedup();
-    Error::data(format!(
-        "column `{column}` of obs has no control cells (`control`, `ctrl`, `non-targeting`, `NT`, …): its labels are \
-         {}; give the control cells the label `control`",
-        names::first(&known)
-    ))
 }
 
 /// Finds the matrix of counts: the counts, the genes of their columns, and a note where it is not `X`.
@@ -355,10 +254,11 @@ impl Dataset {
 }
 
 /// What a file that this library wrote says about itself.
-fn hint(file: &AnnData, key: &str) -> Option<String> {
+pub(super) fn hint(file: &AnnData, key: &str) -> Option<String> {
     file.uns(&format!("{UNS}/{key}")).ok().flatten()?.as_text().map(str::to_owned)
 }
 
-fn listed(names: &[String]) -> String {
+/// Names for a message.
+pub(super) fn listed(names: &[String]) -> String {
     if names.is_empty() { "none at all".to_owned() } else { names.join(", ") }
 }

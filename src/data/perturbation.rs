@@ -1,16 +1,4 @@
 //! A perturbation is a set of genes: `A+B` is `B+A`, and control is the empty set.
-//!
-//! Files spell perturbations in many ways. [`Naming`] holds the rule that turns a label into a [`Perturbation`]:
-//!
-//! 1. A control spelling (`control`, `ctrl`, `non-targeting`, `NT`, …, in any case) is control.
-//! 2. A label with `+` is a set of genes: `A+B`, GEARS' `A+ctrl` and `ctrl+A` (control parts say nothing and go).
-//! 3. Otherwise `_` joins two genes, as scPerturb writes doubles (`A_B`), but not where
-//!    - a label of the same column has a `+`: the file joins with `+`, so `_` belongs to names;
-//!    - the label as a whole is the name of a measured gene (`Y_RNA`);
-//!    - the part after it is a guide's number (`1`, `g1`, `sg2`): `EGR1_2` is the second guide against EGR1 and stays
-//!      one name, or becomes `EGR1` with [`Naming::guide_suffix`]. `A_1_B_2` is the double of `A_1` and `B_2`.
-//!
-//! `-` never joins: it is part of many gene names (`HLA-A`, `NKX2-1`).
 
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -95,7 +83,19 @@ impl<'de> Deserialize<'de> for Perturbation {
     }
 }
 
-/// How labels are read as perturbations: see the [module](self) for the rule.
+/// How labels are read as perturbations.
+///
+/// Files spell perturbations in many ways; this is the rule that makes a [`Perturbation`] of a label:
+///
+/// 1. A control spelling (`control`, `ctrl`, `non-targeting`, `NT`, …, in any case) is control.
+/// 2. A label with `+` is a set of genes: `A+B`, GEARS' `A+ctrl` and `ctrl+A` (control parts say nothing and go).
+/// 3. Otherwise `_` joins two genes, as scPerturb writes doubles (`A_B`), but not where
+///    - a label of the same column has a `+`: the file joins with `+`, so `_` belongs to names;
+///    - the label as a whole is the name of a measured gene (`Y_RNA`);
+///    - the part after it is a guide's number (`1`, `g1`, `sg2`): `EGR1_2` is the second guide against EGR1 and stays
+///      one name, or becomes `EGR1` with [`Naming::guide_suffix`]. `A_1_B_2` is the double of `A_1` and `B_2`.
+///
+/// `-` never joins: it is part of many gene names (`HLA-A`, `NKX2-1`).
 #[derive(Debug, Clone, Default)]
 pub struct Naming {
     /// What joins the genes of a double: `+` or `_`; `None` for both, by the rule.
@@ -117,6 +117,7 @@ impl Naming {
             return Ok(Perturbation::control());
         }
         let parts: Vec<String> = match self.separator {
+            Some('_') => join_guides(label),
             Some(separator) => label.split(separator).map(str::to_owned).collect(),
             None if label.contains('+') => label.split('+').map(str::to_owned).collect(),
             None if is_gene(label) => vec![label.to_owned()],
@@ -230,6 +231,8 @@ mod tests {
         assert_eq!(Naming::default().parse("Y_RNA", |name| name == "Y_RNA").expect("valid").genes(), ["Y_RNA"]);
         let plus = Naming { separator: Some('+'), ..Naming::default() };
         assert_eq!(plus.parse("Y_RNA", |_| false).expect("valid").genes(), ["Y_RNA"]);
+        let under = Naming { separator: Some('_'), ..Naming::default() };
+        assert_eq!(under.parse("EGR1_2_B+C", |_| false).expect("valid").genes(), ["B+C", "EGR1_2"]);
         let vehicle = Naming { control_names: vec!["DMSO".into()], ..Naming::default() };
         assert!(vehicle.parse("dmso", |_| false).expect("valid").is_control());
     }

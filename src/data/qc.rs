@@ -8,16 +8,16 @@
 //!    cells are exempt: without them nothing is left to compare with;
 //! 4. a gene is detected in at least `min_cells_per_gene` cells.
 //!
-//! Source: the usual order of single-cell practice (Luecken & Theis, Molecular Systems Biology 2019), with the thresholds
-//! of the common Norman 2019 pipelines.
+//! Source: the usual order of single-cell practice (Luecken & Theis, Molecular Systems Biology 2019), with the
+//! thresholds of the common Norman 2019 pipelines.
 
 use super::{Column, Counts, Dataset, Table};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Genes that a whole-transcriptome droplet experiment measures, about (human, protein coding). [`QcConfig::for_dataset`]
-/// scales `min_genes` by it for smaller panels.
+/// Genes that a whole-transcriptome droplet experiment measures, about (human, protein coding).
+/// [`QcConfig::for_dataset`] scales `min_genes` by it for smaller panels.
 pub const TRANSCRIPTOME_GENES: usize = 20_000;
 
 /// Columns in which a file may give the number of detected genes of each cell over all genes.
@@ -51,8 +51,8 @@ impl QcConfig {
     /// The defaults, with `min_genes` scaled to how many genes the file measured.
     ///
     /// 200 genes of a transcriptome of 20,000 is one in a hundred, and that is what is asked of a panel:
-    /// `min(200, genes / 100)`. Where the file states the detected genes of each cell over all genes (`n_genes_by_counts`,
-    /// `ngenes`, ...), that number is compared and 200 stays.
+    /// `min(200, genes / 100)`. Where the file states the detected genes of each cell over all genes
+    /// (`n_genes_by_counts`, `ngenes`, ...), that number is compared and 200 stays.
     pub fn for_dataset(dataset: &Dataset) -> Self {
         let default = Self::default();
         if stated(&dataset.cells, &DETECTED_GENES_COLUMNS).is_some() {

@@ -34,13 +34,7 @@ const ELBO_DRAWS: usize = 5;
 ///
 /// # Errors
 /// No held-out control cells, or cells that the model does not know how to read.
-pub fn evaluate_vae(
-    model: &CountVae,
-    data: &Dataset,
-    rows: &[usize],
-    cells: usize,
-    seed: u64,
-) -> Result<HeldOut> {
+pub fn evaluate_vae(model: &CountVae, data: &Dataset, rows: &[usize], cells: usize, seed: u64) -> Result<HeldOut> {
     let held_out = data.select_cells(rows);
     let all: Vec<usize> = (0..rows.len()).collect();
     let control = held_out.control_cells().first().map(|&cell| held_out.labels[cell]).ok_or_else(|| {
@@ -61,8 +55,7 @@ pub fn evaluate_vae(
     }
     let observed = effects.select(Axis(0), &judged.iter().map(|&label| label as usize).collect::<Vec<_>>());
     let names: Vec<String> = perturbations.iter().map(Perturbation::to_string).collect();
-    let sizes: Vec<usize> =
-        judged.iter().map(|label| held_out.labels.iter().filter(|&l| l == label).count()).collect();
+    let sizes: Vec<usize> = judged.iter().map(|label| held_out.labels.iter().filter(|&l| l == label).count()).collect();
     let changed: Vec<Option<Vec<bool>>> = judged.iter().map(|&label| de.changed(label, SIGNIFICANCE)).collect();
 
     Ok(HeldOut {
@@ -114,12 +107,7 @@ pub const EXPRESSED_IN_10K: f32 = 0.1;
 ///
 /// # Errors
 /// Genes of the model that the truth lacks; no cells.
-pub fn truth_agreement(
-    model: &CountVae,
-    data: &Dataset,
-    rows: &[usize],
-    truth: &Truth,
-) -> Result<Vec<TruthAgreement>> {
+pub fn truth_agreement(model: &CountVae, data: &Dataset, rows: &[usize], truth: &Truth) -> Result<Vec<TruthAgreement>> {
     let truth = truth.select_genes(&data.genes.names)?;
     let true_control = truth
         .mean_of(&Perturbation::control())
@@ -161,8 +149,7 @@ pub fn truth_agreement(
 pub fn evaluate_effects(model: &CountVae, data: &Effects, rows: &[usize]) -> Result<Option<Vec<Evaluation>>> {
     let single = |gene: &String| data.perturbations.iter().position(|p| p.genes() == std::slice::from_ref(gene));
     let singles = |row: usize| data.perturbations[row].genes().iter().map(single).collect::<Option<Vec<usize>>>();
-    let judged: Vec<(usize, Vec<usize>)> =
-        rows.iter().filter_map(|&row| Some((row, singles(row)?))).collect();
+    let judged: Vec<(usize, Vec<usize>)> = rows.iter().filter_map(|&row| Some((row, singles(row)?))).collect();
     if judged.is_empty() {
         return Ok(None);
     }
@@ -174,10 +161,11 @@ pub fn evaluate_effects(model: &CountVae, data: &Effects, rows: &[usize]) -> Res
     for (mut sum, (_, singles)) in additive.rows_mut().into_iter().zip(&judged) {
         singles.iter().for_each(|&row| sum += &data.values.row(row));
     }
-    let cells: Vec<usize> = data.table.column("n_cells").and_then(Column::to_f64).map_or_else(
-        || vec![0; places.len()],
-        |cells| places.iter().map(|&row| cells[row] as usize).collect(),
-    );
+    let cells: Vec<usize> = data
+        .table
+        .column("n_cells")
+        .and_then(Column::to_f64)
+        .map_or_else(|| vec![0; places.len()], |cells| places.iter().map(|&row| cells[row] as usize).collect());
     let predicted = model.predict_effects(&perturbations)?;
     let unknown = vec![None; names.len()];
     let judge = |name: &str, values: &Array2<f32>| {

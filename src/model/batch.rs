@@ -93,8 +93,11 @@ impl<'a> CellSource<'a> {
             .map(|(perturbation, used)| if used { vocabulary.encode(perturbation) } else { Ok(Vec::new()) })
             .collect::<Result<_>>()?;
         // A lane that the model has not seen is read as its first one: the effect of a new lane cannot be known.
-        let lanes =
-            data.lanes.iter().map(|lane| vocabulary.lanes.iter().position(|known| known == lane).unwrap_or(0) as u32).collect();
+        let lanes = data
+            .lanes
+            .iter()
+            .map(|lane| vocabulary.lanes.iter().position(|known| known == lane).unwrap_or(0) as u32)
+            .collect();
         let library_size = rows
             .iter()
             .map(|&row| {

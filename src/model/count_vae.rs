@@ -323,12 +323,7 @@ impl CountVae {
     ///
     /// # Errors
     /// As [`Self::embed`], and a perturbation of genes never perturbed in training.
-    pub fn counterfactual(
-        &self,
-        data: &Dataset,
-        rows: &[usize],
-        perturbation: &Perturbation,
-    ) -> Result<Array2<f32>> {
+    pub fn counterfactual(&self, data: &Dataset, rows: &[usize], perturbation: &Perturbation) -> Result<Array2<f32>> {
         self.decode_cells(data, rows, Some(&self.vocabulary.encode(perturbation)?))
     }
 

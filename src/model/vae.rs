@@ -17,8 +17,8 @@
 use super::{
     annealing::KlAnnealing,
     batch::{Observed, VaeBatch},
-    reference::Reference,
     condition::{ConditionEncoder, Vocabulary},
+    reference::Reference,
 };
 use crate::{
     Error, Result,
@@ -182,7 +182,20 @@ pub struct VaeNet<D: Backend> {
 walk_params!(VaeNet {
     params: [log_dispersion],
     buffers: [],
-    layers: [condition, input, input_condition, input_finish, encoder, mu, logvar, decoder, output, theta_head, zero_head, reference]
+    layers: [
+        condition,
+        input,
+        input_condition,
+        input_finish,
+        encoder,
+        mu,
+        logvar,
+        decoder,
+        output,
+        theta_head,
+        zero_head,
+        reference
+    ]
 });
 
 /// The approximate posterior of a batch, `(cells, latent)` each.
@@ -324,7 +337,8 @@ impl<D: Backend> VaeNet<D> {
     /// `-log p(x|z, c)` of each cell in nats, `(cells,)`, summed over genes.
     pub fn nll<T: Tape<f32, D>>(&self, decoded: Decoded<D, T>, batch: &VaeBatch) -> Result<Vector<D, T>> {
         if self.config.likelihood == Likelihood::Gaussian {
-            let target = batch.target.as_ref().ok_or_else(|| Error::config("a Gaussian decoder needs a real target"))?;
+            let target =
+                batch.target.as_ref().ok_or_else(|| Error::config("a Gaussian decoder needs a real target"))?;
             let target = ops::upload(&self.device, target)?;
             return ops::gaussian_nll(decoded.output, target, &self.log_dispersion);
         }

@@ -9,7 +9,8 @@ mod activation;
 mod backend;
 mod batch_norm;
 mod checkpoint;
-mod composed;
+#[doc(hidden)]
+pub mod composed;
 mod dropout;
 mod ema;
 mod embedding;
@@ -28,7 +29,9 @@ mod sparse_linear;
 mod step;
 
 pub use activation::Activation;
-pub use backend::{Backend, BatchMoments, CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN, Matrix, Scalar, Vector};
+pub use backend::{
+    Backend, BatchMoments, CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN, Matrix, Scalar, Vector,
+};
 pub use batch_norm::BatchNorm;
 pub use checkpoint::{Checkpoint, load_params, save_params};
 pub use dropout::Dropout;

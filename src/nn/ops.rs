@@ -30,11 +30,7 @@ pub fn add<D: Backend, T: Tape<f32, D>>(a: Matrix<D, T>, b: Matrix<D, T>) -> Res
 }
 
 /// `a + weight * b`.
-pub fn add_scaled<D: Backend, T: Tape<f32, D>>(
-    a: Scalar<D, T>,
-    b: Scalar<D, T>,
-    weight: f32,
-) -> Result<Scalar<D, T>> {
+pub fn add_scaled<D: Backend, T: Tape<f32, D>>(a: Scalar<D, T>, b: Scalar<D, T>, weight: f32) -> Result<Scalar<D, T>> {
     let scaled = b.try_mul(weight).map_err(|e| Error::device("scale", e))?;
     a.try_add(scaled).map_err(|e| Error::device("add", e))
 }
@@ -114,7 +110,8 @@ mod tests {
     fn gaussian_nll_matches_the_density() {
         let log_sigma = Cpu::default().tensor_from_vec(vec![0.5, -0.25], (2,));
         let nll = gaussian_nll(row(&[1.0, 2.0]), row(&[0.0, 2.5]), &log_sigma).expect("shapes fit").as_vec()[0];
-        let density = |x: f64, m: f64, s: f64| 0.5 * ((x - m) / s).powi(2) + s.ln() + 0.5 * (2.0 * std::f64::consts::PI).ln();
+        let density =
+            |x: f64, m: f64, s: f64| 0.5 * ((x - m) / s).powi(2) + s.ln() + 0.5 * (2.0 * std::f64::consts::PI).ln();
         let expected = density(0.0, 1.0, 0.5f64.exp()) + density(2.5, 2.0, (-0.25f64).exp());
         assert!((f64::from(nll) - expected).abs() < 1e-5, "{nll} {expected}");
         assert!(gaussian_nll(row(&[1.0]), row(&[0.0, 2.5]), &log_sigma).is_err());

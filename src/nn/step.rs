@@ -4,8 +4,8 @@
 //! CPU has one fused pass over weight, gradient and both moments. That pass is bound by memory: 36 bytes go to and fro
 //! for each weight, so it touches each of them once, on all cores, with the SIMD that the machine has at run time.
 
-use super::{Backend, Vector};
-use crate::{Error, Result};
+use super::{Backend, Vector, raw};
+use crate::{Error, ErrorKind, Result};
 use dfdx::{
     prelude::{Axis, Cpu, Gradients, HasShape, Rank0, ReshapeTo, Shape, SumTo, Tensor, TryAdd, TryDiv, TryMul},
     tensor_ops::Device,
@@ -186,10 +186,10 @@ impl OptimStep for Cpu {
         let gradient = gradients.get_or_alloc_mut(weight).map_err(|e| Error::device("Adam", e))?;
         let by = Adam32::from(by);
         (
-            contiguous_mut(weight)?.par_chunks_mut(CHUNK),
+            in_place(weight)?.par_chunks_mut(CHUNK),
             gradient.par_chunks_mut(CHUNK),
-            contiguous_mut(&mut moments.first)?.par_chunks_mut(CHUNK),
-            contiguous_mut(&mut moments.second)?.par_chunks_mut(CHUNK),
+            in_place(&mut moments.first)?.par_chunks_mut(CHUNK),
+            in_place(&mut moments.second)?.par_chunks_mut(CHUNK),
         )
             .into_par_iter()
             .for_each(|(w, g, m, v)| Arch::new().dispatch(|| adam_chunk(w, g, m, v, by)));
@@ -198,8 +198,8 @@ impl OptimStep for Cpu {
 
     fn blend<S: Shape>(average: &mut Tensor<S, f32, Cpu>, value: &Vector<Cpu>, momentum: f64) -> Result<()> {
         let (keep, take) = (momentum as f32, (1.0 - momentum) as f32);
-        let value = contiguous(value)?;
-        contiguous_mut(average)?.par_chunks_mut(CHUNK).zip(value.par_chunks(CHUNK)).for_each(|(average, value)| {
+        let value = raw::slice(value);
+        in_place(average)?.par_chunks_mut(CHUNK).zip(value.par_chunks(CHUNK)).for_each(|(average, value)| {
             Arch::new().dispatch(|| average.iter_mut().zip(value).for_each(|(a, x)| *a = keep * *a + take * x));
         });
         Ok(())
@@ -260,46 +260,13 @@ fn sum_of_squares(values: &[f32]) -> f64 {
     lanes.iter().sum::<f64>() + rest.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>()
 }
 
-/// The elements of a tensor that lies contiguous in host memory, without a copy.
-fn contiguous<S: Shape>(tensor: &Tensor<S, f32, Cpu>) -> Result<&[f32]> {
-    let elements = tensor.shape().num_elements();
-    if elements == 0 {
-        return Ok(&[]);
-    }
-    let first = &raw const tensor[S::Concrete::default()];
-    check_span(first, &raw const tensor[last_index(tensor.shape())], elements)?;
-    // SAFETY: dfdx stores a CPU tensor in one `Vec<f32>`, and indexing it (bounds-checked) gave the address of its first
-    // and last element, which lie `elements - 1` apart, so all between are elements of that `Vec`. They stay
-    // borrowed from the tensor.
-    Ok(unsafe { std::slice::from_raw_parts(first, elements) })
-}
-
-/// The elements of a tensor that lies contiguous in host memory, without a copy. If another tensor shares them, this
-/// one gets its own copy first.
-fn contiguous_mut<S: Shape>(tensor: &mut Tensor<S, f32, Cpu>) -> Result<&mut [f32]> {
-    let elements = tensor.shape().num_elements();
-    if elements == 0 {
-        return Ok(&mut []);
-    }
-    let last = last_index(tensor.shape());
-    let last = &raw mut tensor[last];
-    let first = &raw mut tensor[S::Concrete::default()];
-    check_span(first, last, elements)?;
-    // SAFETY: as in `contiguous`; the mutable index made the storage this tensor's own, and it stays borrowed mutably.
-    Ok(unsafe { std::slice::from_raw_parts_mut(first, elements) })
-}
-
-fn last_index<S: Shape>(shape: &S) -> S::Concrete {
-    let mut index = shape.concrete();
-    (0..S::NUM_DIMS).for_each(|axis| index[axis] -= 1);
-    index
-}
-
-/// A broadcast or sliced tensor has its last element elsewhere than `elements - 1` after the first.
-fn check_span(first: *const f32, last: *const f32, elements: usize) -> Result<()> {
-    let bytes = (last as usize).wrapping_sub(first as usize);
-    if bytes == (elements - 1) * size_of::<f32>() {
-        return Ok(());
-    }
-    Err(Error::config(format!("a weight of {elements} elements does not lie contiguous in memory; make it so first")))
+/// The elements of a weight, to update in place. If another tensor shares them, this one gets its own copy first.
+fn in_place<S: Shape>(tensor: &mut Tensor<S, f32, Cpu>) -> Result<&mut [f32]> {
+    let shape = *tensor.shape();
+    raw::slice_mut(tensor).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Shape,
+            format!("a weight of shape {shape:?} is broadcast or permuted; it cannot be updated"),
+        )
+    })
 }

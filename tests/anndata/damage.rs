@@ -87,12 +87,14 @@ fn set_shape(file: &File, shape: [i64; 2]) {
     x.attr("shape").expect("there").write_raw(&shape).expect("written");
 }
 
+type Change = Box<dyn Fn(&File)>;
+
 #[test]
 fn damaged_parts() {
     let folder = tempdir().expect("a folder");
     let path = folder.path().join("damaged.h5ad");
     // The file has 6 cells, 4 genes and 10 values; indptr is 0 2 3 3 5 6 10.
-    let cases: Vec<(&str, Box<dyn Fn(&File)>)> = vec![
+    let cases: Vec<(&str, Change)> = vec![
         ("out of range", Box::new(|f| replace(f, "X/indices", &[0, 2, 1, 0, 3, 2, 0, 1, 2, 4]))),
         ("out of range", Box::new(|f| replace(f, "X/indices", &[0, 2, 1, 0, 3, 2, 0, 1, 2, -1]))),
         ("not monotone", Box::new(|f| replace(f, "X/indptr", &[0, 2, 3, 2, 5, 6, 10]))),
@@ -173,7 +175,7 @@ fn a_failed_write_leaves_nothing() {
     };
     let absent = folder.path().join("absent/x.h5ad");
     let error = small().write(&absent).expect_err("no such folder").to_string();
-    assert!(error.starts_with(&format!("cannot write {}: ", absent.display())), "{error}");
+    assert!(error.starts_with(&format!("cannot write {}: there is no folder ", absent.display())), "{error}");
     let error = small().write(folder.path()).expect_err("a folder").to_string();
     assert!(error.contains("it is a folder"), "{error}");
     // Parts that do not fit are refused before anything is written, and an older file stays.

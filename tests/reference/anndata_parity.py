@@ -20,7 +20,6 @@ try:
     import anndata
     import numpy as np
     import pandas as pd
-    import scanpy
     import scipy.sparse as sp
 except ImportError as error:
     print(error, file=sys.stderr)
@@ -171,6 +170,11 @@ def check(binary, paths):
 
 
 def through_scanpy(path):
+    try:
+        import scanpy
+    except ImportError as error:
+        print(error, file=sys.stderr)
+        sys.exit(77)
     data = scanpy.read_h5ad(path)
     assert data.X.format == "csr" and data.X.has_sorted_indices, data.X
     scanpy.pp.normalize_total(data)

@@ -71,7 +71,7 @@ fn a_step_is_what_it_should_be() {
     let mut line = Line::new(&device);
     line.dropout = 0.0;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut context = StepContext { epoch: 0, step: 0, total_steps: 1, training: true, rng: &mut rng };
+    let mut context = StepContext { epoch: 0, step: 0, total_steps: 1, total_epochs: 1, training: true, rng: &mut rng };
     let batch = rows.batch(&(0..16).collect::<Vec<_>>()).unwrap();
     let tape = GradientBuffers::default().tape(&line, &device).unwrap();
     let loss = line.loss(&batch, tape, &mut context).unwrap();
@@ -92,7 +92,8 @@ fn validation_has_no_noise_and_means_are_over_rows() {
     let (mut line, history) = run(&config(), &mut silent());
     let rows = Rows::new(30, 2);
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut context = StepContext { epoch: 0, step: 0, total_steps: 1, training: false, rng: &mut rng };
+    let mut context =
+        StepContext { epoch: 0, step: 0, total_steps: 1, total_epochs: 1, training: false, rng: &mut rng };
     let whole = rows.batch(&(0..30).collect::<Vec<_>>()).unwrap();
     let expected = f64::from(line.loss(&whole, NoneTape, &mut context).unwrap().total.as_vec()[0]);
     // 30 rows in batches of 7: the last has 2, and a mean over batches would be another.
@@ -168,7 +169,8 @@ fn early_stopping_goes_back_to_the_best_weights() {
     assert_eq!(history.epochs.len(), best.epoch + 3);
     assert_eq!(at_epoch_end.len(), history.epochs.len());
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut context = StepContext { epoch: 0, step: 0, total_steps: 1, training: false, rng: &mut rng };
+    let mut context =
+        StepContext { epoch: 0, step: 0, total_steps: 1, total_epochs: 1, training: false, rng: &mut rng };
     let whole = validation.batch(&(0..30).collect::<Vec<_>>()).unwrap();
     let now = f64::from(line.loss(&whole, NoneTape, &mut context).unwrap().total.as_vec()[0]);
     assert!((now / best.watched_loss() - 1.0).abs() < 1e-5, "{now}, {} expected", best.watched_loss());

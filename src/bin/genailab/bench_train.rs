@@ -5,18 +5,14 @@ use genailab::{
     Error, Result,
     data::{Opened, Split},
     device::Device,
-    nn::Norm,
     model::{CountVae, KlAnnealing, LibrarySize, VaeConfig},
+    nn::Norm,
     train::{Callback, EpochRecord, FitOptions, Flow, Progress, StepRecord, TrainConfig},
 };
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
-use std::{
-    cell::Cell,
-    path::PathBuf,
-    time::Instant,
-};
+use std::{cell::Cell, path::PathBuf, time::Instant};
 
 /// Measure the training speed of the count VAE
 ///

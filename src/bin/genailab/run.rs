@@ -63,11 +63,8 @@ struct Outcome {
 pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     let out = output_folder(&args.out)?;
-    let mut options = FitOptions {
-        dir: Some(out.join("vae")),
-        interrupt: Some(interrupt_flag()?),
-        ..FitOptions::default()
-    };
+    let mut options =
+        FitOptions { dir: Some(out.join("vae")), interrupt: Some(interrupt_flag()?), ..FitOptions::default() };
     let (source, raw, truth) = match &args.data {
         None => {
             let config = SimulationConfig { seed: BUILT_IN_SEED, ..SimulationConfig::default() };

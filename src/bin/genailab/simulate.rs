@@ -9,8 +9,8 @@ use std::path::PathBuf;
 /// Simulate perturbed cells whose true expression is known.
 ///
 /// Negative binomial counts from gene programs, cell states, lanes, library sizes and sparse perturbation effects, with
-/// doubles of every interaction class of Norman 2019. The file holds the truth in `uns["truth"]`: expected counts and their
-/// variances under each perturbation at a library size of 10,000, and the class of each double.
+/// doubles of every interaction class of Norman 2019. The file holds the truth in `uns["truth"]`: expected counts and
+/// their variances under each perturbation at a library size of 10,000, and the class of each double.
 ///
 /// With --effects the perturbations do what a real effects dataset says (one row a perturbation, `uns["effect"]`).
 #[derive(clap::Args)]

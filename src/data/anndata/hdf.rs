@@ -6,6 +6,7 @@
 use crate::{Error, ErrorKind, Result};
 use hdf5::{
     Container, Dataset, File, FileBuilder, Group, H5Type, Location, LocationType, MinorErrorCode,
+    filters::Filter,
     types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode},
 };
 use std::{io::Read, ops::Range, path::Path};
@@ -88,6 +89,31 @@ pub(super) fn failed(doing: &str, place: &str, error: &hdf5::Error) -> Error {
     )
 }
 
+/// An error of HDF5 while reading the values of an array: that its compression is not known here, where that is so.
+pub(super) fn unreadable(array: &Dataset, error: &hdf5::Error) -> Error {
+    if array.dcpl().is_ok_and(|plist| !plist.all_filters_avail()) {
+        let names = array.filters().iter().map(filter_name).collect::<Vec<_>>().join(" and ");
+        return Error::data(format!(
+            "`{}` is compressed with {names}, which is not built in; write the file again with gzip",
+            place(array)
+        ));
+    }
+    failed("read", &place(array), error)
+}
+
+/// The name of a compression; those beyond HDF5's own by their registered number.
+fn filter_name(filter: &Filter) -> String {
+    match filter {
+        Filter::User(32001, _) => "Blosc".to_owned(),
+        Filter::User(32004, _) => "LZ4".to_owned(),
+        Filter::User(32008, _) => "Bitshuffle".to_owned(),
+        Filter::User(32015, _) => "Zstandard".to_owned(),
+        Filter::User(32026, _) => "Blosc2".to_owned(),
+        Filter::User(number, _) => format!("HDF5 filter {number}"),
+        known => format!("{known:?}"),
+    }
+}
+
 /// What stands at `name` in `group`, links followed; `None` where nothing does.
 pub(super) fn kind_of(group: &Group, name: &str) -> Option<LocationType> {
     if !group.link_exists(name) {
@@ -164,7 +190,7 @@ pub(super) fn numbers<T: H5Type>(dataset: &Dataset) -> Result<Vec<T>> {
     if is_null(dataset) {
         return Ok(Vec::new());
     }
-    dataset.read_raw::<T>().map_err(|e| failed("read", &place(dataset), &e))
+    dataset.read_raw::<T>().map_err(|e| unreadable(dataset, &e))
 }
 
 /// All texts of an array or attribute, of fixed or variable length, ASCII or UTF-8, in memory order.
@@ -253,7 +279,7 @@ pub(super) fn for_each_block<T: H5Type>(
     mut each: impl FnMut(Range<usize>, &[T]) -> Result<()>,
 ) -> Result<()> {
     for range in ranges(dataset.size(), block_length(dataset)) {
-        let values = dataset.read_slice_1d::<T, _>(range.clone()).map_err(|e| failed("read", &place(dataset), &e))?;
+        let values = dataset.read_slice_1d::<T, _>(range.clone()).map_err(|e| unreadable(dataset, &e))?;
         each(range, values.as_slice().expect("one-dimensional arrays are contiguous"))?;
     }
     Ok(())

@@ -231,7 +231,7 @@ impl Stored {
     ) -> Result<()> {
         for rows in hdf::ranges(self.shape.0, hdf::block_rows(array, self.shape.1)) {
             let start = rows.start;
-            let block = array.read_slice_2d::<T, _>(s![rows, ..]).map_err(|e| hdf::failed("read", &self.place, &e))?;
+            let block = array.read_slice_2d::<T, _>(s![rows, ..]).map_err(|e| hdf::unreadable(array, &e))?;
             each(start, block)?;
         }
         Ok(())

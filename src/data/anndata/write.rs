@@ -115,7 +115,15 @@ impl<'a> AnnDataWriter<'a> {
             return Err(Error::config(format!("cannot write {}: it is a folder; give a file name", path.display())));
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let temporary = temporary_file(folder).map_err(failed)?;
+        if !folder.is_dir() {
+            let folder = folder.display();
+            return Err(Error::config(format!(
+                "cannot write {}: there is no folder {folder}; make it first",
+                path.display()
+            )));
+        }
+        // The kind alone: the whole message would name the temporary file, which the user knows nothing of.
+        let temporary = temporary_file(folder).map_err(|e| failed(e.kind().into()))?;
         hdf5::silence_errors(true);
         self.fill(temporary.path()).map_err(|error| {
             let cause = hdf::system_error(&error).unwrap_or_else(|| error.to_string());

@@ -26,7 +26,8 @@ const LEAST_GENES_WITH_MITOCHONDRIA: usize = 200;
 /// Root-mean-square log-effect of a strong single over all genes, and of a weak one.
 const STRONG_RMS: f64 = 0.3;
 const WEAK_RMS: f64 = 0.1;
-/// No single moves a gene by more than this, in log units (the perturbed gene itself apart): effects are squashed by a tanh.
+/// No single moves a gene by more than this, in log units (the perturbed gene itself apart): effects are squashed by a
+/// tanh.
 const LARGEST_EFFECT: f64 = 1.2;
 /// Correlation of the program shifts and targets of two singles of one family.
 const FAMILY_CORRELATION: f64 = 0.9;

@@ -6,9 +6,9 @@
 //! d_ab = c_a d_a + c_b d_b + residual
 //! ```
 //!
-//! and name the interaction by the size of the coefficients, by how unequal they are, by how similar the two singles are,
-//! and by how much the residual holds. The simulation turns this around: each class *is* a choice of coefficients, of
-//! the similarity of the two singles, and of a residual direction that neither single has.
+//! and name the interaction by the size of the coefficients, by how unequal they are, by how similar the two singles
+//! are, and by how much the residual holds. The simulation turns this around: each class *is* a choice of
+//! coefficients, of the similarity of the two singles, and of a residual direction that neither single has.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -27,9 +27,9 @@ use std::fmt;
 /// | potentiation | 2 | 0.5 | 0 | `b` alone does little, but strengthens `a` |
 /// | neomorphism | 0.5 | 0.5 | 1 | unrelated |
 ///
-/// The residual is orthogonal to both singles, in units of their mean root-mean-square effect. The activation of the two
-/// perturbed genes themselves is no part of `d_a` and `d_b` here: both guides are in the cell whatever the class, so a
-/// double always has both activations in full.
+/// The residual is orthogonal to both singles, in units of their mean root-mean-square effect. The activation of the
+/// two perturbed genes themselves is no part of `d_a` and `d_b` here: both guides are in the cell whatever the class,
+/// so a double always has both activations in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InteractionClass {

@@ -7,8 +7,8 @@
 //! rho_g      = w_g exp(e_pg) / ( r + sum_h w_h exp(e_ph) )
 //! ```
 //!
-//! with `e` the log-effects `(perturbations, genes)` and `r` the share of the genes that are measured but not in the file
-//! (0 if the file holds all genes).
+//! with `e` the log-effects `(perturbations, genes)` and `r` the share of the genes that are measured but not in the
+//! file (0 if the file holds all genes).
 
 use super::super::Perturbation;
 use super::InteractionClass;
@@ -128,11 +128,12 @@ pub(super) fn theta_of(mean: f64) -> f64 {
     1.0 / (DISPERSION_FLOOR + DISPERSION_SLOPE / mean)
 }
 
-/// Expected fraction of non-zero entries, when the counts of gene `g` have the mean `means[g]` in a cell of median library
-/// size, an inverse dispersion by the trend, and a log-normal spread over cells: of variance `state` around that mean, and of
-/// variance `library` around the median.
+/// Expected fraction of non-zero entries, when the counts of gene `g` have the mean `means[g]` in a cell of median
+/// library size, an inverse dispersion by the trend, and a log-normal spread over cells: of variance `state` around
+/// that mean, and of variance `library` around the median.
 pub(super) fn density(means: impl Iterator<Item = f64>, state: f64, library: f64) -> f64 {
-    // Three-point Gauss-Hermite quadrature of the spread; the mean of a log-normal lies half its variance above its median.
+    // Three-point Gauss-Hermite quadrature of the spread; the mean of a log-normal lies half its variance above its
+    // median.
     let step = (3.0 * (state + library)).sqrt();
     let nodes = [(-step, 1.0 / 6.0), (0.0, 2.0 / 3.0), (step, 1.0 / 6.0)].map(|(x, p)| ((x - state / 2.0).exp(), p));
     let (mut total, mut genes) = (0.0, 0_usize);

@@ -10,13 +10,13 @@
 //! 1 / theta_g = floor + slope / mean count                              dispersion trend
 //! ```
 //!
-//! `b` is the baseline, `W` the loadings of gene programs, `u` the effect of the lane, `e` the effect of the perturbation:
-//! sparse, through shifted programs and direct targets, with the perturbed gene itself going up (CRISPR activation).
-//! Doubles are made of their singles by the recipe of their [`InteractionClass`]. A few cells are damaged: fewer counts, more
-//! of them mitochondrial; the [`Truth`] is that of healthy cells.
+//! `b` is the baseline, `W` the loadings of gene programs, `u` the effect of the lane, `e` the effect of the
+//! perturbation: sparse, through shifted programs and direct targets, with the perturbed gene itself going up (CRISPR
+//! activation). Doubles are made of their singles by the recipe of their [`InteractionClass`]. A few cells are
+//! damaged: fewer counts, more of them mitochondrial; the [`Truth`] is that of healthy cells.
 //!
-//! [`Simulation::new`] makes everything up; [`Simulation::from_effects`] takes the effects of real perturbations from an
-//! effects dataset. The same seed gives the same cells on any number of threads.
+//! [`Simulation::new`] makes everything up; [`Simulation::from_effects`] takes the effects of real perturbations from
+//! an effects dataset. The same seed gives the same cells on any number of threads.
 
 mod built_in;
 mod cells;
@@ -81,8 +81,8 @@ impl Default for SimulationConfig {
 }
 
 impl SimulationConfig {
-    /// Settings for [`Simulation::from_effects`] on an experiment of Norman 2019's size: 91,205 cells, at most 2,000 genes,
-    /// 8 lanes, 12 % density, no damaged cells (published files have lost theirs in QC).
+    /// Settings for [`Simulation::from_effects`] on an experiment of Norman 2019's size: 91,205 cells, at most 2,000
+    /// genes, 8 lanes, 12 % density, no damaged cells (published files have lost theirs in QC).
     pub fn like_norman() -> Self {
         Self {
             n_cells: 91_205,
@@ -96,8 +96,8 @@ impl SimulationConfig {
         }
     }
 
-    /// The density of a panel of the `n_genes` most expressed genes: 25 % at 1,000 genes and 13 % at 5,000, since a wider
-    /// panel reaches rarer genes. Between 2 % and 50 %.
+    /// The density of a panel of the `n_genes` most expressed genes: 25 % at 1,000 genes and 13 % at 5,000, since a
+    /// wider panel reaches rarer genes. Between 2 % and 50 %.
     pub fn usual_density(n_genes: usize) -> f64 {
         (0.25 * (n_genes.max(1) as f64 / 1_000.0).powf(-0.4)).clamp(0.02, 0.5)
     }
@@ -142,15 +142,16 @@ impl Simulation {
         Self::of(&Landscape::built_in(config, &mut rng)?, config.seed)
     }
 
-    /// Simulates cells whose perturbations do what an effects dataset says: its genes, its perturbations, its cell numbers
-    /// (`n_cells` in its table), its interaction classes (`gi_class`). Of `config`, the numbers of singles, doubles and
-    /// damaged cells are not used; [`SimulationConfig::like_norman`] has settings that suit.
+    /// Simulates cells whose perturbations do what an effects dataset says: its genes, its perturbations, its cell
+    /// numbers (`n_cells` in its table), its interaction classes (`gi_class`). Of `config`, the numbers of singles,
+    /// doubles and damaged cells are not used; [`SimulationConfig::like_norman`] has settings that suit.
     ///
-    /// An effect is read as the difference in `ln(1 + CPM)` of a perturbation's pooled cells to that of control's: what the
-    /// pooled simulated cells show again.
+    /// An effect is read as the difference in `ln(1 + CPM)` of a perturbation's pooled cells to that of control's:
+    /// what the pooled simulated cells show again.
     ///
     /// # Errors
-    /// Effects without a perturbation or with values that are not finite, a setting that is out of range, or too few cells.
+    /// Effects without a perturbation or with values that are not finite, a setting that is out of range, or too few
+    /// cells.
     pub fn from_effects(effects: &Effects, config: &SimulationConfig) -> Result<Self> {
         config.check()?;
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
@@ -158,8 +159,9 @@ impl Simulation {
         Self::of(&Landscape::observed(effects, config, &mut rng)?, config.seed)
     }
 
-    /// Writes the cells as `.h5ad` as [`Dataset::write`] does, with the truth in `uns["truth"]`: `means` and `variances`
-    /// `(perturbations, genes)`, the names `perturbations` and `genes`, `classes`, `library_size`, `relative_error`. Nothing is left half-written.
+    /// Writes the cells as `.h5ad` as [`Dataset::write`] does, with the truth in `uns["truth"]`: `means` and
+    /// `variances` `(perturbations, genes)`, the names `perturbations` and `genes`, `classes`, `library_size`, `relative_error`.
+    /// Nothing is left half-written.
     ///
     /// # Errors
     /// A folder that is not there or not writable, or a full disk.

@@ -1,14 +1,15 @@
 //! A landscape from real effects: what each perturbation was seen to do, on cells that are made up.
 //!
-//! An effects dataset gives, for perturbation `p` and gene `g`, the difference to control of the log of pooled expression
+//! An effects dataset gives, for perturbation `p` and gene `g`, the difference to control of the log of pooled
+//! expression
 //!
 //! ```text
 //! d_pg = ln(1 + CPM_pg) - ln(1 + CPM_control,g)     so     1 + CPM_pg = (1 + CPM_control,g) exp(d_pg)
 //! ```
 //!
-//! but not control's expression itself. What is known of it: no CPM is negative, so `1 + CPM_control,g >= exp(-min_p d_pg)`.
-//! Above that bound every gene gets the same floor, chosen so that the cells have the density asked for; a common floor also
-//! keeps effects in proportion between genes when they are measured cell by cell rather than pooled.
+//! but not control's expression itself. What is known of it: no CPM is negative, so
+//! `1 + CPM_control,g >= exp(-min_p d_pg)`. Above that bound every gene gets the same floor, chosen so that the cells have the density asked for; a
+//! common floor also keeps effects in proportion between genes when they are measured cell by cell rather than pooled.
 
 use super::super::{Column, Effects, Perturbation};
 use super::{
@@ -25,8 +26,8 @@ const MEDIAN_LIBRARY: f64 = 13_500.0;
 const LEAST_CPM: f64 = 0.1;
 /// Largest fraction of the cells that control gets to make the published cell numbers fit.
 const MOST_CONTROL: f64 = 0.25;
-/// State and lane move genes less than in the built-in landscape: a panel of variable genes, not of all, and K562 is one
-/// clonal line.
+/// State and lane move genes less than in the built-in landscape: a panel of variable genes, not of all, and K562 is
+/// one clonal line.
 const LOADING_SCALE: f64 = 0.8;
 
 impl Landscape {
@@ -159,9 +160,10 @@ fn column(effects: &Effects, name: &str) -> Option<Vec<f64>> {
     effects.table.column(name).and_then(Column::to_f64)
 }
 
-/// Cells of control and of each row. Where the published numbers nearly fill `config.n_cells`, they are used as they are and
-/// control gets the rest; control has at least `config.control_fraction` of the cells and at most [`MOST_CONTROL`], and
-/// beyond that the published numbers are shares. A row of unknown or zero number counts as the median of the others.
+/// Cells of control and of each row. Where the published numbers nearly fill `config.n_cells`, they are used as they
+/// are and control gets the rest; control has at least `config.control_fraction` of the cells and at most
+/// [`MOST_CONTROL`], and beyond that the published numbers are shares. A row of unknown or zero number counts as the
+/// median of the others.
 fn cell_numbers(rows: &[usize], published: Option<&[f64]>, config: &SimulationConfig) -> Vec<usize> {
     let known = |row: usize| published.map(|numbers| numbers[row]).filter(|&n| n.is_finite() && n >= 1.0);
     let mut sorted: Vec<f64> = rows.iter().filter_map(|&row| known(row)).collect();

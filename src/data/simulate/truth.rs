@@ -7,9 +7,10 @@
 //! variance v_pg = E[ L rho_g + (L rho_g)^2 / theta_g ] + Var[ L rho_g ]
 //! ```
 //!
-//! The expectations over states have no closed form (the shares `rho` are normalised), so they are averages over a fixed
-//! set of states: phases evenly spaced, the other activities in pairs of opposite sign, lanes in turn. The same
-//! states serve all perturbations, so that differences between perturbations are far more exact than the means themselves.
+//! The expectations over states have no closed form (the shares `rho` are normalised), so they are averages over a
+//! fixed set of states: phases evenly spaced, the other activities in pairs of opposite sign, lanes in turn. The same
+//! states serve all perturbations, so that differences between perturbations are far more exact than the means
+//! themselves.
 
 use super::super::Perturbation;
 use super::{

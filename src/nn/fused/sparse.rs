@@ -21,8 +21,8 @@ use std::sync::Arc;
 const INPUT_BLOCK: usize = 256;
 /// Columns summed in registers at a time: four AVX-512 or eight AVX registers.
 const TILE: usize = 64;
-/// Rows of V that one forward task takes.
-const ROW_BLOCK: usize = 16;
+/// Most rows of V that one forward task takes: their sums, 64 x 512 x 4 bytes = 128 KiB, share the cache with the block of W.
+const ROW_BLOCK: usize = 64;
 /// Rows of W that one backward task takes.
 const GRADIENT_BLOCK: usize = 64;
 
@@ -113,21 +113,21 @@ fn add_rows(y: &mut [f32], width: usize, v: &impl Rows, factors: &[f32], w: &[f3
         return;
     }
     let (indptr, indices) = (v.indptr(), v.indices());
-    let inputs = w.len() / width;
-    y.par_chunks_mut(ROW_BLOCK * width).enumerate().for_each(|(block, y)| {
-        let first = block * ROW_BLOCK;
+    // How rows are dealt out changes nothing: each row's sum has its own order.
+    let row_block = v.n_rows().div_ceil(rayon::current_num_threads()).min(ROW_BLOCK);
+    y.par_chunks_mut(row_block * width).enumerate().for_each(|(block, y)| {
+        let rows = block * row_block..v.n_rows().min((block + 1) * row_block);
         // Where each row of the block stands in its sorted list of inputs.
-        let mut place: [usize; ROW_BLOCK] = std::array::from_fn(|r| indptr[(first + r).min(v.n_rows())]);
-        for end in (0..inputs).step_by(INPUT_BLOCK).map(|start| (start + INPUT_BLOCK) as u32) {
-            for ((r, y), place) in y.chunks_exact_mut(width).enumerate().zip(&mut place) {
-                let row_end = indptr[first + r + 1];
-                let count = indices[*place..row_end].partition_point(|&input| input < end);
+        let mut places: Vec<usize> = indptr[rows.clone()].to_vec();
+        let ends = &indptr[rows.start + 1..=rows.end];
+        dispatch!(for next_input in (INPUT_BLOCK..w.len() / width + INPUT_BLOCK).step_by(INPUT_BLOCK) {
+            for (y, (place, &end)) in y.chunks_exact_mut(width).zip(places.iter_mut().zip(ends)) {
+                let count = indices[*place..end].partition_point(|&input| (input as usize) < next_input);
                 let range = *place..*place + count;
                 *place = range.end;
-                let (inputs, factors) = (&indices[range.clone()], &factors[range]);
-                dispatch!(add_combination(y, inputs, factors, w));
+                add_combination(y, &indices[range.clone()], &factors[range], w);
             }
-        }
+        });
     });
 }
 
