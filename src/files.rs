@@ -39,7 +39,7 @@ pub fn write_atomically_with(path: &Path, write: impl FnOnce(&mut File, &Path) -
 }
 
 /// A temporary file that the user's umask applies to (the crate's own default is readable by the owner alone).
-fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
+pub(crate) fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
     let mut builder = Builder::new();
     builder.prefix(".genailab-").suffix(".part");
     #[cfg(unix)]

@@ -4,13 +4,13 @@
 //! together are all cells. A split is kept as JSON, so that a result can be traced to the cells behind it.
 
 use super::Dataset;
-use crate::{Error, Result};
+use crate::{Error, Result, files::write_atomically};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A perturbation with fewer cells than this is not divided: all its cells are trained on. Three is the least that
 /// can be represented in each of the three parts.
@@ -165,14 +165,7 @@ impl Split {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let text = serde_json::to_string(self).map_err(|error| Error::io("write", path, error.into()))?;
-        let mut name = path.as_os_str().to_owned();
-        name.push(".partial");
-        let partial = PathBuf::from(name);
-        std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path)).map_err(|error| {
-            // What could not be written whole is no use; that it may not be there at all is no matter.
-            let _ = std::fs::remove_file(&partial);
-            Error::io("write", path, error)
-        })
+        write_atomically(path, text.as_bytes())
     }
 
     /// Reads what [`Split::save`] wrote.

@@ -136,18 +136,19 @@ impl CountVae {
         device: Device,
     ) -> Result<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        device.check()?;
         let net = match device {
-            Device::Cpu => {
-                let cpu = Cpu::seed_from_u64(seed);
-                Net::Cpu(VaeNet::new(&cpu, &vocabulary, &config, with_remainder, output_bias, &mut rng)?)
-            }
             #[cfg(feature = "cuda")]
             Device::Cuda(ordinal) => {
                 let cuda = dfdx::prelude::Cuda::try_build(ordinal, seed)
                     .map_err(|e| Error::device(&format!("opening CUDA device {ordinal}"), e))?;
                 Net::Cuda(VaeNet::new(&cuda, &vocabulary, &config, with_remainder, output_bias, &mut rng)?)
             }
-            other => return Err(other.not_built_in()),
+            // Nothing else passes the check.
+            _ => {
+                let cpu = Cpu::seed_from_u64(seed);
+                Net::Cpu(VaeNet::new(&cpu, &vocabulary, &config, with_remainder, output_bias, &mut rng)?)
+            }
         };
         Ok(Self { config, vocabulary, trained_on, with_remainder, net })
     }

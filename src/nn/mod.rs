@@ -24,6 +24,7 @@ pub mod ops;
 mod optim;
 mod params;
 mod raw;
+mod simd;
 mod snapshot;
 mod sparse_linear;
 mod step;

@@ -83,7 +83,8 @@ mod tests {
         let b = a.clone();
         slice_mut(&mut a).expect("row-major").copy_from_slice(&[3.0, 4.0]);
         assert_eq!((a.array(), b.array()), ([[3.0, 4.0]], [[1.0, 2.0]]));
-        let mut wide: Tensor<Rank2<2, 2>, f32, _> = dev.tensor([1.0, 2.0]).broadcast();
+        let row: Tensor<Rank1<2>, f32, _> = dev.tensor([1.0, 2.0]);
+        let mut wide: Tensor<Rank2<3, 2>, f32, _> = row.broadcast();
         assert!(slice_mut(&mut wide).is_none(), "a broadcast tensor has fewer elements in memory than it shows");
     }
 

@@ -7,8 +7,9 @@ use super::{
 use crate::{
     Error, Result,
     eval::{escape, show_in_notebook},
+    files::write_atomically,
 };
-use std::{fmt, io::Write, path::Path};
+use std::{fmt, path::Path};
 
 /// A figure. The caption says in words and a number what is to be seen; it also serves who cannot see the picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl Figure {
                 path.display()
             )));
         }
-        write_whole(path, self.to_svg().as_bytes())
+        write_atomically(path, self.to_svg().as_bytes())
     }
 }
 
@@ -85,21 +86,4 @@ impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Figure: {}. {}", self.title, self.caption)
     }
-}
-
-/// Writes a file beside its place and renames it, so that nobody ever finds half of it.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let write = || -> std::io::Result<()> {
-        let mut builder = tempfile::Builder::new();
-        // A temporary file is its owner's alone; a figure has the permissions of any new file (0666 less the umask).
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|error| Error::io("write", path, error))
 }

@@ -1,9 +1,10 @@
 //! A report: one HTML file that holds everything it shows, readable on a phone, in the dark and without a network.
 
-use super::{Figure, figure::write_whole};
+use super::Figure;
 use crate::{
     Result,
     eval::{Grid, escape, show_in_notebook},
+    files::write_atomically,
 };
 use std::{fmt, path::Path};
 
@@ -146,7 +147,7 @@ impl Report {
     /// # Errors
     /// A folder that cannot be written to.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        write_whole(path.as_ref(), self.to_html().as_bytes())
+        write_atomically(path.as_ref(), self.to_html().as_bytes())
     }
 
     /// Shows the report in a notebook cell whose last expression it is (evcxr calls this).

@@ -35,6 +35,16 @@ enum Command {
     Doctor(doctor::Args),
 }
 
+/// Writes to stdout; a reader that has seen enough (`| head`) is no mistake.
+fn print(text: &str) -> genailab::Result<()> {
+    match std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(genailab::Error::io("write to", "stdout", error))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),

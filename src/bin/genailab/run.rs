@@ -112,7 +112,9 @@ pub fn run(args: &Args) -> Result<()> {
     let outcome =
         Outcome { source, data, raw, qc, split, model, train_config, history, held_out, collapse, truth, seconds };
     write_json(&out.join("results.json"), &results(&outcome))?;
-    story::report(&outcome)?.save(out.join("report.html"))?;
+    let figures = story::Figures::of(&outcome)?;
+    figures.save(&out.join("figures"))?;
+    story::report(&outcome, figures)?.save(out.join("report.html"))?;
     println!("\n{}", outcome.held_out.evaluation);
     story::verdicts(&outcome).iter().for_each(|(_, line)| println!("{line}"));
     println!("\nreport: {}", out.join("report.html").display());

@@ -7,6 +7,7 @@ use super::{encode, hdf, uns::Uns};
 use crate::{
     Error, ErrorKind, Result,
     data::{Counts, Table},
+    files::temporary_in,
 };
 use ndarray::{Array2, ArrayView2};
 use std::path::Path;
@@ -123,7 +124,7 @@ impl<'a> AnnDataWriter<'a> {
             )));
         }
         // The kind alone: the whole message would name the temporary file, which the user knows nothing of.
-        let temporary = temporary_file(folder).map_err(|e| failed(e.kind().into()))?;
+        let temporary = temporary_in(folder).map_err(|e| failed(e.kind().into()))?;
         hdf5::silence_errors(true);
         self.fill(temporary.path()).map_err(|error| {
             let cause = hdf::system_error(&error).unwrap_or_else(|| error.to_string());
@@ -183,16 +184,4 @@ impl<'a> AnnDataWriter<'a> {
         file.flush()?;
         file.close()
     }
-}
-
-/// A file beside the one to be written, with the rights that a new file gets, deleted unless it is renamed.
-fn temporary_file(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".genailab-").suffix(".h5ad.part");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
 }

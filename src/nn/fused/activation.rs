@@ -1,12 +1,13 @@
 //! Activations, and products with constants (dropout), on the CPU: one vectorised pass forward, one backward.
 
-use super::vmath::{dispatch, exp, sigmoid};
+use super::vmath::{exp, sigmoid};
 use crate::{
     Result,
     nn::{
         Activation, Matrix,
         activation::{ERFC_COEFFICIENTS, ERFC_SCALE},
         raw,
+        simd::dispatch,
     },
 };
 use dfdx::prelude::{Cpu, HasShape, PutTape, Tape};

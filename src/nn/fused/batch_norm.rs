@@ -4,10 +4,9 @@
 //! `db = sum dy`, `dw = sum dy h`, `dx = w s (dy - db / n - h dw / n)`. A batch of hidden features is a few hundred KiB, so the
 //! passes over it run in the second-level cache of one core.
 
-use super::vmath::dispatch;
 use crate::{
     Result,
-    nn::{BatchMoments, Matrix, Vector, raw},
+    nn::{BatchMoments, Matrix, Vector, raw, simd::dispatch},
 };
 use dfdx::prelude::{Cpu, HasShape, PutTape, Tape};
 

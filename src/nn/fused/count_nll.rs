@@ -14,11 +14,11 @@
 
 use super::{
     nb_cell::{Cell, CellTheta, Scratch},
-    vmath::{dispatch, exp},
+    vmath::exp,
 };
 use crate::{
     Result,
-    nn::{CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN, Matrix, Vector, raw},
+    nn::{CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN, Matrix, Vector, raw, simd::dispatch},
 };
 use dfdx::prelude::{Cpu, HasShape, PutTape, Tape};
 use rayon::prelude::*;

@@ -19,6 +19,10 @@ impl<'a> MatRef<'a> {
         Self { values, rows, cols, row_stride: cols, col_stride: 1 }
     }
 
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// The transpose, without moving anything.
     pub(crate) fn t(self) -> Self {
         Self {

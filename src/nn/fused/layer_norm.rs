@@ -6,11 +6,11 @@
 
 use super::{
     linear::add_column_sums,
-    vmath::{LANES, dispatch, sum},
+    vmath::{LANES, sum},
 };
 use crate::{
     Result,
-    nn::{Matrix, Vector, raw},
+    nn::{Matrix, Vector, raw, simd::dispatch},
 };
 use dfdx::prelude::{Cpu, HasShape, PutTape, Tape};
 use rayon::prelude::*;

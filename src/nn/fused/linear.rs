@@ -5,7 +5,7 @@
 use super::gemm::{MatRef, add_product};
 use crate::{
     Result,
-    nn::{Matrix, Vector, raw},
+    nn::{Matrix, Vector, raw, simd::dispatch},
 };
 use dfdx::prelude::{Cpu, HasShape, PutTape, Tape};
 use rayon::prelude::*;
@@ -24,7 +24,7 @@ pub(crate) fn linear<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, w: &Matrix<Cpu>, b: &
             let dy = std::mem::take(&mut **grads.get_or_alloc_mut(&y)?);
             let dy_matrix = MatRef::new(&dy, rows, outputs);
             let dx = grads.get_or_alloc_mut(&x)?;
-            add_product(dx, dy_matrix, MatRef::new(&raw::slice(&w), inputs, outputs).t());
+            add_input_gradient(dx, dy_matrix, MatRef::new(&raw::slice(&w), inputs, outputs), rows < inputs);
             let dw = grads.get_or_alloc_mut(&w)?;
             add_product(dw, MatRef::new(&raw::slice(&x), rows, inputs).t(), dy_matrix);
             add_column_sums(grads.get_or_alloc_mut(&b)?, &dy);
@@ -33,6 +33,20 @@ pub(crate) fn linear<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, w: &Matrix<Cpu>, b: &
         });
     }
     Ok(y.put_tape(tape))
+}
+
+/// `dx += dy W^T`. A matrix product reads one factor's transpose in small pieces, which is slow: of W as the product stands, or
+/// of dy if dx^T is computed and turned. `turn` chooses the latter, better where the batch is smaller than the input.
+fn add_input_gradient(dx: &mut [f32], dy: MatRef<'_>, w: MatRef<'_>, turn: bool) {
+    if !turn {
+        return add_product(dx, dy, w.t());
+    }
+    let (inputs, rows) = (w.rows(), dy.rows());
+    let mut turned = vec![0.0; dx.len()];
+    add_product(&mut turned, w, dy.t()); // (in, rows)
+    for (row, dx) in dx.chunks_exact_mut(inputs).enumerate() {
+        dx.iter_mut().zip(turned[row..].iter().step_by(rows)).for_each(|(dx, d)| *dx += d);
+    }
 }
 
 /// `rows` copies of `row`, one after the other.
@@ -48,7 +62,7 @@ pub(crate) fn add_column_sums(sums: &mut [f32], matrix: &[f32]) {
     const BLOCK: usize = 256;
     let columns = sums.len();
     sums.par_chunks_mut(BLOCK).enumerate().for_each(|(block, sums)| {
-        super::vmath::dispatch!({
+        dispatch!({
             for row in matrix.chunks_exact(columns) {
                 for (sum, &value) in sums.iter_mut().zip(&row[block * BLOCK..]) {
                     *sum += value;

@@ -6,12 +6,12 @@
 
 use super::{
     linear::{add_column_sums, repeat},
-    vmath::{dispatch, log1p},
+    vmath::log1p,
 };
 use crate::{
     Result,
     data::Counts,
-    nn::{IndexSets, Matrix, Vector, raw},
+    nn::{IndexSets, Matrix, Vector, raw, simd::dispatch},
 };
 use dfdx::prelude::{Cpu, Gradients, HasShape, PutTape, Tape};
 use rayon::prelude::*;

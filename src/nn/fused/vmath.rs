@@ -2,34 +2,7 @@
 //!
 //! Polynomials are minimax fits (Remez exchange) of the relative error on the reduced interval, about 1 ulp in f32. They
 //! use no fused multiply-add: each operation rounds the same way on every instruction set, so results do not depend on the
-//! machine. NaN stays NaN, so that a broken loss is seen. Call them inside `dispatch!`, which compiles the loop for what the
-//! processor has.
-
-/// Evaluates an expression compiled for the widest vectors of this processor (x86-64-v3, AVX-512, NEON), found at run time: a
-/// crate that a notebook compiles cannot choose a target processor.
-///
-/// The expression and all that it calls must be inlined into the function that has the processor's features. A macro, so that
-/// no call forgets the attribute that asks for it.
-macro_rules! dispatch {
-    ($body:expr) => {
-        pulp::Arch::new().dispatch($crate::nn::fused::vmath::Vectorised(
-            #[inline(always)]
-            || $body,
-        ))
-    };
-}
-pub(crate) use dispatch;
-
-/// A closure for [`dispatch!`]. `FnMut`, since to call a borrowing closure as `FnOnce` goes through a shim that is not inlined.
-pub(crate) struct Vectorised<F>(pub(crate) F);
-
-impl<R, F: FnMut() -> R> pulp::WithSimd for Vectorised<F> {
-    type Output = R;
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(mut self, _: S) -> R {
-        (self.0)()
-    }
-}
+//! machine. NaN stays NaN, so that a broken loss is seen. Call them inside `dispatch!`.
 
 /// Lanes of a partial sum: one AVX-512 register. Sums run over this many lanes on every machine, so that they round alike.
 pub(crate) const LANES: usize = 16;
