@@ -71,7 +71,8 @@ fn verdict(scores: Option<&[Evaluation]>) -> (Verdict, String) {
         },
         _ => (
             Verdict::Warning,
-            "No double of two known single perturbations was held out, so nothing says how good the model is.".to_owned(),
+            "No double of two known single perturbations was held out, so nothing says how good the model is."
+                .to_owned(),
         ),
     }
 }
