@@ -73,7 +73,8 @@ impl Vocabulary {
     /// # Errors
     /// Those that were not, all named.
     pub fn check<'a>(&self, perturbations: impl IntoIterator<Item = &'a Perturbation>) -> Result<()> {
-        let asked: BTreeSet<&str> = perturbations.into_iter().flat_map(Perturbation::genes).map(String::as_str).collect();
+        let asked: BTreeSet<&str> =
+            perturbations.into_iter().flat_map(Perturbation::genes).map(String::as_str).collect();
         let unknown: Vec<&str> = asked.into_iter().filter(|gene| !self.perturbs(gene)).collect();
         if unknown.is_empty() {
             return Ok(());

@@ -74,7 +74,10 @@ impl CountVae {
             || then.trained_on != now.trained_on
             || then.with_remainder != now.with_remainder
         {
-            differences.push("the data, the split or the seed differ (other genes, perturbations, lanes or library sizes)".to_owned());
+            differences.push(
+                "the data, the split or the seed differ (other genes, perturbations, lanes or library sizes)"
+                    .to_owned(),
+            );
         }
         if differences.is_empty() {
             return Ok(());

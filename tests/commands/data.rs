@@ -8,7 +8,8 @@ use genailab::{
 use std::path::Path;
 
 /// Nothing is read into a model by any of these; each is refused in the same words.
-const COMMANDS: [&str; 3] = ["train --out out --epochs 1 --data", "run --out out --epochs 1 --data", "bench-train --data"];
+const COMMANDS: [&str; 3] =
+    ["train --out out --epochs 1 --data", "run --out out --epochs 1 --data", "bench-train --data"];
 
 fn refused(place: &Place, file: &str, parts: &[&str]) {
     let parts: Vec<&str> = parts.iter().copied().chain([file]).collect();
@@ -108,10 +109,9 @@ fn other_kinds_of_data_than_a_command_takes() {
     place.fails("simulate --cells 0 --out new.h5ad", &["n_cells is 0"]);
     place.fails("simulate --out missing/new.h5ad", &["missing/new.h5ad", "no folder missing"]);
     place.fails("bench-train --data cells.h5ad --batch 0", &["--batch"]);
-    let figures: serde_json::Value = serde_json::from_str(
-        place.run("bench-train --data cells.h5ad --cells 400 --batch 64 --json").done(),
-    )
-    .expect("one line of JSON");
+    let figures: serde_json::Value =
+        serde_json::from_str(place.run("bench-train --data cells.h5ad --cells 400 --batch 64 --json").done())
+            .expect("one line of JSON");
     assert_eq!((&figures["batch"], &figures["steps"]), (&64.into(), &6.into()));
     for name in ["cells_per_s", "ms_per_step", "loss"] {
         assert!(figures[name].as_f64().is_some_and(|value| value > 0.0), "{name} in {figures}");

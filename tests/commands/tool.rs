@@ -151,7 +151,8 @@ pub fn real_data(name: &str) -> Option<PathBuf> {
 pub fn python() -> Option<PathBuf> {
     let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
     let python = std::env::var_os("GENAILAB_PYTHON").map_or(usual, PathBuf::from);
-    let works = Command::new(&python).args(["-c", "import anndata"]).output().is_ok_and(|output| output.status.success());
+    let works =
+        Command::new(&python).args(["-c", "import anndata"]).output().is_ok_and(|output| output.status.success());
     if !works {
         eprintln!("SKIPPED: {} has no anndata (set GENAILAB_PYTHON to a Python that has)", python.display());
     }

@@ -100,7 +100,10 @@ fn an_interrupted_training_is_resumed_bit_for_bit() {
     let left = place.files();
     assert!(!left.iter().any(|file| file.contains(".genailab-")), "{left:?}");
     place.fails(&format!("{train} stopped"), &["stopped", "was stopped", "--resume"]);
-    place.fails("predict --model stopped --perturbations control --out p.h5ad", &["did not come to its end", "--resume"]);
+    place.fails(
+        "predict --model stopped --perturbations control --out p.h5ad",
+        &["did not come to its end", "--resume"],
+    );
     place.run(&format!("{train} stopped --resume")).done();
     place.run(&format!("{train} straight")).done();
     assert_eq!(weights(&place, "stopped"), weights(&place, "straight"));

@@ -46,12 +46,13 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let rows_each = args.cells.checked_mul(args.samples).filter(|&rows| (1..=MOST_CELLS).contains(&rows)).ok_or_else(|| {
-        Error::config(format!(
-            "--cells {} and --samples {} must be at least 1, and their product at most {MOST_CELLS}",
-            args.cells, args.samples
-        ))
-    })?;
+    let rows_each =
+        args.cells.checked_mul(args.samples).filter(|&rows| (1..=MOST_CELLS).contains(&rows)).ok_or_else(|| {
+            Error::config(format!(
+                "--cells {} and --samples {} must be at least 1, and their product at most {MOST_CELLS}",
+                args.cells, args.samples
+            ))
+        })?;
     args.device.check()?;
     check_output_file(&args.out)?;
     let model = CountVae::load(&args.model, args.device)?;
@@ -102,7 +103,11 @@ fn predict_cells(model: &CountVae, perturbations: &[Perturbation], rows_each: us
     let writer = AnnDataWriter::new(&cells, &genes)
         .uns("predicted_by", "genailab count VAE")
         .uns(HINTS, columns.into_iter().collect::<Uns>());
-    if are_counts { writer.x(&Counts::from_dense(&values)).write(&args.out) } else { writer.x(&values).write(&args.out) }
+    if are_counts {
+        writer.x(&Counts::from_dense(&values)).write(&args.out)
+    } else {
+        writer.x(&values).write(&args.out)
+    }
 }
 
 fn predict_effects(model: &CountVae, perturbations: &[Perturbation], args: &Args) -> Result<()> {
