@@ -47,7 +47,51 @@ impl CountVae {
     /// A folder that cannot be written.
     pub fn save_description(&self, dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(|e| Error::io("create the folder", dir, e))?;
-        let saved = Saved {
+        let text = serde_json::to_string_pretty(&self.description()).expect("names and numbers always serialise");
+        write_atomically(&dir.join(DESCRIPTION), text.as_bytes())
+    }
+
+    /// Checks that `dir/model.json` describes this model, so that a training which is resumed there is the same one.
+    ///
+    /// # Errors
+    /// No description there, or one of another model: the settings that differ, or what else does.
+    pub fn check_description(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(DESCRIPTION);
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
+        let then: Saved = serde_json::from_str(&text).map_err(|e| damaged(&path, &e))?;
+        let now = self.description();
+        let mut differences = Vec::new();
+        if then.config != now.config {
+            let fields = |config| match serde_json::to_value(config) {
+                Ok(serde_json::Value::Object(fields)) => fields,
+                _ => unreachable!("a struct of named fields serialises as an object"),
+            };
+            let (then, now) = (fields(&then.config), fields(&now.config));
+            let changed = then.iter().filter(|(name, value)| now.get(*name) != Some(value));
+            differences.extend(changed.map(|(name, value)| format!("{name} was {value} and is now {}", now[name])));
+        }
+        if then.vocabulary != now.vocabulary
+            || then.trained_on != now.trained_on
+            || then.with_remainder != now.with_remainder
+        {
+            differences.push(
+                "the data, the split or the seed differ (other genes, perturbations, lanes or library sizes)"
+                    .to_owned(),
+            );
+        }
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(Error::config(format!(
+            "cannot resume with another model than that of {}: {}; give the same data and settings, or train anew in \
+             another folder",
+            path.display(),
+            differences.join(", ")
+        )))
+    }
+
+    fn description(&self) -> Saved {
+        Saved {
             format: FORMAT,
             model: KIND.to_owned(),
             genailab: env!("CARGO_PKG_VERSION").to_owned(),
@@ -55,9 +99,7 @@ impl CountVae {
             with_remainder: self.with_remainder,
             config: self.config.clone(),
             vocabulary: self.vocabulary.clone(),
-        };
-        let text = serde_json::to_string_pretty(&saved).expect("names and numbers always serialise");
-        write_atomically(&dir.join(DESCRIPTION), text.as_bytes())
+        }
     }
 
     /// Writes the model to a folder: `model.json` and `model.safetensors`.
@@ -82,8 +124,7 @@ impl CountVae {
             )),
             _ => Error::io("read", &path, e),
         })?;
-        let damaged = |e| Error::data(format!("{} is damaged or of another tool: {e}; train again", path.display()));
-        let header: Header = serde_json::from_str(&text).map_err(damaged)?;
+        let header: Header = serde_json::from_str(&text).map_err(|e| damaged(&path, &e))?;
         if header.model != KIND {
             return Err(Error::config(format!(
                 "{} holds a model of kind {:?}, where {KIND:?} was expected",
@@ -99,7 +140,7 @@ impl CountVae {
                 header.format
             )));
         }
-        let saved: Saved = serde_json::from_str(&text).map_err(damaged)?;
+        let saved: Saved = serde_json::from_str(&text).map_err(|e| damaged(&path, &e))?;
         let mut model =
             Self::build(saved.config, saved.vocabulary, saved.trained_on, saved.with_remainder, None, 0, device)?;
         let weights = dir.join(WEIGHTS);
@@ -113,4 +154,8 @@ impl CountVae {
         on_device!(&mut model.net, net => load_params(net, &weights))?;
         Ok(model)
     }
+}
+
+fn damaged(path: &Path, error: &serde_json::Error) -> Error {
+    Error::data(format!("{} is damaged or of another tool: {error}; train again", path.display()))
 }

@@ -40,6 +40,8 @@ pub struct TrainConfig {
     pub min_delta: f64,
     /// Seed of shuffling and of everything random in the model's steps. Default 0.
     pub seed: u64,
+    /// Whether every epoch puts the rows into a new random order. Default true.
+    pub shuffle: bool,
     /// Whether the last rows of an epoch are left out if they do not fill a batch. Default false.
     pub drop_last: bool,
 }
@@ -62,6 +64,7 @@ impl Default for TrainConfig {
             early_stopping: None,
             min_delta: 0.0,
             seed: 0,
+            shuffle: true,
             drop_last: false,
         }
     }

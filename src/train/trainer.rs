@@ -139,7 +139,9 @@ where
     fn epoch(&mut self) -> Result<EpochRecord> {
         let begin = Instant::now();
         let mut order: Vec<usize> = (0..self.train.len()).collect();
-        order.shuffle(&mut self.stream(Purpose::Shuffle, self.state.epochs));
+        if self.config.shuffle {
+            order.shuffle(&mut self.stream(Purpose::Shuffle, self.state.epochs));
+        }
         let mut means = Means::default();
         let (mut norms, mut learning_rate) = (0.0, 0.0);
         let steps = self.config.steps_per_epoch(order.len());

@@ -1,5 +1,7 @@
 //! `genailab bench-train`.
 
+mod numpy_order;
+
 use crate::options::{DataArgs, say};
 use genailab::{
     Error, Result,
@@ -9,8 +11,6 @@ use genailab::{
     nn::Norm,
     train::{Callback, EpochRecord, FitOptions, Flow, Progress, StepRecord, TrainConfig},
 };
-use rand::{SeedableRng, seq::SliceRandom};
-use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 use std::{cell::Cell, path::PathBuf, time::Instant};
 
@@ -78,9 +78,11 @@ pub fn run(args: &Args) -> Result<()> {
         }
     };
     let steps = (args.cells / args.batch).max(3);
-    let mut order: Vec<usize> = (0..data.n_cells()).collect();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(0));
-    let train = order.into_iter().cycle().take((WARM_UP_STEPS + steps) * args.batch).collect();
+    let train = numpy_order::permutation(data.n_cells())
+        .into_iter()
+        .cycle()
+        .take((WARM_UP_STEPS + steps) * args.batch)
+        .collect();
     let split = Split { train, validation: Vec::new(), test: Vec::new() };
     let config = VaeConfig {
         library_size: LibrarySize::Kept,
@@ -99,7 +101,7 @@ pub fn run(args: &Args) -> Result<()> {
         callbacks: vec![Box::new(Watch(&stopwatch))],
         ..FitOptions::default()
     };
-    let training = TrainConfig { epochs: 1, batch_size: args.batch, ..TrainConfig::default() };
+    let training = TrainConfig { epochs: 1, batch_size: args.batch, shuffle: false, ..TrainConfig::default() };
     model.fit_with(&data, &split, &training, &mut options)?;
     drop(options);
 

@@ -5,7 +5,7 @@ mod story;
 
 use crate::{
     options::{Config, DataArgs, Fractions, OutputFolder, check_interrupt, interrupt_flag, say},
-    train::{begin, write_json},
+    train::{begin, check_folder, write_json},
 };
 use genailab::{
     ErrorKind, Result,
@@ -93,6 +93,9 @@ pub fn run(args: &Args) -> Result<()> {
     args.device.check()?;
     // A setting that is wrong is said before anything is read or made.
     args.config(Config::default())?;
+    if args.resume {
+        check_folder(&args.out.join("vae"), true)?;
+    }
     let data = args.data.as_ref().map(|file| args.columns.open(file)).transpose()?;
     let out = OutputFolder::new(&args.out)?;
     let interrupt = interrupt_flag()?;

@@ -93,7 +93,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Whether a training may begin in `dir`, or be resumed there.
-fn check_folder(dir: &Path, resume: bool) -> Result<()> {
+pub fn check_folder(dir: &Path, resume: bool) -> Result<()> {
     let (begun, done) = (dir.join(CHECKPOINT).exists(), dir.join(WEIGHTS).exists());
     match (resume, begun) {
         (true, false) => Err(Error::config(format!(
@@ -109,16 +109,17 @@ fn check_folder(dir: &Path, resume: bool) -> Result<()> {
     }
 }
 
-/// Writes what a training starts with: which rows are held out, and what the model is. What an earlier training left
-/// goes, so that its weights are never taken for those of this one.
+/// Prepares the folder of a training. Anew: what an earlier one left goes, so that its weights are never taken for those
+/// of this one, and the description of the model is written. Resumed: the model must be the one described there.
 pub fn begin(model: &CountVae, dir: &Path, options: &FitOptions<'_>) -> Result<()> {
-    if !options.resume {
-        for name in [WEIGHTS, CHECKPOINT, "metrics.json"] {
-            let file = dir.join(name);
-            match std::fs::remove_file(&file) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &file, e)),
-                _ => {}
-            }
+    if options.resume {
+        return model.check_description(dir);
+    }
+    for name in [WEIGHTS, CHECKPOINT, "metrics.json"] {
+        let file = dir.join(name);
+        match std::fs::remove_file(&file) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &file, e)),
+            _ => {}
         }
     }
     model.save_description(dir)
@@ -139,7 +140,6 @@ fn train_cells(
     let split = data.split(&SplitPlan::Stratified { validation, test, seed: config.train.seed })?;
     let mut model = CountVae::new(&data, &split, config.model.clone(), config.train.seed, args.device)?;
     begin(&model, &args.out, options)?;
-    split.save(args.out.join("split.json"))?;
     say(format_args!(
         "{} cells x {} genes, {} perturbations; {} cells to train on, {} to watch, {} held out",
         data.n_cells(),
@@ -151,6 +151,7 @@ fn train_cells(
     ))?;
     model.fit_with(&data, &split, &config.train, options)?;
     model.save(&args.out)?;
+    split.save(args.out.join("split.json"))?;
     let elbo = |rows: &[usize]| match rows.is_empty() {
         true => Ok(None),
         false => model.elbo(&data, rows, 5, config.train.seed).map(Some),

@@ -2,7 +2,7 @@
 
 use super::{Args, story};
 use crate::{
-    options::Config,
+    options::{Config, say},
     train::{FittedEffects, fit_effects, write_json},
 };
 use genailab::{
@@ -48,33 +48,30 @@ pub fn run(data: &Effects, file: &Path, args: &Args, mut options: FitOptions<'_>
     write_json(&args.out.join("results.json"), &results)?;
     report.save(args.out.join("report.html"))?;
     for evaluation in fitted.scores.iter().flatten() {
-        crate::options::say(evaluation)?;
+        say(evaluation)?;
     }
     let (_, line) = verdict(fitted.scores.as_deref());
-    crate::options::say(line)
+    say(line)
 }
 
-/// Whether the model is better than adding two effects.
+/// Whether the model is better than adding two effects, in size and in direction: shrinking every effect lowers L2, too.
 fn verdict(scores: Option<&[Evaluation]>) -> (Verdict, String) {
-    let l2 = |evaluation: &Evaluation| evaluation.summary_of("l2").and_then(|summary| summary.mean);
-    match scores {
-        Some([vae, additive, ..]) => match (l2(vae), l2(additive)) {
-            (Some(ours), Some(sum)) => (
-                if ours < sum { Verdict::Good } else { Verdict::Warning },
-                format!(
-                    "Unseen doubles are predicted at a mean L2 error of {ours:.2}; adding the two single effects gives \
-                     {sum:.2} ({} doubles).",
-                    vae.scores.len()
-                ),
-            ),
-            _ => (Verdict::Warning, "The held-out doubles could not be scored.".to_owned()),
-        },
-        _ => (
-            Verdict::Warning,
-            "No double of two known single perturbations was held out, so nothing says how good the model is."
-                .to_owned(),
-        ),
-    }
+    let Some([vae, additive, ..]) = scores else {
+        let line = "No double of two known single perturbations was held out, so nothing says how good the model is.";
+        return (Verdict::Warning, line.to_owned());
+    };
+    let mean = |evaluation: &Evaluation, metric: &str| evaluation.summary_of(metric).and_then(|summary| summary.mean);
+    let both = |evaluation: &Evaluation| mean(evaluation, "l2").zip(mean(evaluation, "pearson"));
+    let (Some((l2, pearson)), Some((sum_l2, sum_pearson))) = (both(vae), both(additive)) else {
+        return (Verdict::Warning, "The held-out doubles could not be scored.".to_owned());
+    };
+    let better = l2 < sum_l2 && pearson > sum_pearson;
+    let line = format!(
+        "Unseen doubles are predicted at a mean L2 error of {l2:.2} and a Pearson correlation of {pearson:.3}; adding \
+         the two single effects gives {sum_l2:.2} and {sum_pearson:.3} ({} doubles).",
+        vae.scores.len()
+    );
+    (if better { Verdict::Good } else { Verdict::Warning }, line)
 }
 
 fn report(data: &Effects, source: &str, config: &Config, fitted: &FittedEffects) -> Result<Report> {

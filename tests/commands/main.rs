@@ -1,0 +1,11 @@
+//! The command line as its users meet it: `run`, `train`, `predict`, `simulate`, `bench-train`, `inspect`.
+//!
+//! Every mistake ends with exit code 1 and one line on stderr that names what was found, where, and what to do; nothing
+//! half-written and no temporary file is left.
+
+mod data;
+mod prediction;
+mod running;
+mod settings;
+mod tool;
+mod training;

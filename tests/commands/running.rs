@@ -1,0 +1,86 @@
+//! `run`: a report and its figures, on the built-in data and on real ones.
+
+use crate::tool::{Place, json, real_data};
+use serde_json::Value;
+
+fn check_report(place: &Place, folder: &str, keys: &[&str]) -> Value {
+    let results = json(&place.path(folder).join("results.json"));
+    for key in keys {
+        let value = results.get(key).unwrap_or_else(|| panic!("{key} in {results}"));
+        assert!(!value.is_null() || *key == "truth", "{key} is null");
+    }
+    let html = std::fs::read_to_string(place.path(folder).join("report.html")).expect("a report");
+    assert!(html.starts_with("<!doctype html>") && html.trim_end().ends_with("</html>"));
+    assert!(html.contains("<svg") && html.contains("Training"), "pictures and sections");
+    for outside in ["<script src", "<link", "src=\"http"] {
+        assert!(!html.contains(outside), "{outside} in a self-contained page");
+    }
+    let left = place.files();
+    assert!(left.iter().all(|file| file.starts_with(folder) && !file.contains(".genailab-")), "{left:?}");
+    results
+}
+
+const CELLS: [&str; 14] = [
+    "genailab",
+    "source",
+    "cells",
+    "genes",
+    "perturbations",
+    "qc",
+    "split",
+    "model",
+    "training",
+    "history",
+    "held_out",
+    "latent",
+    "truth",
+    "seconds",
+];
+
+#[test]
+fn the_built_in_data_twice_into_one_folder() {
+    let place = Place::new();
+    for epochs in [1, 2] {
+        let said = place.run(&format!("run --out out --epochs {epochs}"));
+        assert!(said.done().contains("out/report.html"), "{}", said.stdout);
+        let results = check_report(&place, "out", &CELLS);
+        assert_eq!(results["history"].as_array().expect("a list").len(), epochs);
+        assert!(results["truth"].as_array().is_some_and(|rows| !rows.is_empty()), "the truth is known");
+        assert!(results["held_out"]["elbo"]["elbo"].as_f64().is_some_and(|elbo| elbo < 0.0));
+        assert!(results["held_out"]["effects"]["scores"].as_array().is_some_and(|rows| rows.len() > 10));
+    }
+    place.run("predict --model out/vae --perturbations control --cells 3 --out out/p.h5ad").done();
+}
+
+fn real_cells(name: &str, cells: u64) {
+    let Some(file) = real_data(name) else { return };
+    let place = Place::new();
+    place.run(&format!("run --data {} --out out --epochs 2", file.display())).done();
+    let results = check_report(&place, "out", &CELLS);
+    assert!(results["truth"].is_null(), "real cells have no known truth");
+    assert!(results["source"].as_str().is_some_and(|source| source.ends_with(name)));
+    assert!(results["cells"].as_u64().is_some_and(|n| n > cells * 3 / 4 && n <= cells), "{}", results["cells"]);
+}
+
+#[test]
+fn norman_cells() {
+    real_cells("norman_cells.h5ad", 3375);
+}
+
+#[test]
+fn papalexi_cells() {
+    real_cells("papalexi_cells.h5ad", 20729);
+}
+
+#[test]
+fn an_effects_dataset_gets_a_report_too() {
+    let Some(file) = real_data("norman_pseudobulk.h5ad") else { return };
+    let place = Place::new();
+    let said = place.run(&format!("run --data {} --out out --epochs 2", file.display()));
+    assert!(said.done().contains("Unseen doubles"), "{}", said.stdout);
+    let keys = ["genailab", "source", "perturbations", "genes", "split", "model", "training", "history", "held_out"];
+    let results = check_report(&place, "out", &keys);
+    assert_eq!(results["history"].as_array().expect("a list").len(), 2);
+    assert_eq!(results["held_out"]["effects"].as_array().expect("model and additive").len(), 2);
+    place.run("predict --model out/vae --perturbations KLF1+MAP2K6 --out out/p.h5ad").done();
+}
