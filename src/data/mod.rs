@@ -2,6 +2,7 @@
 
 mod anndata;
 mod counts;
+mod course;
 mod dataset;
 mod effects;
 pub mod fetch;
@@ -19,6 +20,7 @@ mod table;
 
 pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns};
 pub use counts::Counts;
+pub use course::{CourseData, Double};
 pub use dataset::Dataset;
 pub use effects::Effects;
 pub use fetch::fetch;

@@ -70,6 +70,15 @@ pub fn is_effects(file: &AnnData) -> bool {
 }
 
 impl Dataset {
+    /// Norman 2019 (K562, CRISPR activation, single and double perturbations) as scPerturb distributes it: downloaded at
+    /// first use (0.7 GB), verified and kept in [`fetch::cache_dir`](super::fetch::cache_dir).
+    ///
+    /// # Errors
+    /// A download that failed, a cache folder that cannot be written, a file that cannot be read.
+    pub fn norman() -> Result<Self> {
+        Self::open(super::fetch("norman", None)?.path)
+    }
+
     /// Reads a cells dataset. What was chosen and repaired on the way stands in its `notes`.
     ///
     /// # Errors

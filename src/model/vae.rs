@@ -95,7 +95,7 @@ pub struct VaeConfig {
     pub norm: Norm,
     /// Activation of the hidden layers.
     pub activation: Activation,
-    /// Probability that a hidden unit is dropped in training.
+    /// Probability that a hidden unit is dropped in training; 0.1 is scVI's.
     pub dropout: f32,
     /// `logvar` is held within plus and minus this, so that its exponential stays finite.
     pub logvar_clamp: f32,
@@ -123,7 +123,7 @@ impl Default for VaeConfig {
             encode_condition: true,
             norm: Norm::Layer,
             activation: Activation::default(),
-            dropout: 0.0,
+            dropout: 0.1,
             logvar_clamp: 12.0,
             beta: 1.0,
             kl_annealing: KlAnnealing::default(),

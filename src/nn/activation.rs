@@ -19,8 +19,8 @@ use crate::Result;
 use dfdx::prelude::Tape;
 use serde::{Deserialize, Serialize};
 
-/// `erfc(z) = t (a1 + t (a2 + t (a3 + t (a4 + t a5)))) e^(-z^2)` with `t = 1 / (1 + ERFC_SCALE z)`, z >= 0: absolute error
-/// 1.5e-7 (Abramowitz and Stegun 7.1.26).
+/// `erfc(z) = t (a1 + t (a2 + t (a3 + t (a4 + t a5)))) e^(-z^2)` with `t = 1 / (1 + ERFC_SCALE z)`, z >= 0: absolute
+/// error 1.5e-7 (Abramowitz and Stegun 7.1.26).
 pub(super) const ERFC_SCALE: f32 = 0.327_591_1;
 /// a5 to a1 of [`ERFC_SCALE`]'s formula.
 pub(super) const ERFC_COEFFICIENTS: [f32; 5] = [1.061_405_4, -1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6];

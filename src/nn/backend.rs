@@ -36,8 +36,8 @@ pub enum Dispersion<'a, D: Backend, T: Tape<f32, D>> {
     CellGene(Matrix<D, T>),
 }
 
-/// Bounds of `log_theta`: theta between 1e-6 (variance a million times mu^2) and 3e8 (a Poisson distribution for any count that
-/// a cell can have). Beyond them the gradient is zero.
+/// Bounds of `log_theta`: theta between 1e-6 (variance a million times mu^2) and 3e8 (a Poisson distribution for any
+/// count that a cell can have). Beyond them the gradient is zero.
 pub const LOG_THETA_MIN: f32 = -13.8;
 /// See [`LOG_THETA_MIN`].
 pub const LOG_THETA_MAX: f32 = 19.5;
@@ -112,8 +112,8 @@ pub trait Backend: Device<f32> + OptimStep {
         composed::layer_norm(x, weight, bias, epsilon)
     }
 
-    /// Each column minus its mean, over its standard deviation `sqrt(variance + epsilon)`, times `weight` plus `bias`, and the
-    /// moments; x `(rows, width)`, weight and bias `(width,)`.
+    /// Each column minus its mean, over its standard deviation `sqrt(variance + epsilon)`, times `weight` plus `bias`,
+    /// and the moments; x `(rows, width)`, weight and bias `(width,)`.
     ///
     /// # Errors
     /// Shapes that do not fit; a device that fails.

@@ -1,8 +1,9 @@
 //! Batch normalisation: each feature to mean 0 and variance 1 over the batch, then scaled and shifted.
 //!
-//! `y = (x - mean) / sqrt(variance + epsilon) * weight + bias`; x `(rows, width)`, the rest `(width,)`. While training the moments are
-//! those of the batch, and the running ones move: `running = 0.9 running + 0.1 batch` (variance unbiased); at inference the running
-//! ones are used. Ioffe and Szegedy 2015, *Batch Normalization*; epsilon and momentum as in PyTorch.
+//! `y = (x - mean) / sqrt(variance + epsilon) * weight + bias`; x `(rows, width)`, the rest `(width,)`. While training
+//! the moments are those of the batch, and the running ones move: `running = 0.9 running + 0.1 batch` (variance
+//! unbiased); at inference the running ones are used. Ioffe and Szegedy 2015, *Batch Normalization*; epsilon and
+//! momentum as in PyTorch.
 //!
 //! ```
 //! use genailab::{dfdx::prelude::*, nn::BatchNorm};

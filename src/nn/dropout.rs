@@ -1,7 +1,7 @@
 //! Dropout: while training, each value is set to zero with probability p, and the others are divided by 1 - p.
 //!
-//! `y = x * m / (1 - p)`, m drawn from {0, 1} with P(m = 1) = 1 - p, so that the expectation of y is x and nothing needs to be
-//! scaled at inference, where the layer is left out. Srivastava et al. 2014, *Dropout*.
+//! `y = x * m / (1 - p)`, m drawn from {0, 1} with P(m = 1) = 1 - p, so that the expectation of y is x and nothing
+//! needs to be scaled at inference, where the layer is left out. Srivastava et al. 2014, *Dropout*.
 //!
 //! ```
 //! use genailab::{dfdx::prelude::*, nn::Dropout};
@@ -42,8 +42,8 @@ impl Dropout {
         self.p
     }
 
-    /// Drops; to be left out at inference. Any shape `(rows, width)`; draws one number a value in row-major order, or none where
-    /// p = 0.
+    /// Drops; to be left out at inference. Any shape `(rows, width)`; draws one number a value in row-major order, or
+    /// none where p = 0.
     ///
     /// # Errors
     /// A device that fails.

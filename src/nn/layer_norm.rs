@@ -1,7 +1,7 @@
 //! Layer normalisation: each row to mean 0 and variance 1, then scaled and shifted by feature.
 //!
-//! `y = (x - mean) / sqrt(variance + epsilon) * weight + bias`, moments over the row; x `(rows, width)`, weight and bias
-//! `(width,)`. Ba et al. 2016, *Layer Normalization*; epsilon as in PyTorch.
+//! `y = (x - mean) / sqrt(variance + epsilon) * weight + bias`, moments over the row; x `(rows, width)`, weight and
+//! bias `(width,)`. Ba et al. 2016, *Layer Normalization*; epsilon as in PyTorch.
 //!
 //! ```
 //! use genailab::{dfdx::prelude::*, nn::LayerNorm};

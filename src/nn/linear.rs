@@ -1,8 +1,8 @@
 //! A dense layer: `y = x W + b`.
 //!
 //! x `(rows, in)`, W `(in, out)`, b `(out,)`, y `(rows, out)`. Weight and bias start uniform in
-//! `[-1/sqrt(in), 1/sqrt(in)]`, which is what PyTorch's `nn.Linear` does: He et al. 2015, *Delving Deep into Rectifiers*,
-//! with the slope sqrt(5).
+//! `[-1/sqrt(in), 1/sqrt(in)]`, which is what PyTorch's `nn.Linear` does: He et al. 2015, *Delving Deep into
+//! Rectifiers*, with the slope sqrt(5).
 //!
 //! ```
 //! use genailab::{dfdx::prelude::*, nn::Linear};

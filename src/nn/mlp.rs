@@ -1,8 +1,8 @@
 //! A multilayer perceptron: blocks of linear, norm, activation, dropout.
 //!
-//! For widths `[w0, w1, ..., wn]`: n blocks, x `(rows, w0)` to y `(rows, wn)`. Every block ends in its activation, so an Mlp is
-//! the trunk of an encoder or decoder; the heads are plain [`Linear`] layers. [`Finish`] is what follows the linear layer of a block,
-//! on its own, for a first layer of another kind ([`SparseLinear`](super::SparseLinear)).
+//! For widths `[w0, w1, ..., wn]`: n blocks, x `(rows, w0)` to y `(rows, wn)`. Every block ends in its activation, so
+//! an Mlp is the trunk of an encoder or decoder; the heads are plain [`Linear`] layers. [`Finish`] is what follows the
+//! linear layer of a block, on its own, for a first layer of another kind ([`SparseLinear`](super::SparseLinear)).
 //!
 //! ```
 //! use genailab::{dfdx::prelude::*, nn::{FinishConfig, Mlp}};
@@ -136,8 +136,8 @@ impl<D: Backend> Params<D> for Mlp<D> {
 }
 
 impl<D: Backend> Mlp<D> {
-    /// Blocks between neighbouring `widths`: the first is the input's. With fewer than two widths there is no block, and the
-    /// network is the identity.
+    /// Blocks between neighbouring `widths`: the first is the input's. With fewer than two widths there is no block,
+    /// and the network is the identity.
     ///
     /// # Errors
     /// A dropout probability outside [0, 1); a device without memory for it.

@@ -4,16 +4,19 @@
 //! is a reference into it; a row-major tensor of `n` elements owns exactly `n` of them, one after the other.
 //!
 //! # The invariant
-//! [`slice`] builds a slice of `shape.num_elements()` from the address of element 0. It is valid because
-//! 1. the address is that of the first element of the tensor's `Vec`: index `[0, ..]` maps to offset 0 under any strides;
+//! [`slice`] and [`slice_mut`] build a slice of `shape.num_elements()` from the address of element 0. It is valid
+//! because
+//! 1. the address is that of the first element of the tensor's `Vec`: index `[0, ..]` maps to offset 0 under any
+//!    strides;
 //! 2. the strides are checked to be those of a row-major tensor, whose `Vec` holds `num_elements` values;
-//! 3. the slice borrows the tensor, which keeps the storage alive, and dfdx writes to storage only through a unique borrow.
+//! 3. the slice borrows the tensor, which keeps the storage alive; dfdx writes to storage only through a unique borrow,
+//!    and so does `slice_mut`: it goes through `IndexMut`, which first makes the storage unshared.
 
 use dfdx::prelude::{Cpu, HasShape, Shape, Tensor};
 use std::borrow::Cow;
 
-/// Whether `tensor` lies in row-major order, i.e. is neither broadcast nor permuted. dfdx keeps the strides to itself, so
-/// they are measured: along each axis, the distance from the first element to its neighbour.
+/// Whether `tensor` lies in row-major order, i.e. is neither broadcast nor permuted. dfdx keeps the strides to itself,
+/// so they are measured: along each axis, the distance from the first element to its neighbour.
 pub(crate) fn is_row_major<S: Shape, T>(tensor: &Tensor<S, f32, Cpu, T>) -> bool {
     if tensor.shape().num_elements() == 0 {
         return true;
@@ -42,8 +45,8 @@ pub(crate) fn slice<S: Shape, T>(tensor: &Tensor<S, f32, Cpu, T>) -> Cow<'_, [f3
     Cow::Borrowed(unsafe { std::slice::from_raw_parts(base, len) })
 }
 
-/// All elements in row-major order, to write to; `None` where the tensor is broadcast or permuted. Storage that is shared
-/// with another tensor is copied first.
+/// All elements in row-major order, to write to; `None` where the tensor is broadcast or permuted. Storage that is
+/// shared with another tensor is copied first.
 pub(crate) fn slice_mut<S: Shape, T>(tensor: &mut Tensor<S, f32, Cpu, T>) -> Option<&mut [f32]> {
     let len = tensor.shape().num_elements();
     if len == 0 {

@@ -1,8 +1,8 @@
 //! The first layer over counts: `y = log1p(x) W + b` for a sparse x.
 //!
-//! x are raw counts `(cells, genes)` in CSR, W `(genes, out)`, b `(out,)`, y `(cells, out)`. Single-cell counts are 5-20 % dense;
-//! the product touches only the rows of W whose gene was seen, and the gradient likewise. No gradient is taken of the counts.
-//! Weight and bias start as those of [`Linear`](super::Linear).
+//! x are raw counts `(cells, genes)` in CSR, W `(genes, out)`, b `(out,)`, y `(cells, out)`. Single-cell counts are
+//! 5-20 % dense; the product touches only the rows of W whose gene was seen, and the gradient likewise. No gradient is
+//! taken of the counts. Weight and bias start as those of [`Linear`](super::Linear).
 //!
 //! ```
 //! use genailab::{data::Counts, dfdx::prelude::*, nn::SparseLinear};

@@ -4,13 +4,12 @@
 //! CPU has one fused pass over weight, gradient and both moments. That pass is bound by memory: 36 bytes go to and fro
 //! for each weight, so it touches each of them once, on all cores, with the SIMD that the machine has at run time.
 
-use super::{Backend, Vector, raw};
+use super::{Backend, Vector, raw, simd::dispatch};
 use crate::{Error, ErrorKind, Result};
 use dfdx::{
     prelude::{Axis, Cpu, Gradients, HasShape, Rank0, ReshapeTo, Shape, SumTo, Tensor, TryAdd, TryDiv, TryMul},
     tensor_ops::Device,
 };
-use pulp::Arch;
 use rayon::prelude::*;
 
 /// Elements that one task of the CPU kernels works on: four arrays of it (512 KiB) fit a core's second-level cache.
@@ -173,7 +172,7 @@ impl OptimStep for Cpu {
         let gradient = gradients.get_or_alloc_mut(weight).map_err(|e| Error::device("norm of a gradient", e))?;
         let mut sums = vec![0.0; gradient.len().div_ceil(CHUNK)];
         let chunks = gradient.par_chunks(CHUNK);
-        sums.par_iter_mut().zip(chunks).for_each(|(sum, chunk)| *sum = Arch::new().dispatch(|| sum_of_squares(chunk)));
+        sums.par_iter_mut().zip(chunks).for_each(|(sum, chunk)| *sum = dispatch!(sum_of_squares(chunk)));
         Ok(sums.iter().sum())
     }
 
@@ -192,7 +191,7 @@ impl OptimStep for Cpu {
             in_place(&mut moments.second)?.par_chunks_mut(CHUNK),
         )
             .into_par_iter()
-            .for_each(|(w, g, m, v)| Arch::new().dispatch(|| adam_chunk(w, g, m, v, by)));
+            .for_each(|(w, g, m, v)| dispatch!(adam_chunk(w, g, m, v, by)));
         Ok(())
     }
 
@@ -200,7 +199,7 @@ impl OptimStep for Cpu {
         let (keep, take) = (momentum as f32, (1.0 - momentum) as f32);
         let value = raw::slice(value);
         in_place(average)?.par_chunks_mut(CHUNK).zip(value.par_chunks(CHUNK)).for_each(|(average, value)| {
-            Arch::new().dispatch(|| average.iter_mut().zip(value).for_each(|(a, x)| *a = keep * *a + take * x));
+            dispatch!(average.iter_mut().zip(value).for_each(|(a, x)| *a = keep * *a + take * x));
         });
         Ok(())
     }

@@ -73,8 +73,8 @@ pub struct Likelihood {
 }
 
 impl Likelihood {
-    /// Negative log-likelihood of each cell; `inputs` are logits, log_theta (one a gene, or one a cell and gene), and the zero
-    /// logits if there are any.
+    /// Negative log-likelihood of each cell; `inputs` are logits, log_theta (one a gene, or one a cell and gene), and
+    /// the zero logits if there are any.
     pub fn nll(&self, inputs: &[Vec<f64>]) -> Vec<f64> {
         let genes = self.counts.len() / self.library_size.len();
         let remainder = if self.with_remainder { 1.0 } else { 0.0 };

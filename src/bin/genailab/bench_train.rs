@@ -87,6 +87,7 @@ pub fn run(args: &Args) -> Result<()> {
         with_lane: false,
         with_library: false,
         norm: Norm::None,
+        dropout: 0.0,
         kl_annealing: KlAnnealing::Constant,
         init_output_bias: false,
         ..VaeConfig::default()

@@ -168,10 +168,11 @@ fn run_cells(
     let train_config = config.train;
     let outcome =
         Outcome { source, data, raw, qc, split, model, train_config, history, held_out, collapse, truth, seconds };
-    let report = story::report(&outcome)?;
+    let figures = story::Figures::of(&outcome)?;
     check_interrupt(interrupt, &kept)?;
     write_json(&out.join("results.json"), &results(&outcome))?;
-    report.save(out.join("report.html"))?;
+    figures.save(&out.join("figures"))?;
+    story::report(&outcome, figures)?.save(out.join("report.html"))?;
     say(format_args!("\n{}", outcome.held_out.evaluation))?;
     story::verdicts(&outcome).iter().try_for_each(|(_, line)| say(line))
 }

@@ -1,7 +1,8 @@
 //! Negative binomial and zero-inflated negative binomial log-likelihood, composed of differentiable operations.
 //!
-//! With `mu = softmax(logits) * library_size`, theta = exp(log_theta) and x > 0 the NB log-likelihood is written around its value at
-//! mu = x, so that nothing large cancels (Loader 2000, *Fast and Accurate Computation of Binomial Probabilities*):
+//! With `mu = softmax(logits) * library_size`, theta = exp(log_theta) and x > 0 the NB log-likelihood is written around
+//! its value at mu = x, so that nothing large cancels (Loader 2000, *Fast and Accurate Computation of Binomial
+//! Probabilities*):
 //! ```text
 //! -ln NB(x) = (x + theta) log1p((mu - x) / (x + theta)) + x (ln x - ln mu)
 //!           - [binet(x + theta) - binet(theta) - binet(x) - ln(2 pi x (x + theta) / theta) / 2]

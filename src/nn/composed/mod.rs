@@ -61,8 +61,8 @@ pub fn activation<D: Backend, T: Tape<f32, D>>(x: Matrix<D, T>, activation: Acti
     }
 }
 
-/// `x Phi(x)` with erf by Abramowitz and Stegun 7.1.26 (absolute error 1.5e-7). dfdx 0.13 has an exact GELU, but its derivative
-/// lacks a factor 1/sqrt(2).
+/// `x Phi(x)` with erf by Abramowitz and Stegun 7.1.26 (absolute error 1.5e-7). dfdx 0.13 has an exact GELU, but its
+/// derivative lacks a factor 1/sqrt(2).
 fn gelu<D: Backend, T: Tape<f32, D>>(x: Matrix<D, T>) -> Result<Matrix<D, T>, D::Err> {
     let negative = x.retaped::<NoneTape>().try_lt(0.0)?;
     let z = x.with_empty_tape().try_abs()?.try_mul(std::f32::consts::FRAC_1_SQRT_2)?;

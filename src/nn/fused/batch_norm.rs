@@ -1,8 +1,8 @@
 //! Batch normalisation on the CPU, by the moments of the batch.
 //!
 //! `y = w * h + b` with `h = (x - mean) s`, `s = 1 / sqrt(variance + epsilon)`, moments over the rows. Backward:
-//! `db = sum dy`, `dw = sum dy h`, `dx = w s (dy - db / n - h dw / n)`. A batch of hidden features is a few hundred KiB, so the
-//! passes over it run in the second-level cache of one core.
+//! `db = sum dy`, `dw = sum dy h`, `dx = w s (dy - db / n - h dw / n)`. A batch of hidden features is a few hundred
+//! KiB, so the passes over it run in the second-level cache of one core.
 
 use crate::{
     Result,

@@ -1,16 +1,16 @@
 //! Softmax, library size and NB or ZINB likelihood of a batch in one pass over its cells, on the CPU.
 //!
-//! For a cell with library size L: `ln mu_g = l_g - ln sum_k e^(l_k) + ln L` (the sum with one more term `e^0` for the remainder
-//! class), `nll = sum_g nll_g`. With `d_g = d nll / d ln mu_g`, the gradient through the softmax is
-//! `d nll / d l_g = d_g - rho_g sum_k d_k`, `rho = mu / L`.
+//! For a cell with library size L: `ln mu_g = l_g - ln sum_k e^(l_k) + ln L` (the sum with one more term `e^0` for the
+//! remainder class), `nll = sum_g nll_g`. With `d_g = d nll / d ln mu_g`, the gradient through the softmax is `d nll /
+//! d l_g = d_g - rho_g sum_k d_k`, `rho = mu / L`.
 //!
-//! A cell is computed in three steps on rows that stay in the first-level cache: all genes as if they were 0 (7 of 8 are; no gamma
-//! function), then the genes that were seen, gathered so that they fill vectors, then the sums. The backward pass does the cell
-//! again with derivatives and writes them, times the incoming gradient, where they belong: that is faster than keeping two or
-//! three matrices `(cells, genes)` from the forward pass, and needs no memory.
+//! A cell is computed in three steps on rows that stay in the first-level cache: all genes as if they were 0 (7 of 8
+//! are; no gamma function), then the genes that were seen, gathered so that they fill vectors, then the sums. The
+//! backward pass does the cell again with derivatives and writes them, times the incoming gradient, where they belong:
+//! that is faster than keeping two or three matrices `(cells, genes)` from the forward pass, and needs no memory.
 //!
-//! Gradients of a dispersion that cells share are summed over blocks of cells, then over the blocks in order: the result does not
-//! depend on the number of threads.
+//! Gradients of a dispersion that cells share are summed over blocks of cells, then over the blocks in order: the
+//! result does not depend on the number of threads.
 
 use super::{
     nb_cell::{Cell, CellTheta, Scratch},
@@ -68,9 +68,9 @@ pub(crate) fn count_nll<T: Tape<f32, Cpu>>(
                 Theta::Gene(theta) => grads.get_or_alloc_mut(theta)?,
                 Theta::CellGene(theta) => grads.get_or_alloc_mut(theta)?,
             };
-            add_scaled(sum, &d_theta, 1.0);
+            add(sum, &d_theta);
             if let Some(zero_logits) = &inputs.zero_logits {
-                add_scaled(grads.get_or_alloc_mut(zero_logits)?, &d_zero, 1.0);
+                add(grads.get_or_alloc_mut(zero_logits)?, &d_zero);
             }
             Ok(())
         });
@@ -85,9 +85,15 @@ fn join_tape<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, tape: &mut T) -> Result<Matri
     Ok(x)
 }
 
-/// `sum += scale * values`.
+/// `sum += values`.
+fn add(sum: &mut [f32], values: &[f32]) {
+    dispatch!(add_scaled(sum, values, 1.0));
+}
+
+/// `sum += scale * values`; to be called inside [`dispatch!`].
+#[inline(always)]
 fn add_scaled(sum: &mut [f32], values: &[f32], scale: f32) {
-    dispatch!(sum.iter_mut().zip(values).for_each(|(sum, &value)| *sum += scale * value));
+    sum.iter_mut().zip(values).for_each(|(sum, &value)| *sum += scale * value);
 }
 
 /// theta of every gene, for all cells.
@@ -171,10 +177,10 @@ impl Inputs {
                         let theta_row = if is_shared { 0 } else { i };
                         dispatch!({
                             views.cell(cell).nll::<true>(scratch);
-                            add_scaled_rows(d_logits, scratch.d_logits(), d_nll[cell]);
-                            add_scaled_rows(&mut d_theta[theta_row * genes..], scratch.d_log_theta(), d_nll[cell]);
+                            add_scaled(d_logits, scratch.d_logits(), d_nll[cell]);
+                            add_scaled(&mut d_theta[theta_row * genes..], scratch.d_log_theta(), d_nll[cell]);
                             if !d_zero.is_empty() {
-                                add_scaled_rows(&mut d_zero[i * genes..], scratch.d_zero_logits(), d_nll[cell]);
+                                add_scaled(&mut d_zero[i * genes..], scratch.d_zero_logits(), d_nll[cell]);
                             }
                         });
                     }
@@ -182,7 +188,7 @@ impl Inputs {
             );
         if is_shared {
             let (first, others) = d_theta.split_at_mut(genes);
-            others.chunks_exact(genes).for_each(|block| add_scaled(first, block, 1.0));
+            others.chunks_exact(genes).for_each(|block| add(first, block));
             d_theta.truncate(genes);
         }
         // Beyond the bounds theta is a constant.
@@ -193,12 +199,6 @@ impl Inputs {
         }
         (d_theta, d_zero)
     }
-}
-
-/// [`add_scaled`] for use inside `dispatch!`.
-#[inline(always)]
-fn add_scaled_rows(sum: &mut [f32], values: &[f32], scale: f32) {
-    sum.iter_mut().zip(values).for_each(|(sum, &value)| *sum += scale * value);
 }
 
 impl<'a> Views<'a> {

@@ -39,8 +39,8 @@ impl<'a> MatRef<'a> {
 pub(crate) fn add_product(out: &mut [f32], a: MatRef<'_>, b: MatRef<'_>) {
     let (m, k, n) = (a.rows, a.cols, b.cols);
     assert_eq!((b.rows, out.len()), (k, m * n), "the factors and the product fit together");
-    // SAFETY: the pointers cover rows x cols elements at these strides (`MatRef::new` and the assertion above), and `out`
-    // is a unique borrow, so it overlaps neither factor.
+    // SAFETY: the pointers cover rows x cols elements at these strides (`MatRef::new` and the assertion above), and
+    // `out` is a unique borrow, so it overlaps neither factor.
     unsafe {
         gemm::gemm(
             m,

@@ -1,8 +1,8 @@
 //! Layer normalisation on the CPU, one pass a row.
 //!
-//! `y = w * h + b` with `h = (x - mean) / s`, `s = sqrt(variance + epsilon)`, moments over the row. Backward, with `g = w * dy`:
-//! `dx = (g - mean(g) - h mean(g h)) / s`, `dw = sum over rows of dy h`, `db = sum over rows of dy`. Only mean and 1/s of each
-//! row are kept from the forward pass.
+//! `y = w * h + b` with `h = (x - mean) / s`, `s = sqrt(variance + epsilon)`, moments over the row. Backward, with `g =
+//! w * dy`: `dx = (g - mean(g) - h mean(g h)) / s`, `dw = sum over rows of dy h`, `db = sum over rows of dy`. Only mean
+//! and 1/s of each row are kept from the forward pass.
 
 use super::{
     linear::add_column_sums,

@@ -35,8 +35,9 @@ pub(crate) fn linear<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, w: &Matrix<Cpu>, b: &
     Ok(y.put_tape(tape))
 }
 
-/// `dx += dy W^T`. A matrix product reads one factor's transpose in small pieces, which is slow: of W as the product stands, or
-/// of dy if dx^T is computed and turned. `turn` chooses the latter, better where the batch is smaller than the input.
+/// `dx += dy W^T`. A matrix product reads one factor's transpose in small pieces, which is slow: of W as the product
+/// stands, or of dy if dx^T is computed and turned. `turn` chooses the latter, better where the batch is smaller than
+/// the input.
 fn add_input_gradient(dx: &mut [f32], dy: MatRef<'_>, w: MatRef<'_>, turn: bool) {
     if !turn {
         return add_product(dx, dy, w.t());

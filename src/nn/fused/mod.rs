@@ -1,7 +1,7 @@
 //! The fused operations of the CPU: forward in plain Rust, backward as a closure on dfdx's tape.
 //!
-//! A backward closure takes the output's gradient out of the store, so that it can be read while the inputs' gradients are
-//! written, and puts it back. Sums run in an order that does not depend on the number of threads.
+//! A backward closure takes the output's gradient out of the store, so that it can be read while the inputs' gradients
+//! are written, and puts it back. Sums run in an order that does not depend on the number of threads.
 
 pub(crate) mod activation;
 pub(crate) mod batch_norm;
@@ -24,8 +24,8 @@ fn tensor<S: Shape>(operation: &str, values: Vec<f32>, shape: S, device: &Cpu) -
     device.try_tensor_from_vec(values, shape).map_err(|e| Error::device(operation, e))
 }
 
-/// `x` in row-major order, apart from its tape. A broadcast or permuted tensor is copied on the tape: dfdx keeps its gradient in
-/// the layout of the storage, which a fused operation cannot add to.
+/// `x` in row-major order, apart from its tape. A broadcast or permuted tensor is copied on the tape: dfdx keeps its
+/// gradient in the layout of the storage, which a fused operation cannot add to.
 fn input<S: Shape, T: Tape<f32, Cpu>>(operation: &str, x: Tensor<S, f32, Cpu, T>) -> Result<(Tensor<S, f32, Cpu>, T)> {
     if raw::is_row_major(&x) {
         return Ok(x.split_tape());

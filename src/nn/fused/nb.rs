@@ -1,7 +1,8 @@
 //! Negative log-likelihood of one count under the negative binomial and its zero-inflated form, with derivatives.
 //!
-//! Mean mu, inverse dispersion theta, variance `mu + mu^2 / theta`. Written around the value at mu = x, so that nothing large
-//! cancels (Loader 2000, *Fast and Accurate Computation of Binomial Probabilities*); with `t = (mu - x) / (x + theta)`:
+//! Mean mu, inverse dispersion theta, variance `mu + mu^2 / theta`. Written around the value at mu = x, so that nothing
+//! large cancels (Loader 2000, *Fast and Accurate Computation of Binomial Probabilities*); with `t = (mu - x) / (x +
+//! theta)`:
 //! ```text
 //! nll         = (x + theta) log1p(t) + x (ln x - ln mu)
 //!             - [binet(x + theta) - binet(theta) - binet(x) - ln(2 pi x (x + theta) / theta) / 2]
@@ -57,8 +58,8 @@ pub(super) fn positive(x: f32, mu: f32, log_mu: f32, theta: f32, log_theta: f32)
     }
 }
 
-/// The count 0, which may also be an extra zero of probability `sigmoid(z)`: the negative log-likelihood from that of the NB
-/// alone, and its derivatives by that and by z.
+/// The count 0, which may also be an extra zero of probability `sigmoid(z)`: the negative log-likelihood from that of
+/// the NB alone, and its derivatives by that and by z.
 #[inline(always)]
 pub(super) fn inflated_zero(nll: f32, z: f32) -> (f32, f32, f32) {
     let (either, d_either) = softplus(-z);

@@ -1,8 +1,8 @@
 //! `y = V W + b` on the CPU for a sparse V: the first layer over counts, and sums of embeddings.
 //!
-//! V is CSR `(rows, inputs)`; no gradient is taken of it. Forward, a row of y is the sum of the rows of W that it names;
-//! backward, `dW[i] = sum_r V[r, i] dy[r]`, which walks the columns of V (CSC). Both are sums in a fixed order, and each output row
-//! belongs to one task, so nothing depends on the number of threads.
+//! V is CSR `(rows, inputs)`; no gradient is taken of it. Forward, a row of y is the sum of the rows of W that it
+//! names; backward, `dW[i] = sum_r V[r, i] dy[r]`, which walks the columns of V (CSC). Both are sums in a fixed order,
+//! and each output row belongs to one task, so nothing depends on the number of threads.
 
 use super::{
     linear::{add_column_sums, repeat},
@@ -21,7 +21,8 @@ use std::sync::Arc;
 const INPUT_BLOCK: usize = 256;
 /// Columns summed in registers at a time: four AVX-512 or eight AVX registers.
 const TILE: usize = 64;
-/// Most rows of V that one forward task takes: their sums, 64 x 512 x 4 bytes = 128 KiB, share the cache with the block of W.
+/// Most rows of V that one forward task takes: their sums, 64 x 512 x 4 bytes = 128 KiB, share the cache with the block
+/// of W.
 const ROW_BLOCK: usize = 64;
 /// Rows of W that one backward task takes.
 const GRADIENT_BLOCK: usize = 64;

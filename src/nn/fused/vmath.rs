@@ -1,10 +1,11 @@
 //! `exp`, `ln` and `log1p` of f32 without branches, so that a loop over a slice becomes SIMD code.
 //!
-//! Polynomials are minimax fits (Remez exchange) of the relative error on the reduced interval, about 1 ulp in f32. They
-//! use no fused multiply-add: each operation rounds the same way on every instruction set, so results do not depend on the
-//! machine. NaN stays NaN, so that a broken loss is seen. Call them inside `dispatch!`.
+//! Polynomials are minimax fits (Remez exchange) of the relative error on the reduced interval, about 1 ulp in f32.
+//! They use no fused multiply-add: each operation rounds the same way on every instruction set, so results do not
+//! depend on the machine. NaN stays NaN, so that a broken loss is seen. Call them inside `dispatch!`.
 
-/// Lanes of a partial sum: one AVX-512 register. Sums run over this many lanes on every machine, so that they round alike.
+/// Lanes of a partial sum: one AVX-512 register. Sums run over this many lanes on every machine, so that they round
+/// alike.
 pub(crate) const LANES: usize = 16;
 
 /// 1.5 * 2^23: adding it rounds to an integer and leaves that integer in the low bits of the mantissa.
@@ -61,8 +62,8 @@ pub(crate) fn log1p(t: f32) -> f32 {
     ln_near_one(1.0 + t, t)
 }
 
-/// `ln u` for a u > 0 of which `t = u - 1` is known too: where u needs no scaling, t, which is exact near u = 1, enters the
-/// polynomial.
+/// `ln u` for a u > 0 of which `t = u - 1` is known too: where u needs no scaling, t, which is exact near u = 1, enters
+/// the polynomial.
 #[inline(always)]
 pub(crate) fn ln_near_one(u: f32, t: f32) -> f32 {
     let (m, k) = split(u);

@@ -3,7 +3,7 @@
 use super::Outcome;
 use genailab::{
     Result,
-    data::QcConfig,
+    data::{Perturbation, QcConfig},
     eval::{Align, Grid, Pca, TruthAgreement, Umap, umap},
     ndarray::{Array2, Axis},
     plot::{
@@ -12,9 +12,12 @@ use genailab::{
     },
     train::History,
 };
+use std::path::Path;
 
 /// Cells shown in a picture of the latents; more hide each other.
 const CELLS_SHOWN: usize = 3000;
+/// Perturbations shown there beside control: as many as have a colour and a mark of their own.
+const PERTURBATIONS_SHOWN: usize = 7;
 
 /// What a reader should take away, best known first.
 pub fn verdicts(outcome: &Outcome) -> Vec<(Verdict, String)> {
@@ -61,8 +64,62 @@ fn worst_mean(rows: &[TruthAgreement]) -> Option<(&str, f64)> {
         .min_by(|a, b| a.1.total_cmp(&b.1))
 }
 
+/// The figures of a run, which stand in the report and as files beside it.
+pub struct Figures {
+    library_size: Figure,
+    genes_per_cell: Figure,
+    training: Figure,
+    strongest_effect: Figure,
+    per_perturbation: Figure,
+    latent_umap: Figure,
+    latent_pca: Figure,
+}
+
+impl Figures {
+    /// Draws them.
+    pub fn of(outcome: &Outcome) -> Result<Self> {
+        let raw = &outcome.raw;
+        let library: Vec<f64> = raw.library_size.iter().map(|&size| f64::from(size)).collect();
+        let detected: Vec<f64> = (0..raw.n_cells()).map(|cell| raw.counts.row(cell).0.len() as f64).collect();
+        let QcConfig { min_genes, .. } = outcome.qc.config;
+        let (latent_pca, latent_umap) = latents(outcome)?;
+        Ok(Self {
+            library_size: histogram("Library size", "library size (UMI counts)", "cells", &library, &[])?,
+            genes_per_cell: histogram(
+                "Genes detected in a cell",
+                "genes detected in this file",
+                "cells",
+                &detected,
+                &[("quality control", min_genes as f64)],
+            )?,
+            training: curves(&outcome.history, "nats per cell")?,
+            strongest_effect: effects(outcome)?,
+            per_perturbation: per_perturbation(outcome)?,
+            latent_umap,
+            latent_pca,
+        })
+    }
+
+    /// Writes each as `NAME.svg` into a folder.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        std::fs::create_dir_all(dir).map_err(|e| genailab::Error::io("create the folder", dir, e))?;
+        for (name, figure) in [
+            ("library_size", &self.library_size),
+            ("genes_per_cell", &self.genes_per_cell),
+            ("training", &self.training),
+            ("strongest_effect", &self.strongest_effect),
+            ("per_perturbation", &self.per_perturbation),
+            ("latent_umap", &self.latent_umap),
+            ("latent_pca", &self.latent_pca),
+        ] {
+            figure.save(dir.join(name).with_extension("svg"))?;
+        }
+        Ok(())
+    }
+}
+
 /// The whole report.
-pub fn report(outcome: &Outcome) -> Result<Report> {
+pub fn report(outcome: &Outcome, figures: Figures) -> Result<Report> {
     let Outcome { data, held_out, .. } = outcome;
     let mut report = Report::new("What the count VAE learned");
     for (verdict, line) in verdicts(outcome) {
@@ -77,21 +134,11 @@ pub fn report(outcome: &Outcome) -> Result<Report> {
         ("lanes", data.lanes.len().to_string()),
         ("non-zero counts", format!("{:.1} %", 100.0 * density(outcome))),
     ];
-    let library: Vec<f64> = outcome.raw.library_size.iter().map(|&size| f64::from(size)).collect();
-    let detected: Vec<f64> =
-        (0..outcome.raw.n_cells()).map(|cell| outcome.raw.counts.row(cell).0.len() as f64).collect();
-    let QcConfig { min_genes, .. } = outcome.qc.config;
     report = report
         .section("Data")
         .table(Grid::facts("", facts))
-        .figure(histogram("Library size", "library size (UMI counts)", "cells", &library, &[])?)
-        .figure(histogram(
-            "Genes detected in a cell",
-            "genes detected in this file",
-            "cells",
-            &detected,
-            &[("quality control", min_genes as f64)],
-        )?)
+        .figure(figures.library_size)
+        .figure(figures.genes_per_cell)
         .code(outcome.qc.to_string());
 
     report = report
@@ -103,7 +150,7 @@ pub fn report(outcome: &Outcome) -> Result<Report> {
             outcome.split.validation.len(),
             outcome.split.test.len()
         ))
-        .figure(curves(&outcome.history, "nats per cell")?);
+        .figure(figures.training);
 
     report = report
         .section("Held-out cells")
@@ -112,8 +159,8 @@ pub fn report(outcome: &Outcome) -> Result<Report> {
              held-out cells alone, whose sampling noise bounds what any prediction can reach; a gene counts as changed \
              where a Wilcoxon test among those cells finds it at a false discovery rate of 5 %.",
         )
-        .figure(effects(outcome)?)
-        .figure(per_perturbation(outcome)?)
+        .figure(figures.strongest_effect)
+        .figure(figures.per_perturbation)
         .table(held_out.evaluation.to_grid());
 
     if let Some(rows) = &outcome.truth {
@@ -126,15 +173,14 @@ pub fn report(outcome: &Outcome) -> Result<Report> {
             )
             .table(truth_table(rows)?);
     }
-    let (pca, umap) = latents(outcome)?;
     Ok(report
         .section("Latents")
         .paragraph(
-            "Each point is a held-out cell, encoded as if it were a control cell, so that what its perturbation did is \
-             left in its latent. Distances between far groups in a UMAP mean nothing.",
+            "Each point is a held-out cell of control or of one of the perturbations that change most genes, encoded as \
+             if it were a control cell, so that what its perturbation did is left in its latent. Distances between far groups in a UMAP mean nothing.",
         )
-        .figure(umap)
-        .figure(pca)
+        .figure(figures.latent_umap)
+        .figure(figures.latent_pca)
         .section("Settings")
         .code(toml::to_string_pretty(outcome.model.config()).expect("settings always serialise"))
         .code(toml::to_string_pretty(&outcome.train_config).expect("settings always serialise")))
@@ -161,13 +207,23 @@ pub fn curves(history: &History, unit: &str) -> Result<Figure> {
     training_curves("Training", "epoch", &panels)
 }
 
+/// Rows of the held-out effects, the one with the most changed genes first (then by the size of the effect: weak effects
+/// of few cells are large by noise alone).
+fn by_strength(outcome: &Outcome) -> Vec<usize> {
+    let held_out = &outcome.held_out;
+    let size = |row: usize| held_out.observed.row(row).mapv(|v| v * v).sum();
+    let changed = |row: usize| held_out.evaluation.scores[row].n_changed;
+    let mut rows: Vec<usize> = (0..held_out.perturbations.len()).collect();
+    rows.sort_by(|&a, &b| changed(b).cmp(&changed(a)).then(size(b).total_cmp(&size(a))));
+    rows
+}
+
 /// Predicted against observed, for the perturbation that does most.
 fn effects(outcome: &Outcome) -> Result<Figure> {
     let held_out = &outcome.held_out;
-    let size = |row: usize| held_out.observed.row(row).mapv(|v| v * v).sum();
-    let strongest = (0..held_out.perturbations.len())
-        .max_by(|&a, &b| size(a).total_cmp(&size(b)))
-        .ok_or_else(|| genailab::Error::data("no perturbation has held-out cells"))?;
+    let strongest = *by_strength(outcome)
+        .first()
+        .ok_or_else(|| genailab::Error::data("no perturbation has two held-out cells to judge the model by"))?;
     effect_scatter(
         &format!("Effect of {} (the strongest)", held_out.perturbations[strongest]),
         &outcome.data.genes.names,
@@ -204,8 +260,18 @@ fn truth_table(rows: &[TruthAgreement]) -> Result<Grid> {
 
 /// PCA and UMAP of held-out cells.
 fn latents(outcome: &Outcome) -> Result<(Figure, Figure)> {
-    let step = outcome.split.test.len().div_ceil(CELLS_SHOWN).max(1);
-    let rows: Vec<usize> = outcome.split.test.iter().copied().step_by(step).collect();
+    let strongest: Vec<&Perturbation> = by_strength(outcome)
+        .into_iter()
+        .take(PERTURBATIONS_SHOWN)
+        .map(|row| &outcome.held_out.perturbations[row])
+        .collect();
+    let shown = |&row: &usize| {
+        let perturbation = outcome.data.perturbation_of(row);
+        perturbation.is_control() || strongest.contains(&perturbation)
+    };
+    let rows: Vec<usize> = outcome.split.test.iter().copied().filter(shown).collect();
+    let step = rows.len().div_ceil(CELLS_SHOWN).max(1);
+    let rows: Vec<usize> = rows.into_iter().step_by(step).collect();
     let latent = outcome.model.embed_as_control(&outcome.data, &rows)?;
     let names: Vec<String> = rows.iter().map(|&row| outcome.data.perturbation_of(row).to_string()).collect();
     let pca = Pca::fit(latent.view(), 2, 0)?;

@@ -1,0 +1,161 @@
+//! The data of the course: the built-in simulation, or a file that the reader names.
+//!
+//! ```text
+//! make lab                                     the simulation, with the truth behind it
+//! GENAILAB_DATA=cells.h5ad make lab            the cells of that file
+//! ```
+
+use super::{Dataset, Perturbation, Simulation, SimulationConfig, Truth, split::shuffle};
+use crate::{Error, Result};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::path::{Path, PathBuf};
+
+/// The environment variable that names a file of cells.
+pub const DATA_VARIABLE: &str = "GENAILAB_DATA";
+/// Seed of the simulation, so that everybody reads the same numbers.
+const SEED: u64 = 7;
+/// A notebook is to end within two minutes: of a larger file it sees a sample.
+const MOST_CELLS: usize = 12_000;
+
+/// What a notebook of the course works on.
+#[derive(Debug, Clone)]
+pub struct CourseData {
+    /// The cells.
+    pub data: Dataset,
+    /// What is really true of them; nobody knows it of real cells.
+    pub truth: Option<Truth>,
+    /// Where they come from, in words.
+    pub source: String,
+}
+
+impl CourseData {
+    /// The file that the environment variable `GENAILAB_DATA` names, or the built-in simulation without it. Of a file
+    /// with more than 12,000 cells it is a sample of about that many, the same fraction of each perturbation.
+    ///
+    /// A relative path is looked up in the working folder (of a notebook: the notebooks' folder), then in the one above.
+    ///
+    /// # Errors
+    /// A file that is not there; those of [`Dataset::open`].
+    pub fn load() -> Result<Self> {
+        match std::env::var_os(DATA_VARIABLE).filter(|value| !value.is_empty()) {
+            Some(path) => Self::open(Path::new(&path)),
+            None => Self::simulated(),
+        }
+    }
+
+    fn simulated() -> Result<Self> {
+        let config = SimulationConfig { seed: SEED, ..SimulationConfig::default() };
+        let Simulation { dataset, truth } = Simulation::new(&config)?;
+        Ok(Self { data: dataset, truth: Some(truth), source: format!("the built-in simulation (seed {SEED})") })
+    }
+
+    fn open(path: &Path) -> Result<Self> {
+        let candidates: [PathBuf; 2] = [path.to_owned(), Path::new("..").join(path)];
+        let found = candidates.iter().find(|candidate| candidate.is_file()).ok_or_else(|| {
+            Error::config(format!(
+                "{DATA_VARIABLE} names {}, and there is no such file; give the path of an .h5ad file of cells, or unset \
+                 {DATA_VARIABLE} for the built-in simulation",
+                path.display()
+            ))
+        })?;
+        let data = Dataset::open(found)?;
+        let n_cells = data.n_cells();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if n_cells <= MOST_CELLS {
+            return Ok(Self { data, truth: None, source: format!("{name}, all {n_cells} cells") });
+        }
+        let data = data.select_cells(&sample(&data, MOST_CELLS));
+        let source = format!("{name}, a sample of {} of its {n_cells} cells", data.n_cells());
+        Ok(Self { data, truth: None, source })
+    }
+}
+
+/// About `wanted` cells: the same fraction of each perturbation, rounded up so that none loses all its cells.
+fn sample(data: &Dataset, wanted: usize) -> Vec<usize> {
+    let fraction = wanted as f64 / data.n_cells() as f64;
+    let mut groups = vec![Vec::new(); data.perturbations.len()];
+    data.labels.iter().enumerate().for_each(|(cell, &label)| groups[label as usize].push(cell));
+    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+    let mut chosen: Vec<usize> = groups
+        .into_iter()
+        .flat_map(|mut cells| {
+            shuffle(&mut cells, &mut rng);
+            cells.truncate((fraction * cells.len() as f64).ceil() as usize);
+            cells
+        })
+        .collect();
+    chosen.sort_unstable();
+    chosen
+}
+
+/// A double perturbation whose two singles were measured too; all are indices into the dataset's `perturbations`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Double {
+    /// The double.
+    pub double: usize,
+    /// Its two singles, in the order of the double's genes.
+    pub singles: [usize; 2],
+}
+
+impl Dataset {
+    /// The doubles whose two singles have cells as well, those with most cells first.
+    pub fn doubles_with_singles(&self) -> Vec<Double> {
+        let sizes = self.cells_per_perturbation();
+        let label_of = |gene: &String| {
+            let single = Perturbation::of([gene.as_str()]);
+            self.perturbations.iter().position(|known| *known == single).filter(|&label| sizes[label] > 0)
+        };
+        let mut doubles: Vec<Double> = (0..self.perturbations.len())
+            .filter(|&label| sizes[label] > 0)
+            .filter_map(|double| match self.perturbations[double].genes() {
+                [a, b] => Some(Double { double, singles: [label_of(a)?, label_of(b)?] }),
+                _ => None,
+            })
+            .collect();
+        doubles.sort_by_key(|double| std::cmp::Reverse(sizes[double.double]));
+        doubles
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Counts, Table};
+    use ndarray::Array2;
+
+    fn dataset(labels: &[&str]) -> Dataset {
+        let labels: Vec<Perturbation> = labels.iter().map(|name| name.parse().expect("a perturbation")).collect();
+        let names = |n: usize, what: &str| Table::from_names((0..n).map(|i| format!("{what}{i}")).collect());
+        let counts = Counts::from_dense(&Array2::ones((labels.len(), 3)));
+        let cells = names(labels.len(), "cell");
+        Dataset::new(counts, names(3, "gene"), cells, &labels, None, None).expect("the parts fit")
+    }
+
+    #[test]
+    fn only_doubles_with_both_singles_count_and_the_largest_is_first() {
+        let data = dataset(&["control", "A", "B", "C", "A+B", "A+C", "A+C", "A+D"]);
+        let names: Vec<[String; 3]> = data
+            .doubles_with_singles()
+            .iter()
+            .map(|d| [d.double, d.singles[0], d.singles[1]].map(|label| data.perturbations[label].to_string()))
+            .collect();
+        assert_eq!(names, [["A+C", "A", "C"], ["A+B", "A", "B"]]);
+    }
+
+    #[test]
+    fn a_sample_keeps_every_perturbation() {
+        let mut labels = vec!["control"; 90];
+        labels.extend(["A"; 9]);
+        labels.push("B");
+        let data = dataset(&labels);
+        let sampled = data.select_cells(&sample(&data, 20));
+        assert_eq!(sampled.cells_per_perturbation(), [18, 2, 1]);
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = CourseData::open(Path::new("nowhere.h5ad")).expect_err("there is no such file");
+        assert!(error.to_string().contains("GENAILAB_DATA names nowhere.h5ad"), "{error}");
+    }
+}
