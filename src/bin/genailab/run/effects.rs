@@ -89,8 +89,8 @@ fn report(data: &Effects, source: &str, config: &Config, fitted: &FittedEffects)
         .section("Data")
         .table(Grid::facts("", facts))
         .section("Training")
-        .paragraph("A Gaussian variational autoencoder of effects, conditioned on the set of perturbed genes.")
-        .figure(story::curves(&fitted.history, "nats per perturbation")?)
+        .paragraph("A Gaussian variational autoencoder of effects, conditioned on the set of perturbed genes; losses are in nats a perturbation.")
+        .figure(story::curves(&fitted.history, "nats")?)
         .section("Held-out doubles");
     for evaluation in fitted.scores.iter().flatten() {
         let items: Vec<(&str, Option<f64>)> =
