@@ -32,10 +32,25 @@ use std::{
 const BUDGET: Duration = Duration::from_secs(90);
 /// What no notebook may take, on any machine.
 const LIMITS: Limits = Limits { cell: Duration::from_secs(300), notebook: Duration::from_secs(900) };
-/// For the planted notebooks, whose cells do nothing.
-const PLANTED_LIMITS: Limits = Limits { cell: Duration::from_secs(20), notebook: Duration::from_secs(60) };
+/// For the planted notebook that never ends.
+const SHORT: Limits = Limits { cell: Duration::from_secs(20), ..LIMITS };
 /// Slow cells listed at the end.
 const SLOWEST: usize = 8;
+
+/// What the rules of the course must find in `tests/planted/careless.ipynb`, each in its own words.
+const CARELESS: [&str; 11] = [
+    "2 top headings",
+    "kernelspec is 'rust'",
+    "no cell asserts",
+    "stores outputs",
+    "a path of one machine",
+    "cell 1 adds a dependency",
+    "cell 2 has a bare `?`",
+    "does not say 'Objectives'",
+    "does not say 'Prerequisites'",
+    "does not say 'Time'",
+    "0 headings '### Exercise N'",
+];
 
 /// How a planted notebook has to end: its file, and the cell and failure that are expected.
 type Planted = (&'static str, fn(Option<&(Option<usize>, Failure)>) -> bool);
@@ -116,6 +131,8 @@ impl Options {
 }
 
 enum Test {
+    /// The notebook that breaks every rule of the course; it is only read.
+    Careless(PathBuf),
     /// A planted notebook and how it has to end.
     Planted(PathBuf, Planted),
     /// A notebook of the course or of the solutions.
@@ -127,6 +144,7 @@ enum Test {
 impl Test {
     fn name(&self) -> String {
         match self {
+            Self::Careless(_) => "planted/careless".to_owned(),
             Self::Planted(_, (name, _)) => format!("planted/{name}"),
             Self::Notebook { name, .. } => name.clone(),
             Self::Jupyter(path, _) => {
@@ -145,7 +163,8 @@ fn plan(root: &Path, options: &Options) -> Vec<Test> {
     let planted = |name: &str| root.join(format!("tests/planted/{name}.ipynb"));
     let notebooks = root.join("notebooks");
     let course = numbered(&notebooks);
-    let mut tests: Vec<Test> = PLANTED.iter().map(|&(name, ends)| Test::Planted(planted(name), (name, ends))).collect();
+    let mut tests = vec![Test::Careless(planted("careless"))];
+    tests.extend(PLANTED.iter().map(|&(name, ends)| Test::Planted(planted(name), (name, ends))));
     for (folder, prefix, role) in
         [(notebooks.clone(), "", Role::Course), (notebooks.join("solutions"), "solutions/", Role::Solution)]
     {
@@ -196,6 +215,7 @@ impl Report {
         let _ = std::io::stdout().flush();
         let begun = Instant::now();
         let result = match test {
+            Test::Careless(path) => check_rules(path),
             Test::Planted(path, planted) => run_planted(path, planted, options.echo),
             Test::Notebook { path, name, role, has_solution } => {
                 Notebook::read(path, name.clone(), *role).map_err(|error| vec![error]).and_then(|notebook| {
@@ -230,8 +250,9 @@ impl Report {
     }
 
     fn note_times(&mut self, notebook: &Notebook, outcome: &Outcome) {
+        println!();
         for ((number, source), &time) in notebook.code().zip(&outcome.cells) {
-            println!("\n  cell {number:>2} {:>6.1} s  {}", time.as_secs_f32(), first_line(source));
+            println!("  cell {number:>2} {:>6.1} s  {}", time.as_secs_f32(), first_line(source));
             self.slowest.push((time, format!("{} cell {number}: {}", notebook.name, first_line(source))));
         }
     }
@@ -262,6 +283,19 @@ impl Report {
     }
 }
 
+fn check_rules(path: &Path) -> Result<String, Vec<String>> {
+    let notebook = Notebook::read(path, "planted/careless".to_owned(), Role::Course).map_err(|error| vec![error])?;
+    let found = notebook.lint(false);
+    let unnoticed = CARELESS.iter().filter(|words| !found.iter().any(|line| line.contains(**words)));
+    let unnoticed: Vec<String> = unnoticed.map(|words| format!("the rules do not notice: {words}")).collect();
+    // One more: that its exercises have no solutions.
+    match (unnoticed.is_empty(), found.len() == CARELESS.len() + 1) {
+        (true, true) => Ok(format!(": {} rules broken, all noticed", found.len())),
+        (true, false) => Err(found),
+        (false, _) => Err(unnoticed),
+    }
+}
+
 fn run_planted(path: &Path, &(name, ends_as_expected): &Planted, echo: bool) -> Result<String, Vec<String>> {
     let notebook = Notebook::read(path, format!("planted/{name}"), Role::Planted).map_err(|error| vec![error])?;
     let mut found = Vec::new();
@@ -269,7 +303,7 @@ fn run_planted(path: &Path, &(name, ends_as_expected): &Planted, echo: bool) -> 
     if flagged != (name == "question_mark") {
         found.push(format!("the search for a bare `?` says {flagged}"));
     }
-    let outcome = session::run(&notebook, PLANTED_LIMITS, echo);
+    let outcome = session::run(&notebook, if name == "endless_loop" { SHORT } else { LIMITS }, echo);
     let ended = outcome.failure.as_ref().map_or("it passed".to_owned(), describe);
     if !ends_as_expected(outcome.failure.as_ref()) {
         found.push(format!("planted to end otherwise, but {ended}"));
@@ -300,6 +334,8 @@ fn summary(outcome: &Outcome) -> String {
     )
 }
 
+/// The line that says most about a cell or a message.
 fn first_line(text: &str) -> &str {
-    text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("//")).unwrap_or_default()
+    let dull = |line: &&str| line.is_empty() || *line == "{" || line.starts_with("//") || line.starts_with("use ");
+    text.lines().map(str::trim).find(|line| !dull(line)).unwrap_or_default()
 }

@@ -81,6 +81,9 @@ impl Cells {
             // evcxr, when it starts as a kernel, refreshes the kernelspec `rust` that it finds under this path: with
             // the default path it would redirect a user's own evcxr to this binary.
             env::set_var("JUPYTER_PATH", &self.slot);
+            for (name, _) in env::vars_os().filter(|(name, _)| is_of_outer_cargo(&name.to_string_lossy())) {
+                env::remove_var(name);
+            }
             if let Some(folders) = env::var_os(LIBRARY_PATH) {
                 let kept = env::split_paths(&folders).filter(|folder| !self.holds_another_build(folder));
                 env::set_var(LIBRARY_PATH, env::join_paths(kept).context("it was a valid list before")?);
@@ -109,6 +112,14 @@ impl Cells {
     pub fn tmpdir(&self) -> PathBuf {
         self.slot.join("cells")
     }
+}
+
+/// Whether `cargo run` or `cargo test` set this variable to describe the package that it runs. Build scripts watch
+/// them: with them in the environment, dependencies would be compiled again whenever a kernel follows a test.
+fn is_of_outer_cargo(name: &str) -> bool {
+    const EXACT: [&str; 5] =
+        ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_CRATE_NAME", "CARGO_BIN_NAME", "CARGO_TARGET_TMPDIR"];
+    EXACT.contains(&name) || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_BIN_EXE_")
 }
 
 fn find_notebooks(start: &Path) -> Result<PathBuf> {

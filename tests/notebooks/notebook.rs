@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::{fs, path::Path};
-use syn::visit::{self, Visit};
+use syn::visit::Visit;
 
 /// Words that the first cell must hold, so that a reader knows what is ahead.
 const OPENING_BLOCK: [&str; 3] = ["Objectives", "Prerequisites", "Time"];
@@ -156,12 +156,7 @@ impl<'ast> Visit<'ast> for QuestionMark {
     }
     fn visit_item(&mut self, _: &'ast syn::Item) {}
     fn visit_expr_closure(&mut self, _: &'ast syn::ExprClosure) {}
-    fn visit_expr_async(&mut self, block: &'ast syn::ExprAsync) {
-        let _ = block;
-    }
-    fn visit_stmt(&mut self, statement: &'ast syn::Stmt) {
-        visit::visit_stmt(self, statement);
-    }
+    fn visit_expr_async(&mut self, _: &'ast syn::ExprAsync) {}
 }
 
 fn has_question_mark(token: proc_macro2::TokenTree) -> bool {
