@@ -24,7 +24,8 @@ pub fn write_atomically_with(path: &Path, write: impl FnOnce(&mut File, &Path) -
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mut beside = temporary_in(folder).map_err(|e| Error::io("create a file in", folder, e))?;
+    // The kind alone: the whole message would name the temporary file, which the user knows nothing of.
+    let mut beside = temporary_in(folder).map_err(|e| Error::io("write", path, e.kind().into()))?;
     let place = beside.path().to_path_buf();
     write(beside.as_file_mut(), &place)
         .and_then(|()| beside.as_file().sync_all())

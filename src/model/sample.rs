@@ -1,6 +1,9 @@
 //! From the decoder's output to expected counts, and to drawn ones.
 
-use super::vae::{Decoded, Likelihood, VaeNet};
+use super::{
+    config::Likelihood,
+    vae::{Decoded, VaeNet},
+};
 use crate::nn::{Backend, ops};
 use dfdx::prelude::NoneTape;
 use ndarray::{Array2, Axis, Zip, parallel::prelude::*};

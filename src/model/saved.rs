@@ -2,8 +2,8 @@
 
 use super::{
     condition::Vocabulary,
+    config::VaeConfig,
     count_vae::{CountVae, TrainedOn, on_device},
-    vae::VaeConfig,
 };
 use crate::{
     Error, Result,
