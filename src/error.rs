@@ -36,6 +36,8 @@ pub enum ErrorKind {
     Interrupted,
     /// A download failed.
     Network,
+    /// What was asked does not apply to this data; the message is the reason.
+    Inapplicable,
 }
 
 impl Error {
@@ -52,6 +54,11 @@ impl Error {
     /// A setting, a name or an argument does not fit.
     pub fn config(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Config, message)
+    }
+
+    /// What was asked does not apply here, and why; a benchmark lists it as absent and goes on.
+    pub fn inapplicable(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Inapplicable, message)
     }
 
     /// `operation` was given arrays whose shapes do not fit together.

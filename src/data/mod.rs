@@ -1,6 +1,7 @@
 //! From a file to counts: reading, cleaning, splitting, simulating, fetching.
 
 mod anndata;
+mod condition;
 mod counts;
 mod course;
 mod dataset;
@@ -19,6 +20,7 @@ mod split;
 mod table;
 
 pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns};
+pub use condition::{Condition, Conditions};
 pub use counts::Counts;
 pub use course::{CourseData, Double};
 pub use dataset::Dataset;
@@ -30,5 +32,5 @@ pub use open::{OpenOptions, Opened, is_effects, open, open_with};
 pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
 pub use simulate::{InteractionClass, Simulation, SimulationConfig, Truth};
-pub use split::{MIN_CELLS_TO_DIVIDE, Split, SplitPlan};
+pub use split::{ConditionSplit, MIN_CELLS_TO_DIVIDE, Split, SplitPlan};
 pub use table::{Column, Table};

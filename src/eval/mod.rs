@@ -11,6 +11,8 @@
 //! | `pca`, `neighbours`, `umap` | what do the cells look like in two dimensions? |
 //! | `grid` | a result table that prints as text and as HTML |
 
+pub mod baselines;
+pub mod benchmark;
 mod de;
 mod evaluation;
 mod grid;
@@ -19,6 +21,7 @@ mod metrics;
 mod multiple_testing;
 mod neighbours;
 mod pca;
+mod predictor;
 mod ranking;
 mod umap;
 mod umap_layout;
@@ -32,5 +35,6 @@ pub use metrics::{cosine, l2, mae, mse, pearson, r2, rmse, spearman};
 pub use multiple_testing::{benjamini_hochberg, normal_two_sided};
 pub use neighbours::{Neighbours, nearest_neighbours};
 pub use pca::Pca;
+pub use predictor::{Controls, Fitted, Predictor, Training, TrainingCells};
 pub use ranking::{auroc, precision_at_k, recall_at_k, top_k};
 pub use umap::{Umap, umap};

@@ -1,5 +1,6 @@
 //! The command line. Exit codes: 0 done, 1 a mistake that the message explains, 2 wrong usage.
 
+mod bench;
 mod bench_train;
 mod datasets;
 mod doctor;
@@ -28,6 +29,7 @@ enum Command {
     Inspect(inspect::Args),
     Train(train::Args),
     Predict(predict::Args),
+    Bench(bench::Args),
     BenchTrain(bench_train::Args),
     Simulate(simulate::Args),
     Fetch(fetch::Args),
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::BenchTrain(args) => bench_train::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Fetch(args) => fetch::run(&args),

@@ -3,6 +3,10 @@
 //! A [`SplitPlan`] says how; applied to a dataset it gives a [`Split`]: three disjoint lists of cell indices that
 //! together are all cells. A split is kept as JSON, so that a result can be traced to the cells behind it.
 
+mod conditions;
+
+pub use conditions::ConditionSplit;
+
 use super::Dataset;
 use crate::{Error, Result, files::write_atomically};
 use rand_chacha::{
@@ -27,6 +31,13 @@ pub enum SplitPlan {
         /// Fraction of each perturbation's cells that stop the training, 0 to 1.
         validation: f64,
         /// Fraction of each perturbation's cells that the model is judged by, 0 to 1.
+        test: f64,
+        /// The same seed gives the same split on every machine.
+        seed: u64,
+    },
+    /// Perturbations of two genes held out: all singles are trained on, and a part of the doubles.
+    Doubles {
+        /// Fraction of the doubles whose two singles were measured that the model is judged by, 0 to 1.
         test: f64,
         /// The same seed gives the same split on every machine.
         seed: u64,
@@ -60,6 +71,10 @@ impl SplitPlan {
         match *self {
             Self::Stratified { validation, test, seed } => {
                 stratified(&dataset.labels, dataset.perturbations.len(), validation, test, seed)
+            }
+            _ => {
+                let conditions = super::Conditions::of(dataset, None)?;
+                self.conditions(&conditions.conditions)?.cells(&conditions)
             }
         }
     }

@@ -1,0 +1,28 @@
+//! Every metric of every condition.
+
+use super::{Observed, Predicted, Scores};
+use crate::eval::{l2, pearson};
+
+/// Measures one model's answers; what does not apply is noted with its reason.
+pub fn measure(observed: &Observed, predicted: &Predicted, seed: u64) -> Scores {
+    let mut scores = Scores::new(seed, &predicted.model);
+    expression(observed, predicted, &mut scores);
+    scores
+}
+
+/// Distances and correlations of the effects, a condition at a time.
+fn expression(observed: &Observed, predicted: &Predicted, scores: &mut Scores) {
+    for (index, condition) in observed.conditions.iter().enumerate() {
+        let name = condition.to_string();
+        let x = match &predicted.effects[index] {
+            Ok(effect) => effect.to_vec(),
+            Err(reason) => {
+                ["l2", "pearson"].iter().for_each(|metric| scores.absent(metric, reason, 1));
+                continue;
+            }
+        };
+        let y = observed.effects.row(index).to_vec();
+        scores.put("l2", &name, l2(&x, &y), "a value is not finite");
+        scores.put("pearson", &name, pearson(&x, &y), "the predicted effect is constant");
+    }
+}

@@ -1,0 +1,59 @@
+//! The two sides that metrics compare: what was observed, what was predicted.
+
+use crate::data::{Condition, Counts};
+use ndarray::{Array1, Array2, ArrayView1};
+use std::sync::Arc;
+
+/// The held-out truth.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// Gene names, one a column.
+    pub genes: Arc<[String]>,
+    /// The conditions that are judged.
+    pub conditions: Vec<Condition>,
+    /// The group of each condition (how much of it was seen), where the split has groups.
+    pub groups: Vec<Option<String>>,
+    /// Mean effect of each, `(conditions, genes)`: difference to the training control of its context in mean
+    /// log-normalised expression.
+    pub effects: Array2<f32>,
+    /// Mean profile of the training control of each condition's context, `(conditions, genes)`; `None` for an effects
+    /// dataset, which holds differences only.
+    pub controls: Option<Array2<f32>>,
+    /// Mean of the training effects, `(genes,)`: systema's reference.
+    pub training_mean: Array1<f32>,
+    /// The sum of the trained single effects, `(conditions, genes)`: what an interaction departs from. NaN rows where
+    /// a single is missing or the condition is not of several genes.
+    pub additive: Array2<f32>,
+    /// The cells behind the effects; `None` for an effects dataset.
+    pub cells: Option<ObservedCells>,
+}
+
+/// The held-out cells, and the control cells that they are compared with.
+#[derive(Debug, Clone)]
+pub struct ObservedCells {
+    /// Log-normalised expression of all cells of the dataset, `(cells, genes)`.
+    pub expression: Arc<Counts>,
+    /// The held-out cells of each condition: rows of `expression`.
+    pub rows: Vec<Vec<usize>>,
+    /// The control cells of each condition's context.
+    pub control_rows: Vec<Arc<[usize]>>,
+}
+
+/// What a predictor answered.
+#[derive(Debug, Clone)]
+pub struct Predicted {
+    /// The predictor's name.
+    pub model: String,
+    /// Predicted effect `(genes,)` of each observed condition, or the reason why there is none.
+    pub effects: Vec<Result<Array1<f32>, String>>,
+    /// Predicted cells of each condition in log-normalised expression, `(cells, genes)`, or the reason why there are
+    /// none.
+    pub cells: Vec<Result<Array2<f32>, String>>,
+}
+
+impl Predicted {
+    /// The predicted effect of a condition, if there is one.
+    pub fn effect(&self, condition: usize) -> Option<ArrayView1<'_, f32>> {
+        self.effects[condition].as_ref().ok().map(|effect| effect.view())
+    }
+}
