@@ -1,17 +1,9 @@
-//! Every metric of every condition.
+//! Distances and correlations of the effects, a condition at a time.
 
-use super::{Observed, Predicted, Scores};
+use super::super::{Observed, Predicted, Scores};
 use crate::eval::{l2, pearson};
 
-/// Measures one model's answers; what does not apply is noted with its reason.
-pub fn measure(observed: &Observed, predicted: &Predicted, seed: u64) -> Scores {
-    let mut scores = Scores::new(seed, &predicted.model);
-    expression(observed, predicted, &mut scores);
-    scores
-}
-
-/// Distances and correlations of the effects, a condition at a time.
-fn expression(observed: &Observed, predicted: &Predicted, scores: &mut Scores) {
+pub(super) fn measure(observed: &Observed, predicted: &Predicted, scores: &mut Scores) {
     for (index, condition) in observed.conditions.iter().enumerate() {
         let name = condition.to_string();
         let x = match &predicted.effects[index] {

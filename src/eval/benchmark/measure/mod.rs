@@ -1,0 +1,12 @@
+//! Every metric of every condition, a family a file.
+
+mod expression;
+
+use super::{Observed, Predicted, Scores};
+
+/// Measures one model's answers; what does not apply is noted with its reason.
+pub fn measure(observed: &Observed, predicted: &Predicted, seed: u64) -> Scores {
+    let mut scores = Scores::new(seed, &predicted.model);
+    expression::measure(observed, predicted, &mut scores);
+    scores
+}
