@@ -5,9 +5,11 @@ mod observed;
 mod run;
 mod score;
 mod task;
+mod truth;
 
 pub use measure::measure;
 pub use observed::{Observed, ObservedCells, Predicted};
 pub use run::{Benchmark, run};
 pub use score::{ALL, Absent, Row, Scores};
 pub use task::{BenchmarkCells, BenchmarkData, Task};
+pub use truth::Derived;

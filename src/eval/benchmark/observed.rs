@@ -1,5 +1,6 @@
 //! The two sides that metrics compare: what was observed, what was predicted.
 
+use super::Derived;
 use crate::data::{Condition, Counts};
 use ndarray::{Array1, Array2, ArrayView1};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct Observed {
     pub additive: Array2<f32>,
     /// The cells behind the effects; `None` for an effects dataset.
     pub cells: Option<ObservedCells>,
+    /// What metrics derive from all this, once; start with the default.
+    pub derived: Derived,
 }
 
 /// The held-out cells, and the control cells that they are compared with.

@@ -1,6 +1,6 @@
 //! A dataset and a split become a task: what predictors see, and what they are judged by.
 
-use super::{Observed, ObservedCells, Predicted};
+use super::{Derived, Observed, ObservedCells, Predicted};
 use crate::{
     Error, ErrorKind, Result,
     data::{Condition, Conditions, Counts, Dataset, Effects, Opened, Split, TargetSum, normalize},
@@ -208,6 +208,7 @@ impl Task {
             training_mean: training.mean_effect(),
             additive,
             cells,
+            derived: Derived::default(),
         };
         Ok(Self { training, observed })
     }
