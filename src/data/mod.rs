@@ -32,5 +32,6 @@ pub use open::{OpenOptions, Opened, is_effects, open, open_with};
 pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
 pub use simulate::{InteractionClass, Simulation, SimulationConfig, Truth};
+pub(crate) use split::shuffle;
 pub use split::{ConditionSplit, MIN_CELLS_TO_DIVIDE, Split, SplitPlan};
 pub use table::{Column, Table};
