@@ -1,6 +1,6 @@
 //! Models x seeds, in parallel.
 
-use super::{Absent, BenchmarkData, Row, Task, measure};
+use super::{Absent, BenchmarkData, MeasureOptions, Row, Task, measure};
 use crate::{Result, data::SplitPlan, eval::Predictor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ pub struct Benchmark {
 /// # Errors
 /// A plan that does not fit the data; a training that failed.
 pub fn run(data: &BenchmarkData, plans: &[(u64, SplitPlan)], models: &[Box<dyn Predictor>]) -> Result<Benchmark> {
+    let options = MeasureOptions::default();
     let conditions = data.conditions();
     let parts: Vec<Benchmark> = plans
         .par_iter()
@@ -31,7 +32,7 @@ pub fn run(data: &BenchmarkData, plans: &[(u64, SplitPlan)], models: &[Box<dyn P
             let task = Task::new(data, &rows, &split.groups, *seed)?;
             let mut done = Benchmark::default();
             for model in models {
-                let scores = measure(&task.observed, &task.predict(model.as_ref())?, *seed);
+                let scores = measure(&task.observed, &task.predict(model.as_ref())?, &options, *seed);
                 done.rows.extend(scores.rows);
                 done.absent.extend(scores.absent);
             }

@@ -1,6 +1,6 @@
 //! A dataset and a split become a task: what predictors see, and what they are judged by.
 
-use super::{Observed, ObservedCells, Predicted};
+use super::{Memo, Observed, ObservedCells, Predicted};
 use crate::{
     Error, ErrorKind, Result,
     data::{Condition, Conditions, Counts, Dataset, Effects, Opened, Split, TargetSum, normalize},
@@ -181,15 +181,17 @@ impl Task {
             return Err(Error::data("the split holds nothing out that could be judged"));
         }
         let mut additive = Array2::from_elem(effects.dim(), f32::NAN);
-        for (mut row, condition) in additive.rows_mut().into_iter().zip(&conditions) {
+        let mut singles = vec![Vec::new(); conditions.len()];
+        for ((mut row, singles), condition) in additive.rows_mut().into_iter().zip(&mut singles).zip(&conditions) {
             let genes = condition.perturbation.genes();
-            let singles: Result<Vec<_>> =
-                genes.iter().map(|gene| training.single(gene, condition.context.as_deref())).collect();
-            if let Ok(singles) = singles.map(|singles| if genes.len() > 1 { singles } else { Vec::new() })
-                && !singles.is_empty()
+            let trained: Result<Vec<Array1<f32>>> =
+                genes.iter().map(|gene| Ok(training.single(gene, condition.context.as_deref())?.to_owned())).collect();
+            if let Ok(trained) = trained
+                && genes.len() > 1
             {
                 row.fill(0.0);
-                singles.iter().for_each(|single| row += single);
+                trained.iter().for_each(|single| row += single);
+                *singles = trained;
             }
         }
         let controls = training.controls.as_ref().map(|controls| {
@@ -207,7 +209,9 @@ impl Task {
             controls,
             training_mean: training.mean_effect(),
             additive,
+            singles,
             cells,
+            memo: Memo::default(),
         };
         Ok(Self { training, observed })
     }
