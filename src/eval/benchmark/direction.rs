@@ -4,12 +4,43 @@ use super::Better;
 
 /// Parts of names of errors and distances: lower is better.
 const LOWER: [&str; 14] = [
-    "l2", "mse", "mae", "rmse", "rank", "distance", "energy", "mmd", "wasserstein", "crps", "error", "edist", "nll", "fdp",
+    "l2",
+    "mse",
+    "mae",
+    "rmse",
+    "rank",
+    "distance",
+    "energy",
+    "mmd",
+    "wasserstein",
+    "crps",
+    "error",
+    "edist",
+    "nll",
+    "fdp",
 ];
 /// Parts of names of agreements: higher is better.
 const HIGHER: [&str; 20] = [
-    "pearson", "spearman", "cosine", "r2", "precision", "recall", "auroc", "auprc", "overlap", "direction", "des", "pds",
-    "accuracy", "correlation", "retrieval", "jaccard", "f1", "tpr", "agreement", "mixing",
+    "pearson",
+    "spearman",
+    "cosine",
+    "r2",
+    "precision",
+    "recall",
+    "auroc",
+    "auprc",
+    "overlap",
+    "direction",
+    "des",
+    "pds",
+    "accuracy",
+    "correlation",
+    "retrieval",
+    "jaccard",
+    "f1",
+    "tpr",
+    "agreement",
+    "mixing",
 ];
 
 /// Whether a lower or a higher value of the metric is better; `None` for one that only describes (a coverage, a number of

@@ -1,13 +1,11 @@
 //! A predictor's answers to a task, and the cells that stand for a predictor of means.
 
-use super::{Predicted, Task, ceiling};
+use super::{Predicted, Task, ceiling, task::draw};
 use crate::{
     Error, ErrorKind, Result,
-    data::shuffle,
     eval::{Fitted, Predictor},
 };
 use ndarray::{Array1, Array2, ArrayView1};
-use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use std::time::Instant;
 
 /// Most cells of a condition that are compared as sets, observed and predicted: beyond, distances of sets hardly change
@@ -101,9 +99,7 @@ impl Task {
     /// Control cells of a condition's context, shifted by an effect and cut off at zero, `(cells, genes)`.
     fn shifted(&self, index: usize, effect: ArrayView1<'_, f32>) -> Array2<f32> {
         let observed = self.observed.cells.as_ref().expect("asked for with cells only");
-        let mut rows = observed.control_rows[index].to_vec();
-        shuffle(&mut rows, &mut ChaCha8Rng::seed_from_u64(self.seed_of(index, "control")));
-        rows.truncate(observed.rows[index].len());
+        let rows = draw(&observed.control_rows[index], observed.rows[index].len(), self.seed_of(index, "control"));
         let mut cells = observed.expression.select_cells(&rows).to_dense();
         for mut cell in cells.rows_mut() {
             cell.zip_mut_with(&effect, |value, shift| *value = (*value + shift).max(0.0));

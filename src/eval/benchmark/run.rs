@@ -1,7 +1,9 @@
 //! Models x seeds, in parallel, each finished part kept.
 
 use super::{
-    Benchmark, BenchmarkData, CEILING, Task, ceiling, measure,
+    Benchmark, BenchmarkData, CEILING, MeasureOptions, Task, ceiling,
+    data::sha256,
+    measure,
     predictions::PredictionFile,
     resume::{Found, Part, Parts},
 };
@@ -15,10 +17,7 @@ use rayon::prelude::*;
 use serde_json::json;
 use std::{
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 /// Bytes that the training folds of the splits in work may take together; one is always in work.
@@ -35,6 +34,8 @@ pub struct RunOptions<'a> {
     pub dataset: String,
     /// What the split is called in the results.
     pub split: String,
+    /// Choices about the metrics.
+    pub metrics: MeasureOptions,
     /// Predictions that were made elsewhere, each measured as a model.
     pub files: &'a [PredictionFile],
     /// Where finished parts are kept (`parts/`) and splits written (`splits/SEED.json`).
@@ -80,11 +81,8 @@ pub fn run_with(
     models: &[Box<dyn Predictor>],
     options: &RunOptions<'_>,
 ) -> Result<Benchmark> {
-    let models: Vec<&dyn Predictor> = models
-        .iter()
-        .map(Box::as_ref)
-        .chain(options.files.iter().map(|file| -> &dyn Predictor { file }))
-        .collect();
+    let models: Vec<&dyn Predictor> =
+        models.iter().map(Box::as_ref).chain(options.files.iter().map(|file| -> &dyn Predictor { file })).collect();
     for (index, model) in models.iter().enumerate() {
         if models[..index].iter().any(|other| other.name() == model.name()) || model.name() == CEILING {
             return Err(Error::config(format!(
@@ -153,6 +151,7 @@ impl<'a> Engine<'a> {
 
     /// All parts, those of one split together.
     fn jobs(&self, fingerprint: &str) -> Vec<Job<'a>> {
+        let metrics = sha256(format!("{:?}", self.options.metrics).as_bytes());
         let job = |split: usize, who: Who<'a>| {
             let settings = match who {
                 Who::Model(model) => model.settings(),
@@ -167,6 +166,7 @@ impl<'a> Engine<'a> {
                 "split": of,
                 "model": who.name(),
                 "settings": settings,
+                "metrics": metrics,
                 "example": split == 0,
             }));
             Job { split, who, key }
@@ -201,7 +201,9 @@ impl<'a> Engine<'a> {
             let missing: Vec<usize> = (0..jobs.len()).filter(|&job| parts[job].is_none()).collect();
             let work: Vec<(usize, &Task)> = missing
                 .into_iter()
-                .filter_map(|job| tasks.iter().find(|(split, _)| *split == jobs[job].split).map(|(_, task)| (job, task)))
+                .filter_map(|job| {
+                    tasks.iter().find(|(split, _)| *split == jobs[job].split).map(|(_, task)| (job, task))
+                })
                 .collect();
             for block in work.chunks(models_at_once(&tasks[0].1)) {
                 let finished: Vec<(usize, Part)> = block
@@ -237,7 +239,10 @@ impl<'a> Engine<'a> {
         let done = done.load(Ordering::Relaxed);
         let kept = match self.options.folder {
             Some(folder) => {
-                format!("{done} of {total} parts are finished and kept in {}; the same command goes on", folder.display())
+                format!(
+                    "{done} of {total} parts are finished and kept in {}; the same command goes on",
+                    folder.display()
+                )
             }
             None => format!("{done} of {total} parts were finished, and none is kept"),
         };
@@ -273,13 +278,13 @@ impl<'a> Engine<'a> {
             }
             Who::Ceiling => {
                 let (observed, predicted) = ceiling::halves(task);
-                (measure(&observed, &predicted, part.seed), predicted.effects)
+                (measure(&observed, &predicted, &self.options.metrics, part.seed), predicted.effects)
             }
             Who::Model(model) => {
                 let answer = task.answer(model)?;
                 part.fit_seconds = Some(answer.fit_seconds);
                 part.predict_seconds = Some(answer.predict_seconds);
-                (measure(&task.observed, &answer.predicted, part.seed), answer.predicted.effects)
+                (measure(&task.observed, &answer.predicted, &self.options.metrics, part.seed), answer.predicted.effects)
             }
         };
         part.scores = scores.rows.into_iter().map(|row| (row.perturbation, row.metric, row.value)).collect();

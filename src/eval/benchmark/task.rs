@@ -1,6 +1,6 @@
 //! A dataset and a split become a task: what predictors see, and what they are judged by.
 
-use super::{BenchmarkCells, BenchmarkData, MOST_CELLS, Observed, ObservedCells};
+use super::{BenchmarkCells, BenchmarkData, MOST_CELLS, Memo, Observed, ObservedCells};
 use crate::{
     Error, Result,
     data::{Condition, Counts, Effects, Split, shuffle},
@@ -134,9 +134,7 @@ impl Task {
             let seed = self.seed_of(index, "observed");
             let rows = &mut self.observed.cells.as_mut().expect("there are cells").rows[index];
             if rows.len() > MOST_CELLS {
-                shuffle(rows, &mut ChaCha8Rng::seed_from_u64(seed));
-                rows.truncate(MOST_CELLS);
-                rows.sort_unstable();
+                *rows = draw(rows, MOST_CELLS, seed);
             }
         }
     }
@@ -152,15 +150,17 @@ impl Task {
             return Err(Error::data("the split holds nothing out that could be judged"));
         }
         let mut additive = Array2::from_elem(effects.dim(), f32::NAN);
-        for (mut row, condition) in additive.rows_mut().into_iter().zip(&conditions) {
+        let mut singles = vec![Vec::new(); conditions.len()];
+        for ((mut row, singles), condition) in additive.rows_mut().into_iter().zip(&mut singles).zip(&conditions) {
             let genes = condition.perturbation.genes();
-            let singles: Result<Vec<_>> =
-                genes.iter().map(|gene| training.single(gene, condition.context.as_deref())).collect();
-            if let Ok(singles) = singles.map(|singles| if genes.len() > 1 { singles } else { Vec::new() })
-                && !singles.is_empty()
+            let trained: Result<Vec<Array1<f32>>> =
+                genes.iter().map(|gene| Ok(training.single(gene, condition.context.as_deref())?.to_owned())).collect();
+            if let Ok(trained) = trained
+                && genes.len() > 1
             {
                 row.fill(0.0);
-                singles.iter().for_each(|single| row += single);
+                trained.iter().for_each(|single| row += single);
+                *singles = trained;
             }
         }
         let controls = training.controls.as_ref().map(|controls| {
@@ -178,10 +178,21 @@ impl Task {
             controls,
             training_mean: training.mean_effect(),
             additive,
+            singles,
             cells,
+            memo: Memo::default(),
         };
         Ok(Self { training, observed, held_out: Vec::new() })
     }
+}
+
+/// `n` of some rows without replacement (all, if there are no more), in order.
+pub(super) fn draw(rows: &[usize], n: usize, seed: u64) -> Vec<usize> {
+    let mut rows = rows.to_vec();
+    shuffle(&mut rows, &mut ChaCha8Rng::seed_from_u64(seed));
+    rows.truncate(n);
+    rows.sort_unstable();
+    rows
 }
 
 /// Mean of some cells, `(genes,)`.
