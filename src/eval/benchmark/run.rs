@@ -1,18 +1,8 @@
 //! Models x seeds, in parallel.
 
-use super::{Absent, BenchmarkData, Row, Task, measure};
+use super::{Benchmark, BenchmarkData, Task, measure};
 use crate::{Result, data::SplitPlan, eval::Predictor};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
-
-/// Scores of all models on all seeds.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Benchmark {
-    /// One a model, seed, condition and metric.
-    pub rows: Vec<Row>,
-    /// What does not exist, and why.
-    pub absent: Vec<Absent>,
-}
 
 /// Runs every predictor on every split.
 ///
