@@ -1,15 +1,15 @@
 //! Every model on every held-out condition: which conditions are hard, and for whom.
 
 use super::{
-    Better, Figure, ModelValues,
+    Figure, ModelValues,
     axis::{Axis, TITLE_HEIGHT, draw_title, number, range},
     canvas::{Anchor, Canvas, Font},
     legend::Legend,
-    models::{grey_sentence, legend_entries, look, median},
+    models::{grey_sentence, legend_entries, look, median, words},
     rows::{Rows, names_width},
     style::{FAINT, GUIDE, INK, TICK_SIZE},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, eval::benchmark::Better};
 
 /// Conditions shown; of more, the first and the last half of this many.
 const MOST_ROWS: usize = 60;
@@ -96,10 +96,10 @@ pub fn condition_dots<C: AsRef<str>, S: AsRef<str>>(
     let text = |value: f64| number(value, (spread / 100.0).max(1e-6));
     let (hardest, easiest) = (rows[0], rows[n - 1]);
     let caption = match n {
-        1 => format!("{value_label}, {}, 1 condition: median over the models {}.", better.words(), text(hardest.1)),
+        1 => format!("{value_label}, {}, 1 condition: median over the models {}.", words(better), text(hardest.1)),
         _ => format!(
             "{value_label}, {}, {n} conditions, the hardest first. Median over the models: {} for {}, {} for {}.",
-            better.words(),
+            words(better),
             text(hardest.1),
             conditions[hardest.0].as_ref(),
             text(easiest.1),

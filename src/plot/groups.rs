@@ -1,14 +1,14 @@
 //! One metric by groups of conditions (how much of each was seen in training), a panel a group.
 
 use super::{
-    Better, Figure, ModelValues,
+    Figure, ModelValues,
     axis::{Axis, MARGIN, TITLE_HEIGHT, draw_title, number},
     canvas::{Anchor, Canvas, Font},
-    models::look,
+    models::{is_better, look, words},
     rows::{Rows, names_width},
     style::{FAINT, GUIDE, INK, LABEL_SIZE, Mark, TICK_SIZE, WIDTH, shorten},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, eval::benchmark::Better};
 
 const ROW_HEIGHT: f64 = 36.0;
 const GAP: f64 = 26.0;
@@ -86,10 +86,10 @@ pub fn group_panels<G: AsRef<str>, S: AsRef<str>>(
         .enumerate()
         .filter_map(|(g, (group, _))| {
             let values = models.iter().filter_map(|m| Some((m.model.as_str(), m.values[g].filter(|v| v.is_finite())?)));
-            let (model, value) = values.reduce(|a, b| if better.is_better(b.1, a.1) { b } else { a })?;
+            let (model, value) = values.reduce(|a, b| if is_better(better, b.1, a.1) { b } else { a })?;
             Some(format!("{model} in {} ({})", group.as_ref(), number(value, value.abs().max(1e-6) / 500.0)))
         })
         .collect();
-    let caption = format!("Mean {value_label} by group, {}. Best: {}.", better.words(), best.join(", "));
+    let caption = format!("Mean {value_label} by group, {}. Best: {}.", words(better), best.join(", "));
     Ok(Figure::new(title, caption, canvas))
 }

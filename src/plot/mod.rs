@@ -26,6 +26,7 @@ mod rows;
 mod scatter;
 mod style;
 
+pub use crate::eval::benchmark::Better;
 pub use curves::{Panel, Series, training_curves};
 pub use dots::condition_dots;
 pub use effects::effect_scatter;
@@ -37,7 +38,7 @@ pub use histogram::histogram;
 pub use interactions::interaction_curve;
 pub use mean_variance::mean_variance;
 pub use model_heatmap::model_heatmap;
-pub use models::{Better, ModelValues};
+pub use models::ModelValues;
 pub use ranked::ranked;
 pub use ratio::l2_ratio;
 pub use report::{Report, Verdict};

@@ -1,11 +1,11 @@
 //! Models x metrics in colours that mean the same in every column: dark is good.
 
 use super::{
-    Better, Figure,
+    Figure,
     heatmap::{draw, names},
     models::{quantile, sorted},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, eval::benchmark::Better};
 use ndarray::ArrayView2;
 
 /// A model this many times farther from the best than the median model is as light as can be: one model that fails must

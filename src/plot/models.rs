@@ -8,6 +8,7 @@ use super::{
     legend::Sample,
     style::{GREY, Mark, nth},
 };
+use crate::eval::benchmark::Better;
 use plotters::style::RGBColor;
 
 /// What a model got: a value a condition (or a group, or a gene), in the order of the names given beside it. `None` where
@@ -102,29 +103,18 @@ pub(super) fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
     Some(below + (at - at.floor()) * (above - below))
 }
 
-/// Which end of a metric is good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Better {
-    /// Distances and errors.
-    Lower,
-    /// Correlations and shares.
-    Higher,
+/// For a caption.
+pub(super) fn words(better: Better) -> &'static str {
+    match better {
+        Better::Lower => "lower is better",
+        Better::Higher => "higher is better",
+    }
 }
 
-impl Better {
-    /// Whether `a` is better than `b`.
-    pub fn is_better(self, a: f64, b: f64) -> bool {
-        match self {
-            Self::Lower => a < b,
-            Self::Higher => a > b,
-        }
-    }
-
-    /// For a caption: "lower is better".
-    pub(super) fn words(self) -> &'static str {
-        match self {
-            Self::Lower => "lower is better",
-            Self::Higher => "higher is better",
-        }
+/// Whether `a` is better than `b`.
+pub(super) fn is_better(better: Better, a: f64, b: f64) -> bool {
+    match better {
+        Better::Lower => a < b,
+        Better::Higher => a > b,
     }
 }
