@@ -30,7 +30,7 @@ pub use de::{
     DeTest, DifferentialExpression, RankSum, Reference, ReferenceCells, differential_expression, rank_sum_test,
 };
 pub use evaluation::{Evaluation, PerturbationScore, SIGNIFICANCE, Summary};
-pub use grid::{Align, Grid};
+pub use grid::{Align, Cell, Grid};
 pub(crate) use grid::{escape, show_in_notebook};
 pub use held_out::{EXPRESSED_IN_10K, HeldOut, TruthAgreement, evaluate_effects, evaluate_vae, truth_agreement};
 pub use metrics::{cosine, l2, mae, mse, pearson, r2, rmse, spearman};
