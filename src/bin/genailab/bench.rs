@@ -5,7 +5,7 @@ use crate::{
     train::write_json,
 };
 use genailab::{
-    Error, Result,
+    Result,
     data::SplitPlan,
     eval::{
         baselines::baselines,
@@ -35,11 +35,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let plans: Vec<(u64, SplitPlan)> = match args.split.as_str() {
-        "doubles" => (0..args.seeds).map(|seed| (seed, SplitPlan::Doubles { test: 0.5, seed })).collect(),
-        other => return Err(Error::config(format!("there is no split {other:?}; there is doubles"))),
-    };
-    let data = BenchmarkData::new(args.columns.open(&args.data)?, None)?;
+    let plans =
+        (0..args.seeds).map(|seed| Ok((seed, SplitPlan::parse(&args.split, seed)?))).collect::<Result<Vec<_>>>()?;
+    let plan = SplitPlan::parse(&args.split, 0)?;
+    let name = args.data.file_stem().unwrap_or_default().to_string_lossy();
+    let opened = plan.joined(args.columns.open(&args.data)?, &name, |file| args.columns.open(file))?;
+    let data = BenchmarkData::new(opened, plan.context_column())?;
     let out = OutputFolder::new(&args.out)?;
     let done = benchmark(&data, &plans, &baselines())?;
     write_json(&out.join("results.json"), &json!({ "dataset": args.data, "split": args.split, "rows": done.rows }))?;

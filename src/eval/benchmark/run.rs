@@ -1,7 +1,11 @@
 //! Models x seeds, in parallel.
 
 use super::{Absent, BenchmarkData, Row, Task, measure};
-use crate::{Result, data::SplitPlan, eval::Predictor};
+use crate::{
+    Result,
+    data::{Conditions, SplitPlan},
+    eval::Predictor,
+};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -19,16 +23,15 @@ pub struct Benchmark {
 /// # Errors
 /// A plan that does not fit the data; a training that failed.
 pub fn run(data: &BenchmarkData, plans: &[(u64, SplitPlan)], models: &[Box<dyn Predictor>]) -> Result<Benchmark> {
-    let conditions = data.conditions();
+    let conditions = match data {
+        BenchmarkData::Effects(effects) => Conditions::of_effects(effects),
+        BenchmarkData::Cells(cells) => cells.conditions.clone(),
+    };
     let parts: Vec<Benchmark> = plans
         .par_iter()
         .map(|(seed, plan)| {
-            let split = plan.conditions(&conditions)?;
-            let rows = match data {
-                BenchmarkData::Effects(_) => split.rows(&conditions)?,
-                BenchmarkData::Cells(cells) => split.cells(&cells.conditions)?,
-            };
-            let task = Task::new(data, &rows, &split.groups, *seed)?;
+            let split = plan.divide(&conditions)?;
+            let task = Task::new(data, &split.split(&conditions)?, &split.groups, *seed)?;
             let mut done = Benchmark::default();
             for model in models {
                 let scores = measure(&task.observed, &task.predict(model.as_ref())?, *seed);
