@@ -91,7 +91,11 @@ fn both_kinds_of_data_give_the_contract() {
         }
         let again = place.done(&format!("bench --data {data}.h5ad --split doubles --seeds 2 --out {data}"));
         assert!(again.contains("additive"));
-        assert_eq!(text, place.read(&format!("{data}/results.json")), "read, not computed: even the seconds are the same");
+        assert_eq!(
+            text,
+            place.read(&format!("{data}/results.json")),
+            "read, not computed: even the seconds are the same"
+        );
         let left = place.files();
         assert!(left.iter().all(|file| !file.to_string_lossy().contains(".genailab-")), "{left:?}");
     }
@@ -110,7 +114,10 @@ fn predictions_take_part() {
         let summary = results["summary"].as_array().unwrap().iter().find(of).unwrap();
         assert_eq!(summary["mean"], 0.0, "{summary}");
     }
-    place.fails(&format!("{bench} --out x --predictions additive=cheater.h5ad"), &["two models are called \"additive\""]);
+    place.fails(
+        &format!("{bench} --out x --predictions additive=cheater.h5ad"),
+        &["two models are called \"additive\""],
+    );
     place.fails(&format!("{bench} --out x --predictions nowhere.h5ad"), &["nowhere.h5ad"]);
     place.fails(&format!("{bench} --out x --predictions cells.h5ad"), &["cells.h5ad"]);
 }
@@ -137,7 +144,8 @@ fn wrong_input_is_one_line() {
 fn an_interrupted_command_goes_on() {
     let place = Place::new();
     let bench = "bench --data cells.h5ad --split doubles --seeds 40 --threads 1";
-    let child = place.command(&format!("{bench} --out o")).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child =
+        place.command(&format!("{bench} --out o")).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
     let parts = || std::fs::read_dir(place.path("o/parts")).map_or(0, |files| files.count());
     while parts() < 3 {

@@ -66,7 +66,7 @@ fn the_results_keep_the_contract() {
         let folder = tempfile::tempdir().unwrap();
         let options = RunOptions { dataset: "some.h5ad".into(), split: "doubles".into(), ..RunOptions::default() };
         for seeds in [1, 2] {
-            let found = run_with(&data, &plans(seeds), &chosen::<&str>(&[]).unwrap(), &options).unwrap();
+            let found = run_with(&data, &plans(seeds), &chosen(&[]).unwrap(), &options).unwrap();
             let file = folder.path().join("results.json");
             found.save(&file).unwrap();
             let text = std::fs::read_to_string(&file).unwrap();

@@ -82,7 +82,11 @@ fn effects_in_any_order_of_genes_and_rows() {
         };
         let found = measured(&shuffled, None, &data, 1);
         assert_eq!(mean(&found, "mine", "l2"), mean(&expected, "mine", "l2"));
-        assert!(found.notes.iter().any(|note| note.contains("1 genes that the data does not have")), "{:?}", found.notes);
+        assert!(
+            found.notes.iter().any(|note| note.contains("1 genes that the data does not have")),
+            "{:?}",
+            found.notes
+        );
         assert!(found.notes.iter().any(|note| note.contains("cannot be checked")), "{:?}", found.notes);
     }
 }
@@ -102,7 +106,8 @@ fn profiles_and_cells_are_the_effects_that_they_stand_for() {
     // The held-out cells themselves, log-normalised; and as counts, to be normalised here.
     let BenchmarkData::Cells(cells) = &data else { unreachable!("cells were asked for") };
     let rows: Vec<usize> = observed.rows.concat();
-    let of_row: Vec<String> = labels.iter().zip(&observed.rows).flat_map(|(l, rows)| vec![l.clone(); rows.len()]).collect();
+    let of_row: Vec<String> =
+        labels.iter().zip(&observed.rows).flat_map(|(l, rows)| vec![l.clone(); rows.len()]).collect();
     let as_written = |values: &Counts| Written {
         values: values.select_cells(&rows).to_dense(),
         labels: of_row.clone(),
@@ -147,8 +152,9 @@ fn predictions_of_a_split_are_for_that_split() {
     let n = both.labels.len();
     // Seed 0: right. Seed 7, which is not asked for: wrong.
     both.values = concatenate![Axis(0), both.values, -2.0 * &both.values];
-    both.labels = both.labels.repeat(2);
-    both.columns = vec![("split_seed", Column::Integer((0..2 * n).map(|row| Some(if row < n { 0 } else { 7 })).collect()))];
+    both.labels = [both.labels.clone(), both.labels].concat();
+    both.columns =
+        vec![("split_seed", Column::Integer((0..2 * n).map(|row| Some(if row < n { 0 } else { 7 })).collect()))];
     let found = measured(&both, None, &data, 2);
     let scores = found.summary_of("mine", "pearson").unwrap();
     assert!((scores.mean - 1.0).abs() < 1e-6 && scores.n == n, "{scores:?}");
@@ -199,7 +205,8 @@ fn a_wrong_file_is_one_clear_error() {
 #[test]
 fn a_context_must_be_said() {
     let data = crate::common::cells();
-    let setup = genailab::eval::benchmark::Setup::new(data.into(), "data", "context:batch=odd", 1, &OpenOptions::default());
+    let setup =
+        genailab::eval::benchmark::Setup::new(data.into(), "data", "context:batch=odd", 1, &OpenOptions::default());
     let setup = setup.unwrap();
     let observed = task(&setup.data, &setup.plans[0].1, 0).observed;
     let mut written = Written {

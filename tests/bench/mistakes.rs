@@ -12,12 +12,12 @@ fn says<T>(result: genailab::Result<T>, parts: &[&str]) {
 
 #[test]
 fn what_a_notebook_may_get_wrong() {
-    let run = |split: &str, seeds, models: &[&str]| Benchmark::run(&effects(), split, seeds, models);
+    let run = |split: &str, seeds, models: &[&str]| Benchmark::run(effects(), split, seeds, models);
     says(run("triples", 1, &[]), &["there is no split \"triples\"", "doubles", "constae"]);
     says(run("doubles", 1, &["additiv"]), &["there is no model \"additiv\"", "additive", "no_change"]);
     says(run("doubles", 0, &[]), &["0 seeds", "at least 1"]);
     says(run("context:batch", 1, &[]), &["effects"]);
-    says(Benchmark::run(&cells(), "context:well", 1, &[]), &["there is no column \"well\"", "batch"]);
+    says(Benchmark::run(cells(), "context:well", 1, &[]), &["there is no column \"well\"", "batch"]);
     let mut singles = effects();
     let rows: Vec<usize> = (0..crate::common::SINGLES).collect();
     singles.values = singles.values.select(genailab::ndarray::Axis(0), &rows);
@@ -38,9 +38,15 @@ fn the_floor_and_the_reference_are_always_there() {
 
 #[test]
 fn a_notebook_shows_a_table() {
-    let found = Benchmark::run(&effects(), "doubles", 2, &["additive"]).unwrap();
+    let found = Benchmark::run(effects(), "doubles", 2, &["additive"]).unwrap();
     let text = found.to_string();
-    for part in ["no_change (floor)", "noise_ceiling (ceiling)", "additive", "l2 ratio", "conditions of 120 genes), split doubles, 2 seeds"] {
+    for part in [
+        "no_change (floor)",
+        "noise_ceiling (ceiling)",
+        "additive",
+        "l2 ratio",
+        "conditions of 120 genes), split doubles, 2 seeds",
+    ] {
         assert!(text.contains(part), "{part:?} is missing:\n{text}");
     }
     assert!(found.to_grid().to_html().contains("<td>additive</td>"));

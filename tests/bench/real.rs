@@ -29,7 +29,9 @@ fn the_table_of_held_out_doubles() {
         assert!((ours - ratio).abs() < 0.02, "{model}: ratio {ours} instead of {ratio}");
         let median = found.summary_of(model, "pearson").map(|summary| summary.median);
         match pearson {
-            Some(expected) => assert!((median.unwrap() - expected).abs() < 0.03, "{model}: {median:?} instead of {expected}"),
+            Some(expected) => {
+                assert!((median.unwrap() - expected).abs() < 0.03, "{model}: {median:?} instead of {expected}")
+            }
             None => assert_eq!(median, None, "{model}"),
         }
     }

@@ -81,7 +81,10 @@ fn every_value_is_finite_and_no_condition_was_trained_on() {
             let trained = |condition: &Condition| task.training.conditions.contains(condition);
             assert!(!task.observed.conditions.iter().any(trained), "a judged condition was trained on");
             if let Some(cells) = &task.training.cells {
-                assert!(!cells.conditions.iter().any(|c| task.observed.conditions.contains(c)), "and none of its cells");
+                assert!(
+                    !cells.conditions.iter().any(|c| task.observed.conditions.contains(c)),
+                    "and none of its cells"
+                );
             }
             let judged: Vec<String> = task.observed.conditions.iter().map(Condition::to_string).collect();
             let rows = found.rows.iter().filter(|row| row.seed == seed && row.perturbation != ALL);
@@ -112,7 +115,9 @@ fn directions_are_known() {
     metrics.sort_unstable();
     metrics.dedup();
     for metric in metrics {
-        let (Some(cheat), Some(noise), Some(direction)) = (cheat(metric), noise(metric), better(metric)) else { continue };
+        let (Some(cheat), Some(noise), Some(direction)) = (cheat(metric), noise(metric), better(metric)) else {
+            continue;
+        };
         let lost = if direction == Better::Lower { cheat > noise } else { cheat < noise };
         assert!(!lost, "{metric} is said to be better when {direction:?}, but the truth has {cheat} and noise {noise}");
     }

@@ -62,7 +62,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     // Cheap questions first: a large file takes long to read.
     Setup::plans(&args.split, args.seeds).map_err(|e| if args.seeds == 0 { e.at("--seeds") } else { e })?;
-    let models = benchmark::chosen(&args.models)?;
+    let models = benchmark::chosen(&args.models.iter().map(String::as_str).collect::<Vec<_>>())?;
     let gene_sets = args.gene_sets.as_ref().map(GeneSets::open).transpose()?;
     if let Some(threads) = args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();

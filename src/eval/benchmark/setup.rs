@@ -4,10 +4,7 @@ use super::{Benchmark, BenchmarkData, RunOptions, run_with};
 use crate::{
     Error, Result,
     data::{OpenOptions, Opened, SplitPlan, open_with},
-    eval::{
-        Predictor,
-        baselines::{baselines, predictor},
-    },
+    eval::{Predictor, baselines::baselines},
 };
 use std::path::Path;
 
@@ -53,16 +50,18 @@ impl Setup {
 ///
 /// # Errors
 /// A name that no model has; the message lists all.
-pub fn chosen(names: &[impl AsRef<str>]) -> Result<Vec<Box<dyn Predictor>>> {
-    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+pub fn chosen(names: &[&str]) -> Result<Vec<Box<dyn Predictor>>> {
     if names.contains(&"all") {
         return Ok(everything());
     }
     if names.is_empty() {
         return Ok(baselines());
     }
-    names.iter().try_for_each(|name| predictor(name).map(drop))?;
     let mut models = everything();
+    if let Some(unknown) = names.iter().find(|name| !models.iter().any(|model| model.name() == **name)) {
+        let known: Vec<&str> = models.iter().map(|model| model.name()).collect();
+        return Err(Error::config(format!("there is no model {unknown:?}; there are {}, and all", known.join(", "))));
+    }
     models.retain(|model| names.contains(&model.name()) || ALWAYS.contains(&model.name()));
     Ok(models)
 }

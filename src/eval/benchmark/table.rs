@@ -15,8 +15,10 @@ impl Benchmark {
     /// One row a model: the mean of the headline metrics, and the ratio of the first to the reference. `*` marks a model
     /// that is better than the reference beyond the 95 % interval, `-` one that is worse.
     pub fn to_grid(&self) -> Grid {
-        let metrics: Vec<&str> =
-            HEADLINES.into_iter().filter(|metric| self.summary.iter().any(|summary| summary.metric == *metric)).collect();
+        let metrics: Vec<&str> = HEADLINES
+            .into_iter()
+            .filter(|metric| self.summary.iter().any(|summary| summary.metric == *metric))
+            .collect();
         self.table(&metrics)
     }
 
