@@ -7,6 +7,11 @@ pub fn normal_two_sided(z: f64) -> f64 {
     if z.is_nan() { 1.0 } else { libm::erfc(z.abs() / std::f64::consts::SQRT_2) }
 }
 
+/// Distribution function of the standard normal, `Phi(z) = erfc(-z / sqrt 2) / 2`, precise in the lower tail.
+pub fn normal_cdf(z: f64) -> f64 {
+    0.5 * libm::erfc(-z / std::f64::consts::SQRT_2)
+}
+
 /// Benjamini-Hochberg adjusted p-values, in the order given.
 ///
 /// With the m p-values sorted ascending, `adjusted_(i) = min over j >= i of min(1, p_(j) m / j)`. Those below `q` form
