@@ -26,13 +26,15 @@ mod ranking;
 mod umap;
 mod umap_layout;
 
-pub use de::{DifferentialExpression, RankSum, rank_sum_test};
+pub use de::{
+    DeTest, DifferentialExpression, RankSum, Reference, ReferenceCells, differential_expression, rank_sum_test,
+};
 pub use evaluation::{Evaluation, PerturbationScore, SIGNIFICANCE, Summary};
 pub use grid::{Align, Cell, Grid};
 pub(crate) use grid::{escape, show_in_notebook};
 pub use held_out::{EXPRESSED_IN_10K, HeldOut, TruthAgreement, evaluate_effects, evaluate_vae, truth_agreement};
 pub use metrics::{cosine, l2, mae, mse, pearson, r2, rmse, spearman};
-pub use multiple_testing::{benjamini_hochberg, normal_two_sided};
+pub use multiple_testing::{benjamini_hochberg, normal_two_sided, student_two_sided};
 pub use neighbours::{Neighbours, nearest_neighbours};
 pub use pca::Pca;
 pub use predictor::{Controls, Fitted, Predictor, Training, TrainingCells};
