@@ -5,12 +5,16 @@ use super::{assert_close, de::log_normalise, numbers, real_cells, reference};
 use genailab::{
     data::{Condition, Counts, Perturbation},
     eval::{
-        benchmark::{Derived, Observed, ObservedCells, Predicted, Scores, measure},
+        benchmark::{self, MeasureOptions, Memo, Observed, ObservedCells, Predicted, Scores},
         *,
     },
     ndarray::{Array1, Array2, Axis},
 };
 use std::{collections::HashMap, sync::Arc};
+
+fn measure(observed: &Observed, predicted: &Predicted, seed: u64) -> Scores {
+    benchmark::measure(observed, predicted, &MeasureOptions::default(), seed)
+}
 
 /// The cells of tests/reference/halves.py: of each perturbation of one gene, even rows observed and odd rows predicted.
 fn halves(file: &str) -> Option<(Observed, Predicted)> {
@@ -41,13 +45,14 @@ fn halves(file: &str) -> Option<(Observed, Predicted)> {
         controls: Some(profile.mapv(|v| v as f32).broadcast((n, data.n_genes())).expect("a row").to_owned()),
         training_mean: effects.mapv(f64::from).mean_axis(Axis(0)).expect("rows").mapv(|value| value as f32),
         additive: Array2::from_elem(effects.dim(), f32::NAN),
+        singles: vec![Vec::new(); n],
         effects,
         cells: Some(ObservedCells {
             rows: labels.iter().map(|&label| rows(label, 0)).collect(),
             control_rows: vec![control; n],
             expression: Arc::new(expression.clone()),
         }),
-        derived: Derived::default(),
+        memo: Memo::default(),
     };
     let predicted = Predicted {
         model: "other_half".to_owned(),
@@ -78,8 +83,8 @@ fn scores_agree_with_cell_eval() {
                 ("des", "overlap_at_N"),
                 ("de_direction_match", "de_direction_match"),
                 ("de_sig_genes_recall", "de_sig_genes_recall"),
-                ("de_pr_auc", "pr_auc"),
-                ("de_roc_auc", "roc_auc"),
+                ("de_auprc", "pr_auc"),
+                ("de_auroc", "roc_auc"),
                 ("pearson_delta", "pearson_delta"),
                 ("pearson", "pearson_delta"),
                 ("mse", "mse"),
@@ -186,13 +191,14 @@ fn planted() -> Observed {
         controls: Some(control.broadcast((3, genes)).expect("a row").to_owned()),
         training_mean: Array1::zeros(genes),
         additive: Array2::from_elem((3, genes), f32::NAN),
+        singles: vec![Vec::new(); 3],
         effects,
         cells: Some(ObservedCells {
             expression: Arc::new(Counts::from_dense(&dense)),
             rows: (1..4).map(rows).collect(),
             control_rows: vec![rows(0).into(); 3],
         }),
-        derived: Derived::default(),
+        memo: Memo::default(),
     }
 }
 
@@ -283,7 +289,7 @@ fn what_does_not_apply_is_absent_with_a_reason() {
     for needed in ["l2", "mse", "mae", "rmse", "pearson", "spearman", "cosine", "r2", "pearson_systema", "pds_l1"] {
         assert!(present.iter().any(|name| name == needed), "{needed} needs no cells");
     }
-    for absent in ["l2_top1000", "cosine_logfc", "rank_cosine_logfc", "wmse", "auroc", "mse_top20_de", "des"] {
+    for absent in ["l2_top1000", "cosine_logfc", "rank_logfc", "wmse", "auroc", "mse_top20_de", "des"] {
         let noted = scores.absent.iter().find(|a| a.metric == absent).unwrap_or_else(|| panic!("{absent}"));
         assert!(noted.n == 3 && noted.reason.contains("effects"), "{noted:?}");
     }

@@ -89,7 +89,7 @@ def main():
                 "cosine_logfc": 1 - cosine[i, i],
                 "rmse": rmse[i, i],
                 "rank_rmse": float(np.sum(rmse[others, i] < rmse[i, i])) / (len(names) - 1),
-                "rank_cosine_logfc": float(np.sum(cosine[others, i] < cosine[i, i])) / (len(names) - 1),
+                "rank_logfc": float(np.sum(cosine[others, i] < cosine[i, i])) / (len(names) - 1),
                 "centroid_accuracy": float(np.sum(euclid[i, others] > euclid[i, i])) / (len(names) - 1),
                 "top50_recall": top_k_recall(size_x[name], size_y[name]),
             }

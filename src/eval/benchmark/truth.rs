@@ -7,10 +7,7 @@ use crate::eval::{
     metrics::{difference, ranks},
     perturbation_weights, perturbench_log_fold_change, top_k,
 };
-use std::{
-    collections::HashMap,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::HashMap, sync::Arc};
 
 /// Genes that const-ae scores: those that control expresses most (Ahlmann-Eltze et al., Nature Methods 2025).
 const EXPRESSED_GENES: usize = 1_000;
@@ -18,21 +15,6 @@ const EXPRESSED_GENES: usize = 1_000;
 const MOST_CHANGED: usize = 100;
 /// GEARS scores 20 genes (Roohani et al., Nature Biotechnology 2024).
 const GEARS_GENES: usize = 20;
-
-/// The part of an [`Observed`] that is derived from the rest, filled when it is first asked for.
-///
-/// A clone starts empty: whoever copies an [`Observed`] may be about to change it.
-#[derive(Debug, Default)]
-pub struct Derived {
-    expression: OnceLock<ExpressionTruth>,
-    de: OnceLock<DeTruth>,
-}
-
-impl Clone for Derived {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
 
 /// The effects, a condition each.
 #[derive(Debug)]
@@ -95,14 +77,14 @@ impl Observed {
     /// wait.
     pub fn prepare(&self) {
         self.expression_truth();
-        if self.derived.de.get().is_none() {
+        if self.memo.de.get().is_none() {
             // Not inside the lock: a thread that waits for others there might be given work that wants the lock.
-            let _ = self.derived.de.set(self.test(Threads::Many));
+            let _ = self.memo.de.set(self.test(Threads::Many));
         }
     }
 
     pub(super) fn expression_truth(&self) -> &ExpressionTruth {
-        self.derived.expression.get_or_init(|| {
+        self.memo.expression.get_or_init(|| {
             let columns: HashMap<&str, usize> =
                 self.genes.iter().enumerate().map(|(column, gene)| (gene.as_str(), column)).collect();
             let mean = self.training_mean.to_vec();
@@ -135,7 +117,7 @@ impl Observed {
     }
 
     pub(super) fn de_truth(&self) -> &DeTruth {
-        self.derived.de.get_or_init(|| self.test(Threads::One))
+        self.memo.de.get_or_init(|| self.test(Threads::One))
     }
 
     fn test(&self, threads: Threads) -> DeTruth {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `pds_l1`, `pds_l2`, `pds_cosine` | cell-eval's discrimination score (PDS of the Virtual Cell Challenge is `pds_l1`): observed effects ranked by distance to the predicted one, `1 - rank0 / n`, columns of the perturbed genes left out | 1, 0.5 |
 //! | `centroid_accuracy` | systema: share of the other observed effects that are farther (Euclidean, all genes) | 1, 0.5 |
-//! | `rank_rmse`, `rank_cosine_logfc` | PerturBench: predictions ranked by RMSE of the means, or by cosine of log2(mean + 0.1) fold changes, to the observed; `rank0 / (n - 1)` | 0, 0.5 |
+//! | `rank_rmse`, `rank_logfc` | PerturBench: predictions ranked by RMSE of the means, or by cosine of log2(mean + 0.1) fold changes, to the observed; `rank0 / (n - 1)` | 0, 0.5 |
 //!
 //! n counts the conditions of the context; for PerturBench's ranks those that have a prediction. Control being common to
 //! a context, a distance of effects is the distance of the profiles.
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::eval::{Separation, centroid_accuracy, discrimination_score, perturbench_log_fold_change, perturbench_rank};
 
-const METRICS: [&str; 6] = ["pds_l1", "pds_l2", "pds_cosine", "centroid_accuracy", "rank_rmse", "rank_cosine_logfc"];
+const METRICS: [&str; 6] = ["pds_l1", "pds_l2", "pds_cosine", "centroid_accuracy", "rank_rmse", "rank_logfc"];
 const ALONE: &str = "a rank needs at least two conditions of a context";
 
 pub(super) fn measure(observed: &Observed, predicted: &Predicted, scores: &mut Scores) {
@@ -65,14 +65,14 @@ pub(super) fn measure(observed: &Observed, predicted: &Predicted, scores: &mut S
         let distances: Vec<f64> = answered.iter().map(|&peer| to_this(peer)).collect();
         sheet.put("rank_rmse", perturbench_rank(&distances, own), "a rank needs at least two predictions of a context");
         match &effect.log_fold_change {
-            None => sheet.absent(&["rank_cosine_logfc"], super::perturbench::NO_CONTROL),
+            None => sheet.absent(&["rank_logfc"], super::perturbench::NO_CONTROL),
             Some(y) => {
                 let distance = |&peer: &usize| {
                     folds[peer].as_ref().map_or(f64::NAN, |x: &Vec<f32>| Separation::new(x, y).cosine())
                 };
                 let distances: Vec<f64> = answered.iter().map(distance).collect();
                 let reason = if answered.len() < 2 { ALONE } else { "a fold change is zero and has no direction" };
-                sheet.put("rank_cosine_logfc", perturbench_rank(&distances, own), reason);
+                sheet.put("rank_logfc", perturbench_rank(&distances, own), reason);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `des` | differential expression score (cell-eval `overlap_at_N`): the predicted cells tested against control as the held-out ones are, the k significant ones of largest \|log2 fold change\| against the k significant ones observed |
 //! | `de_sig_genes_recall` | share of the observed significant genes that are significant in the predicted cells |
-//! | `de_pr_auc`, `de_roc_auc` | areas under the curves of the observed significant genes, ranked by -log10 adjusted p of the predicted cells |
+//! | `de_auprc`, `de_auroc` | areas under the curves of the observed significant genes, ranked by -log10 adjusted p of the predicted cells |
 //! | `pearson_delta` | cell-eval: Pearson of the mean of the predicted cells less control with the observed effect; `pearson` is the same of the predicted effect |
 //!
 //! Both tests are Wilcoxon's, ties corrected, against the same control cells: the training control cells of the context.
@@ -20,7 +20,7 @@ use crate::eval::{
 };
 use ndarray::{Array2, Axis};
 
-const OF_TEST: [&str; 4] = ["des", "de_sig_genes_recall", "de_pr_auc", "de_roc_auc"];
+const OF_TEST: [&str; 4] = ["des", "de_sig_genes_recall", "de_auprc", "de_auroc"];
 
 pub(super) fn measure(observed: &Observed, predicted: &Predicted, scores: &mut Scores) {
     let truth = observed.expression_truth().conditions.iter().zip(&observed.de_truth().conditions);
@@ -66,7 +66,7 @@ fn of_test(sheet: &mut Sheet<'_>, cells: &Array2<f32>, de: &ConditionDe) {
     sheet.put("de_sig_genes_recall", significant_genes_recall(observed, predicted), none);
     let certainty = certainty(&p_adjusted);
     let some = de.significant.contains(&true);
-    sheet.put("de_pr_auc", average_precision(&certainty, &de.significant), none);
+    sheet.put("de_auprc", average_precision(&certainty, &de.significant), none);
     let reason = if some { "every gene is changed" } else { none };
-    sheet.put("de_roc_auc", auroc(&certainty, &de.significant), reason);
+    sheet.put("de_auroc", auroc(&certainty, &de.significant), reason);
 }
