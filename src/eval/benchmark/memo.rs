@@ -1,11 +1,19 @@
 //! What is worked out of the truth once and serves every model.
 
+use super::truth::{DeTruth, ExpressionTruth};
+use std::sync::OnceLock;
+
 /// Results that depend on the observed side only. A benchmark measures many models against one truth; the first to ask
 /// computes, the others wait and read.
 ///
 /// A clone starts empty, because a clone of [`Observed`](super::Observed) may be changed.
 #[derive(Debug, Default)]
-pub struct Memo {}
+pub struct Memo {
+    /// Ranks and gene sets of the observed effects.
+    pub(super) expression: OnceLock<ExpressionTruth>,
+    /// Tests of the held-out cells.
+    pub(super) de: OnceLock<DeTruth>,
+}
 
 impl Clone for Memo {
     fn clone(&self) -> Self {
