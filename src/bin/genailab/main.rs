@@ -4,6 +4,7 @@ mod bench;
 mod bench_train;
 mod datasets;
 mod doctor;
+mod enrich;
 mod fetch;
 mod inspect;
 mod options;
@@ -30,6 +31,7 @@ enum Command {
     Train(train::Args),
     Predict(predict::Args),
     Bench(bench::Args),
+    Enrich(enrich::Args),
     BenchTrain(bench_train::Args),
     Simulate(simulate::Args),
     Fetch(fetch::Args),
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Enrich(args) => enrich::run(&args),
         Command::BenchTrain(args) => bench_train::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Fetch(args) => fetch::run(&args),
