@@ -9,6 +9,7 @@
 //! | `ranking` | are the truly changed genes at the top of the predicted ones? |
 //! | `evaluation` | all of it, a row a perturbation, with a summary |
 //! | `pca`, `neighbours`, `umap` | what do the cells look like in two dimensions? |
+//! | `sets` | how near are two sets of cells? (E-distance, MMD, Wasserstein, spread, zeros) |
 //! | `grid` | a result table that prints as text and as HTML |
 
 pub mod baselines;
@@ -23,6 +24,7 @@ mod neighbours;
 mod pca;
 mod predictor;
 mod ranking;
+pub mod sets;
 mod umap;
 mod umap_layout;
 

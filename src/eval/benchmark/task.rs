@@ -1,6 +1,6 @@
 //! A dataset and a split become a task: what predictors see, and what they are judged by.
 
-use super::{Observed, ObservedCells, Predicted};
+use super::{Observed, ObservedCells, PcaSpace, Predicted};
 use crate::{
     Error, ErrorKind, Result,
     data::{Condition, Conditions, Counts, Dataset, Effects, Opened, Split, TargetSum, normalize},
@@ -165,6 +165,7 @@ impl Task {
                 .iter()
                 .map(|condition| test[all.binary_search(condition).expect("taken from the list")].clone())
                 .collect(),
+            space: Arc::new(PcaSpace::of_training(&split.train)),
             control_rows: judged.iter().map(|condition| Arc::clone(&control_rows[&condition.context])).collect(),
         };
         Self::finish(training, judged, observed, Some(observed_cells), groups)
