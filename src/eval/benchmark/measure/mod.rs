@@ -1,6 +1,7 @@
 //! Every metric of every condition, a family a file.
 
 mod calibration;
+mod cells;
 mod de;
 mod enrichment;
 mod expression;
@@ -28,6 +29,7 @@ pub fn measure(observed: &Observed, predicted: &Predicted, options: &MeasureOpti
     interactions::measure(observed, predicted, &mut scores);
     enrichment::measure(observed, predicted, options, &mut scores);
     calibration::measure(observed, predicted, &mut scores);
+    cells::measure(observed, predicted, seed, &mut scores);
     scores
 }
 
