@@ -65,8 +65,10 @@ fn upper_tail(hits: usize, total: usize, marked: usize, drawn: usize, log_factor
 /// ln(i!) for i up to `n`.
 fn log_factorials(n: usize) -> Vec<f64> {
     let mut sum = 0.0;
-    std::iter::once(0.0).chain((1..=n).map(|i| {
-        sum += (i as f64).ln();
-        sum
-    })).collect()
+    std::iter::once(0.0)
+        .chain((1..=n).map(|i| {
+            sum += (i as f64).ln();
+            sum
+        }))
+        .collect()
 }
