@@ -5,6 +5,7 @@ mod bench_train;
 mod datasets;
 mod de;
 mod doctor;
+mod enrich;
 mod fetch;
 mod inspect;
 mod options;
@@ -31,6 +32,7 @@ enum Command {
     Train(train::Args),
     Predict(predict::Args),
     Bench(bench::Args),
+    Enrich(enrich::Args),
     BenchTrain(bench_train::Args),
     De(de::Args),
     Simulate(simulate::Args),
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Enrich(args) => enrich::run(&args),
         Command::BenchTrain(args) => bench_train::run(&args),
         Command::De(args) => de::run(&args),
         Command::Simulate(args) => simulate::run(&args),

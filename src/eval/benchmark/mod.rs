@@ -23,7 +23,7 @@ mod task;
 pub use ceiling::CEILING;
 pub use data::{BenchmarkCells, BenchmarkData};
 pub use direction::better;
-pub use measure::measure;
+pub use measure::{interaction_curve, measure};
 pub use memo::Memo;
 pub use observed::{Observed, ObservedCells, Predicted};
 pub use options::MeasureOptions;
