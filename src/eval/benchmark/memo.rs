@@ -1,6 +1,7 @@
 //! What is worked out of the truth once and serves every model.
 
 use super::measure::{EnrichmentTruth, InteractionTruth};
+use super::truth::{DeTruth, ExpressionTruth};
 use std::sync::OnceLock;
 
 /// Results that depend on the observed side only. A benchmark measures many models against one truth; the first to ask
@@ -14,6 +15,10 @@ pub struct Memo {
     pub(super) interactions: OnceLock<Result<InteractionTruth, String>>,
     /// The enriched gene sets, or the reason why there are none.
     pub(super) enrichment: OnceLock<Result<EnrichmentTruth, String>>,
+    /// Ranks and gene sets of the observed effects.
+    pub(super) expression: OnceLock<ExpressionTruth>,
+    /// Tests of the held-out cells.
+    pub(super) de: OnceLock<DeTruth>,
 }
 
 impl Clone for Memo {

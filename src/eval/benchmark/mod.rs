@@ -19,6 +19,7 @@ mod setup;
 mod summary;
 mod table;
 mod task;
+mod truth;
 
 pub use ceiling::CEILING;
 pub use data::{BenchmarkCells, BenchmarkData};

@@ -197,6 +197,8 @@ impl<'a> Engine<'a> {
         pending.retain(|&split| jobs.iter().zip(&parts).any(|(job, part)| job.split == split && part.is_none()));
         for block in pending.chunks(self.splits_at_once()) {
             let tasks = block.par_iter().map(|&split| Ok((split, self.task(split)?))).collect::<Result<Vec<_>>>()?;
+            // With all threads now, rather than by the first model while those that it works beside wait for it.
+            tasks.iter().for_each(|(_, task)| task.observed.prepare());
             let missing: Vec<usize> = (0..jobs.len()).filter(|&job| parts[job].is_none()).collect();
             let work: Vec<(usize, &Task)> = missing
                 .into_iter()
