@@ -25,6 +25,7 @@ mod predictor;
 mod ranking;
 mod umap;
 mod umap_layout;
+mod vae_predictor;
 
 pub use de::{
     DeTest, DifferentialExpression, RankSum, Reference, ReferenceCells, differential_expression, rank_sum_test,
@@ -40,3 +41,4 @@ pub use pca::Pca;
 pub use predictor::{Controls, Fitted, Predictor, Training, TrainingCells};
 pub use ranking::{auroc, precision_at_k, recall_at_k, top_k};
 pub use umap::{Umap, umap};
+pub use vae_predictor::{VaePredictor, VaeUse};
