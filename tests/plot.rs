@@ -194,13 +194,15 @@ fn predicted_and_observed(models: usize, genes: usize) -> Figure {
 }
 
 fn interactions() -> Figure {
-    let curves: Vec<Series> = MODELS[..8]
+    let curves: Vec<InteractionCurve> = MODELS[..8]
         .iter()
         .enumerate()
         .map(|(m, model)| {
-            let recall: Vec<f64> = (1..=60).map(|i| f64::from(i) / 60.0).collect();
-            let precision = recall.iter().map(|r| 0.05 + (0.9 - 0.08 * m as f64) * (1.0 - r).powf(1.5)).collect();
-            Series::new(*model, recall, precision)
+            let recall = (1..=60).map(|i| f64::from(i) / 60.0);
+            let precision = |r: f64| 0.05 + (0.9 - 0.08 * m as f64) * (1.0 - r).powf(1.5);
+            let points: Vec<(f64, f64)> = recall.map(|r| (r, 1.0 - precision(r))).collect();
+            let auprc = points.iter().map(|(_, fdp)| 1.0 - fdp).sum::<f64>() / 60.0;
+            InteractionCurve { model: (*model).to_owned(), recall_and_fdp: points, auprc }
         })
         .collect();
     interaction_curve("Genetic interactions found", "synergies", &curves, 0.05, &HIGHLIGHT).expect("curves")

@@ -7,16 +7,22 @@
 //! | `de` | which genes does a perturbation really change? (Wilcoxon rank-sum against control) |
 //! | `metrics` | how near is a predicted effect to the observed one? |
 //! | `ranking` | are the truly changed genes at the top of the predicted ones? |
+//! | `enrichment` | which gene sets does an effect touch? (over-representation, ranks, running sum) |
+//! | `calibration` | is the predicted spread the true one? (coverage, CRPS, reliability, selection) |
+//! | `interactions` | does a double do what its singles together would? (local FDR, Norman's classes) |
 //! | `evaluation` | all of it, a row a perturbation, with a summary |
 //! | `pca`, `neighbours`, `umap` | what do the cells look like in two dimensions? |
 //! | `grid` | a result table that prints as text and as HTML |
 
 pub mod baselines;
 pub mod benchmark;
+pub mod calibration;
 mod de;
+pub mod enrichment;
 mod evaluation;
 mod grid;
 mod held_out;
+pub mod interactions;
 mod metrics;
 mod multiple_testing;
 mod neighbours;
@@ -35,7 +41,7 @@ pub use grid::{Align, Cell, Grid};
 pub(crate) use grid::{escape, show_in_notebook};
 pub use held_out::{EXPRESSED_IN_10K, HeldOut, TruthAgreement, evaluate_effects, evaluate_vae, truth_agreement};
 pub use metrics::{cosine, l2, mae, mse, pearson, r2, rmse, spearman};
-pub use multiple_testing::{benjamini_hochberg, normal_two_sided, student_two_sided};
+pub use multiple_testing::{benjamini_hochberg, normal_cdf, normal_two_sided, student_two_sided};
 pub use neighbours::{Neighbours, nearest_neighbours};
 pub use pca::Pca;
 pub use predictor::{Controls, Fitted, Predictor, Training, TrainingCells};

@@ -7,6 +7,11 @@ pub fn normal_two_sided(z: f64) -> f64 {
     if z.is_nan() { 1.0 } else { libm::erfc(z.abs() / std::f64::consts::SQRT_2) }
 }
 
+/// Distribution function of the standard normal, `Phi(z) = erfc(-z / sqrt 2) / 2`, precise in the lower tail.
+pub fn normal_cdf(z: f64) -> f64 {
+    0.5 * libm::erfc(-z / std::f64::consts::SQRT_2)
+}
+
 /// Two-sided p-value of Student's t with `df` degrees of freedom: `I_x(df / 2, 1 / 2)`, `x = df / (df + t^2)`, with I the
 /// regularised incomplete beta function; 1 where t or df is NaN.
 pub fn student_two_sided(t: f64, df: f64) -> f64 {

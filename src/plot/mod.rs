@@ -4,6 +4,7 @@
 //! number to take away. Colours are Okabe and Ito's, each with its own mark.
 
 mod axis;
+mod benchmark;
 mod canvas;
 mod curves;
 mod dots;
@@ -27,6 +28,7 @@ mod scatter;
 mod style;
 
 pub use crate::eval::benchmark::Better;
+pub use benchmark::verdict;
 pub use curves::{Panel, Series, training_curves};
 pub use dots::condition_dots;
 pub use effects::effect_scatter;
@@ -35,7 +37,7 @@ pub use figure::Figure;
 pub use groups::group_panels;
 pub use heatmap::{ColourScale, heatmap};
 pub use histogram::histogram;
-pub use interactions::interaction_curve;
+pub use interactions::{InteractionCurve, interaction_curve};
 pub use mean_variance::mean_variance;
 pub use model_heatmap::model_heatmap;
 pub use models::ModelValues;

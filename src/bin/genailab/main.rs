@@ -3,6 +3,7 @@
 mod bench;
 mod bench_train;
 mod datasets;
+mod de;
 mod doctor;
 mod fetch;
 mod inspect;
@@ -31,6 +32,7 @@ enum Command {
     Predict(predict::Args),
     Bench(bench::Args),
     BenchTrain(bench_train::Args),
+    De(de::Args),
     Simulate(simulate::Args),
     Fetch(fetch::Args),
     Datasets(datasets::Args),
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => predict::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::BenchTrain(args) => bench_train::run(&args),
+        Command::De(args) => de::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Fetch(args) => fetch::run(&args),
         Command::Datasets(args) => datasets::run(&args),

@@ -1,32 +1,37 @@
 //! From finished parts to the results.
 
 use super::{
-    Absent, Benchmark, BenchmarkData, CEILING, DataFacts, Example, ModelFacts, Role, RunOptions, SplitFacts, ceiling,
+    Absent, Benchmark, BenchmarkData, CEILING, DataFacts, Example, ModelFacts, Role, SplitFacts, ceiling,
     comparison::compare,
     resume::Part,
+    run::Engine,
     summary::{by_group, mean, series, summarise},
 };
-use crate::{data::ConditionSplit, eval::Predictor};
+use crate::{
+    Result,
+    data::{Conditions, NamedSplit},
+    eval::Predictor,
+};
 use ndarray::{Array2, ArrayView1};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The model that is the floor of every table.
 pub(super) const FLOOR: &str = "no_change";
 
+/// `notes` are about damaged files.
 pub(super) fn assemble(
-    data: &BenchmarkData,
+    engine: Engine<'_>,
     facts: DataFacts,
-    splits: &[(u64, ConditionSplit)],
-    models: &[&dyn Predictor],
-    options: &RunOptions<'_>,
+    splits: Vec<SplitFacts>,
     parts: Vec<Part>,
     mut notes: Vec<String>,
 ) -> Benchmark {
+    let Engine { data, splits: named, models, options, .. } = engine;
     if let BenchmarkData::Cells(cells) = data {
         notes.splice(0..0, cells.data.notes.iter().cloned());
     }
     notes.extend(options.files.iter().flat_map(|file| file.notes().iter().cloned()));
-    let example = example(data, splits[0].0, &parts);
+    let example = example(data, named[0].0, &parts);
     let seconds = |name: &str, of: fn(&Part) -> Option<f64>| {
         let all: Vec<f64> = parts.iter().filter(|part| part.model == name).filter_map(of).collect();
         (!all.is_empty()).then(|| mean(&all))
@@ -56,7 +61,7 @@ pub(super) fn assemble(
         fit_seconds: None,
         predict_seconds: None,
     });
-    let groups: HashMap<(u64, String), String> = splits
+    let groups: HashMap<(u64, String), String> = named
         .iter()
         .flat_map(|(seed, split)| split.groups.iter().map(|(name, group)| ((*seed, name.clone()), group.clone())))
         .collect();
@@ -77,7 +82,7 @@ pub(super) fn assemble(
         dataset: options.dataset.clone(),
         split: options.split.clone(),
         data: facts,
-        splits: splits.iter().map(|(seed, split)| split_facts(*seed, split)).collect(),
+        splits,
         models: facts_of_models,
         notes,
         summary,
@@ -89,10 +94,16 @@ pub(super) fn assemble(
     }
 }
 
-fn split_facts(seed: u64, split: &ConditionSplit) -> SplitFacts {
+/// Numbers of conditions, control left out; one may have cells in several parts.
+pub(super) fn split_facts(seed: u64, split: &NamedSplit, conditions: &Conditions) -> Result<SplitFacts> {
+    let rows = split.split(conditions)?;
+    let n = |rows: &[usize]| {
+        let seen: BTreeSet<u32> = rows.iter().map(|&row| conditions.of_cell[row]).collect();
+        seen.into_iter().filter(|&index| !conditions.conditions[index as usize].perturbation.is_control()).count()
+    };
     let mut groups = BTreeMap::new();
     split.groups.values().for_each(|group| *groups.entry(group.clone()).or_insert(0) += 1);
-    SplitFacts { seed, train: split.train.len(), validation: split.validation.len(), test: split.test.len(), groups }
+    Ok(SplitFacts { seed, train: n(&rows.train), validation: n(&rows.validation), test: n(&rows.test), groups })
 }
 
 /// The effects of the first split, as far as parts hold them.

@@ -7,7 +7,7 @@
 //! corrected for the number of metrics: of twenty metrics one may be "better" by chance.
 
 use super::{
-    ALL, Better, Comparison, Verdict, better,
+    ALL, Benchmark, Better, Comparison, Verdict, better,
     summary::{Series, mean},
 };
 use rand_chacha::{
@@ -24,23 +24,12 @@ const SEED: u64 = 0;
 /// Fewer conditions than these cannot carry an interval.
 const FEWEST: usize = 5;
 /// What a model is compared with, the first that has a score of the same conditions.
-const REFERENCES: [&str; 3] = ["additive", "training_mean", "no_change"];
+const REFERENCES: [&str; 3] = ["additive", "mean", "no_change"];
 
 /// Compares every model with the reference, by every metric that both have.
 pub(super) fn compare(series: &[Series<'_>]) -> Vec<Comparison> {
     let place: HashMap<(&str, &str), usize> =
         series.iter().enumerate().map(|(index, series)| ((series.model, series.metric), index)).collect();
-    let paired = |series: &Series<'_>, reference: &Series<'_>| {
-        let known: HashMap<(u64, &str), f64> =
-            reference.values.iter().map(|&(seed, condition, value)| ((seed, condition), value)).collect();
-        let mut pairs: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
-        for &(seed, condition, value) in &series.values {
-            if let Some(&other) = known.get(&(seed, condition)) {
-                pairs.entry(condition.to_owned()).or_default().push((value, other));
-            }
-        }
-        pairs
-    };
     // The reference of a metric is the same for all models: the first that has any score.
     let reference_of = |metric: &str| REFERENCES.iter().find_map(|name| place.get(&(*name, metric)).copied());
     let mut resamples: HashMap<usize, Resamples> = HashMap::new();
@@ -54,6 +43,33 @@ pub(super) fn compare(series: &[Series<'_>]) -> Vec<Comparison> {
         }
     }
     todo.par_iter().map(|(model, reference, pairs)| one(model, reference, pairs, &resamples[&pairs.len()])).collect()
+}
+
+/// The values of both, a condition each.
+fn paired(series: &Series<'_>, other: &Series<'_>) -> BTreeMap<String, Vec<(f64, f64)>> {
+    let known: HashMap<(u64, &str), f64> =
+        other.values.iter().map(|&(seed, condition, value)| ((seed, condition), value)).collect();
+    let mut pairs: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+    for &(seed, condition, value) in &series.values {
+        if let Some(&other) = known.get(&(seed, condition)) {
+            pairs.entry(condition.to_owned()).or_default().push((value, other));
+        }
+    }
+    pairs
+}
+
+impl Benchmark {
+    /// Any model against any other by a metric, as [`Benchmark::comparisons`] have each against the reference. `None`
+    /// where they have no condition in common.
+    pub fn compare(&self, model: &str, other: &str, metric: &str) -> Option<Comparison> {
+        let series = |name| {
+            let rows = self.rows.iter().filter(|row| row.model == name && row.metric == metric);
+            Series { model: name, metric, values: rows.map(|r| (r.seed, r.perturbation.as_str(), r.value)).collect() }
+        };
+        let of_model = series(model);
+        let pairs = paired(&of_model, &series(other));
+        (!pairs.is_empty()).then(|| one(&of_model, other, &pairs, &Resamples::new(pairs.len())))
+    }
 }
 
 fn one(

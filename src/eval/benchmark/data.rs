@@ -7,7 +7,7 @@ use crate::{
     model::NORMALISED_TOTAL,
 };
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// Values that are turned into bytes at once.
 const BLOCK: usize = 1 << 14;
@@ -18,7 +18,7 @@ pub enum BenchmarkData {
     /// One row a perturbation. Effects are scored in the unit of the file.
     Effects(Effects),
     /// One row a cell.
-    Cells(BenchmarkCells),
+    Cells(Box<BenchmarkCells>),
 }
 
 /// A cells dataset, log-normalised once: that looks at one cell at a time, so no fold learns of another.
@@ -30,8 +30,6 @@ pub struct BenchmarkCells {
     pub expression: Arc<Counts>,
     /// Their conditions.
     pub conditions: Conditions,
-    /// The column of cells that the context is taken from.
-    pub context: Option<String>,
 }
 
 impl BenchmarkData {
@@ -46,20 +44,32 @@ impl BenchmarkData {
                  a file of cells, or another split"
             ))),
             (Opened::Effects(data), None) => Ok(Self::Effects(data)),
-            (Opened::Cells(data), context) => Ok(Self::Cells(BenchmarkCells {
+            (Opened::Cells(data), context) => Ok(Self::Cells(Box::new(BenchmarkCells {
                 expression: Arc::new(normalize::log_normalize(&data, TargetSum::Fixed(NORMALISED_TOTAL))?),
                 conditions: Conditions::of(&data, context)?,
-                context: context.map(str::to_owned),
                 data,
-            })),
+            }))),
         }
     }
 
-    /// The conditions, in the order of rows (effects) or sorted (cells, control among them).
-    pub fn conditions(&self) -> Vec<Condition> {
+    /// The conditions, and the condition of each row.
+    pub fn rows(&self) -> Cow<'_, Conditions> {
         match self {
-            Self::Effects(data) => data.perturbations.iter().cloned().map(Condition::of).collect(),
-            Self::Cells(cells) => cells.conditions.conditions.clone(),
+            Self::Effects(data) => Cow::Owned(Conditions::of_effects(data)),
+            Self::Cells(cells) => Cow::Borrowed(&cells.conditions),
+        }
+    }
+
+    /// The distinct conditions, sorted, control among them.
+    pub fn conditions(&self) -> Vec<Condition> {
+        self.rows().into_owned().conditions
+    }
+
+    /// The column of cells that the context is taken from.
+    pub fn context(&self) -> Option<&str> {
+        match self {
+            Self::Effects(_) => None,
+            Self::Cells(cells) => cells.conditions.column.as_deref(),
         }
     }
 
@@ -74,11 +84,11 @@ impl BenchmarkData {
     /// What it is, in numbers. Reads all of it for the fingerprint.
     pub fn facts(&self) -> DataFacts {
         let conditions = self.conditions().iter().filter(|condition| !condition.perturbation.is_control()).count();
-        let (kind, cells, context) = match self {
-            Self::Effects(_) => ("effects", 0, None),
-            Self::Cells(cells) => ("cells", cells.data.n_cells(), cells.context.clone()),
+        let (kind, cells) = match self {
+            Self::Effects(_) => ("effects", 0),
+            Self::Cells(cells) => ("cells", cells.data.n_cells()),
         };
-        let fingerprint = self.fingerprint();
+        let (fingerprint, context) = (self.fingerprint(), self.context().map(str::to_owned));
         DataFacts { kind: kind.to_owned(), fingerprint, cells, genes: self.genes().len(), conditions, context }
     }
 
@@ -86,7 +96,9 @@ impl BenchmarkData {
     fn fingerprint(&self) -> String {
         let mut hash = Fingerprint::default();
         hash.texts(self.genes().iter());
-        hash.texts(self.conditions().iter());
+        let rows = self.rows();
+        hash.texts(rows.conditions.iter());
+        hash.numbers(rows.of_cell.iter().copied());
         match self {
             Self::Effects(effects) => {
                 hash.texts(effects.table.columns.iter().map(|(name, column)| format!("{name} {column:?}")));
@@ -94,7 +106,6 @@ impl BenchmarkData {
             }
             Self::Cells(cells) => {
                 let counts = &cells.data.counts;
-                hash.numbers(cells.conditions.of_cell.iter().copied());
                 hash.texts(cells.data.lanes.iter());
                 hash.numbers(cells.data.lane_of.iter().copied());
                 hash.numbers(cells.data.library_size.iter().map(|size| size.to_bits()));

@@ -15,7 +15,9 @@ mod result;
 mod resume;
 mod run;
 mod score;
+mod setup;
 mod summary;
+mod table;
 mod task;
 
 pub use ceiling::CEILING;
@@ -32,4 +34,6 @@ pub use result::{
 };
 pub use run::{Progress, RunOptions, run, run_with};
 pub use score::{ALL, Absent, Row, Scores};
+pub use setup::{ALWAYS, Setup, chosen};
+pub use table::HEADLINES;
 pub use task::Task;

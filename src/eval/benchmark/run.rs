@@ -1,7 +1,9 @@
 //! Models x seeds, in parallel, each finished part kept.
 
 use super::{
-    Benchmark, BenchmarkData, CEILING, MeasureOptions, Task, ceiling,
+    Benchmark, BenchmarkData, CEILING, MeasureOptions, Task,
+    assemble::{assemble, split_facts},
+    ceiling,
     data::sha256,
     measure,
     predictions::PredictionFile,
@@ -9,9 +11,8 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    data::{Condition, ConditionSplit, SplitPlan},
+    data::{Conditions, NamedSplit, SplitPlan},
     eval::Predictor,
-    files::write_atomically,
 };
 use rayon::prelude::*;
 use serde_json::json;
@@ -91,26 +92,27 @@ pub fn run_with(
             )));
         }
     }
-    let conditions = data.conditions();
-    let splits: Vec<(u64, ConditionSplit)> =
-        plans.iter().map(|(seed, plan)| Ok((*seed, plan.conditions(&conditions)?))).collect::<Result<_>>()?;
+    let rows = data.rows();
+    let splits: Vec<(u64, NamedSplit)> =
+        plans.iter().map(|(seed, plan)| Ok((*seed, plan.divide(&rows)?))).collect::<Result<_>>()?;
     if splits.is_empty() {
         return Err(Error::config("there is no split: at least one seed is needed"));
     }
-    let engine = Engine { data, conditions, splits, models, options, parts: Parts::new(options.folder) };
+    let engine = Engine { data, rows: &rows, splits, models, options, parts: Parts::new(options.folder) };
     engine.save_splits()?;
     let facts = data.facts();
     let jobs = engine.jobs(&facts.fingerprint);
     let (parts, notes) = engine.finish(&jobs)?;
-    Ok(super::assemble::assemble(data, facts, &engine.splits, &engine.models, options, parts, notes))
+    let splits = engine.splits.iter().map(|(seed, split)| split_facts(*seed, split, &rows)).collect::<Result<_>>()?;
+    Ok(assemble(engine, facts, splits, parts, notes))
 }
 
-struct Engine<'a> {
-    data: &'a BenchmarkData,
-    conditions: Vec<Condition>,
-    splits: Vec<(u64, ConditionSplit)>,
-    models: Vec<&'a dyn Predictor>,
-    options: &'a RunOptions<'a>,
+pub(super) struct Engine<'a> {
+    pub(super) data: &'a BenchmarkData,
+    rows: &'a Conditions,
+    pub(super) splits: Vec<(u64, NamedSplit)>,
+    pub(super) models: Vec<&'a dyn Predictor>,
+    pub(super) options: &'a RunOptions<'a>,
     parts: Parts,
 }
 
@@ -143,10 +145,7 @@ impl<'a> Engine<'a> {
     fn save_splits(&self) -> Result<()> {
         let Some(folder) = self.options.folder.map(|folder| folder.join("splits")) else { return Ok(()) };
         std::fs::create_dir_all(&folder).map_err(|error| Error::io("create the folder", &folder, error))?;
-        self.splits.iter().try_for_each(|(seed, split)| {
-            let text = serde_json::to_string_pretty(split).expect("a split is names and numbers");
-            write_atomically(&folder.join(format!("{seed}.json")), text.as_bytes())
-        })
+        self.splits.iter().try_for_each(|(seed, split)| split.save(folder.join(format!("{seed}.json"))))
     }
 
     /// All parts, those of one split together.
@@ -163,7 +162,7 @@ impl<'a> Engine<'a> {
                 "genailab": env!("CARGO_PKG_VERSION"),
                 "data": fingerprint,
                 "seed": seed,
-                "split": of,
+                "split": of.fingerprint(),
                 "model": who.name(),
                 "settings": settings,
                 "metrics": metrics,
@@ -261,11 +260,7 @@ impl<'a> Engine<'a> {
 
     fn task(&self, split: usize) -> Result<Task> {
         let (seed, split) = &self.splits[split];
-        let rows = match self.data {
-            BenchmarkData::Effects(_) => split.rows(&self.conditions)?,
-            BenchmarkData::Cells(cells) => split.cells(&cells.conditions)?,
-        };
-        Task::new(self.data, &rows, &split.groups, *seed)
+        Task::new(self.data, &split.split(self.rows)?, &split.groups, *seed)
     }
 
     fn part(&self, job: &Job<'_>, task: &Task) -> Result<Part> {

@@ -3,7 +3,7 @@
 use super::{BenchmarkCells, BenchmarkData, MOST_CELLS, Memo, Observed, ObservedCells};
 use crate::{
     Error, Result,
-    data::{Condition, Counts, Effects, Split, shuffle},
+    data::{Condition, Counts, Effects, Split, SplitPlan, shuffle},
     eval::{Controls, Training, TrainingCells},
 };
 use ndarray::{Array1, Array2, Axis};
@@ -31,6 +31,16 @@ impl Task {
             BenchmarkData::Effects(data) => Self::of_effects(data, split, groups, seed),
             BenchmarkData::Cells(cells) => Self::of_cells(cells, split, groups, seed),
         }
+    }
+
+    /// The task of a plan: [`SplitPlan::divide`], then [`Task::new`].
+    ///
+    /// # Errors
+    /// As of both.
+    pub fn of_plan(data: &BenchmarkData, plan: &SplitPlan, seed: u64) -> Result<Self> {
+        let rows = data.rows();
+        let split = plan.divide(&rows)?;
+        Self::new(data, &split.split(&rows)?, &split.groups, seed)
     }
 
     fn of_effects(data: &Effects, split: &Split, groups: &BTreeMap<String, String>, seed: u64) -> Result<Self> {

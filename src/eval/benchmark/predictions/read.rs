@@ -98,11 +98,8 @@ fn rows_of(
     // The data's column may be called otherwise here; then it is found by its usual names.
     let column = options.perturbation_column.clone().filter(|name| obs.column(name).is_some());
     let read = perturbation_labels(file, obs, var, &OpenOptions { perturbation_column: column, ..options.clone() })?;
-    let context = match data {
-        BenchmarkData::Cells(cells) => cells.context.as_deref(),
-        BenchmarkData::Effects(_) => None,
-    };
-    let contexts = context
+    let contexts = data
+        .context()
         .map(|name| {
             obs.column(name).map(Column::to_text).ok_or_else(|| {
                 Error::data(format!(
