@@ -34,6 +34,7 @@ mod ranking;
 pub mod sets;
 mod umap;
 mod umap_layout;
+mod vae_predictor;
 mod virtual_cell;
 
 pub use de::{
@@ -54,6 +55,7 @@ pub use pca::Pca;
 pub use predictor::{Controls, Fitted, Predictor, Training, TrainingCells};
 pub use ranking::{auroc, average_precision, precision_at_k, recall_at_k, top_k, top_k_recall};
 pub use umap::{Umap, umap};
+pub use vae_predictor::{VaePredictor, VaeUse};
 pub use virtual_cell::{
     ChallengeMeans, DeTable, certainty, challenge_score, direction_match, normalised_by_one, normalised_by_zero,
     overlap_at_n, significant_genes_recall,
