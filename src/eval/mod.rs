@@ -13,6 +13,7 @@
 //! | `interactions` | does a double do what its singles together would? (local FDR, Norman's classes) |
 //! | `evaluation` | all of it, a row a perturbation, with a summary |
 //! | `pca`, `neighbours`, `umap` | what do the cells look like in two dimensions? |
+//! | `sets` | how near are two sets of cells? (E-distance, MMD, Wasserstein, spread, zeros) |
 //! | `grid` | a result table that prints as text and as HTML |
 
 pub mod baselines;
@@ -30,8 +31,10 @@ mod neighbours;
 mod pca;
 mod predictor;
 mod ranking;
+pub mod sets;
 mod umap;
 mod umap_layout;
+mod vae_predictor;
 mod virtual_cell;
 
 pub use de::{
@@ -52,6 +55,7 @@ pub use pca::Pca;
 pub use predictor::{Controls, Fitted, Predictor, Training, TrainingCells};
 pub use ranking::{auroc, average_precision, precision_at_k, recall_at_k, top_k, top_k_recall};
 pub use umap::{Umap, umap};
+pub use vae_predictor::{VaePredictor, VaeUse};
 pub use virtual_cell::{
     ChallengeMeans, DeTable, certainty, challenge_score, direction_match, normalised_by_one, normalised_by_zero,
     overlap_at_n, significant_genes_recall,

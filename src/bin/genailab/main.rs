@@ -4,7 +4,9 @@ mod bench;
 mod bench_train;
 mod datasets;
 mod de;
+mod distances;
 mod doctor;
+mod enrich;
 mod fetch;
 mod inspect;
 mod options;
@@ -31,8 +33,10 @@ enum Command {
     Train(train::Args),
     Predict(predict::Args),
     Bench(bench::Args),
+    Enrich(enrich::Args),
     BenchTrain(bench_train::Args),
     De(de::Args),
+    Distances(distances::Args),
     Simulate(simulate::Args),
     Fetch(fetch::Args),
     Datasets(datasets::Args),
@@ -56,8 +60,10 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Enrich(args) => enrich::run(&args),
         Command::BenchTrain(args) => bench_train::run(&args),
         Command::De(args) => de::run(&args),
+        Command::Distances(args) => distances::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Fetch(args) => fetch::run(&args),
         Command::Datasets(args) => datasets::run(&args),
