@@ -4,7 +4,7 @@ pub use crate::{
     Error, Result,
     data::{Counts, Dataset, Effects, Perturbation, QcConfig, Simulation, SimulationConfig, Split, SplitPlan},
     device::Device,
-    eval::{evaluate_vae, truth_agreement},
+    eval::{benchmark::Benchmark, evaluate_vae, truth_agreement},
     model::{CountVae, KlAnnealing, Likelihood, VaeConfig},
     train::{History, TrainConfig},
 };

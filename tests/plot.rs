@@ -129,6 +129,106 @@ fn overdispersion() -> Figure {
     mean_variance("Counts vary more than a Poisson", &means, &variances).expect("genes")
 }
 
+const MODELS: [&str; 12] = [
+    "kernel_ridge",
+    "additive",
+    "no_change",
+    "noise_ceiling",
+    "my_predictions.h5ad",
+    "scaled_additive",
+    "mean_of_perturbations",
+    "matching_mean",
+    "additive_in_pca_space",
+    "ridge_on_multi_hot",
+    "nearest_perturbation",
+    "latent_additive",
+];
+const HIGHLIGHT: [&str; 5] = ["kernel_ridge", "additive", "no_change", "noise_ceiling", "my_predictions.h5ad"];
+
+/// Errors around 20, each model with its own level; `additive` misses one condition.
+fn errors(n: usize, models: usize) -> (Vec<String>, Vec<ModelValues>) {
+    let mut rng = ChaCha8Rng::seed_from_u64(8);
+    let conditions: Vec<String> = (0..n).map(|i| format!("CEBPE+GENE{i}")).collect();
+    let hardness: Vec<f64> = (0..n).map(|_| 12.0 + normal(&mut rng, 0.0, 3.0).abs() * 2.0).collect();
+    let values = MODELS[..models].iter().enumerate().map(|(m, model)| {
+        let level = [0.82, 1.0, 1.22, 0.35, 0.95, 0.86, 1.13, 1.08, 1.01, 0.97, 1.3, 0.9][m];
+        let of =
+            |(i, hard): (usize, &f64)| (m != 1 || i != 2).then(|| level * hard * (1.0 + normal(&mut rng, 0.0, 0.06)));
+        ModelValues::new(*model, hardness.iter().enumerate().map(of).collect())
+    });
+    let values = values.collect();
+    (conditions, values)
+}
+
+fn dots(n: usize, models: usize) -> Figure {
+    let (conditions, values) = errors(n, models);
+    condition_dots("L2 of every held-out double", "L2 (log1p)", Better::Lower, &conditions, &values, &HIGHLIGHT)
+        .expect("values")
+}
+
+fn ratios(models: usize) -> Figure {
+    let (_, values) = errors(40, models);
+    let reference = values[1.min(models - 1)].clone();
+    let ratio = |model: &ModelValues| {
+        let pairs = model.values.iter().zip(&reference.values);
+        ModelValues::new(&model.model, pairs.map(|(a, b)| Some((*a)? / (*b)?)).collect())
+    };
+    let ratios: Vec<ModelValues> = values.iter().map(ratio).collect();
+    l2_ratio("L2 of each model over that of additive", "L2", &reference.model, &ratios, &HIGHLIGHT).expect("ratios")
+}
+
+fn predicted_and_observed(models: usize, genes: usize) -> Figure {
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let observed: Vec<f32> = (0..genes).map(|_| (normal(&mut rng, 0.0, 1.0).powi(3) * 0.08) as f32).collect();
+    let panels: Vec<ScatterPanel> = MODELS[..models]
+        .iter()
+        .enumerate()
+        .map(|(m, model)| {
+            let share = if m == 2 { 0.0 } else { 0.9 - 0.05 * m as f32 };
+            let noise = if m == 2 { 0.0 } else { 0.02 + 0.02 * m as f64 };
+            let predicted = observed.iter().map(|&v| share * v + normal(&mut rng, 0.0, noise) as f32).collect();
+            ScatterPanel { name: (*model).to_owned(), predicted, observed: observed.clone() }
+        })
+        .collect();
+    scatter("Predicted and observed effects", &panels).expect("panels")
+}
+
+fn interactions() -> Figure {
+    let curves: Vec<InteractionCurve> = MODELS[..8]
+        .iter()
+        .enumerate()
+        .map(|(m, model)| {
+            let recall = (1..=60).map(|i| f64::from(i) / 60.0);
+            let precision = |r: f64| 0.05 + (0.9 - 0.08 * m as f64) * (1.0 - r).powf(1.5);
+            let points: Vec<(f64, f64)> = recall.map(|r| (r, 1.0 - precision(r))).collect();
+            let auprc = points.iter().map(|(_, fdp)| 1.0 - fdp).sum::<f64>() / 60.0;
+            InteractionCurve { model: (*model).to_owned(), recall_and_fdp: points, auprc }
+        })
+        .collect();
+    interaction_curve("Genetic interactions found", "synergies", &curves, 0.05, &HIGHLIGHT).expect("curves")
+}
+
+fn models_and_metrics(models: usize) -> Figure {
+    let metrics =
+        [("L2", Better::Lower), ("Pearson", Better::Higher), ("AUROC", Better::Higher), ("MAE", Better::Lower)];
+    let values = Array2::from_shape_fn((models, 4), |(m, k)| {
+        let good = 1.0 - 0.07 * ((m * 5 + k) % 12) as f64;
+        match k {
+            _ if m == 2 && k == 1 => f64::NAN,
+            0 => 20.0 / good,
+            3 => 0.04 / good,
+            _ => good * 0.8,
+        }
+    });
+    model_heatmap("Models and metrics", &MODELS[..models], &metrics, values.view()).expect("values")
+}
+
+fn by_group() -> Figure {
+    let groups = [("seen 0 of 2", 9), ("seen 1 of 2", 52), ("seen 2 of 2", 18), ("unseen single", 37)];
+    let (_, values) = errors(4, 12);
+    group_panels("L2 by group", "L2 (log1p)", Better::Lower, &groups, &values, &HIGHLIGHT).expect("values")
+}
+
 fn gallery() -> Vec<(&'static str, Figure)> {
     vec![
         ("history", history()),
@@ -144,6 +244,18 @@ fn gallery() -> Vec<(&'static str, Figure)> {
         ("heatmap_small", effects_by_gene(12, 40)),
         ("heatmap_large", effects_by_gene(100, 800)),
         ("mean_variance", overdispersion()),
+        ("dots_few", dots(5, 3)),
+        ("dots_many", dots(60, 12)),
+        ("dots_too_many", dots(140, 12)),
+        ("ratios", ratios(12)),
+        ("ratio_single", ratios(1)),
+        ("scatter_many", predicted_and_observed(12, 20_000)),
+        ("scatter_few", predicted_and_observed(2, 200)),
+        ("scatter_single", predicted_and_observed(1, 5_000)),
+        ("interactions", interactions()),
+        ("model_heatmap", models_and_metrics(12)),
+        ("model_heatmap_single", models_and_metrics(1)),
+        ("by_group", by_group()),
     ]
 }
 

@@ -21,17 +21,17 @@ const PERTURBATION_COLUMNS: [&str; 9] = [
     "guide_identity",
 ];
 /// The perturbation of each row, and where it was found.
-pub(super) struct Labels {
+pub(crate) struct Labels {
     /// One a row; `None` where the label is missing.
-    pub(super) labels: Vec<Option<Perturbation>>,
+    pub(crate) labels: Vec<Option<Perturbation>>,
     /// The column that was chosen.
-    pub(super) column: String,
+    pub(crate) column: String,
     /// What the user should know of the choice.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Chooses the perturbation column of `obs` and reads its labels.
-pub(super) fn perturbation_labels(file: &AnnData, obs: &Table, genes: &Table, options: &OpenOptions) -> Result<Labels> {
+pub(crate) fn perturbation_labels(file: &AnnData, obs: &Table, genes: &Table, options: &OpenOptions) -> Result<Labels> {
     let known = |name: &str| {
         let what = || format!("the columns of obs are {}", listed(file.obs_columns()));
         match obs.column(name) {

@@ -53,7 +53,7 @@ pub(super) fn position(what: &str, name: &str, names: &[String]) -> Result<usize
 }
 
 /// The first few of `names`, and that there are more.
-pub(super) fn first(names: &[String]) -> String {
+pub(crate) fn first(names: &[String]) -> String {
     let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN { format!("{shown}, … ({} in all)", names.len()) } else { shown }
 }

@@ -212,7 +212,7 @@ fn lanes(file: &AnnData, cells: &Table, options: &OpenOptions) -> Result<Option<
 }
 
 /// The library size of each cell: from the first column that holds one, if it is never below the sum of the row.
-fn library_size(file: &AnnData, cells: &Table, counts: &Counts) -> (Vec<f32>, Option<String>) {
+pub(crate) fn library_size(file: &AnnData, cells: &Table, counts: &Counts) -> (Vec<f32>, Option<String>) {
     let sums = counts.row_sums();
     let own = hint(file, "library_size_column");
     let mut note = None;

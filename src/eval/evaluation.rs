@@ -1,6 +1,6 @@
 //! A prediction measured on every perturbation: a row each, and a summary.
 
-use super::{Align, DifferentialExpression, Grid, auroc, l2, pearson, precision_at_k, recall_at_k, show_in_notebook};
+use super::{Align, Grid, auroc, l2, pearson, precision_at_k, recall_at_k, show_in_notebook};
 use crate::{Error, Result};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ const METRICS: [(&str, Metric); 6] = [
 impl Evaluation {
     /// Measures `predicted` against `observed` effects, both `(perturbations, genes)`, differences to control in mean
     /// log-normalised expression. `n_cells` and `changed` have one entry a perturbation; `changed` says which genes the
-    /// perturbation truly changes (see [`DifferentialExpression::changed`]), or `None` where that is not known.
+    /// perturbation truly changes (see [`DifferentialExpression::changed`](super::DifferentialExpression::changed)), or `None` where that is not known.
     ///
     /// # Errors
     /// Arguments whose lengths do not fit together; a predicted or observed effect that is not finite.
@@ -188,14 +188,6 @@ impl Summary {
             .filter(|_| n > 1)
             .map(|mean| (values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / (n as f64 - 1.0)).sqrt());
         Self { metric: metric.to_owned(), mean, median, sd, n }
-    }
-}
-
-impl DifferentialExpression {
-    /// Which genes the group with this label changes: adjusted p < `significance` ([`SIGNIFICANCE`]), `(genes,)`.
-    /// `None` where the group was not tested.
-    pub fn changed(&self, label: u32, significance: f64) -> Option<Vec<bool>> {
-        self.p_adjusted_of(label).map(|row| row.iter().map(|&p| p < significance).collect())
     }
 }
 

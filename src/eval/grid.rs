@@ -14,12 +14,93 @@ pub enum Align {
     Right,
 }
 
+/// What stands in one place of a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Cell {
+    text: String,
+    /// A second, smaller line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    bold: bool,
+    /// Where it leads: an anchor on the same page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anchor: Option<String>,
+}
+
+impl Cell {
+    /// Plain text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+
+    /// The same in bold; in plain text between asterisks.
+    #[must_use]
+    pub fn bold(mut self) -> Self {
+        self.bold = true;
+        self
+    }
+
+    /// The same with a second, smaller line.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
+    /// The same as a link to a place on the same page, by its id.
+    #[must_use]
+    pub fn link(mut self, id: impl Into<String>) -> Self {
+        self.anchor = Some(id.into());
+        self
+    }
+
+    /// Whether it stands out.
+    pub fn is_bold(&self) -> bool {
+        self.bold
+    }
+
+    /// The text without its note.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn to_html(&self) -> String {
+        let mut html = escape(&self.text);
+        if let Some(id) = &self.anchor {
+            html = format!("<a href=\"#{}\">{html}</a>", escape(id));
+        }
+        if self.bold {
+            html = format!("<strong>{html}</strong>");
+        }
+        if let Some(note) = &self.note {
+            html += &format!("<br><small>{}</small>", escape(note));
+        }
+        html
+    }
+}
+
+impl<S: Into<String>> From<S> for Cell {
+    fn from(text: S) -> Self {
+        Self::new(text)
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { text, note, bold, .. } = self;
+        let star = if *bold { "*" } else { "" };
+        write!(f, "{star}{text}{star}")?;
+        note.as_ref().map_or(Ok(()), |note| write!(f, " ({note})"))
+    }
+}
+
 /// A table of text cells. Units belong into the headings: `library size (UMI counts)`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Grid {
     caption: String,
     headings: Vec<(String, Align)>,
-    rows: Vec<Vec<String>>,
+    rows: Vec<Vec<Cell>>,
 }
 
 impl Grid {
@@ -35,7 +116,7 @@ impl Grid {
         facts: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
         let mut grid = Self::new(caption, [("what", Align::Left), ("value", Align::Left)]);
-        grid.rows = facts.into_iter().map(|(key, value)| vec![key.into(), value.to_string()]).collect();
+        grid.rows = facts.into_iter().map(|(key, value)| vec![Cell::new(key), Cell::new(value.to_string())]).collect();
         grid
     }
 
@@ -43,8 +124,8 @@ impl Grid {
     ///
     /// # Errors
     /// Another number of cells than there are headings.
-    pub fn push<S: Into<String>>(&mut self, row: impl IntoIterator<Item = S>) -> Result<()> {
-        let row: Vec<String> = row.into_iter().map(Into::into).collect();
+    pub fn push<C: Into<Cell>>(&mut self, row: impl IntoIterator<Item = C>) -> Result<()> {
+        let row: Vec<Cell> = row.into_iter().map(Into::into).collect();
         if row.len() != self.headings.len() {
             return Err(Error::shape("row of a table", row.len(), self.headings.len()));
         }
@@ -55,6 +136,11 @@ impl Grid {
     /// Number of rows below the headings.
     pub fn n_rows(&self) -> usize {
         self.rows.len()
+    }
+
+    /// The rows below the headings.
+    pub fn rows(&self) -> &[Vec<Cell>] {
+        &self.rows
     }
 
     /// An HTML `<table>`, every text escaped; numbers are aligned to the right.
@@ -73,7 +159,7 @@ impl Grid {
         for row in &self.rows {
             html += "<tr>";
             for (cell, (_, align)) in row.iter().zip(&self.headings) {
-                html += &format!("<td{}>{}</td>", class(*align), escape(cell));
+                html += &format!("<td{}>{}</td>", class(*align), cell.to_html());
             }
             html += "</tr>\n";
         }
@@ -89,8 +175,9 @@ impl Grid {
 impl fmt::Display for Grid {
     /// Columns padded to their widest cell, two spaces apart.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(Cell::to_string).collect()).collect();
         let width = |column: usize, name: &str| {
-            self.rows.iter().map(|row| row[column].chars().count()).chain([name.chars().count()]).max().unwrap_or(0)
+            rows.iter().map(|row| row[column].chars().count()).chain([name.chars().count()]).max().unwrap_or(0)
         };
         let widths: Vec<usize> = self.headings.iter().enumerate().map(|(i, (name, _))| width(i, name)).collect();
         let line = |cells: &mut dyn Iterator<Item = &str>| {
@@ -109,7 +196,7 @@ impl fmt::Display for Grid {
         }
         writeln!(f, "{}", line(&mut self.headings.iter().map(|(name, _)| name.as_str())))?;
         writeln!(f, "{}", "-".repeat(widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)))?;
-        for row in &self.rows {
+        for row in &rows {
             writeln!(f, "{}", line(&mut row.iter().map(String::as_str)))?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::{
     Error, Result,
     data::{Condition, Counts, Dataset, Perturbation, Split},
 };
-use ndarray::{Array1, Array2, ArrayView1, Axis};
+use ndarray::{Array1, Array2, ArrayView1, CowArray, Ix1};
 use std::sync::Arc;
 
 /// What a predictor is fitted to: the training fold, and nothing else.
@@ -70,20 +70,41 @@ impl Training {
         self.conditions.iter().position(|c| c.perturbation == *perturbation && c.context.as_deref() == context)
     }
 
-    /// The effect `(genes,)` of a single perturbation in a context.
+    /// The effect `(genes,)` of a perturbation in a context: as it was trained there, else its mean over the other
+    /// contexts in which it was trained (the plain transfer of an effect to a held-out context). `None` where it was
+    /// trained nowhere.
+    pub fn effect_of(&self, perturbation: &Perturbation, context: Option<&str>) -> Option<CowArray<'_, f32, Ix1>> {
+        if let Some(row) = self.row_of(perturbation, context) {
+            return Some(self.effects.row(row).into());
+        }
+        let elsewhere = |condition: &Condition| condition.perturbation == *perturbation;
+        self.mean_where(elsewhere).map(|mean| mean.mapv(|value| value as f32).into())
+    }
+
+    /// The effect `(genes,)` of a single perturbation in a context, or its mean over the other contexts where it was
+    /// not trained in this one: [`Self::effect_of`].
     ///
     /// # Errors
-    /// It was not trained on: [`ErrorKind::Inapplicable`](crate::ErrorKind).
-    pub fn single(&self, gene: &str, context: Option<&str>) -> Result<ArrayView1<'_, f32>> {
-        let single = Perturbation::of([gene]);
-        self.row_of(&single, context)
-            .map(|row| self.effects.row(row))
+    /// It was trained in no context: [`ErrorKind::Inapplicable`](crate::ErrorKind), with the gene's name.
+    pub fn single(&self, gene: &str, context: Option<&str>) -> Result<CowArray<'_, f32, Ix1>> {
+        self.effect_of(&Perturbation::of([gene]), context)
             .ok_or_else(|| Error::inapplicable(format!("the single perturbation of {gene} was not trained on")))
+    }
+
+    /// Mean over the training conditions for which `wanted` holds, `(genes,)`; `None` if there is none.
+    pub fn mean_where(&self, wanted: impl Fn(&Condition) -> bool) -> Option<Array1<f64>> {
+        let mut sum = Array1::<f64>::zeros(self.genes.len());
+        let mut n = 0_usize;
+        for (_, effect) in self.conditions.iter().zip(self.effects.rows()).filter(|(condition, _)| wanted(condition)) {
+            sum.zip_mut_with(&effect, |sum, &value| *sum += f64::from(value));
+            n += 1;
+        }
+        (n > 0).then(|| sum / n as f64)
     }
 
     /// Mean over the training conditions, `(genes,)`: the centroid that systema's Pearson refers to.
     pub fn mean_effect(&self) -> Array1<f32> {
-        self.effects.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(self.genes.len()))
+        self.mean_where(|_| true).map_or_else(|| Array1::zeros(self.genes.len()), |mean| mean.mapv(|v| v as f32))
     }
 }
 

@@ -14,10 +14,10 @@ use plotters::style::RGBColor;
 /// Rows or columns beyond which their names are not drawn, because they would not be readable.
 const MOST_NAMES: usize = 60;
 /// Columns up to which each cell has room for its value.
-const MOST_VALUE_COLUMNS: usize = 12;
+pub(super) const MOST_VALUE_COLUMNS: usize = 12;
 const LONGEST_NAME: f64 = 300.0;
 /// Colours of the scale; palette index 0 is a missing value.
-const LEVELS: usize = 64;
+pub(super) const LEVELS: usize = 64;
 const DARK_BLUE: RGBColor = RGBColor(0x08, 0x30, 0x6b);
 
 /// What the colours are relative to.
@@ -58,10 +58,44 @@ pub fn heatmap<R: AsRef<str>, C: AsRef<str>>(
             values.columns().into_iter().map(|c| range(c.iter().copied()).unwrap_or((0.0, 1.0))).collect()
         }
     };
+    let bar = (scale == ColourScale::Shared).then_some(value_label);
+    let canvas = draw(title, (&names(rows), &names(columns)), values, &ends, diverging, bar)?;
+    let finite = values.iter().filter(|value| value.is_finite());
+    let mean = finite.clone().sum::<f64>() / finite.count() as f64;
+    let caption = match scale {
+        ColourScale::Shared => format!(
+            "{value_label}: {} rows and {} columns, mean {mean:.3}, from {smallest:.3} to {largest:.3}{}.",
+            rows.len(),
+            columns.len(),
+            if low > smallest || high < largest { "; colours saturate where 99 % of the values are" } else { "" },
+        ),
+        ColourScale::PerColumn => {
+            let largest = values.columns().into_iter().zip(columns).filter_map(|(values, name)| {
+                let finite = values.iter().enumerate().filter(|(_, value)| value.is_finite());
+                let (row, value) = finite.max_by(|a, b| a.1.total_cmp(b.1))?;
+                Some(format!("{} {value:.3} ({})", name.as_ref(), rows[row].as_ref()))
+            });
+            let largest: Vec<String> = largest.take(MOST_VALUE_COLUMNS).collect();
+            format!("{value_label}, each column on its own scale, darker is larger. Largest: {}.", largest.join(", "))
+        }
+    };
+    Ok(Figure::new(title, caption, canvas))
+}
+
+/// The matrix in colours. Each column runs from its first end (lightest) to its second (darkest), which may be the smaller
+/// one. `bar` is the title of a colour bar that all columns share.
+pub(super) fn draw(
+    title: &str,
+    (rows, columns): (&[&str], &[&str]),
+    values: ArrayView2<'_, f64>,
+    ends: &[(f64, f64)],
+    diverging: bool,
+    bar: Option<&str>,
+) -> Result<Canvas> {
     // 0 for missing, else 1..=LEVELS.
     let level = |row: usize, column: usize| {
         let (value, (low, high)) = (values[[row, column]], ends[column]);
-        let share = if high > low { ((value - low) / (high - low)).clamp(0.0, 1.0) } else { 0.5 };
+        let share = if high == low { 0.5 } else { ((value - low) / (high - low)).clamp(0.0, 1.0) };
         if value.is_finite() { 1 + (share * (LEVELS - 1) as f64).round() as usize } else { 0 }
     };
 
@@ -69,7 +103,7 @@ pub fn heatmap<R: AsRef<str>, C: AsRef<str>>(
     let column_names = readable_names(columns);
     let widest = |names: &[&str]| names.iter().map(|n| text_width(n, TICK_SIZE)).fold(0.0, f64::max).min(LONGEST_NAME);
     let left = MARGIN + widest(&row_names).max(TICK_SIZE) + 14.0;
-    let right = f64::from(WIDTH) - MARGIN - if scale == ColourScale::Shared { 150.0 } else { 0.0 };
+    let right = f64::from(WIDTH) - MARGIN - if bar.is_some() { 150.0 } else { 0.0 };
     let cell_width = (right - left) / columns.len() as f64;
     let upward = widest(&column_names) > cell_width - 6.0;
     let head = match (column_names.is_empty(), upward) {
@@ -80,8 +114,8 @@ pub fn heatmap<R: AsRef<str>, C: AsRef<str>>(
     let cell_height = if row_names.is_empty() { (700.0 / rows.len() as f64).max(2.0) } else { 40.0 };
     let top = TITLE_HEIGHT + head;
     let bottom = top + cell_height * rows.len() as f64;
-    let bar = if scale == ColourScale::Shared { top + 250.0 } else { top };
-    let mut canvas = Canvas::new(bottom.max(bar) + MARGIN);
+    let below_bar = if bar.is_some() { top + 250.0 } else { top };
+    let mut canvas = Canvas::new(bottom.max(below_bar) + MARGIN);
 
     if values.len() > VECTOR_POINTS {
         let pixels: Vec<u8> = values.indexed_iter().map(|((row, column), _)| level(row, column) as u8).collect();
@@ -122,8 +156,11 @@ pub fn heatmap<R: AsRef<str>, C: AsRef<str>>(
                 pen.rect((x, y), (x + cell_width - 1.0, y + cell_height - 1.0), color(level, diverging), 1.0);
                 if columns.len() <= MOST_VALUE_COLUMNS {
                     let (low, high) = ends[column];
-                    let text =
-                        if value.is_finite() { number(value, (high - low).max(1e-9) / 100.0) } else { "–".into() };
+                    let text = if value.is_finite() {
+                        number(value, (high - low).abs().max(1e-9) / 100.0)
+                    } else {
+                        "–".into()
+                    };
                     let ink = if is_dark(color(level, diverging)) { WHITE } else { INK };
                     let middle = (x + cell_width / 2.0, y + cell_height / 2.0);
                     let size = TICK_SIZE.min(cell_width / text_width(&text, 1.0) * 0.9);
@@ -131,30 +168,16 @@ pub fn heatmap<R: AsRef<str>, C: AsRef<str>>(
                 }
             }
         }
-        if scale == ColourScale::Shared {
-            color_bar(pen, (right + 22.0, top), (low, high), diverging, value_label);
+        if let (Some(label), Some(&ends)) = (bar, ends.first()) {
+            color_bar(pen, (right + 22.0, top), ends, diverging, label);
         }
     });
-    let finite = values.iter().filter(|value| value.is_finite());
-    let mean = finite.clone().sum::<f64>() / finite.count() as f64;
-    let caption = match scale {
-        ColourScale::Shared => format!(
-            "{value_label}: {} rows and {} columns, mean {mean:.3}, from {smallest:.3} to {largest:.3}{}.",
-            rows.len(),
-            columns.len(),
-            if low > smallest || high < largest { "; colours saturate where 99 % of the values are" } else { "" },
-        ),
-        ColourScale::PerColumn => {
-            let largest = values.columns().into_iter().zip(columns).filter_map(|(values, name)| {
-                let finite = values.iter().enumerate().filter(|(_, value)| value.is_finite());
-                let (row, value) = finite.max_by(|a, b| a.1.total_cmp(b.1))?;
-                Some(format!("{} {value:.3} ({})", name.as_ref(), rows[row].as_ref()))
-            });
-            let largest: Vec<String> = largest.take(MOST_VALUE_COLUMNS).collect();
-            format!("{value_label}, each column on its own scale, darker is larger. Largest: {}.", largest.join(", "))
-        }
-    };
-    Ok(Figure::new(title, caption, canvas))
+    Ok(canvas)
+}
+
+/// The names as they are.
+pub(super) fn names<S: AsRef<str>>(names: &[S]) -> Vec<&str> {
+    names.iter().map(AsRef::as_ref).collect()
 }
 
 /// The |value| that 99 % do not exceed, or the largest where there are fewer than 200.
@@ -167,8 +190,8 @@ fn saturation(values: ArrayView2<'_, f64>) -> f64 {
 }
 
 /// The names, or none where there are too many to be read.
-fn readable_names<S: AsRef<str>>(names: &[S]) -> Vec<&str> {
-    if names.len() <= MOST_NAMES { names.iter().map(AsRef::as_ref).collect() } else { Vec::new() }
+fn readable_names<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    if names.len() <= MOST_NAMES { names.to_vec() } else { Vec::new() }
 }
 
 /// The scale with its two ends, and 0 between them where it diverges.
@@ -193,7 +216,7 @@ fn color_bar(pen: &mut Pen<'_>, at: (f64, f64), (low, high): (f64, f64), divergi
 }
 
 /// Colour of a level: grey for 0 (missing), then white to dark blue, or blue over white to vermillion.
-fn color(level: usize, diverging: bool) -> RGBColor {
+pub(super) fn color(level: usize, diverging: bool) -> RGBColor {
     if level == 0 {
         return GREY;
     }

@@ -4,26 +4,44 @@
 //! number to take away. Colours are Okabe and Ito's, each with its own mark.
 
 mod axis;
+mod benchmark;
 mod canvas;
 mod curves;
+mod dots;
 mod effects;
 mod embedding;
 mod figure;
+mod groups;
 mod heatmap;
 mod histogram;
+mod interactions;
 mod legend;
 mod mean_variance;
+mod model_heatmap;
+mod models;
 mod points;
 mod ranked;
+mod ratio;
 mod report;
+mod rows;
+mod scatter;
 mod style;
 
+pub use crate::eval::benchmark::Better;
+pub use benchmark::verdict;
 pub use curves::{Panel, Series, training_curves};
+pub use dots::condition_dots;
 pub use effects::effect_scatter;
 pub use embedding::{EmbeddingAxes, embedding};
 pub use figure::Figure;
+pub use groups::group_panels;
 pub use heatmap::{ColourScale, heatmap};
 pub use histogram::histogram;
+pub use interactions::{InteractionCurve, interaction_curve};
 pub use mean_variance::mean_variance;
+pub use model_heatmap::model_heatmap;
+pub use models::ModelValues;
 pub use ranked::ranked;
+pub use ratio::l2_ratio;
 pub use report::{Report, Verdict};
+pub use scatter::{ScatterPanel, scatter};

@@ -26,6 +26,7 @@ enum Block {
     Table(Grid),
     Figure(Box<Figure>),
     Code(String),
+    Details { id: String, summary: String, inside: Vec<Block> },
 }
 
 /// A report, built from top to bottom. All text is escaped.
@@ -84,6 +85,16 @@ impl Report {
         self.push(Block::Figure(Box::new(figure)))
     }
 
+    /// Adds a block that is closed until it is clicked on: `summary` stays visible, what `inside` holds (its title and
+    /// verdicts too) does not. `id` is what links on the page lead to; anything but letters, digits, `-` and `_` in it
+    /// becomes `-`.
+    #[must_use]
+    pub fn details(self, id: &str, summary: impl Into<String>, inside: Report) -> Self {
+        let mut blocks: Vec<Block> = inside.verdicts.into_iter().map(|(_, text)| Block::Paragraph(text)).collect();
+        blocks.extend(inside.blocks);
+        self.push(Block::Details { id: anchor(id), summary: summary.into(), inside: blocks })
+    }
+
     /// Adds lines as they stand, such as a command or a TOML file.
     #[must_use]
     pub fn code(self, text: impl Into<String>) -> Self {
@@ -125,20 +136,7 @@ impl Report {
             }
             body += "</ul>\n";
         }
-        for block in &self.blocks {
-            body += &match block {
-                Block::Section(heading) => format!("<h2>{}</h2>\n", escape(heading)),
-                Block::Paragraph(text) => format!("<p>{}</p>\n", escape(text)),
-                Block::Table(table) => {
-                    format!(
-                        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"table\">\n{}</div>\n",
-                        table.to_html()
-                    )
-                }
-                Block::Figure(figure) => figure.to_html(),
-                Block::Code(text) => format!("<pre tabindex=\"0\">{}</pre>\n", escape(text)),
-            };
-        }
+        self.blocks.iter().for_each(|block| body += &block.to_html(2));
         body
     }
 
@@ -156,19 +154,53 @@ impl Report {
     }
 }
 
+/// Text as an id: links and file names hold nothing else.
+pub(super) fn anchor(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' }).collect()
+}
+
+impl Block {
+    /// `level` is that of headings.
+    fn to_html(&self, level: u8) -> String {
+        match self {
+            Self::Section(heading) => format!("<h{level}>{}</h{level}>\n", escape(heading)),
+            Self::Paragraph(text) => format!("<p>{}</p>\n", escape(text)),
+            Self::Table(table) => {
+                format!(
+                    "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"table\">\n{}</div>\n",
+                    table.to_html()
+                )
+            }
+            Self::Figure(figure) => figure.to_html(),
+            Self::Code(text) => format!("<pre tabindex=\"0\">{}</pre>\n", escape(text)),
+            Self::Details { id, summary, inside } => {
+                let inside: String = inside.iter().map(|block| block.to_html(level + 1)).collect();
+                format!("<details id=\"{id}\">\n<summary>{}</summary>\n{inside}</details>\n", escape(summary))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Section(text) => writeln!(f, "\n{text}\n{}", "-".repeat(text.chars().count())),
+            Self::Paragraph(text) | Self::Code(text) => writeln!(f, "{text}"),
+            Self::Table(table) => writeln!(f, "{table}"),
+            Self::Figure(figure) => writeln!(f, "{figure}"),
+            Self::Details { summary, inside, .. } => {
+                writeln!(f, "\n{summary}")?;
+                inside.iter().try_for_each(|block| block.fmt(f))
+            }
+        }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.title)?;
         self.verdicts.iter().try_for_each(|(_, text)| writeln!(f, "- {text}"))?;
-        for block in &self.blocks {
-            match block {
-                Block::Section(text) => writeln!(f, "\n{text}\n{}", "-".repeat(text.chars().count()))?,
-                Block::Paragraph(text) | Block::Code(text) => writeln!(f, "{text}")?,
-                Block::Table(table) => writeln!(f, "{table}")?,
-                Block::Figure(figure) => writeln!(f, "{figure}")?,
-            }
-        }
-        Ok(())
+        self.blocks.iter().try_for_each(|block| block.fmt(f))
     }
 }
 
@@ -198,6 +230,13 @@ tbody tr:nth-child(even) { background: var(--band); }
 figure { margin: 1.4rem 0; }
 figure svg { display: block; width: 100%; height: auto; max-width: 42.5rem; border-radius: .5rem; background: #ffffff; }
 figcaption { color: var(--soft); font-size: .92rem; margin-top: .4rem; }
+h3 { font-size: 1.05rem; margin: 1.4rem 0 .4rem; }
+small { color: var(--soft); font-size: .82em; }
+a { color: inherit; text-decoration-color: var(--soft); text-underline-offset: .2em; }
+details { border: 1px solid var(--line); border-radius: .5rem; margin: .6rem 0; padding: 0 1rem; }
+summary { cursor: pointer; padding: .6rem 0; font-weight: 600; }
+details[open] summary { border-bottom: 1px solid var(--line); }
+details:target { border-color: var(--soft); }
 pre { overflow-x: auto; background: var(--band); padding: .8rem; border-radius: .5rem; font-size: .85rem; }
 footer { color: var(--soft); font-size: .85rem; padding: 2rem 1rem; }
 @media print { .scroll, pre { overflow: visible; } figure, tr { break-inside: avoid; } }

@@ -1,11 +1,12 @@
-"""Wilcoxon differential expression by scanpy, for tests/eval.rs.
+"""Differential expression by scanpy, for tests/eval.rs: Wilcoxon with and without ties, both t-tests.
 
     python tests/reference/de.py FOLDER_WITH_THE_H5AD_FILES > tests/reference/de.json
 
 For each file: `sample`, a sub-sampled count matrix with scanpy's numbers for all its genes (the test needs no other
 file), and `full`, scanpy's numbers on the whole file for a few perturbations and genes (the test reads the file).
 Expression is log1p(count * 1e4 / library size), in float64 and then rounded to float32 on both sides, so that the same
-cells tie; the library size is obs["ncounts"] where the file has it, else the row sum.
+cells tie; the library size is obs["ncounts"] where the file has it, else the row sum. Each test is against control; the
+whole files also have them against all other cells (`rest`).
 """
 
 import json
@@ -36,12 +37,18 @@ def log_normalise(cells):
     return library
 
 
-def test(cells, groups, genes):
+TESTS = {
+    "ties": {"method": "wilcoxon", "tie_correct": True},
+    "no_ties": {"method": "wilcoxon", "tie_correct": False},
+    "t_test": {"method": "t-test"},
+    "t_test_overestim_var": {"method": "t-test_overestim_var"},
+}
+
+
+def test(cells, groups, genes, reference="control"):
     result = {}
-    for name, tie_correct in [("ties", True), ("no_ties", False)]:
-        sc.tl.rank_genes_groups(
-            cells, "perturbation", groups=groups, reference="control", method="wilcoxon", tie_correct=tie_correct
-        )
+    for name, settings in TESTS.items():
+        sc.tl.rank_genes_groups(cells, "perturbation", groups=groups, reference=reference, **settings)
         table = sc.get.rank_genes_groups_df(cells, group=groups).set_index(["group", "names"])
         result[name] = {
             group: {column: [float(table.loc[(group, gene), scanpy]) for gene in genes] for column, scanpy in COLUMNS.items()}
@@ -76,7 +83,10 @@ def main(folder):
         }
         log_normalise(full)
         few = [full.var_names[i] for i in detected[::9]]
-        out[file] = {"sample": part, "full": {"genes": few, "expected": test(full, groups, few)}}
+        out[file] = {
+            "sample": part,
+            "full": {"genes": few, "expected": test(full, groups, few), "rest": test(full, groups, few, "rest")},
+        }
     json.dump(out, sys.stdout, separators=(",", ":"))
 
 

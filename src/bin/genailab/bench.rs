@@ -1,33 +1,58 @@
 //! `genailab bench`: predictors on held-out conditions, measured side by side.
 
-use crate::{
-    options::{DataArgs, OutputFolder, say},
-    train::write_json,
-};
+use crate::options::{DataArgs, OutputFolder, interrupt_flag, say};
 use genailab::{
     Error, Result,
-    data::SplitPlan,
-    eval::{
-        baselines::baselines,
-        benchmark::{BenchmarkData, run as benchmark},
-    },
+    data::GeneSets,
+    eval::benchmark::{self, MeasureOptions, PredictionFile, PredictionKind, Progress, RunOptions, Setup},
 };
-use serde_json::json;
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+/// Progress is told at most this often.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Measure predictors on conditions that they have not seen
+///
+/// Every model is fitted to the training part of each split and judged on the rest, by every metric that applies. The
+/// floor (no_change), the additive model and the noise ceiling (half of a condition's cells against the other half;
+/// cells datasets only) are always measured. Effects are scored in the unit of the file; cells as log1p of 10,000
+/// counts.
+///
+/// Writes results.json, report.html, models/NAME.html (a card each), splits/SEED.json and parts/ into --out. Stopped or not, the same command with the same --out goes
+/// on: finished parts (a model on a split) are read, and a changed setting computes again what it changes.
 #[derive(clap::Args)]
 pub struct Args {
     /// The .h5ad file to use: cells or effects
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// What is held out: doubles
+    /// What is held out: doubles, constae, simulation, perturbations, combos, context:COLUMN[=VALUE],
+    /// cross-dataset:FILE, stratified
     #[arg(long, value_name = "NAME")]
     split: String,
-    /// Number of splits, each with its own seed
+    /// Number of splits, with the seeds 0 to N - 1
     #[arg(long, value_name = "N", default_value_t = 5)]
     seeds: u64,
-    /// Folder for results.json and report.html
+    /// Models, separated by commas, or all [default: the baselines]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    models: Vec<String>,
+    /// Predictions that were made elsewhere, an .h5ad with perturbations in obs; may be given several times. The model is
+    /// called as the file, or NAME
+    #[arg(long, value_name = "[NAME=]FILE.h5ad")]
+    predictions: Vec<String>,
+    /// What the rows of --predictions are: effects, profiles or cells [default: as the file says]
+    #[arg(long, value_name = "KIND")]
+    predictions_are: Option<PredictionKind>,
+    /// Gene sets for the metrics of enrichment
+    #[arg(long, value_name = "FILE.gmt")]
+    gene_sets: Option<PathBuf>,
+    /// Threads to use [default: all cores]; the results do not depend on it
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Folder for the results
     #[arg(long, value_name = "DIR", default_value = "genailab-bench")]
     out: PathBuf,
     #[command(flatten)]
@@ -35,27 +60,62 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let plans: Vec<(u64, SplitPlan)> = match args.split.as_str() {
-        "doubles" => (0..args.seeds).map(|seed| (seed, SplitPlan::Doubles { test: 0.5, seed })).collect(),
-        other => return Err(Error::config(format!("there is no split {other:?}; there is doubles"))),
-    };
-    let data = BenchmarkData::new(args.columns.open(&args.data)?, None)?;
-    let out = OutputFolder::new(&args.out)?;
-    let done = benchmark(&data, &plans, &baselines())?;
-    write_json(&out.join("results.json"), &json!({ "dataset": args.data, "split": args.split, "rows": done.rows }))?;
-    for model in baselines() {
-        for metric in ["l2", "pearson"] {
-            let values: Vec<f64> = done
-                .rows
-                .iter()
-                .filter(|row| row.model == model.name() && row.metric == metric)
-                .map(|row| row.value)
-                .collect();
-            if !values.is_empty() {
-                let mean = values.iter().sum::<f64>() / values.len() as f64;
-                say(format_args!("{:<12} {metric:<8} {mean:.3} ({} values)", model.name(), values.len()))?;
-            }
-        }
+    // Cheap questions first: a large file takes long to read.
+    Setup::plans(&args.split, args.seeds).map_err(|e| if args.seeds == 0 { e.at("--seeds") } else { e })?;
+    let models = benchmark::chosen(&args.models.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let gene_sets = args.gene_sets.as_ref().map(GeneSets::open).transpose()?;
+    if let Some(threads) = args.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        pool.map_err(|error| Error::config(format!("cannot use {threads} threads: {error}")))?;
     }
-    Ok(())
+    let opened = args.columns.open(&args.data)?;
+    let name = args.data.file_stem().unwrap_or_default().to_string_lossy();
+    let Setup { data, plans } = Setup::new(opened, &name, &args.split, args.seeds, &args.columns.options())?;
+    let files = args
+        .predictions
+        .iter()
+        .map(|given| {
+            let (name, file) = named(given);
+            PredictionFile::open(file, name, args.predictions_are, &data, &args.columns.options())
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let out = OutputFolder::new(&args.out)?;
+    let interrupt = interrupt_flag()?;
+    let told = Mutex::new(Instant::now());
+    let tell = |progress: &Progress<'_>| {
+        let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if told.elapsed() >= PATIENCE {
+            eprintln!("{} of {} parts done: {}, seed {}", progress.done, progress.total, progress.model, progress.seed);
+            *told = Instant::now();
+        }
+    };
+    let options = RunOptions {
+        dataset: args.data.display().to_string(),
+        split: args.split.clone(),
+        metrics: MeasureOptions { gene_sets },
+        files: &files,
+        folder: Some(&out),
+        interrupt: Some(&interrupt),
+        progress: Some(&tell),
+    };
+    let found = benchmark::run_with(&data, &plans, &models, &options)?;
+    found.save(out.join("results.json"))?;
+    found.report()?.save(out.join("report.html"))?;
+    let cards = out.join("models");
+    std::fs::create_dir_all(&cards).map_err(|error| Error::io("create the folder", &cards, error))?;
+    found.model_cards()?.iter().try_for_each(|(name, card)| card.save(cards.join(name)))?;
+    found.notes.iter().try_for_each(|note| say(format_args!("note: {note}")))?;
+    say(&found)?;
+    say(format_args!("results: {}", out.join("results.json").display()))?;
+    say(format_args!("report: {}", out.join("report.html").display()))
+}
+
+/// `NAME=FILE`, or a file alone, whose path may hold a `=`, too.
+fn named(given: &str) -> (Option<&str>, &Path) {
+    match given.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !name.contains('/') && !Path::new(given).exists() => {
+            (Some(name), Path::new(file))
+        }
+        _ => (None, Path::new(given)),
+    }
 }

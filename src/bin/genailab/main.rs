@@ -3,6 +3,7 @@
 mod bench;
 mod bench_train;
 mod datasets;
+mod de;
 mod distances;
 mod doctor;
 mod fetch;
@@ -32,6 +33,7 @@ enum Command {
     Predict(predict::Args),
     Bench(bench::Args),
     BenchTrain(bench_train::Args),
+    De(de::Args),
     Distances(distances::Args),
     Simulate(simulate::Args),
     Fetch(fetch::Args),
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => predict::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::BenchTrain(args) => bench_train::run(&args),
+        Command::De(args) => de::run(&args),
         Command::Distances(args) => distances::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Fetch(args) => fetch::run(&args),

@@ -36,15 +36,19 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
-    /// Opens a cells or an effects dataset.
-    pub fn open(&self, file: &Path) -> Result<Opened> {
-        let options = OpenOptions {
+    /// The same for the library.
+    pub fn options(&self) -> OpenOptions {
+        OpenOptions {
             perturbation_column: self.perturbation_column.clone(),
             counts_layer: self.counts_layer.clone(),
             lane_column: self.lane_column.clone(),
             naming: Naming { guide_suffix: self.guide_suffix, ..Naming::default() },
-        };
-        genailab::data::open_with(file, &options)
+        }
+    }
+
+    /// Opens a cells or an effects dataset.
+    pub fn open(&self, file: &Path) -> Result<Opened> {
+        genailab::data::open_with(file, &self.options())
     }
 }
 

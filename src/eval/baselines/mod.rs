@@ -1,12 +1,92 @@
-//! Predictors that every model must beat, each a few lines.
+//! Predictors that every model must beat, each a few lines over [`Predictor`].
+//!
+//! | file | predictors |
+//! |---|---|
+//! | `floor` | [`NoChange`], [`ControlMean`]: nothing is known of the perturbation |
+//! | `means` | [`Mean`], [`MeanDoubles`], [`MatchingMean`]: means of training effects |
+//! | `additive` | [`Additive`], [`ScaledAdditive`]: the sum of the single effects |
+//! | `additive_pca` | [`AdditivePca`]: that sum without its noise |
+//! | `kernel_ridge` | [`KernelRidge`]: what similar pairs add to the sum |
+//! | `nearest` | [`Nearest`]: the most similar perturbation |
+//! | `ridge` | [`Ridge`]: one effect a gene, fitted to singles and combinations together |
+//! | `linear` | [`Linear`]: gene and perturbation embeddings, which reach unseen genes |
+//! | `sums`, `sets` | what they share: sums over genes, distances between sets of genes |
+//! | `cholesky`, `eigen` | the two decompositions they need |
+//!
+//! Sums are taken in f64. Where the data has contexts, "the effect of a gene" is its effect in the context of the
+//! condition, or its mean over the other contexts where it was not trained in this one
+//! ([`Training::single`](super::Training::single)).
 
-mod simple;
+mod additive;
+mod additive_pca;
+mod cholesky;
+mod eigen;
+mod floor;
+mod kernel_ridge;
+mod linear;
+mod means;
+mod nearest;
+mod ridge;
+mod sets;
+mod sums;
 
-pub use simple::{Additive, NoChange};
+pub use additive::{Additive, ScaledAdditive};
+pub use additive_pca::AdditivePca;
+pub use floor::{ControlMean, NoChange};
+pub use kernel_ridge::KernelRidge;
+pub use linear::Linear;
+pub use means::{MatchingMean, Mean, MeanDoubles};
+pub use nearest::Nearest;
+pub use ridge::Ridge;
 
-use super::Predictor;
+use super::{Fitted, Predictor};
+use crate::{Error, Result, data::Condition};
+use ndarray::Array1;
 
 /// All baselines, in the order of the tables.
 pub fn baselines() -> Vec<Box<dyn Predictor>> {
-    vec![Box::new(NoChange), Box::new(Additive)]
+    vec![
+        Box::new(NoChange),
+        Box::new(ControlMean),
+        Box::new(Mean),
+        Box::new(MeanDoubles),
+        Box::new(MatchingMean),
+        Box::new(Additive),
+        Box::new(ScaledAdditive),
+        Box::new(AdditivePca),
+        Box::new(Linear::default()),
+        Box::new(Ridge::default()),
+        Box::new(Nearest),
+        Box::new(KernelRidge::common()),
+        Box::new(KernelRidge::per_gene()),
+    ]
+}
+
+/// The predictor of this name among all.
+///
+/// # Errors
+/// There is none; the message lists the names.
+pub fn predictor(name: &str) -> Result<Box<dyn Predictor>> {
+    let mut all = baselines();
+    match all.iter().position(|predictor| predictor.name() == name) {
+        Some(place) => Ok(all.swap_remove(place)),
+        None => {
+            let names: Vec<&str> = all.iter().map(|predictor| predictor.name()).collect();
+            Err(Error::config(format!("there is no model {name:?}; there are {}", names.join(", "))))
+        }
+    }
+}
+
+/// A fitted predictor that is a function of the condition.
+struct Answer<F>(F);
+
+impl<F: Fn(&Condition) -> Result<Array1<f64>> + Send + Sync> Fitted for Answer<F> {
+    fn effect(&self, condition: &Condition) -> Result<Array1<f32>> {
+        (self.0)(condition).map(|effect| effect.mapv(|value| value as f32))
+    }
+}
+
+/// Makes a function of the condition a fitted predictor.
+fn answer(effect: impl Fn(&Condition) -> Result<Array1<f64>> + Send + Sync + 'static) -> Result<Box<dyn Fitted>> {
+    Ok(Box::new(Answer(effect)))
 }

@@ -1,15 +1,43 @@
 //! The benchmark: a split, predictors that see its training fold only, metrics that see both sides.
 
+mod assemble;
+mod ceiling;
+mod cell_truth;
+mod comparison;
+mod data;
+mod direction;
 mod measure;
+mod memo;
 mod observed;
+mod options;
+mod predict;
+mod predictions;
+mod result;
+mod resume;
 mod run;
 mod score;
+mod setup;
 mod space;
+mod summary;
+mod table;
 mod task;
+mod truth;
 
+pub use ceiling::CEILING;
+pub use data::{BenchmarkCells, BenchmarkData};
+pub use direction::better;
 pub use measure::measure;
+pub use memo::Memo;
 pub use observed::{Observed, ObservedCells, Predicted};
-pub use run::{Benchmark, run};
+pub use options::MeasureOptions;
+pub use predict::{Answer, MOST_CELLS};
+pub use predictions::{PredictionFile, PredictionKind};
+pub use result::{
+    Benchmark, Better, Comparison, DataFacts, Example, GroupSummary, ModelFacts, Role, SplitFacts, Summary, Verdict,
+};
+pub use run::{Progress, RunOptions, run, run_with};
 pub use score::{ALL, Absent, Row, Scores};
+pub use setup::{ALWAYS, Setup, chosen};
 pub use space::PcaSpace;
-pub use task::{BenchmarkCells, BenchmarkData, Task};
+pub use table::HEADLINES;
+pub use task::Task;

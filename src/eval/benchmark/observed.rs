@@ -1,6 +1,6 @@
 //! The two sides that metrics compare: what was observed, what was predicted.
 
-use super::PcaSpace;
+use super::{Memo, PcaSpace};
 use crate::data::{Condition, Counts};
 use ndarray::{Array1, Array2, ArrayView1};
 use std::sync::Arc;
@@ -25,8 +25,13 @@ pub struct Observed {
     /// The sum of the trained single effects, `(conditions, genes)`: what an interaction departs from. NaN rows where
     /// a single is missing or the condition is not of several genes.
     pub additive: Array2<f32>,
+    /// The trained effects `(genes,)` of the single genes of each condition, in the order of their names: what `additive`
+    /// sums. Empty where that is NaN.
+    pub singles: Vec<Vec<Array1<f32>>>,
     /// The cells behind the effects; `None` for an effects dataset.
     pub cells: Option<ObservedCells>,
+    /// What metrics have worked out of the truth alone; `Memo::default()` to begin with.
+    pub memo: Memo,
 }
 
 /// The held-out cells, and the control cells that they are compared with.

@@ -1,34 +1,14 @@
 //! A dataset and a split become a task: what predictors see, and what they are judged by.
 
-use super::{Observed, ObservedCells, PcaSpace, Predicted};
+use super::{BenchmarkCells, BenchmarkData, MOST_CELLS, Memo, Observed, ObservedCells, PcaSpace};
 use crate::{
-    Error, ErrorKind, Result,
-    data::{Condition, Conditions, Counts, Dataset, Effects, Opened, Split, TargetSum, normalize},
-    eval::{Controls, Predictor, Training, TrainingCells},
-    model::NORMALISED_TOTAL,
+    Error, Result,
+    data::{Condition, Counts, Effects, Split, SplitPlan, shuffle},
+    eval::{Controls, Training, TrainingCells},
 };
 use ndarray::{Array1, Array2, Axis};
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use std::{collections::BTreeMap, sync::Arc};
-
-/// A dataset as a benchmark uses it, for any number of splits.
-#[derive(Debug, Clone)]
-pub enum BenchmarkData {
-    /// One row a perturbation.
-    Effects(Effects),
-    /// One row a cell.
-    Cells(BenchmarkCells),
-}
-
-/// A cells dataset, log-normalised once: that looks at one cell at a time, so no fold learns of another.
-#[derive(Debug, Clone)]
-pub struct BenchmarkCells {
-    /// The cells.
-    pub data: Dataset,
-    /// Their log-normalised expression at 10,000 counts a cell, `(cells, genes)`.
-    pub expression: Arc<Counts>,
-    /// Their conditions.
-    pub conditions: Conditions,
-}
 
 /// What predictors see, and what they are judged by.
 #[derive(Debug, Clone)]
@@ -37,34 +17,8 @@ pub struct Task {
     pub training: Training,
     /// For metrics.
     pub observed: Observed,
-}
-
-impl BenchmarkData {
-    /// Prepares a dataset. `context` names the column of cells that divides each perturbation into conditions.
-    ///
-    /// # Errors
-    /// A context for an effects dataset, or one that is no column; library sizes that are none.
-    pub fn new(data: Opened, context: Option<&str>) -> Result<Self> {
-        match (data, context) {
-            (Opened::Effects(_), Some(_)) => {
-                Err(Error::config("an effects dataset has no cells, so there is no context to hold out"))
-            }
-            (Opened::Effects(data), None) => Ok(Self::Effects(data)),
-            (Opened::Cells(data), context) => Ok(Self::Cells(BenchmarkCells {
-                expression: Arc::new(normalize::log_normalize(&data, TargetSum::Fixed(NORMALISED_TOTAL))?),
-                conditions: Conditions::of(&data, context)?,
-                data,
-            })),
-        }
-    }
-
-    /// The conditions, in the order of rows (effects) or sorted (cells, control among them).
-    pub fn conditions(&self) -> Vec<Condition> {
-        match self {
-            Self::Effects(data) => data.perturbations.iter().cloned().map(Condition::of).collect(),
-            Self::Cells(cells) => cells.conditions.conditions.clone(),
-        }
-    }
+    /// All held-out cells of each judged condition; none for an effects dataset.
+    pub(super) held_out: Vec<Vec<usize>>,
 }
 
 impl Task {
@@ -77,6 +31,16 @@ impl Task {
             BenchmarkData::Effects(data) => Self::of_effects(data, split, groups, seed),
             BenchmarkData::Cells(cells) => Self::of_cells(cells, split, groups, seed),
         }
+    }
+
+    /// The task of a plan: [`SplitPlan::divide`], then [`Task::new`].
+    ///
+    /// # Errors
+    /// As of both.
+    pub fn of_plan(data: &BenchmarkData, plan: &SplitPlan, seed: u64) -> Result<Self> {
+        let rows = data.rows();
+        let split = plan.divide(&rows)?;
+        Self::new(data, &split.split(&rows)?, &split.groups, seed)
     }
 
     fn of_effects(data: &Effects, split: &Split, groups: &BTreeMap<String, String>, seed: u64) -> Result<Self> {
@@ -101,7 +65,7 @@ impl Task {
     }
 
     fn of_cells(cells: &BenchmarkCells, split: &Split, groups: &BTreeMap<String, String>, seed: u64) -> Result<Self> {
-        let BenchmarkCells { data, expression, conditions } = cells;
+        let BenchmarkCells { data, expression, conditions, .. } = cells;
         split.check(data.n_cells())?;
         let all = &conditions.conditions;
         let rows_of = |rows: &[usize]| {
@@ -159,16 +123,31 @@ impl Task {
             controls: Some(controls),
             seed,
         };
+        let held_out: Vec<Vec<usize>> = judged
+            .iter()
+            .map(|condition| test[all.binary_search(condition).expect("taken from the list")].clone())
+            .collect();
         let observed_cells = ObservedCells {
             expression: Arc::clone(expression),
-            rows: judged
-                .iter()
-                .map(|condition| test[all.binary_search(condition).expect("taken from the list")].clone())
-                .collect(),
+            rows: held_out.clone(),
             space: Arc::new(PcaSpace::of_training(&split.train)),
             control_rows: judged.iter().map(|condition| Arc::clone(&control_rows[&condition.context])).collect(),
         };
-        Self::finish(training, judged, observed, Some(observed_cells), groups)
+        let mut task = Self::finish(training, judged, observed, Some(observed_cells), groups)?;
+        task.held_out = held_out;
+        task.draw_cells();
+        Ok(task)
+    }
+
+    /// Leaves at most [`MOST_CELLS`] observed cells of a condition for metrics of sets; the effects are of all of them.
+    fn draw_cells(&mut self) {
+        for index in 0..self.held_out.len() {
+            let seed = self.seed_of(index, "observed");
+            let rows = &mut self.observed.cells.as_mut().expect("there are cells").rows[index];
+            if rows.len() > MOST_CELLS {
+                *rows = draw(rows, MOST_CELLS, seed);
+            }
+        }
     }
 
     fn finish(
@@ -182,15 +161,17 @@ impl Task {
             return Err(Error::data("the split holds nothing out that could be judged"));
         }
         let mut additive = Array2::from_elem(effects.dim(), f32::NAN);
-        for (mut row, condition) in additive.rows_mut().into_iter().zip(&conditions) {
+        let mut singles = vec![Vec::new(); conditions.len()];
+        for ((mut row, singles), condition) in additive.rows_mut().into_iter().zip(&mut singles).zip(&conditions) {
             let genes = condition.perturbation.genes();
-            let singles: Result<Vec<_>> =
-                genes.iter().map(|gene| training.single(gene, condition.context.as_deref())).collect();
-            if let Ok(singles) = singles.map(|singles| if genes.len() > 1 { singles } else { Vec::new() })
-                && !singles.is_empty()
+            let trained: Result<Vec<Array1<f32>>> =
+                genes.iter().map(|gene| Ok(training.single(gene, condition.context.as_deref())?.to_owned())).collect();
+            if let Ok(trained) = trained
+                && genes.len() > 1
             {
                 row.fill(0.0);
-                singles.iter().for_each(|single| row += single);
+                trained.iter().for_each(|single| row += single);
+                *singles = trained;
             }
         }
         let controls = training.controls.as_ref().map(|controls| {
@@ -208,36 +189,25 @@ impl Task {
             controls,
             training_mean: training.mean_effect(),
             additive,
+            singles,
             cells,
+            memo: Memo::default(),
         };
-        Ok(Self { training, observed })
-    }
-
-    /// Fits `predictor` and asks it for every judged condition; what it cannot do is kept as a reason.
-    ///
-    /// # Errors
-    /// Whatever is not a matter of being applicable: a loss that is not finite, an interruption, a file.
-    pub fn predict(&self, predictor: &dyn Predictor) -> Result<Predicted> {
-        let n = self.observed.conditions.len();
-        let reasoned = |result: Result<Array1<f32>>| match result {
-            Ok(effect) => Ok(Ok(effect)),
-            Err(error) if error.kind() == ErrorKind::Inapplicable => Ok(Err(error.to_string())),
-            Err(error) => Err(error.at(predictor.name())),
-        };
-        let model = predictor.name().to_owned();
-        let effects = match predictor.fit(&self.training) {
-            Ok(fitted) => {
-                self.observed.conditions.iter().map(|c| reasoned(fitted.effect(c))).collect::<Result<Vec<_>>>()?
-            }
-            Err(error) if error.kind() == ErrorKind::Inapplicable => vec![Err(error.to_string()); n],
-            Err(error) => return Err(error.at(predictor.name())),
-        };
-        Ok(Predicted { model, effects, cells: vec![Err("the model predicts means only".to_owned()); n] })
+        Ok(Self { training, observed, held_out: Vec::new() })
     }
 }
 
+/// `n` of some rows without replacement (all, if there are no more), in order.
+pub(super) fn draw(rows: &[usize], n: usize, seed: u64) -> Vec<usize> {
+    let mut rows = rows.to_vec();
+    shuffle(&mut rows, &mut ChaCha8Rng::seed_from_u64(seed));
+    rows.truncate(n);
+    rows.sort_unstable();
+    rows
+}
+
 /// Mean of some cells, `(genes,)`.
-fn mean(expression: &Counts, rows: &[usize]) -> Array1<f32> {
+pub(super) fn mean(expression: &Counts, rows: &[usize]) -> Array1<f32> {
     let mut sum = Array1::<f64>::zeros(expression.n_genes());
     for &row in rows {
         let (genes, values) = expression.row(row);

@@ -1,0 +1,180 @@
+//! Each model against the reference: a paired difference with a bootstrap interval.
+//!
+//! A pair is a condition of a seed that both have a score of. The same condition is judged under several seeds, and its
+//! differences resemble each other, so what is drawn with replacement is the condition with all its pairs (a cluster
+//! bootstrap; Cameron, Gelbach & Miller 2008). The statistic is the mean over all drawn pairs, the interval holds the
+//! middle 95 % of its draws. It tells of other perturbations like these, not of other experiments. Intervals are not
+//! corrected for the number of metrics: of twenty metrics one may be "better" by chance.
+
+use super::{
+    ALL, Benchmark, Better, Comparison, Verdict, better,
+    summary::{Series, mean},
+};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, HashMap};
+
+/// Draws of the bootstrap: the ends of a 95 % interval are then known to about 3 % of its width.
+const DRAWS: usize = 2_000;
+/// Seed of the draws.
+const SEED: u64 = 0;
+/// Fewer conditions than these cannot carry an interval.
+const FEWEST: usize = 5;
+/// What a model is compared with, the first that has a score of the same conditions.
+const REFERENCES: [&str; 3] = ["additive", "mean", "no_change"];
+
+/// Compares every model with the reference, by every metric that both have.
+pub(super) fn compare(series: &[Series<'_>]) -> Vec<Comparison> {
+    let place: HashMap<(&str, &str), usize> =
+        series.iter().enumerate().map(|(index, series)| ((series.model, series.metric), index)).collect();
+    // The reference of a metric is the same for all models: the first that has any score.
+    let reference_of = |metric: &str| REFERENCES.iter().find_map(|name| place.get(&(*name, metric)).copied());
+    let mut resamples: HashMap<usize, Resamples> = HashMap::new();
+    let mut todo = Vec::new();
+    for model in series {
+        let Some(reference) = reference_of(model.metric).map(|index| &series[index]) else { continue };
+        let pairs = paired(model, reference);
+        if model.model != reference.model && !pairs.is_empty() {
+            resamples.entry(pairs.len()).or_insert_with(|| Resamples::new(pairs.len()));
+            todo.push((model, reference.model, pairs));
+        }
+    }
+    todo.par_iter().map(|(model, reference, pairs)| one(model, reference, pairs, &resamples[&pairs.len()])).collect()
+}
+
+/// The values of both, a condition each.
+fn paired(series: &Series<'_>, other: &Series<'_>) -> BTreeMap<String, Vec<(f64, f64)>> {
+    let known: HashMap<(u64, &str), f64> =
+        other.values.iter().map(|&(seed, condition, value)| ((seed, condition), value)).collect();
+    let mut pairs: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+    for &(seed, condition, value) in &series.values {
+        if let Some(&other) = known.get(&(seed, condition)) {
+            pairs.entry(condition.to_owned()).or_default().push((value, other));
+        }
+    }
+    pairs
+}
+
+impl Benchmark {
+    /// Any model against any other by a metric, as [`Benchmark::comparisons`] have each against the reference. `None`
+    /// where they have no condition in common.
+    pub fn compare(&self, model: &str, other: &str, metric: &str) -> Option<Comparison> {
+        let series = |name| {
+            let rows = self.rows.iter().filter(|row| row.model == name && row.metric == metric);
+            Series { model: name, metric, values: rows.map(|r| (r.seed, r.perturbation.as_str(), r.value)).collect() }
+        };
+        let of_model = series(model);
+        let pairs = paired(&of_model, &series(other));
+        (!pairs.is_empty()).then(|| one(&of_model, other, &pairs, &Resamples::new(pairs.len())))
+    }
+}
+
+fn one(
+    model: &Series<'_>,
+    reference: &str,
+    pairs: &BTreeMap<String, Vec<(f64, f64)>>,
+    resamples: &Resamples,
+) -> Comparison {
+    let differences: Vec<(f64, f64)> = pairs
+        .values()
+        .map(|of| (of.iter().map(|(model, reference)| model - reference).sum(), of.len() as f64))
+        .collect();
+    let n: f64 = differences.iter().map(|(_, n)| n).sum();
+    let difference = differences.iter().map(|(sum, _)| sum).sum::<f64>() / n;
+    let single = pairs.len() == 1 && pairs.contains_key(ALL);
+    let interval = (!single && pairs.len() >= FEWEST).then(|| resamples.interval(&differences));
+    let better = better(model.metric);
+    let all = || pairs.values().flatten();
+    let (of_model, of_reference): (Vec<f64>, Vec<f64>) = all().copied().unzip();
+    let ratio = (better == Some(Better::Lower) && mean(&of_reference) > 0.0)
+        .then(|| mean(&of_model) / mean(&of_reference))
+        .filter(|ratio| ratio.is_finite());
+    let won = better.map(|better| {
+        let points = differences.iter().map(|&(sum, _)| match (better, sum.total_cmp(&0.0)) {
+            _ if sum == 0.0 => 0.5,
+            (Better::Lower, order) => f64::from(order.is_lt()),
+            (Better::Higher, order) => f64::from(order.is_gt()),
+        });
+        points.sum::<f64>() / differences.len() as f64
+    });
+    let verdict = match (better, interval) {
+        (Some(better), Some((low, high))) => match better {
+            Better::Lower if high < 0.0 => Verdict::Better,
+            Better::Higher if low > 0.0 => Verdict::Better,
+            Better::Lower if low > 0.0 => Verdict::Worse,
+            Better::Higher if high < 0.0 => Verdict::Worse,
+            _ => Verdict::Unclear,
+        },
+        _ => Verdict::None,
+    };
+    Comparison {
+        model: model.model.to_owned(),
+        reference: reference.to_owned(),
+        metric: model.metric.to_owned(),
+        better,
+        difference,
+        low: interval.map(|(low, _)| low),
+        high: interval.map(|(_, high)| high),
+        ratio,
+        won,
+        verdict,
+        conditions: pairs.len(),
+        pairs: of_model.len(),
+    }
+}
+
+/// How often each of n conditions is drawn, for every draw.
+struct Resamples(Vec<Vec<u32>>);
+
+impl Resamples {
+    fn new(n: usize) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+        let draw = |_| {
+            let mut times = vec![0; n];
+            // Multiply-shift: see `shuffle`.
+            (0..n).for_each(|_| times[((u128::from(rng.next_u64()) * n as u128) >> 64) as usize] += 1);
+            times
+        };
+        Self((0..DRAWS).map(draw).collect())
+    }
+
+    /// The middle 95 % of the mean over drawn (sum, number) clusters.
+    fn interval(&self, clusters: &[(f64, f64)]) -> (f64, f64) {
+        let mut means: Vec<f64> = self
+            .0
+            .iter()
+            .map(|times| {
+                let (sum, n) = times.iter().zip(clusters).fold((0.0, 0.0), |(sum, n), (&times, &(of, size))| {
+                    (sum + f64::from(times) * of, n + f64::from(times) * size)
+                });
+                sum / n
+            })
+            .collect();
+        means.sort_by(f64::total_cmp);
+        let at = |fraction: f64| means[(fraction * (means.len() - 1) as f64).round() as usize];
+        (at(0.025), at(0.975))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_a_mean_is_as_wide_as_its_theory() {
+        // 400 values of unit variance, one a cluster: the standard error of the mean is 1 / 20.
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut uniform = || (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+        let clusters: Vec<(f64, f64)> = (0..400).map(|_| ((uniform() - 0.5) * 12.0_f64.sqrt(), 1.0)).collect();
+        let (low, high) = Resamples::new(400).interval(&clusters);
+        let expected = 2.0 * 1.96 / 20.0;
+        assert!(((high - low) / expected - 1.0).abs() < 0.1, "{low} to {high}, expected a width of {expected}");
+        // The same values under twenty seeds are no more evidence: the interval must not shrink.
+        let repeated: Vec<(f64, f64)> = clusters.iter().map(|&(value, _)| (20.0 * value, 20.0)).collect();
+        let (wide_low, wide_high) = Resamples::new(400).interval(&repeated);
+        assert!((wide_low - low).abs() < 1e-12 && (wide_high - high).abs() < 1e-12);
+    }
+}

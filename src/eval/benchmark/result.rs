@@ -1,0 +1,217 @@
+//! What a benchmark found: every score, and what is said about them together.
+
+use super::{Absent, Row};
+use crate::data::Condition;
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Scores of all models on all seeds, as `results.json` keeps them.
+///
+/// The contract: `dataset`, `split`, `rows` and `summary` are always there, and no number is NaN or infinite. What does
+/// not exist is in `absent` with its reason, or `null` where a field says so.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Benchmark {
+    /// The version of this library.
+    pub genailab: String,
+    /// The file, or whatever the data is called.
+    pub dataset: String,
+    /// What was held out, as on the command line.
+    pub split: String,
+    /// The data that was used.
+    pub data: DataFacts,
+    /// The splits, one a seed.
+    pub splits: Vec<SplitFacts>,
+    /// The models, in the order of tables.
+    pub models: Vec<ModelFacts>,
+    /// What the user should know: one sentence each.
+    pub notes: Vec<String>,
+    /// One a model and metric.
+    pub summary: Vec<Summary>,
+    /// One a model, metric and group of conditions, where the split has groups.
+    pub groups: Vec<GroupSummary>,
+    /// Each model against the reference, a metric each.
+    pub comparisons: Vec<Comparison>,
+    /// What does not exist, and why.
+    pub absent: Vec<Absent>,
+    /// One a model, seed, condition and metric.
+    pub rows: Vec<Row>,
+    /// Effects of the first seed, for figures; not written.
+    #[serde(skip)]
+    pub example: Option<Example>,
+}
+
+/// The data behind a benchmark.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFacts {
+    /// `cells` or `effects`.
+    pub kind: String,
+    /// SHA-256 of what was read: names, values, labels and contexts. The file's name does not matter.
+    pub fingerprint: String,
+    /// Number of cells; 0 for an effects dataset.
+    pub cells: usize,
+    /// Number of genes.
+    pub genes: usize,
+    /// Number of conditions, without control.
+    pub conditions: usize,
+    /// The column of cells that the context is taken from.
+    pub context: Option<String>,
+}
+
+/// One split.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitFacts {
+    /// Its seed.
+    pub seed: u64,
+    /// Number of conditions that are trained on.
+    pub train: usize,
+    /// Number of conditions that settings may be chosen by.
+    pub validation: usize,
+    /// Number of conditions that are judged.
+    pub test: usize,
+    /// Number of judged conditions of each group: how much of them was seen.
+    pub groups: std::collections::BTreeMap<String, usize>,
+}
+
+/// What a model is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    /// Its name.
+    pub name: String,
+    /// One sentence: what it predicts, with its source.
+    pub description: String,
+    /// What it is here.
+    pub role: Role,
+    /// Its settings.
+    pub settings: serde_json::Value,
+    /// Seconds to fit it to one split, mean over the seeds; `null` where nothing was fitted.
+    pub fit_seconds: Option<f64>,
+    /// Seconds to predict the judged conditions of one split, mean over the seeds.
+    pub predict_seconds: Option<f64>,
+}
+
+/// What a row of the tables stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Half of the held-out cells against the other half: nothing can be expected to be better.
+    Ceiling,
+    /// No change: nothing useful is worse.
+    Floor,
+    /// A model of this library.
+    Model,
+    /// Predictions that were made elsewhere.
+    File,
+}
+
+/// A metric of a model over all conditions and seeds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The predictor.
+    pub model: String,
+    /// Name of the metric.
+    pub metric: String,
+    /// Mean of the values.
+    pub mean: f64,
+    /// Their standard deviation (n - 1); `null` where there is one value only.
+    pub sd: Option<f64>,
+    /// Number of values: (seed, condition) pairs, or seeds for a score of all conditions together.
+    pub n: usize,
+    /// Median of the values.
+    pub median: f64,
+    /// Standard deviation (n - 1) of the means of the seeds: how much the choice of the split matters; `null` for one
+    /// seed.
+    pub sd_of_seeds: Option<f64>,
+}
+
+/// A metric of a model over the conditions of one group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupSummary {
+    /// The group (`seen0`, `unseen_single`, …).
+    pub group: String,
+    /// As for all conditions.
+    #[serde(flatten)]
+    pub summary: Summary,
+}
+
+/// A model against the reference, over the same conditions of the same seeds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The predictor.
+    pub model: String,
+    /// What it is compared with: `additive`, or where that does not apply the mean of the training perturbations, or
+    /// no change.
+    pub reference: String,
+    /// Name of the metric.
+    pub metric: String,
+    /// Whether a lower or a higher value is better; `null` where neither is.
+    pub better: Option<Better>,
+    /// Mean of model - reference over the pairs.
+    pub difference: f64,
+    /// Lower end of the 95 % interval of the difference (paired bootstrap over conditions); `null` for a score of all
+    /// conditions together, or fewer than five conditions.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
+    /// Mean of the model over mean of the reference, for metrics where lower is better and zero is perfect.
+    pub ratio: Option<f64>,
+    /// Fraction of the conditions on which the model is better (a tie counts half); `null` where neither side is.
+    pub won: Option<f64>,
+    /// Whether the interval lies on the better or on the worse side of 0.
+    pub verdict: Verdict,
+    /// Number of conditions.
+    pub conditions: usize,
+    /// Number of (seed, condition) pairs.
+    pub pairs: usize,
+}
+
+/// Which direction of a metric is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Better {
+    /// As an error.
+    Lower,
+    /// As an agreement.
+    Higher,
+}
+
+/// What an interval says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The whole interval is on the better side of 0.
+    Better,
+    /// The whole interval is on the worse side of 0.
+    Worse,
+    /// The interval holds 0.
+    Unclear,
+    /// There is no interval, or no better side.
+    None,
+}
+
+/// Observed and predicted effects of one seed, for scatter plots.
+#[derive(Debug, Clone)]
+pub struct Example {
+    /// The seed.
+    pub seed: u64,
+    /// Gene names, one a column.
+    pub genes: Arc<[String]>,
+    /// The judged conditions, one a row.
+    pub conditions: Vec<Condition>,
+    /// Observed effects, `(conditions, genes)`.
+    pub observed: Array2<f32>,
+    /// Each model's predicted effects, `(conditions, genes)`; a row of NaN where there is no prediction.
+    pub predicted: Vec<(String, Array2<f32>)>,
+}
+
+impl Benchmark {
+    /// The summary of a metric of a model.
+    pub fn summary_of(&self, model: &str, metric: &str) -> Option<&Summary> {
+        self.summary.iter().find(|summary| summary.model == model && summary.metric == metric)
+    }
+
+    /// The comparison of a model with the reference by a metric.
+    pub fn comparison_of(&self, model: &str, metric: &str) -> Option<&Comparison> {
+        self.comparisons.iter().find(|comparison| comparison.model == model && comparison.metric == metric)
+    }
+}

@@ -1,0 +1,11 @@
+//! The benchmark's engine and `genailab bench`: what must come out of predictors whose quality is known, of files that
+//! are wrong, of a run that is stopped and goes on.
+
+mod command;
+mod common;
+mod contract;
+mod files;
+mod mistakes;
+mod real;
+mod referees;
+mod resume;

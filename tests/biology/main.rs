@@ -1,0 +1,41 @@
+//! Genetic interactions, gene-set enrichment and calibration: against planted truths and against Python
+//! (`tests/reference/interactions.py`, `enrichment.py`, `calibration.py`).
+
+mod interactions;
+
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// The numbers of `tests/reference/NAME.py`.
+fn reference(name: &str) -> Value {
+    let path = format!("{}/tests/reference/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn list<T: serde::de::DeserializeOwned>(value: &Value) -> Vec<T> {
+    serde_json::from_value(value.clone()).expect("a list of values")
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().expect("a number")
+}
+
+/// Relative to the expected value, absolute below 1.
+#[track_caller]
+fn close(got: f64, expected: f64, tolerance: f64, what: &str) {
+    let allowed = tolerance * expected.abs().max(1.0);
+    assert!((got - expected).abs() <= allowed, "{what}: {got}, expected {expected}");
+}
+
+/// A file of the shared test data, or `None` (and a loud word) where it is not there.
+fn shared(file: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("GENAILAB_TEST_DATA")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    let path = folder.join(file);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("SKIPPED: {} is not there; set GENAILAB_TEST_DATA to the folder that holds it", path.display());
+    None
+}
