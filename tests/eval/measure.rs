@@ -5,7 +5,7 @@ use super::{assert_close, de::log_normalise, numbers, real_cells, reference};
 use genailab::{
     data::{Condition, Counts, Perturbation},
     eval::{
-        benchmark::{self, MeasureOptions, Memo, Observed, ObservedCells, Predicted, Scores},
+        benchmark::{self, MeasureOptions, Memo, Observed, ObservedCells, PcaSpace, Predicted, Scores},
         *,
     },
     ndarray::{Array1, Array2, Axis},
@@ -49,6 +49,7 @@ fn halves(file: &str) -> Option<(Observed, Predicted)> {
         effects,
         cells: Some(ObservedCells {
             rows: labels.iter().map(|&label| rows(label, 0)).collect(),
+            space: Arc::new(PcaSpace::of_training(&control)),
             control_rows: vec![control; n],
             expression: Arc::new(expression.clone()),
         }),
@@ -197,6 +198,7 @@ fn planted() -> Observed {
             expression: Arc::new(Counts::from_dense(&dense)),
             rows: (1..4).map(rows).collect(),
             control_rows: vec![rows(0).into(); 3],
+            space: Arc::new(PcaSpace::of_training(&rows(0))),
         }),
         memo: Memo::default(),
     }
