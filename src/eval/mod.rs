@@ -13,6 +13,7 @@
 //! | `interactions` | does a double do what its singles together would? (local FDR, Norman's classes) |
 //! | `evaluation` | all of it, a row a perturbation, with a summary |
 //! | `pca`, `neighbours`, `umap` | what do the cells look like in two dimensions? |
+//! | `sets` | how near are two sets of cells? (E-distance, MMD, Wasserstein, spread, zeros) |
 //! | `grid` | a result table that prints as text and as HTML |
 
 pub mod baselines;
@@ -30,6 +31,7 @@ mod neighbours;
 mod pca;
 mod predictor;
 mod ranking;
+pub mod sets;
 mod umap;
 mod umap_layout;
 mod vae_predictor;

@@ -4,6 +4,7 @@ mod bench;
 mod bench_train;
 mod datasets;
 mod de;
+mod distances;
 mod doctor;
 mod fetch;
 mod inspect;
@@ -33,6 +34,7 @@ enum Command {
     Bench(bench::Args),
     BenchTrain(bench_train::Args),
     De(de::Args),
+    Distances(distances::Args),
     Simulate(simulate::Args),
     Fetch(fetch::Args),
     Datasets(datasets::Args),
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::BenchTrain(args) => bench_train::run(&args),
         Command::De(args) => de::run(&args),
+        Command::Distances(args) => distances::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Fetch(args) => fetch::run(&args),
         Command::Datasets(args) => datasets::run(&args),

@@ -16,6 +16,7 @@ mod resume;
 mod run;
 mod score;
 mod setup;
+mod space;
 mod summary;
 mod table;
 mod task;
@@ -36,5 +37,6 @@ pub use result::{
 pub use run::{Progress, RunOptions, run, run_with};
 pub use score::{ALL, Absent, Row, Scores};
 pub use setup::{ALWAYS, Setup, chosen};
+pub use space::PcaSpace;
 pub use table::HEADLINES;
 pub use task::Task;

@@ -1,5 +1,6 @@
 //! Every metric of every condition, a family a file.
 
+mod cells;
 mod de;
 mod expression;
 mod identity;
@@ -19,6 +20,7 @@ pub fn measure(observed: &Observed, predicted: &Predicted, options: &MeasureOpti
     perturbench::measure(observed, predicted, &mut scores);
     de::measure(observed, predicted, &mut scores);
     virtual_cell::measure(observed, predicted, &mut scores);
+    cells::measure(observed, predicted, seed, &mut scores);
     scores
 }
 
