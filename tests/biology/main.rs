@@ -1,6 +1,9 @@
 //! Genetic interactions, gene-set enrichment and calibration: against planted truths and against Python
 //! (`tests/reference/interactions.py`, `enrichment.py`, `calibration.py`).
 
+mod benchmark;
+mod calibration;
+mod enrichment;
 mod interactions;
 
 use serde_json::Value;

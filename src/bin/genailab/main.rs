@@ -6,6 +6,7 @@ mod datasets;
 mod de;
 mod distances;
 mod doctor;
+mod enrich;
 mod fetch;
 mod inspect;
 mod options;
@@ -32,6 +33,7 @@ enum Command {
     Train(train::Args),
     Predict(predict::Args),
     Bench(bench::Args),
+    Enrich(enrich::Args),
     BenchTrain(bench_train::Args),
     De(de::Args),
     Distances(distances::Args),
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Enrich(args) => enrich::run(&args),
         Command::BenchTrain(args) => bench_train::run(&args),
         Command::De(args) => de::run(&args),
         Command::Distances(args) => distances::run(&args),

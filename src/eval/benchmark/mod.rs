@@ -25,7 +25,7 @@ mod truth;
 pub use ceiling::CEILING;
 pub use data::{BenchmarkCells, BenchmarkData};
 pub use direction::better;
-pub use measure::measure;
+pub use measure::{interaction_curve, measure};
 pub use memo::Memo;
 pub use observed::{Observed, ObservedCells, Predicted};
 pub use options::MeasureOptions;

@@ -1,18 +1,24 @@
 //! Every metric of every condition, a family a file.
 
+mod calibration;
 mod cells;
 mod de;
+mod enrichment;
 mod expression;
 mod identity;
+mod interactions;
 mod perturbench;
 mod virtual_cell;
 mod weighted;
+
+pub(super) use enrichment::EnrichmentTruth;
+pub(super) use interactions::InteractionTruth;
+pub use interactions::interaction_curve;
 
 use super::{MeasureOptions, Observed, Predicted, Scores};
 
 /// Measures one model's answers; what does not apply is noted with its reason.
 pub fn measure(observed: &Observed, predicted: &Predicted, options: &MeasureOptions, seed: u64) -> Scores {
-    let _ = options;
     let mut scores = Scores::new(seed, &predicted.model);
     expression::measure(observed, predicted, &mut scores);
     weighted::measure(observed, predicted, &mut scores);
@@ -21,6 +27,9 @@ pub fn measure(observed: &Observed, predicted: &Predicted, options: &MeasureOpti
     de::measure(observed, predicted, &mut scores);
     virtual_cell::measure(observed, predicted, &mut scores);
     cells::measure(observed, predicted, seed, &mut scores);
+    interactions::measure(observed, predicted, &mut scores);
+    enrichment::measure(observed, predicted, options, &mut scores);
+    calibration::measure(observed, predicted, &mut scores);
     scores
 }
 
