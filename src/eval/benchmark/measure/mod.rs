@@ -26,10 +26,10 @@ pub fn measure(observed: &Observed, predicted: &Predicted, options: &MeasureOpti
     perturbench::measure(observed, predicted, &mut scores);
     de::measure(observed, predicted, &mut scores);
     virtual_cell::measure(observed, predicted, &mut scores);
-    cells::measure(observed, predicted, seed, &mut scores);
     interactions::measure(observed, predicted, &mut scores);
     enrichment::measure(observed, predicted, options, &mut scores);
     calibration::measure(observed, predicted, &mut scores);
+    cells::measure(observed, predicted, seed, &mut scores);
     scores
 }
 
