@@ -2,6 +2,7 @@
 
 mod assemble;
 mod ceiling;
+mod cell_truth;
 mod comparison;
 mod data;
 mod direction;

@@ -262,7 +262,9 @@ impl<'a> Engine<'a> {
 
     fn task(&self, split: usize) -> Result<Task> {
         let (seed, split) = &self.splits[split];
-        Task::new(self.data, &split.split(self.rows)?, &split.groups, *seed)
+        let task = Task::new(self.data, &split.split(self.rows)?, &split.groups, *seed)?;
+        task.observed.prepare();
+        Ok(task)
     }
 
     fn part(&self, job: &Job<'_>, task: &Task) -> Result<Part> {
@@ -275,6 +277,7 @@ impl<'a> Engine<'a> {
             }
             Who::Ceiling => {
                 let (observed, predicted) = ceiling::halves(task);
+                observed.prepare();
                 (measure(&observed, &predicted, &self.options.metrics, part.seed), predicted.effects)
             }
             Who::Model(model) => {

@@ -82,6 +82,7 @@ impl Observed {
             // Not inside the lock: a thread that waits for others there might be given work that wants the lock.
             let _ = self.memo.de.set(self.test(Threads::Many));
         }
+        let _ = self.cell_truth();
     }
 
     pub(super) fn expression_truth(&self) -> &ExpressionTruth {
