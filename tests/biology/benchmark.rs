@@ -113,12 +113,15 @@ fn planted_interactions_are_found_by_the_truth_and_by_nobody_else() {
     let auprc = value(&scores, "interaction_auprc").expect("it ranks");
     assert!((auprc - curve.prevalence()).abs() < 0.02, "{auprc}");
 
+    for (row, condition) in observed.conditions.iter().enumerate() {
+        assert_eq!(observed.singles[row].len(), 2, "{condition} of {:?}", observed.conditions.iter().map(|c|c.to_string()).collect::<Vec<_>>());
+    }
     // One double that is not predicted takes the ranking with it, and says why.
     let scores = of(&predicted(&observed, |row| match row {
         3 => Err("P03 was never seen".to_owned()),
         _ => Ok(observed.effects.row(row).to_owned()),
     }));
-    assert!(reason(&scores, "interaction_auprc").contains("P03 was never seen"));
+    assert!(reason(&scores, "interaction_auprc").contains("P03 was never seen"), "{:?}", scores.absent);
 }
 
 #[test]
