@@ -1,19 +1,18 @@
 //! Every metric of every condition, a family a file.
 
 mod calibration;
+mod de;
 mod enrichment;
 mod expression;
+mod identity;
 mod interactions;
+mod perturbench;
+mod virtual_cell;
+mod weighted;
 
 pub(super) use enrichment::EnrichmentTruth;
 pub(super) use interactions::InteractionTruth;
 pub use interactions::interaction_curve;
-mod de;
-mod expression;
-mod identity;
-mod perturbench;
-mod virtual_cell;
-mod weighted;
 
 use super::{MeasureOptions, Observed, Predicted, Scores};
 
