@@ -32,6 +32,9 @@ pub struct EnergyTest {
     pub p_value: f64,
 }
 
+/// E of the cells of these rows against the rest, and the scale of its rounding.
+type Shuffled = dyn Fn(&[usize]) -> (f64, f64) + Sync;
+
 /// Tests whether two sets `(cells, d)` differ, with `n_permutations` shuffles. Deterministic by `seed`, on any number of
 /// threads.
 ///
@@ -51,7 +54,7 @@ pub fn energy_test(
     let (x, y) = if x.nrows() <= y.nrows() { Cloud::pair(x, y)? } else { Cloud::pair(y, x)? };
     let n = x.len();
     let both = concatenate(Axis(0), &[x.cells.view(), y.cells.view()]).expect("Cloud::pair checked the columns");
-    let shuffled: Box<dyn Fn(&[usize]) -> (f64, f64) + Sync> = match form {
+    let shuffled: Box<Shuffled> = match form {
         EDistance::Squared => {
             let total = Sums::of(&both);
             Box::new(move |rows| total.squared(&both, rows))

@@ -143,13 +143,16 @@ pub(super) fn rule(benchmark: &Benchmark) -> String {
     )
 }
 
+/// A model, its metrics that are missing for one reason, and of how many conditions.
+type Missing<'a> = (&'a str, Vec<&'a str>, usize);
+
 /// A row a model, reason and number of conditions, the metrics joined; none where nothing is absent.
 pub(super) fn absent(benchmark: &Benchmark) -> Result<Option<Grid>> {
     if benchmark.absent.is_empty() {
         return Ok(None);
     }
     // Models that share reason and metrics share a row.
-    let mut reasons: Vec<(&str, Vec<(&str, Vec<&str>, usize)>)> = Vec::new();
+    let mut reasons: Vec<(&str, Vec<Missing<'_>>)> = Vec::new();
     for absent in &benchmark.absent {
         let of = match reasons.iter_mut().find(|(reason, _)| *reason == absent.reason) {
             Some((_, of)) => of,
