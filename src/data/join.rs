@@ -50,11 +50,11 @@ pub fn join(datasets: &[(&str, &Dataset)]) -> Result<Dataset> {
     Ok(joined)
 }
 
-/// Puts a dataset to train on and one to judge on together: [`join`], without the cells of the second whose
+/// Puts a dataset to train on and one to judge on together: [`join`](fn@join), without the cells of the second whose
 /// perturbation the first does not have.
 ///
 /// # Errors
-/// As [`join`], and where they share no perturbation.
+/// As [`join`](fn@join), and where they share no perturbation.
 pub(super) fn cross(train: (&str, &Dataset), judged: (&str, &Dataset)) -> Result<Dataset> {
     let known = |perturbation: &Perturbation| train.1.perturbations.contains(perturbation);
     let shared: Vec<bool> = judged.1.perturbations.iter().map(known).collect();

@@ -33,7 +33,7 @@ fn cells() -> Dataset {
         })
         .collect();
     let mut data = dataset(&["g1", "g2", "g3", "g4", "g5", "g6"], &rows);
-    let state = |cell: usize| Some(if cell % 2 == 0 { "rest" } else { "stimulated" }.to_owned());
+    let state = |cell: usize| Some(if cell.is_multiple_of(2) { "rest" } else { "stimulated" }.to_owned());
     data.cells.set("state", Column::Text((0..rows.len()).map(state).collect()));
     data
 }

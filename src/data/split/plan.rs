@@ -8,7 +8,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The column that [`join`](crate::data::join) gives to cells, and the context of [`SplitPlan::CrossDataset`].
+/// The column that [`join`](fn@crate::data::join) gives to cells, and the context of [`SplitPlan::CrossDataset`].
 pub const DATASET_COLUMN: &str = "dataset";
 
 /// What is held out, and by which rule.
