@@ -2,7 +2,7 @@
 
 use crate::common::shared_path;
 use genailab::{
-    data::{Condition, ConditionSplit, Split, SplitPlan, open},
+    data::{SplitPlan, open},
     eval::{
         baselines::{baselines, predictor},
         benchmark::{BenchmarkData, Task},
@@ -10,13 +10,6 @@ use genailab::{
     },
 };
 use std::collections::BTreeMap;
-
-fn cells_of(data: &BenchmarkData, split: &ConditionSplit) -> Split {
-    match data {
-        BenchmarkData::Cells(cells) => split.cells(&cells.conditions).expect("every condition is named"),
-        BenchmarkData::Effects(_) => unreachable!("these files hold cells"),
-    }
-}
 
 /// Mean L2 of each baseline that applies to all conditions; the others must say why they do not.
 fn errors(task: &Task) -> BTreeMap<String, f64> {
@@ -47,8 +40,7 @@ fn errors(task: &Task) -> BTreeMap<String, f64> {
 fn doubles_of_real_cells() {
     let Some(path) = shared_path("norman_cells.h5ad") else { return };
     let data = BenchmarkData::new(open(path).expect("cells"), None).expect("counts");
-    let split = SplitPlan::Doubles { test: 0.5, seed: 0 }.conditions(&data.conditions()).expect("there are doubles");
-    let task = Task::new(&data, &cells_of(&data, &split), &split.groups, 0).expect("the split fits");
+    let task = Task::of_plan(&data, &SplitPlan::doubles(0), 0).expect("there are doubles");
     let errors = errors(&task);
     // Not control_mean (one context); linear only where all perturbed genes are among the 500 measured ones.
     for model in baselines().iter().map(|model| model.name()).filter(|&name| name != "control_mean" && name != "linear")
@@ -62,13 +54,9 @@ fn doubles_of_real_cells() {
 fn a_held_out_context_of_real_cells() {
     let Some(path) = shared_path("jurkat_tcr_cells.h5ad") else { return };
     let data = BenchmarkData::new(open(path).expect("cells"), Some("perturbation_2")).expect("a column of cells");
-    let perturbed = data.conditions().into_iter().filter(|condition| !condition.perturbation.is_control());
-    let (test, train): (Vec<Condition>, Vec<Condition>) =
-        perturbed.partition(|condition| condition.context.as_deref() == Some("stimulated"));
-    assert!(test.len() >= 30 && train.len() >= 30, "{} {}", test.len(), train.len());
-    let plan = SplitPlan::Doubles { test: 0.5, seed: 0 };
-    let split = ConditionSplit { plan, train, validation: Vec::new(), test, groups: BTreeMap::new() };
-    let task = Task::new(&data, &cells_of(&data, &split), &split.groups, 0).expect("the split fits");
+    let plan = SplitPlan::context("perturbation_2", Some("stimulated"), 0);
+    let task = Task::of_plan(&data, &plan, 0).expect("the column has this value");
+    assert!(task.observed.conditions.len() >= 30 && task.training.conditions.len() >= 30);
     let errors = errors(&task);
     for model in
         ["no_change", "control_mean", "mean", "matching_mean", "additive", "ridge", "nearest", "latent_additive"]

@@ -98,10 +98,7 @@ fn the_vae_of_cells_predicts_unseen_doubles_in_both_ways() {
         SimulationConfig { n_cells: 3_000, n_genes: 150, n_singles: 10, seed: 5, ..SimulationConfig::default() };
     let data = Simulation::new(&config).expect("valid settings").dataset;
     let data = BenchmarkData::new(Opened::Cells(data), None).expect("counts");
-    let BenchmarkData::Cells(cells) = &data else { unreachable!("these are cells") };
-    let split = SplitPlan::Doubles { test: 0.5, seed: 0 }.conditions(&data.conditions()).expect("there are doubles");
-    let rows = split.cells(&cells.conditions).expect("every condition is named");
-    let task = Task::new(&data, &rows, &split.groups, 0).expect("the split fits");
+    let task = Task::of_plan(&data, &SplitPlan::doubles(0), 0).expect("there are doubles");
     let floor = mean_error(&task, &NoChange);
     for model in [VaePredictor::conditional(), VaePredictor::arithmetic()] {
         let model = VaePredictor {
@@ -141,20 +138,8 @@ fn the_vae_of_cells_starts_from_the_context_that_is_asked_for() {
     // A tenth of the cells and few epochs: this is about contexts, not about quality.
     let data = data.select_cells(&(0..data.n_cells()).step_by(10).collect::<Vec<_>>());
     let data = BenchmarkData::new(Opened::Cells(data), Some("replicate")).expect("a column of cells");
-    let BenchmarkData::Cells(cells) = &data else { unreachable!("these are cells") };
-    let mut split = genailab::data::ConditionSplit {
-        plan: SplitPlan::Doubles { test: 0.5, seed: 0 },
-        train: Vec::new(),
-        validation: Vec::new(),
-        test: Vec::new(),
-        groups: Default::default(),
-    };
-    let held = cells.conditions.conditions.last().expect("there are conditions").context.clone();
-    for condition in data.conditions().into_iter().filter(|condition| !condition.perturbation.is_control()) {
-        if condition.context == held { split.test.push(condition) } else { split.train.push(condition) }
-    }
-    let rows = split.cells(&cells.conditions).expect("every condition is named");
-    let task = Task::new(&data, &rows, &split.groups, 0).expect("the split fits");
+    let task = Task::of_plan(&data, &SplitPlan::context("replicate", None, 0), 0).expect("there are replicates");
+    let held = task.observed.conditions[0].context.clone();
     for model in [VaePredictor::conditional(), VaePredictor::arithmetic()] {
         let model = VaePredictor {
             model: VaeConfig { latent: 5, hidden: vec![32], condition: 8, ..model.model },

@@ -25,13 +25,10 @@ const TABLE: [(&str, f64, f64, Option<f64>); 6] = [
 /// Mean L2 and median Pearson of each split, and the seconds of fitting and predicting all.
 fn scores(data: &BenchmarkData, model: &str) -> (Vec<(f64, Option<f64>)>, f64) {
     let model = predictor(model).expect("it exists");
-    let conditions = data.conditions();
     let mut seconds = 0.0;
     let scores = (0..SPLITS)
         .map(|seed| {
-            let split = SplitPlan::Doubles { test: 0.5, seed }.conditions(&conditions).expect("there are doubles");
-            let rows = split.rows(&conditions).expect("every condition is named");
-            let task = Task::new(data, &rows, &split.groups, seed).expect("the split fits");
+            let task = Task::of_plan(data, &SplitPlan::doubles(seed), seed).expect("there are doubles");
             let answer = task.answer(model.as_ref()).expect("it fits");
             seconds += answer.fit_seconds + answer.predict_seconds;
             let predicted = answer.predicted;

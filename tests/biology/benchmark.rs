@@ -45,9 +45,9 @@ fn planted() -> BenchmarkData {
 }
 
 fn task(data: &BenchmarkData, seed: u64) -> Task {
-    let conditions = data.conditions();
-    let split = SplitPlan::Doubles { test: 0.5, seed }.conditions(&conditions).expect("there are doubles");
-    let rows = split.rows(&conditions).expect("fits");
+    let conditions = data.rows();
+    let split = SplitPlan::Doubles { test: 0.5, seed }.divide(&conditions).expect("there are doubles");
+    let rows = split.split(&conditions).expect("fits");
     Task::new(data, &rows, &split.groups, seed).expect("valid")
 }
 
@@ -113,12 +113,15 @@ fn planted_interactions_are_found_by_the_truth_and_by_nobody_else() {
     let auprc = value(&scores, "interaction_auprc").expect("it ranks");
     assert!((auprc - curve.prevalence()).abs() < 0.02, "{auprc}");
 
+    for (row, condition) in observed.conditions.iter().enumerate() {
+        assert_eq!(observed.singles[row].len(), 2, "{condition} of {:?}", observed.conditions.iter().map(|c|c.to_string()).collect::<Vec<_>>());
+    }
     // One double that is not predicted takes the ranking with it, and says why.
     let scores = of(&predicted(&observed, |row| match row {
         3 => Err("P03 was never seen".to_owned()),
         _ => Ok(observed.effects.row(row).to_owned()),
     }));
-    assert!(reason(&scores, "interaction_auprc").contains("P03 was never seen"));
+    assert!(reason(&scores, "interaction_auprc").contains("P03 was never seen"), "{:?}", scores.absent);
 }
 
 #[test]
@@ -203,8 +206,8 @@ fn cells_of_norman_are_judged_as_distributions() {
     let Some(path) = shared("norman_cells.h5ad") else { return };
     let data = BenchmarkData::new(genailab::data::open(path).expect("a valid file"), None).expect("valid");
     let BenchmarkData::Cells(cells) = &data else { panic!("the file holds cells") };
-    let split = SplitPlan::Doubles { test: 0.5, seed: 0 }.conditions(&data.conditions()).expect("there are doubles");
-    let rows = split.cells(&cells.conditions).expect("fits");
+    let split = SplitPlan::Doubles { test: 0.5, seed: 0 }.divide(&cells.conditions).expect("there are doubles");
+    let rows = split.split(&cells.conditions).expect("fits");
     let task = Task::new(&data, &rows, &split.groups, 0).expect("valid");
     let options = MeasureOptions::default();
     let mean = |scores: &Scores, metric: &str| -> f64 {

@@ -95,7 +95,7 @@ fn selection_by_a_useful_uncertainty_pays() {
     assert_eq!(curve, [(0.25, 1.0), (0.75, 2.0), (1.0, 3.0)]);
     assert_eq!(selective_curve(&errors, &[0.5; 4]).expect("defined"), [(1.0, 3.0)]);
     assert_eq!(selective_curve(&errors, &[0.5; 3]), None);
-    assert_eq!(variance_correlation(&[1.0, 2.0, 3.0], &[2.0, 4.0, 6.0]), Some(1.0));
+    close(variance_correlation(&[1.0, 2.0, 3.0], &[2.0, 4.0, 6.0]).expect("defined"), 1.0, 1e-12, "variances");
 }
 
 #[test]

@@ -66,7 +66,8 @@ fn norman_effects_agree_with_scipy_and_gseapy() {
         changed.sort_unstable();
         assert_tests(&effect, &changed, &sets, expected, &name.to_string());
         for (set, expected) in sets.columns.iter().zip(list::<f64>(&expected["es"])) {
-            close(running_sum(&effect, set).expect("defined").0, expected, 1e-5, "running sum");
+            // 12 % of the effects have an equal, and gseapy walks over equals in another order: a step is 1 / 2,000.
+            close(running_sum(&effect, set).expect("defined").0, expected, 1e-3, "running sum");
         }
     }
 }

@@ -109,8 +109,7 @@ fn perfect_reversed_and_constant_rankings() {
     assert!(curve.points.len() < 400 && curve.points[0].true_positives + curve.points[0].false_positives == 1);
 }
 
-/// `theil_sen` is the tolerance of that fit: scikit-learn also counts pairs of genes that determine no line, by their
-/// solution of least norm; where there are such pairs the results part in the fourth digit.
+/// `theil_sen` is the tolerance of that fit: which all but parallel pairs of genes determine a solution is decided by the last bit.
 fn assert_scores([first, second, double]: [&[f32]; 3], expected: &Value, theil_sen: f64, what: &str) {
     let got = DoubleScores::of(first, second, double, RobustFit::Huber).expect("the fit is determined");
     let huber = list::<f64>(&expected["huber"]);
@@ -227,7 +226,7 @@ fn norman_doubles_agree_with_python_and_with_the_published_classes() {
     for (index, double, a, b) in &doubles {
         let [a, b, ab] = [a.view(), b.view(), data.values.row(*index)]
             .map(|effect| genes.iter().map(|&gene| effect[gene]).collect::<Vec<f32>>());
-        assert_scores([&a, &b, &ab], &reference["doubles"][double.to_string()], 5e-3, &double.to_string());
+        assert_scores([&a, &b, &ab], &reference["doubles"][double.to_string()], 1e-3, &double.to_string());
         let scores = DoubleScores::of(&a, &b, &ab, RobustFit::Huber).expect("determined");
         let class = match published[*index].as_deref() {
             Some("ADDITIVE") => GiClass::Additive,

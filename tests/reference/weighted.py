@@ -35,10 +35,11 @@ def scores_against_rest(cells):
 
 
 def ordered(table, genes):
-    """Genes of each perturbation by |score|, largest first, and |score| in the order of genes."""
-    table["size"] = table["scores"].abs()
-    by_size = {n: part.sort_values("size", ascending=False, kind="stable")["names"].tolist() for n, part in table.groupby("group", observed=True)}
+    """Genes of each perturbation by |score|, largest first, and |score| in the order of genes. To four decimals, because
+    some scores are equal but for their last bits; equal ones in the order of genes."""
+    table["size"] = table["scores"].abs().round(4)
     size = {n: part.set_index("names")["size"].reindex(genes).to_numpy(float) for n, part in table.groupby("group", observed=True)}
+    by_size = {n: [genes[i] for i in np.argsort(-values, kind="stable")] for n, values in size.items()}
     return by_size, size
 
 

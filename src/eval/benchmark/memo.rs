@@ -1,7 +1,10 @@
 //! What is worked out of the truth once and serves every model.
 
-use super::measure::{EnrichmentTruth, InteractionTruth};
-use super::truth::{DeTruth, ExpressionTruth};
+use super::{
+    cell_truth::CellTruth,
+    measure::{EnrichmentTruth, InteractionTruth},
+    truth::{DeTruth, ExpressionTruth},
+};
 use std::sync::OnceLock;
 
 /// Results that depend on the observed side only. A benchmark measures many models against one truth; the first to ask
@@ -19,6 +22,8 @@ pub struct Memo {
     pub(super) interactions: OnceLock<Result<InteractionTruth, String>>,
     /// The enriched gene sets, or the reason why there are none.
     pub(super) enrichment: OnceLock<Result<EnrichmentTruth, String>>,
+    /// The held-out cells in the space that sets are compared in.
+    pub(super) cells: OnceLock<Result<CellTruth, String>>,
 }
 
 impl Clone for Memo {

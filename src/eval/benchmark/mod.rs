@@ -2,6 +2,7 @@
 
 mod assemble;
 mod ceiling;
+mod cell_truth;
 mod comparison;
 mod data;
 mod direction;
@@ -32,7 +33,8 @@ pub use options::MeasureOptions;
 pub use predict::{Answer, MOST_CELLS};
 pub use predictions::{PredictionFile, PredictionKind};
 pub use result::{
-    Benchmark, Better, Comparison, DataFacts, Example, GroupSummary, ModelFacts, Role, SplitFacts, Summary, Verdict,
+    Benchmark, Better, Comparison, DataFacts, Example, GroupSummary, InteractionCurve, ModelFacts, Role, SplitFacts,
+    Summary, Verdict,
 };
 pub use run::{Progress, RunOptions, run, run_with};
 pub use score::{ALL, Absent, Row, Scores};

@@ -1,11 +1,11 @@
 //! Models x seeds, in parallel, each finished part kept.
 
 use super::{
-    Benchmark, BenchmarkData, CEILING, MeasureOptions, Task,
+    Benchmark, BenchmarkData, CEILING, InteractionCurve, MeasureOptions, Task,
     assemble::{assemble, split_facts},
     ceiling,
     data::sha256,
-    measure,
+    interaction_curve, measure,
     predictions::PredictionFile,
     resume::{Found, Part, Parts},
 };
@@ -26,7 +26,7 @@ const TASK_BYTES: usize = 1 << 30;
 /// Bytes that predicted cells in work may take together; one model is always in work.
 const CELL_BYTES: usize = 1 << 29;
 /// Changes whenever a kept part means something else.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// How a benchmark runs, beside what it measures.
 #[derive(Default)]
@@ -284,6 +284,13 @@ impl<'a> Engine<'a> {
                 let answer = task.answer(model)?;
                 part.fit_seconds = Some(answer.fit_seconds);
                 part.predict_seconds = Some(answer.predict_seconds);
+                let curve = || interaction_curve(&task.observed, &answer.predicted).ok();
+                part.interactions = (job.split == 0).then(curve).flatten().map(|curve| InteractionCurve {
+                    model: part.model.clone(),
+                    recall_and_fdp: curve.recall_and_fdp(),
+                    auprc: curve.auprc,
+                    base_rate: curve.prevalence(),
+                });
                 (measure(&task.observed, &answer.predicted, &self.options.metrics, part.seed), answer.predicted.effects)
             }
         };

@@ -71,7 +71,11 @@ impl PcaSpace {
     }
 
     fn basis(&self, expression: &Counts) -> Result<&Basis> {
-        let fitted = self.basis.get_or_init(|| apart(|| Basis::fit(expression, &self.rows)));
+        // Not inside the lock: a thread that waits for others there might be given work that wants the lock.
+        if self.basis.get().is_none() {
+            let _ = self.basis.set(Basis::fit(expression, &self.rows).map_err(|error| error.to_string()));
+        }
+        let fitted = self.basis.get().expect("set above, here or by another thread");
         fitted.as_ref().map_err(|reason| Error::data(reason.clone()))
     }
 }
@@ -88,21 +92,6 @@ impl Basis {
         let origin = -pca.mean.dot(&directions);
         Ok(Self { pca, directions, origin })
     }
-}
-
-/// Runs `fit` on threads of its own.
-///
-/// Whoever fills a `OnceLock` must not wait in the pool that all others share: a waiting worker takes up other work, which
-/// may ask for the same lock again and wait for itself, or all workers may wait for the lock and none be left to fit.
-fn apart(fit: impl FnOnce() -> Result<Basis> + Send) -> Result<Basis, String> {
-    let threads = rayon::current_num_threads();
-    std::thread::scope(|scope| {
-        let run = || {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| e.to_string())?;
-            pool.install(fit).map_err(|e| e.to_string())
-        };
-        scope.spawn(run).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }
 
 #[cfg(test)]

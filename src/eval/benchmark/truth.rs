@@ -7,6 +7,7 @@ use crate::eval::{
     metrics::{difference, ranks},
     perturbation_weights, perturbench_log_fold_change, top_k,
 };
+use ndarray::ArrayView1;
 use std::{collections::HashMap, sync::Arc};
 
 /// Genes that const-ae scores: those that control expresses most (Ahlmann-Eltze et al., Nature Methods 2025).
@@ -63,7 +64,7 @@ pub(super) struct ConditionDe {
     pub(super) significant: Vec<bool>,
     /// Genes of largest |z|, largest first.
     pub(super) largest: Vec<usize>,
-    /// GEARS' 20 non-dropout genes: of largest |t| (Welch), among those that the held-out cells express, or that neither
+    /// GEARS' 20 non-dropout genes: of largest |t| (Welch; to four decimals, then by order in the file), among those that the held-out cells express, or that neither
     /// they nor control do.
     pub(super) non_dropout: Vec<usize>,
     /// |t| of scanpy's `t-test_overestim_var`.
@@ -81,6 +82,7 @@ impl Observed {
             // Not inside the lock: a thread that waits for others there might be given work that wants the lock.
             let _ = self.memo.de.set(self.test(Threads::Many));
         }
+        let _ = self.cell_truth();
     }
 
     pub(super) fn expression_truth(&self) -> &ExpressionTruth {
@@ -186,8 +188,10 @@ fn non_dropout(score: &[f32], expressed: impl Fn(usize) -> bool, in_control: imp
     genes
 }
 
-fn absolute(scores: ndarray::ArrayView1<'_, f64>) -> Vec<f32> {
-    scores.iter().map(|score| score.abs() as f32).collect()
+/// |score| to four decimals. Some genes have exactly equal scores (every gene that one cell only expresses has t = 1), and
+/// the last bits must not order them: they come in the order of the file.
+pub(super) fn absolute(scores: ArrayView1<'_, f64>) -> Vec<f32> {
+    scores.iter().map(|score| ((score.abs() * 1e4).round() / 1e4) as f32).collect()
 }
 
 /// |effect|, by which a prediction of means ranks its genes.

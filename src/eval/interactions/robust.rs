@@ -15,7 +15,8 @@ pub enum RobustFit {
     #[default]
     Huber,
     /// The spatial median of the solutions of all pairs of genes (Dang et al. 2008, as scikit-learn's `TheilSenRegressor`
-    /// where it need not sample). A pair of genes that determines no solution is left out. Time and memory grow with the
+    /// where it need not sample). Of a pair of genes that leaves a line of solutions the one of
+    /// least norm counts. Time and memory grow with the
     /// square of the number of genes.
     TheilSen,
 }
@@ -85,9 +86,17 @@ fn theil_sen(rows: &[[f64; 3]]) -> Option<(f64, f64)> {
     for (i, &[a1, b1, y1]) in rows.iter().enumerate() {
         for &[a2, b2, y2] in &rows[i + 1..] {
             let det = a1 * b2 - a2 * b1;
-            if det != 0.0 {
-                points.push(((y1 * b2 - y2 * b1) / det, (a1 * y2 - a2 * y1) / det));
-            }
+            // Singular as LAPACK sees it: the smaller singular value is below the rounding of the larger.
+            let size = a1 * a1 + b1 * b1 + a2 * a2 + b2 * b2;
+            points.push(if det.abs() > f64::EPSILON * size {
+                ((y1 * b2 - y2 * b1) / det, (a1 * y2 - a2 * y1) / det)
+            } else {
+                // A line of solutions (or the plane, if neither single changes either gene): the one nearest to zero.
+                let (a, b) = if a1.hypot(b1) >= a2.hypot(b2) { (a1, b1) } else { (a2, b2) };
+                let (s1, s2) = (a1 * a + b1 * b, a2 * a + b2 * b);
+                let along = if a == 0.0 && b == 0.0 { 0.0 } else { (s1 * y1 + s2 * y2) / (s1 * s1 + s2 * s2) };
+                (along * a, along * b)
+            });
         }
     }
     let n = points.len() as f64;

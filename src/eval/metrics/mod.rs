@@ -129,7 +129,18 @@ fn pairs<'a>(x: &'a [f32], y: &'a [f32]) -> Option<impl Iterator<Item = (f64, f6
 }
 
 fn sum_over(x: &[f32], y: &[f32], term: impl Fn(f64, f64) -> f64) -> Option<f64> {
-    Some(pairs(x, y)?.map(|(x, y)| term(x, y)).sum())
+    // Eight sums side by side: one alone waits for each addition before the next.
+    const LANES: usize = 8;
+    if x.len() != y.len() || x.is_empty() {
+        return None;
+    }
+    let term = |(&x, &y): (&f32, &f32)| term(f64::from(x), f64::from(y));
+    let ((whole_x, rest_x), (whole_y, rest_y)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    let mut lanes = [0.0; LANES];
+    for (x, y) in whole_x.iter().zip(whole_y) {
+        lanes.iter_mut().zip(x.iter().zip(y).map(term)).for_each(|(sum, term)| *sum += term);
+    }
+    Some(lanes.iter().sum::<f64>() + rest_x.iter().zip(rest_y).map(term).sum::<f64>())
 }
 
 fn mean(values: &[f32]) -> Option<f64> {

@@ -79,13 +79,14 @@ fn against_reference(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sent
         }
         let not = unclear.len() + worse.len();
         if not > 0 {
-            let text = format!(
-                "{} {} not beat {reference}: {} not distinguishable from it, {} worse.",
-                models(not),
-                if not == 1 { "does" } else { "do" },
-                unclear.len(),
-                worse.len()
-            );
+            let of = |comparisons: &[&Comparison], what: &str| {
+                let names: Vec<&str> = comparisons.iter().map(|c| c.model.as_str()).collect();
+                (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
+            };
+            let parts: Vec<String> =
+                [of(&unclear, "not distinguishable from it"), of(&worse, "worse")].into_iter().flatten().collect();
+            let does = if not == 1 { "does" } else { "do" };
+            let text = format!("{} {does} not beat {reference} ({}).", models(not), parts.join("; "));
             sentences.push((Tone::Plain, text));
         }
     } else if unclear.len() + worse.len() == 0 {
@@ -293,7 +294,7 @@ fn ceiling(view: &View<'_>, metric: &str) -> Option<Sentence> {
 
 /// Control-referenced Pearson rewards the mean of all perturbations; systema's reference does not.
 fn mean_baseline(view: &View<'_>) -> Option<Sentence> {
-    const MEAN: &str = "training_mean";
+    const MEAN: &str = "mean";
     let against_control = view.mean(MEAN, super::metrics::PEARSON)?;
     let best = view.ranked(
         view.competitors().map(|m| m.name.as_str()).filter(|name| *name != MEAN),

@@ -63,7 +63,17 @@ fn of_cells(observed: &Array2<f32>, predicted: &Array2<f32>) -> Option<[f64; 3]>
     let rows =
         |of: &ArrayView2<'_, f32>, gene: usize| -> Vec<f64> { of.row(gene).iter().map(|&v| f64::from(v)).collect() };
     let (observed, predicted) = (observed.view(), predicted.view());
+    let silent = |of: &ArrayView2<'_, f32>, gene: usize| of.row(gene).iter().all(|&value| value == 0.0);
+    if predicted.ncols() < 2 {
+        return None;
+    }
     for gene in 0..genes {
+        if silent(&observed, gene) && silent(&predicted, gene) {
+            // Met exactly, as the sums below would find at more length.
+            sums[0] += 1.0;
+            sums[1] += 1.0;
+            continue;
+        }
         let truth = rows(&observed, gene);
         let sample = Sample::new(rows(&predicted, gene))?;
         for (sum, (_, level)) in sums.iter_mut().zip(LEVELS) {

@@ -8,7 +8,6 @@
 //! | `pearson`, `spearman`, `cosine`, `r2` | of the effect against control; `pearson` is GEARS' and cell-eval's `pearson_delta` of means |
 //! | `pearson_systema`, … | of the effect against the mean of the training perturbations (systema): what is left when the response that all perturbations share is taken away |
 //! | `top50_recall_effect` | share of the 50 genes of largest observed \|effect\| among the 50 of largest predicted |
-//! | `cosine_logfc` | PerturBench's cosine of log2(mean + 0.1) fold changes; in `perturbench` |
 //!
 //! A correlation of a constant (no change; under systema the training mean itself) does not exist and is absent.
 

@@ -12,8 +12,9 @@
 //!
 //! | metric | meaning |
 //! |---|---|
-//! | `interaction_auprc`, `interaction_auroc` | ranking by predicted departure, descending; true = synergy. A random ranking has an AUPRC equal to the share of synergies |
+//! | `interaction_auprc`, `interaction_auroc` | ranking by predicted departure, descending; true = synergy |
 //! | `interaction_auprc_suppressive`, `interaction_auroc_suppressive` | the same ranking from its other end |
+//! | `interaction_prevalence`, `interaction_prevalence_suppressive` | share of synergies (suppressions) among all genes x doubles: the AUPRC of a random ranking, the same for all models |
 //! | `interaction_f1_synergy`, `interaction_f1_suppressive` | F1 of the predicted departures beyond the same thresholds |
 //!
 //! **Doubles as a whole** (Norman et al. 2019, GEARS): the scores of [`DoubleScores`] from the trained singles and the
@@ -62,6 +63,7 @@ const OF_GENES: [&str; 6] = [
     "interaction_f1_synergy",
     "interaction_f1_suppressive",
 ];
+const PREVALENCE: [&str; 2] = ["interaction_prevalence", "interaction_prevalence_suppressive"];
 type Score = fn(&DoubleScores) -> Option<f64>;
 const SCORES: [(&str, Score); 4] = [
     ("gi_magnitude_spearman", |s| Some(s.magnitude)),
@@ -112,7 +114,7 @@ pub(super) fn measure(observed: &Observed, predicted: &Predicted, scores: &mut S
     let truth = observed.memo.interactions.get_or_init(|| InteractionTruth::of(observed));
     let nothing = |scores: &mut Scores, reason: &str| {
         let kinds = GiKind::ALL.map(precision_name);
-        let names = OF_GENES.iter().copied().chain(SCORES.iter().map(|(name, _)| *name));
+        let names = OF_GENES.iter().chain(&PREVALENCE).copied().chain(SCORES.iter().map(|(name, _)| *name));
         names
             .chain(["gi_magnitude_error", "gi_class_accuracy"])
             .chain(kinds.iter().map(String::as_str))
@@ -134,8 +136,15 @@ fn of_genes(observed: &Observed, predicted: &Predicted, truth: &InteractionTruth
     let absent = |scores: &mut Scores, reason: &str| OF_GENES.iter().for_each(|name| scores.absent(name, reason, 1));
     let thresholds = match &truth.thresholds {
         Ok(thresholds) => thresholds,
-        Err(reason) => return absent(scores, reason),
+        Err(reason) => {
+            PREVALENCE.iter().for_each(|name| scores.absent(name, reason, 1));
+            return absent(scores, reason);
+        }
     };
+    for (name, kind) in PREVALENCE.iter().zip([GeneInteraction::Synergy, GeneInteraction::Suppressive]) {
+        let known = truth.departures.iter().filter(|&&d| thresholds.class(f64::from(d)) == kind).count();
+        scores.put(name, ALL, Some(known as f64 / truth.departures.len() as f64), "there is no departure");
+    }
     let Some(departures) = predicted_departures(observed, predicted, truth) else {
         return absent(scores, "the model adds: it predicts no departure from the sum of the singles");
     };

@@ -6,7 +6,7 @@
 //! | `top50_recall` | share of the 50 genes of largest \|t\| (`t-test_overestim_var` against control) in the held-out cells that are among the 50 in the predicted cells; `top50_recall_effect` is the same by \|effect\| and needs no cells |
 
 use super::{
-    super::{Observed, Predicted, Scores},
+    super::{Observed, Predicted, Scores, truth::absolute},
     Sheet, absent_without_effect,
 };
 use crate::eval::{DeTest, cosine, perturbench_log_fold_change, top_k_recall};
@@ -33,7 +33,7 @@ pub(super) fn measure(observed: &Observed, predicted: &Predicted, scores: &mut S
             (Ok(de), Ok(cells)) => match de.reference.test(cells.view(), DeTest::TTestOverestimVar) {
                 Err(error) => sheet.absent(&["top50_recall"], &error.to_string()),
                 Ok(test) => {
-                    let sizes: Vec<f32> = test.scores.iter().map(|score| score.abs() as f32).collect();
+                    let sizes = absolute(test.scores.row(0));
                     let recall = top_k_recall(&sizes, &de.overestimated, TOP);
                     sheet.put("top50_recall", recall, "there are fewer than 50 genes");
                 }
