@@ -20,11 +20,11 @@ const OVERSAMPLING: usize = 10;
 const TOLERANCE: f64 = 1e-7;
 /// A spectrum so flat that it has not settled by then has no distinguished directions.
 const MAX_ITERATIONS: usize = 80;
-/// Up to this many columns the covariance is formed once (8 MB at most), which makes an iteration almost free.
-const COVARIANCE_COLUMNS: usize = 1024;
+/// Up to this many columns the covariance is formed once (34 MB at most), which makes an iteration almost free.
+const COVARIANCE_COLUMNS: usize = 2048;
 /// Rows a thread works on. Fixed, so that sums are taken in the same order on any number of threads.
 const CHUNK: usize = 512;
-/// Chunks that are worked on, and held, at once.
+/// Most chunks that are worked on, and held, at once. The sum does not depend on it.
 const WAVE: usize = 8;
 /// Jacobi sweeps; convergence is quadratic and needs fewer than ten.
 const MAX_SWEEPS: usize = 60;
@@ -146,7 +146,7 @@ where
     let chunks: Vec<_> = data.axis_chunks_iter(Axis(0), CHUNK).collect();
     let mut sum: Option<ndarray::Array<f64, D>> = None;
     // A few at a time, so that few parts are held at once.
-    for wave in chunks.chunks(WAVE) {
+    for wave in chunks.chunks(WAVE.min(rayon::current_num_threads())) {
         for part in wave.par_iter().map(|chunk| f(*chunk)).collect::<Vec<_>>() {
             sum = Some(match sum {
                 Some(sum) => sum + part,
@@ -160,16 +160,18 @@ where
 /// Modified Gram-Schmidt on the columns, twice, which is enough for machine precision (Giraud et al. 2005). A column
 /// that lies in the span of those before it becomes zero.
 fn orthonormalise(columns: &mut Array2<f64>) {
-    for j in 0..columns.ncols() {
-        let scale = columns.column(j).dot(&columns.column(j)).sqrt();
+    // Side by side in memory, (width, d), a column is read at full speed.
+    let mut rows = columns.t().as_standard_layout().into_owned();
+    for j in 0..rows.nrows() {
+        let (before, mut rest) = rows.view_mut().split_at(Axis(0), j);
+        let mut column = rest.row_mut(0);
+        let scale = column.dot(&column).sqrt();
         for _ in 0..2 {
-            for i in 0..j {
-                let (before, mut column) = columns.multi_slice_mut((s![.., i], s![.., j]));
+            for before in before.rows() {
                 let overlap = before.dot(&column);
                 column.scaled_add(-overlap, &before);
             }
         }
-        let mut column = columns.column_mut(j);
         let norm = column.dot(&column).sqrt();
         if norm > scale * f64::EPSILON * 16.0 {
             column /= norm;
@@ -177,6 +179,7 @@ fn orthonormalise(columns: &mut Array2<f64>) {
             column.fill(0.0);
         }
     }
+    columns.assign(&rows.t());
 }
 
 /// Eigenvalues, largest first, and eigenvectors (columns) of a symmetric matrix: cyclic Jacobi rotations.

@@ -143,7 +143,7 @@ fn wrong_input_is_one_line() {
 #[test]
 fn an_interrupted_command_goes_on() {
     let place = Place::new();
-    let bench = "bench --data cells.h5ad --split doubles --seeds 40 --threads 1";
+    let bench = "bench --data cells.h5ad --split doubles --seeds 8 --threads 1 --models additive";
     let child =
         place.command(&format!("{bench} --out o")).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();

@@ -36,7 +36,7 @@ pub struct Args {
     /// Number of splits, with the seeds 0 to N - 1
     #[arg(long, value_name = "N", default_value_t = 5)]
     seeds: u64,
-    /// Models, separated by commas, or all [default: the baselines]
+    /// Models, separated by commas, or all [default: the baselines that have a closed form]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     models: Vec<String>,
     /// Predictions that were made elsewhere, an .h5ad with perturbations in obs; may be given several times. The model is

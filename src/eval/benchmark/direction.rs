@@ -45,6 +45,10 @@ const HIGHER: [&str; 22] = [
     "match",
 ];
 
+/// What only describes: a distance of the truth itself, a p-value that is uniform where nothing differs, the share of
+/// observed values in an interval, which should be the interval's level.
+const NEITHER: [&str; 4] = ["edistance_control", "energy_test", "coverage_50", "coverage_90"];
+
 /// Whether a lower or a higher value of the metric is better; `None` for one that only describes (a coverage, a number of
 /// genes), or that this version does not know.
 pub fn better(metric: &str) -> Option<Better> {
@@ -52,6 +56,7 @@ pub fn better(metric: &str) -> Option<Better> {
     // `pearson_l2`, if there were one, would be a Pearson: the first word is the metric.
     let first = metric.split('_').next().unwrap_or_default();
     match first {
+        _ if NEITHER.contains(&metric) => None,
         _ if LOWER.contains(&first) => Some(Better::Lower),
         _ if HIGHER.contains(&first) => Some(Better::Higher),
         _ if has(&LOWER) => Some(Better::Lower),

@@ -9,16 +9,21 @@
 //! | `crps` | fair CRPS of the predicted cells: lower is better, in log-normalised units |
 //! | `crps_point` | CRPS of a point at the predicted mean, `mean \|y - mean\|`: what `crps` must be below for the spread to be worth anything |
 //!
+//! Of each condition at most 500 observed and 500 predicted cells are used: means over the genes are then known well enough.
+//!
 //! They are about the spread between cells, not about the uncertainty of the mean. Genes that are silent in both sets count
 //! as predicted without error (a CRPS of 0, inside every interval), as they would for any model.
 
 use super::super::{Observed, Predicted, Scores};
-use crate::eval::calibration::Sample;
-use ndarray::{Array2, ArrayView2};
+use crate::eval::{calibration::Sample, sets::subsample};
+use ndarray::{Array2, ArrayView2, Axis};
 
 const LEVELS: [(&str, f64); 2] = [("coverage_50", 0.5), ("coverage_90", 0.9)];
 
-pub(super) fn measure(observed: &Observed, predicted: &Predicted, scores: &mut Scores) {
+/// Cells of a condition that are used, on each side.
+const MOST_CELLS: usize = 500;
+
+pub(super) fn measure(observed: &Observed, predicted: &Predicted, seed: u64, scores: &mut Scores) {
     let names = || LEVELS.iter().map(|(name, _)| *name).chain(["crps"]);
     let Some(cells) = &observed.cells else {
         let reason = "the dataset holds effects, so there is no spread between cells";
@@ -27,11 +32,13 @@ pub(super) fn measure(observed: &Observed, predicted: &Predicted, scores: &mut S
     };
     for (index, condition) in observed.conditions.iter().enumerate() {
         let name = condition.to_string();
-        let truth = by_gene(&cells.expression.select_cells(&cells.rows[index]).to_dense());
+        let truth =
+            by_gene(&cells.expression.select_cells(&subsample(&cells.rows[index], MOST_CELLS, seed)).to_dense());
         match &predicted.cells[index] {
             Err(reason) => names().for_each(|metric| scores.absent(metric, reason, 1)),
             Ok(cells) => {
-                let values = of_cells(&truth, &by_gene(cells));
+                let kept = subsample(&(0..cells.nrows()).collect::<Vec<_>>(), MOST_CELLS, seed);
+                let values = of_cells(&truth, &by_gene(&cells.select(Axis(0), &kept)));
                 let reason = "fewer than two predicted cells, or one that is not finite";
                 names().enumerate().for_each(|(k, metric)| scores.put(metric, &name, values.map(|v| v[k]), reason));
             }

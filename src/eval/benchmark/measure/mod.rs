@@ -28,7 +28,7 @@ pub fn measure(observed: &Observed, predicted: &Predicted, options: &MeasureOpti
     virtual_cell::measure(observed, predicted, &mut scores);
     interactions::measure(observed, predicted, &mut scores);
     enrichment::measure(observed, predicted, options, &mut scores);
-    calibration::measure(observed, predicted, &mut scores);
+    calibration::measure(observed, predicted, seed, &mut scores);
     cells::measure(observed, predicted, seed, &mut scores);
     scores
 }
