@@ -7,7 +7,9 @@ needs: a release build of genailab; a Python with pertpy and scanpy (this one).
 scanpy finds 50 principal components of log-normalised expression once; both read them from the file. Timed is the
 computation of the whole matrix, as each side's user waits for it: pertpy's `Distance("edistance").pairwise`, its distances
 between cells included (`--jobs` threads, all by default), and genailab's `--metric edistance-plain`, the same quantity.
-Prints each pair, checks that both matrices agree, then one JSON line with the medians and the median of the pairwise ratios.
+pertpy takes the components as scanpy leaves them, in f32, and computes in f32, which is its faster case. That loses digits
+where two groups are near, so the matrices are compared with pertpy's on the same components in f64, once, at the end.
+Prints each pair, then one JSON line with the medians and the median of the pairwise ratios.
 """
 
 import argparse
@@ -56,11 +58,12 @@ def key(name: str) -> str:
     return "+".join(sorted(name.split("+")))
 
 
-def theirs(options, adata) -> tuple[float, object]:
+def theirs(options, adata, dtype: str) -> tuple[float, object]:
     import pertpy
 
     # A fresh copy: pertpy keeps the distances between cells in it, and would not compute them again.
     adata = adata.copy()
+    adata.obsm["X_pca"] = adata.obsm["X_pca"].astype(dtype)
     distance = pertpy.tl.Distance("edistance", obsm_key="X_pca")
     started = time.perf_counter()
     matrix = distance.pairwise(
@@ -90,14 +93,14 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         file, out = pathlib.Path(folder) / "cells.h5ad", pathlib.Path(folder) / "distances.csv"
         adata = prepare(options, file)
-        pairs, worst = [], 0.0
+        pairs = []
         for _ in range(options.pairs):
             report, mine = ours(options, file, out)
-            seconds, peer = theirs(options, adata)
-            worst = max(worst, largest_difference(mine, peer))
+            seconds, single = theirs(options, adata, "float32")
             pairs.append((report["seconds"], seconds))
             print(f"genailab {report['seconds']:.4f} s;  pertpy {seconds:.3f} s;  "
-                  f"ratio {seconds / report['seconds']:.1f};  largest relative difference {worst:.1e}", flush=True)  # fmt: skip
+                  f"ratio {seconds / report['seconds']:.1f}", flush=True)  # fmt: skip
+        worst = largest_difference(mine, theirs(options, adata, "float64")[1])
     if worst > 1e-5:
         raise SystemExit(f"the two do not agree: a relative difference of {worst:.1e}")
     print(json.dumps({
@@ -108,6 +111,7 @@ def main():
         "pertpy_seconds": round(statistics.median(pair[1] for pair in pairs), 4),
         "median_ratio": round(statistics.median(pair[1] / pair[0] for pair in pairs), 2),
         "largest_relative_difference": worst,
+        "largest_relative_difference_of_pertpy_in_f32": largest_difference(mine, single),
     }))  # fmt: skip
 
 

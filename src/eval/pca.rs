@@ -183,42 +183,46 @@ fn orthonormalise(columns: &mut Array2<f64>) {
 }
 
 /// Eigenvalues, largest first, and eigenvectors (columns) of a symmetric matrix: cyclic Jacobi rotations.
-fn symmetric_eigen(mut a: Array2<f64>) -> (Array1<f64>, Array2<f64>) {
+fn symmetric_eigen(a: Array2<f64>) -> (Array1<f64>, Array2<f64>) {
     let n = a.nrows();
-    let mut v = Array2::<f64>::eye(n);
+    // Rows are slices, and vectors lie in rows until the end: the rotations are most of the work on few columns.
+    let mut a: Vec<f64> = a.iter().copied().collect();
+    let mut v = Array2::<f64>::eye(n).into_raw_vec_and_offset().0;
     let scale = a.iter().map(|x| x * x).sum::<f64>();
     for _ in 0..MAX_SWEEPS {
-        let off: f64 = (0..n).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[[i, j]] * a[[i, j]]).sum();
+        let off: f64 = (0..n).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[i * n + j] * a[i * n + j]).sum();
         if off <= scale * f64::EPSILON * f64::EPSILON {
             break;
         }
         for p in 0..n {
             for q in p + 1..n {
-                if a[[p, q]] == 0.0 {
+                if a[p * n + q] == 0.0 {
                     continue;
                 }
                 // The smaller root of t^2 + 2 theta t - 1 = 0 zeroes a_pq (Golub and Van Loan, section 8.5).
-                let theta = (a[[q, q]] - a[[p, p]]) / (2.0 * a[[p, q]]);
+                let theta = (a[q * n + q] - a[p * n + p]) / (2.0 * a[p * n + q]);
                 let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
                 let cos = 1.0 / (t * t + 1.0).sqrt();
                 let sin = t * cos;
-                for k in 0..n {
-                    let (x, y) = (a[[k, p]], a[[k, q]]);
-                    a[[k, p]] = cos * x - sin * y;
-                    a[[k, q]] = sin * x + cos * y;
+                for row in a.chunks_exact_mut(n) {
+                    (row[p], row[q]) = (cos * row[p] - sin * row[q], sin * row[p] + cos * row[q]);
                 }
-                for k in 0..n {
-                    let (x, y) = (a[[p, k]], a[[q, k]]);
-                    a[[p, k]] = cos * x - sin * y;
-                    a[[q, k]] = sin * x + cos * y;
-                    let (x, y) = (v[[k, p]], v[[k, q]]);
-                    v[[k, p]] = cos * x - sin * y;
-                    v[[k, q]] = sin * x + cos * y;
-                }
+                rotate_rows(&mut a, n, (p, q), (cos, sin));
+                rotate_rows(&mut v, n, (p, q), (cos, sin));
             }
         }
     }
     let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by(|&i, &j| a[[j, j]].total_cmp(&a[[i, i]]));
-    (order.iter().map(|&i| a[[i, i]]).collect(), v.select(Axis(1), &order))
+    order.sort_by(|&i, &j| a[j * n + j].total_cmp(&a[i * n + i]));
+    let values = order.iter().map(|&i| a[i * n + i]).collect();
+    let vectors = Array2::from_shape_fn((n, n), |(row, column)| v[order[column] * n + row]);
+    (values, vectors)
+}
+
+/// Rows p < q of a matrix with n columns become `cos p - sin q` and `sin p + cos q`.
+fn rotate_rows(matrix: &mut [f64], n: usize, (p, q): (usize, usize), (cos, sin): (f64, f64)) {
+    let (before, after) = matrix.split_at_mut(q * n);
+    for (x, y) in before[p * n..(p + 1) * n].iter_mut().zip(&mut after[..n]) {
+        (*x, *y) = (cos * *x - sin * *y, sin * *x + cos * *y);
+    }
 }
