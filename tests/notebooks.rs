@@ -55,7 +55,7 @@ const CARELESS: [&str; 11] = [
 /// How a planted notebook has to end: its file, and the cell and failure that are expected.
 type Planted = (&'static str, fn(Option<&(Option<usize>, Failure)>) -> bool);
 
-const PLANTED: [Planted; 8] = [
+const PLANTED: [Planted; 9] = [
     ("three_cells", |failure| failure.is_none()),
     ("panic", |failure| matches!(failure, Some((Some(2), Failure::Panic(text))) if text.contains("planted"))),
     ("question_mark", |failure| matches!(failure, Some((Some(3), Failure::QuestionMark(_))))),
@@ -64,6 +64,10 @@ const PLANTED: [Planted; 8] = [
     (
         "lost_variable",
         |failure| matches!(failure, Some((Some(3), Failure::LostVariable(names))) if names == &["names"]),
+    ),
+    (
+        "debug_text",
+        |failure| matches!(failure, Some((Some(2), Failure::DebugText(text))) if text.starts_with("Shape {")),
     ),
     ("abort", |failure| matches!(failure, Some((Some(2), Failure::Crash(_))))),
     ("no_figure", |failure| matches!(failure, Some((None, Failure::NoFigure)))),

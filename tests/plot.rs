@@ -3,7 +3,7 @@
 //! To look at them: `GENAILAB_FIGURES=folder cargo test --test plot` keeps the figures and a sample report there.
 
 use genailab::{
-    eval::{Align, Grid},
+    eval::{Align, Grid, benchmark::InteractionCurve},
     ndarray::{Array2, array},
     plot::*,
 };
@@ -202,10 +202,10 @@ fn interactions() -> Figure {
             let precision = |r: f64| 0.05 + (0.9 - 0.08 * m as f64) * (1.0 - r).powf(1.5);
             let points: Vec<(f64, f64)> = recall.map(|r| (r, 1.0 - precision(r))).collect();
             let auprc = points.iter().map(|(_, fdp)| 1.0 - fdp).sum::<f64>() / 60.0;
-            InteractionCurve { model: (*model).to_owned(), recall_and_fdp: points, auprc }
+            InteractionCurve { model: (*model).to_owned(), recall_and_fdp: points, auprc, base_rate: 0.05 }
         })
         .collect();
-    interaction_curve("Genetic interactions found", "synergies", &curves, 0.05, &HIGHLIGHT).expect("curves")
+    interaction_curve("Genetic interactions found", "synergies", &curves, &HIGHLIGHT).expect("curves")
 }
 
 fn models_and_metrics(models: usize) -> Figure {

@@ -40,5 +40,7 @@ pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
 pub use simulate::{InteractionClass, Simulation, SimulationConfig, Truth};
 pub(crate) use split::shuffle;
-pub use split::{DATASET_COLUMN, MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit};
+pub use split::{
+    DATASET_COLUMN, MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingFold,
+};
 pub use table::{Column, Table};

@@ -4,7 +4,8 @@
 //!
 //! | file | question |
 //! |---|---|
-//! | `de` | which genes does a perturbation really change? (Wilcoxon rank-sum against control) |
+//! | `de` | which genes does a perturbation really change? (Wilcoxon rank-sum or t-test against control) |
+//! | `virtual_cell` | the scores of the Virtual Cell Challenge |
 //! | `metrics` | how near is a predicted effect to the observed one? |
 //! | `ranking` | are the truly changed genes at the top of the predicted ones? |
 //! | `enrichment` | which gene sets does an effect touch? (over-representation, ranks, running sum) |
@@ -12,6 +13,7 @@
 //! | `interactions` | does a double do what its singles together would? (local FDR, Norman's classes) |
 //! | `evaluation` | all of it, a row a perturbation, with a summary |
 //! | `pca`, `neighbours`, `umap` | what do the cells look like in two dimensions? |
+//! | `sets` | how near are two sets of cells? (E-distance, MMD, Wasserstein, spread, zeros) |
 //! | `grid` | a result table that prints as text and as HTML |
 
 pub mod baselines;
@@ -29,8 +31,11 @@ mod neighbours;
 mod pca;
 mod predictor;
 mod ranking;
+pub mod sets;
 mod umap;
 mod umap_layout;
+mod vae_predictor;
+mod virtual_cell;
 
 pub use de::{
     DeTest, DifferentialExpression, RankSum, Reference, ReferenceCells, differential_expression, rank_sum_test,
@@ -39,10 +44,19 @@ pub use evaluation::{Evaluation, PerturbationScore, SIGNIFICANCE, Summary};
 pub use grid::{Align, Cell, Grid};
 pub(crate) use grid::{escape, show_in_notebook};
 pub use held_out::{EXPRESSED_IN_10K, HeldOut, TruthAgreement, evaluate_effects, evaluate_vae, truth_agreement};
-pub use metrics::{cosine, l2, mae, mse, pearson, r2, rmse, spearman};
+pub use metrics::{
+    PERTURBENCH_PSEUDOCOUNT, Separation, centroid_accuracy, cosine, difference, discrimination_score,
+    fold_change_of_means, l2, mae, mse, pearson, perturbation_weights, perturbench_log_fold_change, perturbench_rank,
+    r2, r2_weighted, rmse, spearman, wmse,
+};
 pub use multiple_testing::{benjamini_hochberg, normal_cdf, normal_two_sided, student_two_sided};
 pub use neighbours::{Neighbours, nearest_neighbours};
 pub use pca::Pca;
 pub use predictor::{Controls, Fitted, Predictor, Training, TrainingCells};
-pub use ranking::{auroc, precision_at_k, recall_at_k, top_k};
+pub use ranking::{auroc, average_precision, precision_at_k, recall_at_k, top_k, top_k_recall};
 pub use umap::{Umap, umap};
+pub use vae_predictor::{VaePredictor, VaeUse};
+pub use virtual_cell::{
+    ChallengeMeans, DeTable, certainty, challenge_score, direction_match, normalised_by_one, normalised_by_zero,
+    overlap_at_n, significant_genes_recall,
+};

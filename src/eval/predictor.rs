@@ -6,10 +6,11 @@
 
 use crate::{
     Error, Result,
-    data::{Condition, Counts, Dataset, Perturbation, Split},
+    data::{Condition, Counts, Dataset, Perturbation, Split, shuffle},
 };
 use ndarray::{Array1, Array2, ArrayView1, CowArray, Ix1};
-use std::sync::Arc;
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use std::{collections::HashMap, sync::Arc};
 
 /// What a predictor is fitted to: the training fold, and nothing else.
 #[derive(Debug, Clone)]
@@ -100,6 +101,30 @@ impl Training {
             n += 1;
         }
         (n > 0).then(|| sum / n as f64)
+    }
+
+    /// Rows of `conditions` that a predictor may put aside to stop its training by, where the split has no validation
+    /// conditions: a seeded `fraction` of those of several genes (of all where there is none), as far as every gene
+    /// stays perturbed in a condition that is kept. It may be empty. Sorted.
+    pub fn put_aside(&self, fraction: f64) -> Vec<usize> {
+        let genes = |row: usize| self.conditions[row].perturbation.genes();
+        let mut left: HashMap<&String, usize> = HashMap::new();
+        (0..self.conditions.len()).flat_map(genes).for_each(|gene| *left.entry(gene).or_default() += 1);
+        let mut candidates: Vec<usize> = (0..self.conditions.len()).filter(|&row| genes(row).len() > 1).collect();
+        if candidates.is_empty() {
+            candidates = (0..self.conditions.len()).collect();
+        }
+        let n = (fraction * candidates.len() as f64).ceil() as usize;
+        shuffle(&mut candidates, &mut ChaCha8Rng::seed_from_u64(self.seed));
+        let mut aside = Vec::new();
+        for row in candidates {
+            if aside.len() < n && genes(row).iter().all(|gene| left[gene] > 1) {
+                genes(row).iter().for_each(|gene| *left.entry(gene).or_default() -= 1);
+                aside.push(row);
+            }
+        }
+        aside.sort_unstable();
+        aside
     }
 
     /// Mean over the training conditions, `(genes,)`: the centroid that systema's Pearson refers to.

@@ -6,6 +6,7 @@ mod condition;
 mod config;
 mod count_vae;
 mod counterfactual;
+mod draw;
 mod generate;
 mod look;
 mod reference;

@@ -12,7 +12,7 @@ use super::{
 use crate::{Error, Result, eval::benchmark::Better};
 
 /// Conditions shown; of more, the first and the last half of this many.
-const MOST_ROWS: usize = 60;
+const MOST_ROWS: usize = 80;
 /// Rows up to which there is room for the full size of text.
 const FEW_ROWS: usize = 20;
 const ROW_HEIGHT: f64 = 34.0;
@@ -20,8 +20,8 @@ const TIGHT_ROW_HEIGHT: f64 = 27.0;
 const TIGHT_TEXT: f64 = 20.0;
 
 /// A row a condition with one mark a model, the hardest first: the one whose median over the models is worst. Models
-/// named in `highlight` have a colour and a mark (at most seven), the others are grey. Of more than 60 conditions the 30
-/// hardest and the 30 easiest are shown. `value_label` carries the unit.
+/// named in `highlight` have a colour and a mark (at most seven), the others are grey. Of more than 80 conditions the 40
+/// hardest and the 40 easiest are shown. `value_label` carries the unit.
 ///
 /// # Errors
 /// Values that do not fit the conditions in number; no value at all.
@@ -62,7 +62,8 @@ pub fn condition_dots<C: AsRef<str>, S: AsRef<str>>(
     };
 
     let (row_height, text) = if n <= FEW_ROWS { (ROW_HEIGHT, TICK_SIZE) } else { (TIGHT_ROW_HEIGHT, TIGHT_TEXT) };
-    let names: Vec<&str> = models.iter().map(|model| model.model.as_str()).collect();
+    let with_values = models.iter().filter(|model| model.finite().next().is_some());
+    let names: Vec<&str> = with_values.map(|model| model.model.as_str()).collect();
     let legend = Legend::new(legend_entries(&names, highlight));
     let axis = Axis::linear(value_label, shown.iter().flatten().flat_map(|&row| values_of(row)));
     let span = Rows::span(names_width(shown.iter().flatten().map(|&row| conditions[row].as_ref())), 10.0);

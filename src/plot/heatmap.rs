@@ -16,6 +16,8 @@ const MOST_NAMES: usize = 60;
 /// Columns up to which each cell has room for its value.
 pub(super) const MOST_VALUE_COLUMNS: usize = 12;
 const LONGEST_NAME: f64 = 300.0;
+/// Columns have the height of a figure for their names.
+const LONGEST_COLUMN: f64 = 420.0;
 /// Colours of the scale; palette index 0 is a missing value.
 pub(super) const LEVELS: usize = 64;
 const DARK_BLUE: RGBColor = RGBColor(0x08, 0x30, 0x6b);
@@ -101,14 +103,14 @@ pub(super) fn draw(
 
     let row_names = readable_names(rows);
     let column_names = readable_names(columns);
-    let widest = |names: &[&str]| names.iter().map(|n| text_width(n, TICK_SIZE)).fold(0.0, f64::max).min(LONGEST_NAME);
-    let left = MARGIN + widest(&row_names).max(TICK_SIZE) + 14.0;
+    let widest = |names: &[&str]| names.iter().map(|n| text_width(n, TICK_SIZE)).fold(0.0, f64::max);
+    let left = MARGIN + widest(&row_names).clamp(TICK_SIZE, LONGEST_NAME) + 14.0;
     let right = f64::from(WIDTH) - MARGIN - if bar.is_some() { 150.0 } else { 0.0 };
     let cell_width = (right - left) / columns.len() as f64;
     let upward = widest(&column_names) > cell_width - 6.0;
     let head = match (column_names.is_empty(), upward) {
         (true, _) => 1.8 * TICK_SIZE,
-        (false, true) => widest(&column_names) + 16.0,
+        (false, true) => widest(&column_names).min(LONGEST_COLUMN) + 16.0,
         (false, false) => 1.8 * TICK_SIZE,
     };
     let cell_height = if row_names.is_empty() { (700.0 / rows.len() as f64).max(2.0) } else { 40.0 };
@@ -138,7 +140,7 @@ pub(super) fn draw(
             let x = left + (column as f64 + 0.5) * cell_width;
             let anchor = if upward { Anchor::Start } else { Anchor::Middle };
             let y = if upward { top - 8.0 } else { top - 0.8 * TICK_SIZE };
-            let name = shorten(name, TICK_SIZE, LONGEST_NAME);
+            let name = shorten(name, TICK_SIZE, LONGEST_COLUMN);
             pen.text(&name, (x, y), Font { upward, ..Font::new(TICK_SIZE, INK, anchor) });
         }
         let middle = ((left + right) / 2.0, (top + bottom) / 2.0);
@@ -157,7 +159,7 @@ pub(super) fn draw(
                 if columns.len() <= MOST_VALUE_COLUMNS {
                     let (low, high) = ends[column];
                     let text = if value.is_finite() {
-                        number(value, (high - low).abs().max(1e-9) / 100.0)
+                        number(value, (high - low).abs().max(1e-9) / 50.0)
                     } else {
                         "–".into()
                     };

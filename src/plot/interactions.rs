@@ -8,7 +8,7 @@ use super::{
     models::{grey_sentence, legend_entries, look},
     style::{GUIDE, TICK_SIZE},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, eval::benchmark::InteractionCurve};
 
 const HEIGHT: f64 = 560.0;
 /// Marks drawn along a curve, at most.
@@ -16,20 +16,7 @@ const MARKS_A_CURVE: usize = 9;
 /// Points nearer than this share of an axis are not told apart.
 const NEAR: f64 = 0.004;
 
-/// How a model ranks the candidates.
-#[derive(Debug, Clone, PartialEq)]
-pub struct InteractionCurve {
-    /// Name of the model.
-    pub model: String,
-    /// Share of the true interactions that is found, and share of the calls that is wrong (false discovery proportion),
-    /// from the boldest call to all: as `RankingCurve::recall_and_fdp` has it.
-    pub recall_and_fdp: Vec<(f64, f64)>,
-    /// Average precision.
-    pub auprc: f64,
-}
-
-/// Precision (1 - false discovery proportion) against recall of predicted interactions, a curve a model. `base_rate` is
-/// the share of true interactions among all candidates, which a random ranking reaches at any recall. `kind` says what is
+/// Precision (1 - false discovery proportion) against recall of predicted interactions, a curve a model. `kind` says what is
 /// found, such as `synergies`. Models named in `highlight` have a colour and a mark, the others are grey.
 ///
 /// # Errors
@@ -38,13 +25,13 @@ pub fn interaction_curve<S: AsRef<str>>(
     title: &str,
     kind: &str,
     curves: &[InteractionCurve],
-    base_rate: f64,
     highlight: &[S],
 ) -> Result<Figure> {
     let mut drawn: Vec<&InteractionCurve> = curves.iter().filter(|curve| curve.recall_and_fdp.len() > 1).collect();
     if drawn.is_empty() {
         return Err(Error::data(format!("figure {title:?}: none of {} curves has two points", curves.len())));
     }
+    let base_rate = drawn[0].base_rate;
     let names: Vec<&str> = drawn.iter().map(|curve| curve.model.as_str()).collect();
     let mut areas: Vec<(&str, f64)> = drawn.iter().map(|curve| (curve.model.as_str(), curve.auprc)).collect();
     areas.sort_by(|a, b| b.1.total_cmp(&a.1));

@@ -37,7 +37,7 @@ pub use figure::Figure;
 pub use groups::group_panels;
 pub use heatmap::{ColourScale, heatmap};
 pub use histogram::histogram;
-pub use interactions::{InteractionCurve, interaction_curve};
+pub use interactions::interaction_curve;
 pub use mean_variance::mean_variance;
 pub use model_heatmap::model_heatmap;
 pub use models::ModelValues;

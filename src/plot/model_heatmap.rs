@@ -6,7 +6,7 @@ use super::{
     models::{quantile, sorted},
 };
 use crate::{Error, Result, eval::benchmark::Better};
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, Axis};
 
 /// A model this many times farther from the best than the median model is as light as can be: one model that fails must
 /// not bleach the differences between all others.
@@ -31,6 +31,10 @@ pub fn model_heatmap<M: AsRef<str>, C: AsRef<str>>(
     if !values.iter().any(|value| value.is_finite()) {
         return Err(Error::data(format!("figure {title:?}: there is no finite value in {:?} cells", values.dim())));
     }
+    let has_value = |row: &usize| values.row(*row).iter().any(|value| value.is_finite());
+    let (rows, without): (Vec<usize>, Vec<usize>) = (0..models.len()).partition(has_value);
+    let values = values.select(Axis(0), &rows);
+    let kept: Vec<&str> = rows.iter().map(|&row| models[row].as_ref()).collect();
     let mut ends = Vec::new();
     let mut leaders: Vec<(&str, usize)> = Vec::new();
     for (column, (_, better)) in values.columns().into_iter().zip(metrics) {
@@ -48,25 +52,30 @@ pub fn model_heatmap<M: AsRef<str>, C: AsRef<str>>(
         let worst = if worst == best { if *better == Better::Lower { largest } else { smallest } } else { worst };
         ends.push((worst, best));
         // Where all are equal, none leads.
-        for (model, _) in models.iter().zip(column).filter(|(_, value)| **value == best && smallest < largest) {
-            match leaders.iter_mut().find(|leader| leader.0 == model.as_ref()) {
+        for (model, _) in kept.iter().zip(column).filter(|(_, value)| **value == best && smallest < largest) {
+            match leaders.iter_mut().find(|leader| leader.0 == *model) {
                 Some(leader) => leader.1 += 1,
-                None => leaders.push((model.as_ref(), 1)),
+                None => leaders.push((*model, 1)),
             }
         }
     }
     leaders.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     let columns: Vec<String> = metrics
         .iter()
-        .map(|(name, better)| format!("{} {}", name.as_ref(), if *better == Better::Lower { "↓" } else { "↑" }))
+        .map(|(name, better)| format!("{} {}", if *better == Better::Lower { "↓" } else { "↑" }, name.as_ref()))
         .collect();
-    let canvas = draw(title, (&names(models), &names(&columns)), values, &ends, false, None)?;
+    let canvas = draw(title, (&kept, &names(&columns)), values.view(), &ends, false, None)?;
     let led: Vec<String> = leaders.iter().map(|(model, n)| format!("{model} on {n}")).collect();
     let led = if led.is_empty() { "none on any".to_owned() } else { led.join(", ") };
+    let without: Vec<&str> = without.into_iter().map(|row| models[row].as_ref()).collect();
+    let without = match without.as_slice() {
+        [] => String::new(),
+        names => format!(" No value of any: {}.", names.join(", ")),
+    };
     let caption = format!(
         "{} models, {} metrics; darker is better in every column, grey is absent, ↓ lower is better, ↑ higher is better. \
-         Best: {led}.",
-        models.len(),
+         Best: {led}.{without}",
+        kept.len(),
         metrics.len()
     );
     Ok(Figure::new(title, caption, canvas))

@@ -214,7 +214,7 @@ const STYLE: &str = r"
 body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.55 system-ui, -apple-system, 'Segoe UI',
   Roboto, 'DejaVu Sans', sans-serif; }
 main, footer { max-width: 52rem; margin: 0 auto; padding: 0 1rem; }
-h1 { font-size: 1.7rem; line-height: 1.25; margin: 1.6rem 0 1rem; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 1.6rem 0 1rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; padding-top: .6rem; border-top: 1px solid var(--line); }
 .verdicts { list-style: none; margin: 0; padding: .4rem 1rem; background: var(--band); border-radius: .5rem; }
 .verdicts li { margin: .5rem 0; padding-left: .8rem; border-left: 4px solid var(--soft); }
@@ -227,7 +227,7 @@ th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align:
 th { border-bottom: 2px solid var(--line); white-space: nowrap; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tbody tr:nth-child(even) { background: var(--band); }
-figure { margin: 1.4rem 0; }
+figure { margin: 1.4rem 0; overflow-x: auto; }
 figure svg { display: block; width: 100%; height: auto; max-width: 42.5rem; border-radius: .5rem; background: #ffffff; }
 figcaption { color: var(--soft); font-size: .92rem; margin-top: .4rem; }
 h3 { font-size: 1.05rem; margin: 1.4rem 0 .4rem; }
@@ -239,5 +239,10 @@ details[open] summary { border-bottom: 1px solid var(--line); }
 details:target { border-color: var(--soft); }
 pre { overflow-x: auto; background: var(--band); padding: .8rem; border-radius: .5rem; font-size: .85rem; }
 footer { color: var(--soft); font-size: .85rem; padding: 2rem 1rem; }
+@media (max-width: 36rem) { h1 { font-size: 1.4rem; } table { font-size: .82rem; } th, td { padding: .3rem .5rem; }
+  /* Wider than the screen: text of seven pixels cannot be read, and a figure can be moved. */
+  figure svg { width: 33rem; max-width: none !important; } figcaption { position: sticky; left: 0; }
+  td:first-child, th:first-child { position: sticky; left: 0; background: var(--ground); overflow-wrap: anywhere; }
+  tbody tr:nth-child(even) td:first-child { background: var(--band); } }
 @media print { .scroll, pre { overflow: visible; } figure, tr { break-inside: avoid; } }
 ";

@@ -1,8 +1,13 @@
 //! What the tests share.
 
 use genailab::{
-    data::{Effects, Opened, Perturbation, Split},
-    eval::benchmark::{BenchmarkData, Task},
+    ErrorKind,
+    data::{Condition, Effects, Opened, Perturbation, Split},
+    eval::{
+        Controls, Predictor, Training,
+        benchmark::{BenchmarkData, Task},
+    },
+    ndarray::{Array1, Array2, Axis},
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -28,11 +33,54 @@ pub fn task(data: &Effects, test: &[Perturbation], left_out: &[Perturbation]) ->
     let mut data = data.clone();
     let kept: Vec<usize> =
         (0..data.perturbations.len()).filter(|&row| !left_out.contains(&data.perturbations[row])).collect();
-    data.values = data.values.select(genailab::ndarray::Axis(0), &kept);
+    data.values = data.values.select(Axis(0), &kept);
     data.perturbations = kept.iter().map(|&row| data.perturbations[row].clone()).collect();
     data.table = data.table.select(&kept);
     let (test, train) = (0..kept.len()).partition(|&row| test.contains(&data.perturbations[row]));
     let split = Split { train, validation: Vec::new(), test };
     let data = BenchmarkData::new(Opened::Effects(data), None).expect("effects need nothing");
     Task::new(&data, &split, &BTreeMap::new(), 0).expect("the split fits")
+}
+
+/// A perturbation in a context, or in the only one (`""`).
+pub fn condition(name: &str, context: &str) -> Condition {
+    let context = (!context.is_empty()).then(|| context.to_owned());
+    Condition { perturbation: Perturbation::of(name.split('+')), context }
+}
+
+/// A training fold by hand: effects of conditions, and a control profile of each context (none for effects).
+pub fn training<const GENES: usize>(
+    genes: &[&str; GENES],
+    conditions: &[(Condition, [f32; GENES])],
+    controls: &[(&str, [f32; GENES])],
+) -> Training {
+    let table = |rows: Vec<[f32; GENES]>| Array2::from_shape_fn((rows.len(), GENES), |(row, gene)| rows[row][gene]);
+    let controls = (!controls.is_empty()).then(|| Controls {
+        contexts: controls.iter().map(|(name, _)| Some((*name).to_owned())).collect(),
+        profiles: table(controls.iter().map(|(_, profile)| *profile).collect()),
+    });
+    Training {
+        genes: genes.iter().map(|gene| (*gene).to_owned()).collect::<Vec<_>>().into(),
+        conditions: conditions.iter().map(|(condition, _)| condition.clone()).collect(),
+        effects: table(conditions.iter().map(|(_, effect)| *effect).collect()),
+        n_cells: vec![0; conditions.len()],
+        validation: Vec::new(),
+        validation_effects: Array2::zeros((0, GENES)),
+        controls,
+        cells: None,
+        seed: 0,
+    }
+}
+
+/// The effect that a predictor gives after training.
+pub fn effect(model: &dyn Predictor, training: &Training, condition: &Condition) -> genailab::Result<Array1<f32>> {
+    model.fit(training)?.effect(condition)
+}
+
+/// Why a predictor does not apply.
+#[track_caller]
+pub fn reason(model: &dyn Predictor, training: &Training, condition: &Condition) -> String {
+    let error = effect(model, training, condition).expect_err("it must not apply");
+    assert_eq!(error.kind(), ErrorKind::Inapplicable, "{}: {error}", model.name());
+    error.to_string()
 }

@@ -1,5 +1,11 @@
-//! `eval::baselines`: against numpy and scikit-learn, on the reference table, on contexts and on what does not apply.
+//! `eval::baselines` and `eval::VaePredictor`: against numpy and scikit-learn, on the reference table, on contexts, on
+//! real cells, and on what does not apply.
 
+mod cells;
 mod common;
+mod contexts;
+mod invariance;
+mod networks;
 mod parity;
+mod reasons;
 mod table;

@@ -62,7 +62,7 @@ fn what_is_constant_has_no_correlation_and_says_so() {
 fn the_ceiling_is_near_the_truth_and_absent_without_cells() {
     let found = measured(true);
     assert!(mean(&found, "noise_ceiling", "l2") < mean(&found, "no_change", "l2"));
-    assert!(mean(&found, "noise_ceiling", "pearson") > 0.9, "{}", mean(&found, "noise_ceiling", "pearson"));
+    assert!(mean(&found, "noise_ceiling", "pearson") > 0.8, "{}", mean(&found, "noise_ceiling", "pearson"));
     let found = measured(false);
     assert!(found.rows.iter().all(|row| row.model != "noise_ceiling"));
     let absent: Vec<_> = found.absent.iter().filter(|absent| absent.model == "noise_ceiling").collect();

@@ -4,6 +4,7 @@
 //! half-written and no temporary file is left.
 
 mod data;
+mod de;
 mod prediction;
 mod running;
 mod settings;

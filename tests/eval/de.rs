@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
 /// `log1p(count * 1e4 / library size)`, as tests/reference/de.py computes it.
-fn log_normalise(counts: &Counts, library_size: &[f64]) -> Counts {
+pub(super) fn log_normalise(counts: &Counts, library_size: &[f64]) -> Counts {
     let values = (0..counts.n_cells())
         .flat_map(|cell| {
             let scale = 1e4 / library_size[cell];
@@ -119,6 +119,63 @@ fn rank_sum_agrees_with_the_plain_version() {
                 assert_eq!((de.scores[[row, 0]], de.p_values[[row, 0]]), (0.0, 1.0), "a silent gene is not changed");
                 assert_eq!((de.scores[[row, 1]], de.p_values[[row, 1]]), (0.0, 1.0), "a constant gene is not changed");
             }
+        }
+    }
+}
+
+#[test]
+fn cells_tested_one_group_at_a_time_give_the_same_table() {
+    let mut rng = ChaCha8Rng::seed_from_u64(8);
+    // Gene 0 silent, gene 1 constant, gene 2 never zero; negative values and zeros of both signs.
+    let dense = Array2::from_shape_fn((120, 25), |(_, gene)| match gene {
+        0 => 0.0,
+        1 => 1.3,
+        2 => 1.0 + rng.random::<f32>(),
+        _ if rng.random::<f32>() < 0.4 => -0.0,
+        _ => rng.random_range(-3_i32..9) as f32 / 4.0,
+    });
+    let labels: Vec<u32> = (0..120).map(|cell| [0, 0, 1, 0, 2, 1][cell % 6]).collect();
+    let rows = |label: u32| -> Vec<usize> { (0..120).filter(|&cell| labels[cell] == label).collect() };
+    let expression = Counts::from_dense(&dense);
+    let control = ReferenceCells::new(&expression, &rows(0)).expect("control cells");
+    assert_eq!((control.n_cells(), control.n_genes()), (60, 25));
+    for (name, test) in TESTS {
+        let table = differential_expression(&expression, &labels, Reference::Group(0), test).expect("valid input");
+        for (row, label) in [1, 2].into_iter().enumerate() {
+            let cells = dense.select(genailab::ndarray::Axis(0), &rows(label));
+            let one = control.test(cells.view(), test).expect("valid input");
+            for gene in 0..25 {
+                let what = format!("{name}, group {label}, gene {gene}");
+                assert_close(one.scores[[0, gene]], table.scores[[row, gene]], 1e-9, 1e-12, &what);
+                assert_close(one.p_adjusted[[0, gene]], table.p_adjusted[[row, gene]], 1e-9, 0.0, &what);
+                let fold = table.log2_fold_changes[[row, gene]];
+                if fold.is_finite() {
+                    assert_close(one.log2_fold_changes[[0, gene]], fold, 1e-9, 1e-12, &what);
+                }
+            }
+            assert_eq!((one.scores[[0, 0]], one.scores[[0, 1]]), (0.0, 0.0), "{name}: genes that do not vary");
+        }
+    }
+    assert!(control.test(dense.view().slice_axis(genailab::ndarray::Axis(1), (..4).into()), TESTS[0].1).is_err());
+    assert!(control.test(Array2::from_elem((3, 25), f32::NAN).view(), TESTS[0].1).is_err());
+    assert!(control.test(Array2::zeros((1, 25)).view(), TESTS[0].1).is_err());
+    assert!(ReferenceCells::new(&expression, &[3]).is_err());
+}
+
+#[test]
+fn the_table_does_not_depend_on_the_number_of_threads() {
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let dense = Array2::from_shape_fn((80, 40), |_| if rng.random::<f32>() < 0.5 { 0.0 } else { rng.random::<f32>() });
+    let labels: Vec<u32> = (0..80).map(|cell| cell % 4).collect();
+    let expression = Counts::from_dense(&dense);
+    for reference in [Reference::Group(1), Reference::Rest] {
+        for (name, test) in TESTS {
+            let table = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool");
+                pool.install(|| differential_expression(&expression, &labels, reference, test).expect("valid input"))
+            };
+            let (one, three) = (table(1), table(3));
+            assert_eq!((one.scores, one.p_adjusted), (three.scores, three.p_adjusted), "{name}, {reference:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `eval`: against plain versions, and against scanpy, scipy, scikit-learn and statsmodels (`tests/reference/`).
 
 mod de;
+mod measure;
 
 use genailab::{
     data::Dataset,
@@ -52,7 +53,7 @@ fn metrics_agree_with_scipy_and_scikit_learn() {
         ("l2", l2),
         ("cosine", cosine),
     ];
-    for case in reference("metrics").as_array().expect("a list") {
+    for case in reference("metrics")["cases"].as_array().expect("a list") {
         let (x, y): (Vec<f32>, Vec<f32>) = (numbers(&case["predicted"]), numbers(&case["observed"]));
         for (name, metric) in metrics {
             let expected = case[name].as_f64().expect("a number");
@@ -62,11 +63,36 @@ fn metrics_agree_with_scipy_and_scikit_learn() {
         let changed: Vec<bool> = numbers(&case["changed"]);
         let expected = case["auroc"].as_f64().expect("a number");
         assert_close(auroc(&size, &changed).expect("defined"), expected, 1e-9, 0.0, "auroc");
+        let expected = case["average_precision"].as_f64().expect("a number");
+        assert_close(average_precision(&size, &changed).expect("defined"), expected, 1e-9, 0.0, "average precision");
+        let weights: Vec<f64> = numbers(&case["weights"]);
+        for (name, got) in [("wmse", wmse(&x, &y, &weights)), ("r2_weighted", r2_weighted(&x, &y, &weights))] {
+            assert_close(got.expect("defined"), case[name].as_f64().expect("a number"), 1e-9, 1e-12, name);
+        }
+        let apart = Separation::new(&x, &y);
+        for (name, got) in [("manhattan", apart.l1()), ("l2", apart.l2())] {
+            assert_close(got, case[name].as_f64().expect("a number"), 1e-9, 0.0, name);
+        }
+        assert_close(1.0 - apart.cosine(), case["cosine"].as_f64().expect("a number"), 1e-9, 0.0, "cosine");
+        let (tail, whole) = (Separation::new(&x[1..], &y[1..]), apart.without(x[0], y[0]));
+        for (got, expected) in [(whole.l1(), tail.l1()), (whole.l2(), tail.l2()), (whole.cosine(), tail.cosine())] {
+            assert_close(got, expected, 1e-9, 1e-12, "without the first gene");
+        }
         let adjusted = benjamini_hochberg(&numbers::<f64>(&case["p_values"]));
         for (got, expected) in adjusted.iter().zip(numbers::<f64>(&case["p_adjusted"])) {
             assert_close(*got, expected, 1e-12, 0.0, "Benjamini-Hochberg");
         }
     }
+}
+
+#[test]
+fn p_values_of_students_t_agree_with_scipy() {
+    for case in reference("metrics")["students"].as_array().expect("a list") {
+        let [t, df, p]: [f64; 3] = numbers(case).try_into().expect("three numbers");
+        assert_close(student_two_sided(t, df), p, 1e-8, 1e-300, &format!("t = {t}, {df} degrees of freedom"));
+    }
+    assert_eq!((student_two_sided(f64::NAN, 3.0), student_two_sided(1.0, f64::NAN)), (1.0, 1.0));
+    assert_eq!((student_two_sided(f64::INFINITY, 3.0), student_two_sided(0.0, 3.0)), (0.0, 1.0));
 }
 
 #[test]
@@ -92,6 +118,74 @@ fn ranking_by_hand() {
     assert_eq!(auroc(&scores, &changed), Some(5.0 / 6.0));
     // Nothing is known: every order is as likely, so precision is the share of changed genes.
     assert_eq!((precision_at_k(&[1.0; 5], &changed, 2), auroc(&[1.0; 5], &changed)), (Some(0.4), Some(0.5)));
+}
+
+#[test]
+fn recall_of_the_largest_by_hand() {
+    let observed = [5.0, 4.0, 3.0, 0.0, 0.0, 0.0];
+    assert_eq!(top_k_recall(&[9.0, 0.0, 8.0, 7.0, 0.0, 0.0], &observed, 2), Some(0.5));
+    assert_eq!(top_k_recall(&observed, &observed, 5), Some(1.0), "three can be found, and they are");
+    assert_eq!(top_k_recall(&[1.0; 6], &observed, 2), Some(2.0 / 6.0), "what chance finds");
+    let tied = [2.0, 1.0, 1.0, 1.0, 0.0, 0.0];
+    assert_eq!(top_k_recall(&tied, &tied, 2), Some(1.0), "the truth finds itself, whichever of equals comes first");
+    assert_eq!((top_k_recall(&observed, &[0.0; 6], 2), top_k_recall(&observed, &observed, 7)), (None, None));
+    assert_eq!(top_k(&[-0.0, 0.0, -0.0], 2), [0, 1], "-0 and 0 are equal");
+}
+
+#[test]
+fn ranks_among_perturbations_by_hand() {
+    let distances = [2.0, 1.0, 3.0, 2.0];
+    assert_eq!(discrimination_score(&distances, 1), Some(1.0));
+    assert_eq!(discrimination_score(&distances, 2), Some(0.25), "the worst is 1 / n, never 0");
+    assert_eq!(discrimination_score(&distances, 0), Some(1.0 - 1.5 / 4.0), "two as near share their places");
+    assert_eq!((centroid_accuracy(&distances, 1), centroid_accuracy(&distances, 0)), (Some(1.0), Some(1.0 / 3.0)));
+    assert_eq!((perturbench_rank(&distances, 1), perturbench_rank(&distances, 2)), (Some(0.0), Some(1.0)));
+    assert_eq!((discrimination_score(&[1.0], 0), perturbench_rank(&[1.0], 0)), (None, None));
+    assert_eq!((centroid_accuracy(&[1.0, f64::NAN], 0), centroid_accuracy(&distances, 4)), (None, None));
+}
+
+#[test]
+fn weights_and_fold_changes_by_hand() {
+    assert_eq!(perturbation_weights(&[-3.0, 1.0, 2.0]), Some(vec![1.0, 0.0, 0.25]));
+    assert_eq!(perturbation_weights(&[2.0, -2.0]), Some(vec![1.0, 1.0]));
+    assert_eq!((perturbation_weights(&[0.0; 3]), perturbation_weights(&[1.0, f64::INFINITY])), (None, None));
+    let (x, y) = ([1.0, 2.0, 9.0], [1.0, 4.0, 0.0]);
+    assert_eq!(wmse(&x, &y, &[1.0, 3.0, 0.0]), Some(3.0), "3 * 2^2 / 4");
+    assert_eq!(r2_weighted(&x, &y, &[1.0, 1.0, 0.0]), Some(1.0 - 4.0 / 4.5), "around the weighted mean of 2.5");
+    assert_eq!((wmse(&x, &y, &[0.0; 3]), r2_weighted(&x, &y, &[0.0, 1.0, 0.0])), (None, None));
+
+    let folds = perturbench_log_fold_change(&[0.3, 0.1, 0.1], &[0.4, -0.5, 0.0]);
+    assert_close(f64::from(folds[0]), 1.0, 1e-6, 0.0, "from 0.4 to 0.8 with the pseudocount");
+    assert_close(f64::from(folds[1]), -1.0, 1e-6, 0.0, "less than nothing is nothing: from 0.2 to 0.1");
+    assert_eq!(folds[2], 0.0);
+    let folds = fold_change_of_means(&[2.0_f32.ln_1p(), 0.5], &[4.0_f32.ln_1p() - 2.0_f32.ln_1p(), -1.0]);
+    assert_close(f64::from(folds[0]), 1.0, 1e-6, 0.0, "from 2 to 4");
+    assert!(folds[1] < -29.0, "to the pseudocount: {}", folds[1]);
+    assert_eq!(difference(&[1.0, 0.1 + 0.2, -2.0], &[0.5, 0.3, -2.0]), [0.5, 0.0, 0.0]);
+}
+
+#[test]
+fn overlap_at_n_by_hand() {
+    let observed =
+        DeTable { p_adjusted: &[0.01, 0.01, 0.2, 0.9, 0.04], log2_fold_changes: &[1.0, -2.0, 3.0, 0.1, 0.5] };
+    let overlap =
+        |p: [f64; 5], folds: [f64; 5]| overlap_at_n(observed, DeTable { p_adjusted: &p, log2_fold_changes: &folds });
+    let folds = [5.0, 4.0, 3.0, 2.0, 1.0];
+    assert_eq!(overlap([0.0; 5], folds), Some(2.0 / 3.0), "the first three, and two of them right");
+    assert_eq!(overlap([1.0, 1.0, 0.0, 1.0, 0.0], folds), Some(1.0 / 3.0), "two are called, one rightly");
+    assert_eq!(overlap([1.0; 5], folds), Some(0.0), "nothing is called");
+    assert_close(
+        overlap([0.0; 5], [1.0; 5]).expect("defined"),
+        0.6,
+        1e-12,
+        0.0,
+        "three of five by chance: 3 * 3/5 / 3",
+    );
+    let nothing = DeTable { p_adjusted: &[0.5; 5], log2_fold_changes: &folds };
+    assert_eq!((overlap_at_n(nothing, observed), significant_genes_recall(nothing, observed)), (None, None));
+    assert_eq!(significant_genes_recall(observed, nothing), Some(0.0));
+    let significant = observed.significant();
+    assert_eq!(direction_match(&significant, observed.log2_fold_changes, &[0.3, 0.3, 0.3, 0.3, 0.0]), Some(1.0 / 3.0));
 }
 
 #[test]

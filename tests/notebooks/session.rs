@@ -4,7 +4,7 @@
 use super::notebook::{Notebook, Role};
 use evcxr::{CommandContext, Error};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     fmt,
     process::Child,
     sync::{
@@ -40,6 +40,8 @@ pub enum Failure {
     Timeout(Duration),
     QuestionMark(String),
     LostVariable(Vec<String>),
+    /// Shows the fields of a value that has a picture: a figure or a table that was moved or borrowed.
+    DebugText(String),
     /// Ran through and showed nothing.
     NoFigure,
 }
@@ -58,6 +60,9 @@ impl fmt::Display for Failure {
                 "these variables are gone after it: {} (moved, or their type was redefined; drop(x) says it is meant)",
                 names.join(", ")
             ),
+            Self::DebugText(text) => {
+                write!(f, "it shows a value's fields, not the value (end the cell with the value itself): {text}")
+            }
             Self::NoFigure => write!(f, "it ran, but showed no figure (text/html, image/svg+xml or image/png)"),
         }
     }
@@ -163,6 +168,9 @@ impl Session {
                 if !lost.is_empty() {
                     return Err(Failure::LostVariable(lost));
                 }
+                if let Some(text) = debug_text(&outputs.content_by_mime_type) {
+                    return Err(Failure::DebugText(text));
+                }
                 Ok(outputs.content_by_mime_type.iter().filter(|(mime, content)| is_figure(mime, content)).count())
             }
         }
@@ -182,6 +190,15 @@ impl Session {
         let shown = lines[start..].iter().take_while(|line| !line.starts_with("stack backtrace")).take(TAIL);
         shown.map(|line| format!("    {line}\n")).collect()
     }
+}
+
+/// The beginning of an output that evcxr printed by `Debug` for want of anything better, if it is that of a struct with
+/// fields: `Figure { svg: "…`. Numbers, text and lists are fit to be seen.
+fn debug_text(outputs: &HashMap<String, String>) -> Option<String> {
+    let text = outputs.get("text/plain").filter(|_| !outputs.contains_key("text/html"))?;
+    let (name, _) = text.split_once(" {")?;
+    let is_type = name.starts_with(char::is_uppercase) && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    is_type.then(|| text.chars().take(80).collect())
 }
 
 fn is_figure(mime: &str, content: &str) -> bool {

@@ -1,18 +1,21 @@
-//! Preparing data: quality control, normalisation, variable genes and splits.
+//! Preparing data: quality control, normalisation, variable genes, splits and joined datasets.
 
 mod common;
+mod join;
 mod simulate;
+mod split;
+mod split_leakage;
+mod split_real;
+mod split_saved;
 
 use common::{close, dataset, reference, shared_data};
 use genailab::{
     data::{
-        Column, Dataset, HvgFlavour, QcConfig, Split, SplitPlan, TargetSum, highly_variable,
+        Column, Dataset, HvgFlavour, QcConfig, TargetSum, highly_variable,
         normalize::{group_means, log1p, mean_effects, mean_profiles, normalize_total},
     },
     ndarray::Axis,
 };
-
-const SPLIT: SplitPlan = SplitPlan::Stratified { validation: 0.1, test: 0.2, seed: 3 };
 
 #[test]
 fn qc_drops_by_each_rule_and_says_so() {
@@ -86,54 +89,6 @@ fn qc_thresholds_suit_the_file() {
         assert!(report.cells_after as f64 > 0.9 * report.cells_before as f64, "{name}: {report}");
         assert_eq!(kept.counts.n_cells(), report.cells_after);
     }
-}
-
-#[test]
-fn every_perturbation_stands_in_every_part() {
-    let labels = [(0, 40), (1, 3), (2, 2), (3, 10), (4, 7)];
-    let rows: Vec<(&str, [f32; 1])> = labels
-        .iter()
-        .flat_map(|&(label, n)| std::iter::repeat_n((["control", "A", "B", "C", "D"][label], [1.0]), n))
-        .collect();
-    let data = dataset(&["g1"], &rows);
-    let split = data.split(&SPLIT).expect("valid fractions");
-    split.check(data.labels.len()).expect("disjoint and complete");
-    assert_eq!(split, data.split(&SPLIT).expect("valid fractions"), "the same seed, the same split");
-    let other = SplitPlan::Stratified { validation: 0.1, test: 0.2, seed: 4 };
-    assert_ne!(split, data.split(&other).expect("valid fractions"));
-    let count = |part: &[usize], label: u32| part.iter().filter(|&&cell| data.labels[cell] == label).count();
-    let sizes = |label| (count(&split.train, label), count(&split.validation, label), count(&split.test, label));
-    assert_eq!(sizes(0), (28, 4, 8));
-    assert_eq!(sizes(1), (1, 1, 1));
-    assert_eq!(sizes(2), (2, 0, 0), "too few to divide");
-    assert_eq!(sizes(3), (7, 1, 2));
-    assert_eq!(sizes(4), (5, 1, 1));
-    for (validation, test) in [(0.5, 0.5), (-0.1, 0.1), (f64::NAN, 0.1), (0.0, 1.0)] {
-        assert!(data.split(&SplitPlan::Stratified { validation, test, seed: 0 }).is_err(), "{validation} {test}");
-    }
-}
-
-#[test]
-fn the_same_split_on_every_machine() {
-    let rows: Vec<(&str, [f32; 1])> = std::iter::repeat_n(("control", [1.0]), 12).collect();
-    let split = dataset(&["g1"], &rows).split(&SPLIT).expect("valid fractions");
-    // Pinned: a change here means that published splits no longer mean the same cells.
-    assert_eq!((split.validation, split.test), (vec![8], vec![2, 9]));
-}
-
-#[test]
-fn a_split_is_written_whole_and_read_back() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("split.json");
-    let split = Split { train: vec![0, 3], validation: vec![1], test: vec![2] };
-    split.save(&path).expect("the folder is writable");
-    assert_eq!(Split::load(&path).expect("just written"), split);
-    assert_eq!(std::fs::read_dir(&folder).expect("it exists").count(), 1, "no temporary file stays");
-    assert!(split.check(3).is_err() && split.check(5).is_err() && split.check(4).is_ok());
-    std::fs::write(&path, "{}").expect("writable");
-    let message = Split::load(&path).expect_err("not a split").to_string();
-    assert!(message.contains("split.json is not a split"), "{message}");
-    assert!(split.save(folder.path().join("absent/split.json")).is_err());
 }
 
 #[test]

@@ -57,7 +57,7 @@ def run(train, test):
         return np.linalg.svd(rows, full_matrices=False)[2]
 
     rest = directions(np.stack([row[p] for p in train if p not in pairs]))
-    errors = [((a @ rest[:k].T @ rest[:k] - b) ** 2).sum() for k in range(1, len(rest) + 1)]
+    errors = [((a @ rest[:k].T @ rest[:k] - b) ** 2).sum() for k in range(1, min(100, len(rest)) + 1)]
     v = directions(y)[: int(np.argmin(errors)) + 1]
     out["additive_pca"] = applies(lambda p: total(p) @ v.T @ v)
 

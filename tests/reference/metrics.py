@@ -19,6 +19,7 @@ for genes, noise in [(12, 0.1), (40, 0.7), (200, 3.0)]:
     changed = np.abs(observed) > 0.45
     x, y = predicted.astype(np.float64), observed.astype(np.float64)
     p = rng.uniform(0, 1, genes) ** 3
+    weights = np.random.default_rng(genes).uniform(0, 1, genes) ** 2
     cases.append({
         "predicted": [float(v) for v in predicted],
         "observed": [float(v) for v in observed],
@@ -32,7 +33,13 @@ for genes, noise in [(12, 0.1), (40, 0.7), (200, 3.0)]:
         "l2": float(np.linalg.norm(x - y)),
         "cosine": 1 - spatial.distance.cosine(x, y),
         "auroc": metrics.roc_auc_score(changed, np.abs(predicted)),
+        "average_precision": metrics.average_precision_score(changed, np.abs(predicted)),
+        "weights": weights.tolist(),
+        "r2_weighted": metrics.r2_score(y, x, sample_weight=weights),
+        "wmse": metrics.mean_squared_error(y, x, sample_weight=weights),
+        "manhattan": spatial.distance.cityblock(x, y),
         "p_values": p.tolist(),
         "p_adjusted": multipletests(p, method="fdr_bh")[1].tolist(),
     })
-json.dump(cases, sys.stdout, indent=1)
+students = [[t, df, 2 * stats.t.sf(abs(t), df)] for t in [0.0, 1e-3, 0.4, 1.7, -2.5, 8.0, 37.0] for df in [1.0, 2.3, 11.0, 98.6, 2e4, 3e6]]
+json.dump({"cases": cases, "students": students}, sys.stdout, indent=1)

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// cells datasets only) are always measured. Effects are scored in the unit of the file; cells as log1p of 10,000
 /// counts.
 ///
-/// Writes results.json, splits/SEED.json and parts/ into --out. Stopped or not, the same command with the same --out goes
+/// Writes results.json, report.html, models/NAME.html (a card each), splits/SEED.json and parts/ into --out. Stopped or not, the same command with the same --out goes
 /// on: finished parts (a model on a split) are read, and a changed setting computes again what it changes.
 #[derive(clap::Args)]
 pub struct Args {
@@ -100,9 +100,14 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let found = benchmark::run_with(&data, &plans, &models, &options)?;
     found.save(out.join("results.json"))?;
+    found.report()?.save(out.join("report.html"))?;
+    let cards = out.join("models");
+    std::fs::create_dir_all(&cards).map_err(|error| Error::io("create the folder", &cards, error))?;
+    found.model_cards()?.iter().try_for_each(|(name, card)| card.save(cards.join(name)))?;
     found.notes.iter().try_for_each(|note| say(format_args!("note: {note}")))?;
     say(&found)?;
-    say(format_args!("results: {}", out.join("results.json").display()))
+    say(format_args!("results: {}", out.join("results.json").display()))?;
+    say(format_args!("report: {}", out.join("report.html").display()))
 }
 
 /// `NAME=FILE`, or a file alone, whose path may hold a `=`, too.

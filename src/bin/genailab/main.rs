@@ -4,6 +4,7 @@ mod bench;
 mod bench_train;
 mod datasets;
 mod de;
+mod distances;
 mod doctor;
 mod enrich;
 mod fetch;
@@ -35,6 +36,7 @@ enum Command {
     Enrich(enrich::Args),
     BenchTrain(bench_train::Args),
     De(de::Args),
+    Distances(distances::Args),
     Simulate(simulate::Args),
     Fetch(fetch::Args),
     Datasets(datasets::Args),
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Enrich(args) => enrich::run(&args),
         Command::BenchTrain(args) => bench_train::run(&args),
         Command::De(args) => de::run(&args),
+        Command::Distances(args) => distances::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Fetch(args) => fetch::run(&args),
         Command::Datasets(args) => datasets::run(&args),

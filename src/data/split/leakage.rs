@@ -5,7 +5,7 @@ use crate::{
     Error, Result,
     data::{Condition, Perturbation},
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 impl NamedSplit {
     /// Checks that training and validation have seen nothing of what is judged, by the rule of the plan:
@@ -57,7 +57,8 @@ impl NamedSplit {
                 }
             }
         }
-        if let Some(name) = self.groups.keys().find(|name| !self.test.iter().any(|test| test.to_string() == **name)) {
+        let judged: HashSet<String> = self.test.iter().map(Condition::to_string).collect();
+        if let Some(name) = self.groups.keys().find(|name| !judged.contains(*name)) {
             return leak(format!("{name:?} has a group but is not judged"));
         }
         if self.unit == SplitUnit::Cells && !place.is_empty() {

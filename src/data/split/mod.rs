@@ -8,9 +8,9 @@
 //! | file | question |
 //! |---|---|
 //! | `plan`, `parse` | what is held out, with which settings, and how is that called? |
-//! | `perturbations`, `context`, `cells` | which conditions or cells does each plan hold out? |
+//! | `divide`, `perturbations`, `context`, `cells` | which conditions or cells does each plan hold out? |
 //! | `cross` | how does another dataset become a context? |
-//! | `named` | the saved form: divide, save, load, find the rows |
+//! | `named` | the saved form: save, load, find the rows |
 //! | `leakage` | has training seen what is judged? |
 //! | `rows`, `fold` | lists of rows, and what may be learnt from those of training |
 //! | `random` | the draws, the same on every machine |
@@ -18,6 +18,8 @@
 mod cells;
 mod context;
 mod cross;
+mod divide;
+mod fold;
 mod leakage;
 mod named;
 mod parse;
@@ -27,6 +29,7 @@ mod random;
 mod rows;
 
 pub use cells::{MIN_CELLS_TO_DIVIDE, NamedCells};
+pub use fold::TrainingFold;
 pub use named::{NamedSplit, SplitUnit};
 pub use plan::{DATASET_COLUMN, SplitPlan};
 pub(crate) use random::shuffle;

@@ -15,7 +15,7 @@
 //! context has its control column; and an effects dataset, which has no pseudobulks, is embedded by its effects, where
 //! control is a column of zeros.
 
-use super::{answer, cholesky, eigen::symmetric_eigen};
+use super::{answer, cholesky, directions::EXACT_ROWS, eigen::symmetric_eigen};
 use crate::{
     Error, Result,
     data::Condition,
@@ -24,10 +24,6 @@ use crate::{
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 use serde_json::json;
 use std::collections::HashMap;
-
-/// Up to so many training columns the principal components are those of the full decomposition; beyond, where that would
-/// take seconds, those of [`Pca`]'s iteration, which is right to some four digits.
-const EXACT_COLUMNS: usize = 512;
 
 /// The linear model with embeddings from the training data.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +114,7 @@ impl Linear {
             let mean = column.mean().expect("there are more genes than components");
             column -= mean;
         }
-        let directions = match columns.nrows() <= EXACT_COLUMNS {
+        let directions = match columns.nrows() <= EXACT_ROWS {
             true => symmetric_eigen(columns.dot(&columns.t())).1.slice_move(s![..self.components, ..]),
             false => Pca::fit(genes, self.components, 0)?.components,
         };

@@ -10,7 +10,8 @@
 //! | `nearest` | [`Nearest`]: the most similar perturbation |
 //! | `ridge` | [`Ridge`]: one effect a gene, fitted to singles and combinations together |
 //! | `linear` | [`Linear`]: gene and perturbation embeddings, which reach unseen genes |
-//! | `sums`, `sets` | what they share: sums over genes, distances between sets of genes |
+//! | `latent_additive` | [`LatentAdditive`]: genes added in a learned latent space |
+//! | `sums`, `sets`, `directions` | what they share: sums over genes, distances between sets of genes, components |
 //! | `cholesky`, `eigen` | the two decompositions they need |
 //!
 //! Sums are taken in f64. Where the data has contexts, "the effect of a gene" is its effect in the context of the
@@ -20,9 +21,11 @@
 mod additive;
 mod additive_pca;
 mod cholesky;
+mod directions;
 mod eigen;
 mod floor;
 mod kernel_ridge;
+mod latent_additive;
 mod linear;
 mod means;
 mod nearest;
@@ -34,12 +37,13 @@ pub use additive::{Additive, ScaledAdditive};
 pub use additive_pca::AdditivePca;
 pub use floor::{ControlMean, NoChange};
 pub use kernel_ridge::KernelRidge;
+pub use latent_additive::LatentAdditive;
 pub use linear::Linear;
 pub use means::{MatchingMean, Mean, MeanDoubles};
 pub use nearest::Nearest;
 pub use ridge::Ridge;
 
-use super::{Fitted, Predictor};
+use super::{Fitted, Predictor, VaePredictor};
 use crate::{Error, Result, data::Condition};
 use ndarray::Array1;
 
@@ -59,15 +63,22 @@ pub fn baselines() -> Vec<Box<dyn Predictor>> {
         Box::new(Nearest),
         Box::new(KernelRidge::common()),
         Box::new(KernelRidge::per_gene()),
+        Box::new(LatentAdditive::default()),
     ]
 }
 
-/// The predictor of this name among all.
+/// All predictors, in the order of the tables: the [`baselines`], then the models that take a training of their own.
+pub fn models() -> Vec<Box<dyn Predictor>> {
+    let vaes = [VaePredictor::effects(), VaePredictor::conditional(), VaePredictor::arithmetic()];
+    baselines().into_iter().chain(vaes.into_iter().map(|vae| -> Box<dyn Predictor> { Box::new(vae) })).collect()
+}
+
+/// The predictor of this name among all [`models`].
 ///
 /// # Errors
 /// There is none; the message lists the names.
 pub fn predictor(name: &str) -> Result<Box<dyn Predictor>> {
-    let mut all = baselines();
+    let mut all = models();
     match all.iter().position(|predictor| predictor.name() == name) {
         Some(place) => Ok(all.swap_remove(place)),
         None => {

@@ -125,6 +125,7 @@ fn example(data: &BenchmarkData, seed: u64, parts: &[Part]) -> Option<Example> {
         genes: genes.to_vec().into(),
         conditions: truth.conditions.clone(),
         observed: table(truth.effects.as_ref()?),
+        interactions: of_models.clone().filter_map(|part| part.interactions.clone()).collect(),
         predicted: of_models.filter_map(|part| Some((part.model.clone(), table(part.effects.as_ref()?)))).collect(),
     })
 }

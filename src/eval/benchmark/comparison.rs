@@ -24,7 +24,7 @@ const SEED: u64 = 0;
 /// Fewer conditions than these cannot carry an interval.
 const FEWEST: usize = 5;
 /// What a model is compared with, the first that has a score of the same conditions.
-const REFERENCES: [&str; 3] = ["additive", "training_mean", "no_change"];
+const REFERENCES: [&str; 3] = ["additive", "mean", "no_change"];
 
 /// Compares every model with the reference, by every metric that both have.
 pub(super) fn compare(series: &[Series<'_>]) -> Vec<Comparison> {

@@ -2,29 +2,30 @@
 
 use super::Better;
 
-/// Parts of names of errors and distances: lower is better.
+/// Words in names of errors and distances: lower is better. They are asked first: a rank by cosine is a rank.
 const LOWER: [&str; 14] = [
+    "rank",
     "l2",
     "mse",
+    "wmse",
     "mae",
     "rmse",
-    "rank",
     "distance",
     "energy",
+    "edistance",
     "mmd",
     "wasserstein",
     "crps",
     "error",
-    "edist",
     "nll",
-    "fdp",
 ];
-/// Parts of names of agreements: higher is better.
-const HIGHER: [&str; 20] = [
+/// Words in names of agreements: higher is better.
+const HIGHER: [&str; 22] = [
     "pearson",
     "spearman",
     "cosine",
     "r2",
+    "r2w",
     "precision",
     "recall",
     "auroc",
@@ -41,18 +42,20 @@ const HIGHER: [&str; 20] = [
     "tpr",
     "agreement",
     "mixing",
+    "match",
 ];
 
 /// Whether a lower or a higher value of the metric is better; `None` for one that only describes (a coverage, a number of
 /// genes), or that this version does not know.
 pub fn better(metric: &str) -> Option<Better> {
-    let words: Vec<&str> = metric.split('_').collect();
-    let has = |names: &[&str]| words.iter().any(|word| names.contains(word));
-    if has(&HIGHER) {
-        Some(Better::Higher)
-    } else if has(&LOWER) {
-        Some(Better::Lower)
-    } else {
-        None
+    let has = |names: &[&str]| metric.split('_').any(|word| names.contains(&word));
+    // `pearson_l2`, if there were one, would be a Pearson: the first word is the metric.
+    let first = metric.split('_').next().unwrap_or_default();
+    match first {
+        _ if LOWER.contains(&first) => Some(Better::Lower),
+        _ if HIGHER.contains(&first) => Some(Better::Higher),
+        _ if has(&LOWER) => Some(Better::Lower),
+        _ if has(&HIGHER) => Some(Better::Higher),
+        _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod ceiling;
+mod cell_truth;
 mod comparison;
 mod data;
 mod direction;
@@ -16,9 +17,11 @@ mod resume;
 mod run;
 mod score;
 mod setup;
+mod space;
 mod summary;
 mod table;
 mod task;
+mod truth;
 
 pub use ceiling::CEILING;
 pub use data::{BenchmarkCells, BenchmarkData};
@@ -30,10 +33,12 @@ pub use options::MeasureOptions;
 pub use predict::{Answer, MOST_CELLS};
 pub use predictions::{PredictionFile, PredictionKind};
 pub use result::{
-    Benchmark, Better, Comparison, DataFacts, Example, GroupSummary, ModelFacts, Role, SplitFacts, Summary, Verdict,
+    Benchmark, Better, Comparison, DataFacts, Example, GroupSummary, InteractionCurve, ModelFacts, Role, SplitFacts,
+    Summary, Verdict,
 };
 pub use run::{Progress, RunOptions, run, run_with};
 pub use score::{ALL, Absent, Row, Scores};
 pub use setup::{ALWAYS, Setup, chosen};
+pub use space::PcaSpace;
 pub use table::HEADLINES;
 pub use task::Task;

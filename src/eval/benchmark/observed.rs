@@ -1,6 +1,6 @@
 //! The two sides that metrics compare: what was observed, what was predicted.
 
-use super::Memo;
+use super::{Memo, PcaSpace};
 use crate::data::{Condition, Counts};
 use ndarray::{Array1, Array2, ArrayView1};
 use std::sync::Arc;
@@ -43,6 +43,8 @@ pub struct ObservedCells {
     pub rows: Vec<Vec<usize>>,
     /// The control cells of each condition's context.
     pub control_rows: Vec<Arc<[usize]>>,
+    /// Where sets of cells are compared: principal components of the training cells.
+    pub space: Arc<PcaSpace>,
 }
 
 /// What a predictor answered.

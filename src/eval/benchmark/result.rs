@@ -202,6 +202,22 @@ pub struct Example {
     pub observed: Array2<f32>,
     /// Each model's predicted effects, `(conditions, genes)`; a row of NaN where there is no prediction.
     pub predicted: Vec<(String, Array2<f32>)>,
+    /// How the models rank synergies; a model that predicts none has no curve.
+    pub interactions: Vec<InteractionCurve>,
+}
+
+/// How a model ranks genes x doubles for synergies, the observed departures from additivity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InteractionCurve {
+    /// Name of the model.
+    pub model: String,
+    /// Share of the synergies that is found, and share of the calls that is wrong (false discovery proportion), from the
+    /// boldest call to all.
+    pub recall_and_fdp: Vec<(f64, f64)>,
+    /// Average precision.
+    pub auprc: f64,
+    /// Share of synergies among all candidates, which a random ranking reaches at any recall.
+    pub base_rate: f64,
 }
 
 impl Benchmark {

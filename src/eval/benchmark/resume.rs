@@ -4,7 +4,7 @@
 //! version), so a second run reads what the first computed, and a changed setting recomputes what it changes and nothing
 //! else. The first line of a file is the SHA-256 of the rest: half a file, or a changed one, is computed again.
 
-use super::{Absent, Row, data::sha256};
+use super::{Absent, InteractionCurve, Row, data::sha256};
 use crate::{Error, Result, data::Condition, files::write_atomically};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -25,6 +25,9 @@ pub(super) struct Part {
     pub(super) absent: Vec<(String, String, usize)>,
     /// Effect of each judged condition, of the first split only: for figures.
     pub(super) effects: Option<Vec<Option<Vec<f32>>>>,
+    /// How synergies are ranked, of the first split only: for figures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) interactions: Option<InteractionCurve>,
     /// The judged conditions, in the part that holds the observed effects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) conditions: Vec<Condition>,

@@ -1,11 +1,11 @@
 //! Models x seeds, in parallel, each finished part kept.
 
 use super::{
-    Benchmark, BenchmarkData, CEILING, MeasureOptions, Task,
+    Benchmark, BenchmarkData, CEILING, InteractionCurve, MeasureOptions, Task,
     assemble::{assemble, split_facts},
     ceiling,
     data::sha256,
-    measure,
+    interaction_curve, measure,
     predictions::PredictionFile,
     resume::{Found, Part, Parts},
 };
@@ -26,7 +26,7 @@ const TASK_BYTES: usize = 1 << 30;
 /// Bytes that predicted cells in work may take together; one model is always in work.
 const CELL_BYTES: usize = 1 << 29;
 /// Changes whenever a kept part means something else.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// How a benchmark runs, beside what it measures.
 #[derive(Default)]
@@ -197,6 +197,8 @@ impl<'a> Engine<'a> {
         pending.retain(|&split| jobs.iter().zip(&parts).any(|(job, part)| job.split == split && part.is_none()));
         for block in pending.chunks(self.splits_at_once()) {
             let tasks = block.par_iter().map(|&split| Ok((split, self.task(split)?))).collect::<Result<Vec<_>>>()?;
+            // With all threads now, rather than by the first model while those that it works beside wait for it.
+            tasks.iter().for_each(|(_, task)| task.observed.prepare());
             let missing: Vec<usize> = (0..jobs.len()).filter(|&job| parts[job].is_none()).collect();
             let work: Vec<(usize, &Task)> = missing
                 .into_iter()
@@ -260,7 +262,9 @@ impl<'a> Engine<'a> {
 
     fn task(&self, split: usize) -> Result<Task> {
         let (seed, split) = &self.splits[split];
-        Task::new(self.data, &split.split(self.rows)?, &split.groups, *seed)
+        let task = Task::new(self.data, &split.split(self.rows)?, &split.groups, *seed)?;
+        task.observed.prepare();
+        Ok(task)
     }
 
     fn part(&self, job: &Job<'_>, task: &Task) -> Result<Part> {
@@ -273,12 +277,20 @@ impl<'a> Engine<'a> {
             }
             Who::Ceiling => {
                 let (observed, predicted) = ceiling::halves(task);
+                observed.prepare();
                 (measure(&observed, &predicted, &self.options.metrics, part.seed), predicted.effects)
             }
             Who::Model(model) => {
                 let answer = task.answer(model)?;
                 part.fit_seconds = Some(answer.fit_seconds);
                 part.predict_seconds = Some(answer.predict_seconds);
+                let curve = || interaction_curve(&task.observed, &answer.predicted).ok();
+                part.interactions = (job.split == 0).then(curve).flatten().map(|curve| InteractionCurve {
+                    model: part.model.clone(),
+                    recall_and_fdp: curve.recall_and_fdp(),
+                    auprc: curve.auprc,
+                    base_rate: curve.prevalence(),
+                });
                 (measure(&task.observed, &answer.predicted, &self.options.metrics, part.seed), answer.predicted.effects)
             }
         };

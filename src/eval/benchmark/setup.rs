@@ -4,7 +4,10 @@ use super::{Benchmark, BenchmarkData, RunOptions, run_with};
 use crate::{
     Error, Result,
     data::{OpenOptions, Opened, SplitPlan, open_with},
-    eval::{Predictor, baselines::baselines},
+    eval::{
+        Predictor,
+        baselines::{baselines, models},
+    },
 };
 use std::path::Path;
 
@@ -52,22 +55,18 @@ impl Setup {
 /// A name that no model has; the message lists all.
 pub fn chosen(names: &[&str]) -> Result<Vec<Box<dyn Predictor>>> {
     if names.contains(&"all") {
-        return Ok(everything());
+        return Ok(models());
     }
     if names.is_empty() {
         return Ok(baselines());
     }
-    let mut models = everything();
+    let mut models = models();
     if let Some(unknown) = names.iter().find(|name| !models.iter().any(|model| model.name() == **name)) {
         let known: Vec<&str> = models.iter().map(|model| model.name()).collect();
         return Err(Error::config(format!("there is no model {unknown:?}; there are {}, and all", known.join(", "))));
     }
     models.retain(|model| names.contains(&model.name()) || ALWAYS.contains(&model.name()));
     Ok(models)
-}
-
-fn everything() -> Vec<Box<dyn Predictor>> {
-    baselines()
 }
 
 impl Benchmark {

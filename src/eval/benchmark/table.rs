@@ -7,7 +7,7 @@ use std::fmt;
 /// The metrics of the short table, those that exist: how far, in which direction, and whether a condition is told from
 /// the others.
 pub const HEADLINES: [&str; 8] =
-    ["l2", "l2_top1000", "pearson", "pearson_systema", "r2w", "pds_l1", "edistance", "de_recall"];
+    ["l2", "l2_top1000", "pearson", "pearson_systema", "r2w", "pds_l1", "edistance", "des_by_effect"];
 /// Digits behind the point.
 const DIGITS: usize = 3;
 

@@ -1,6 +1,6 @@
 //! A dataset and a split become a task: what predictors see, and what they are judged by.
 
-use super::{BenchmarkCells, BenchmarkData, MOST_CELLS, Memo, Observed, ObservedCells};
+use super::{BenchmarkCells, BenchmarkData, MOST_CELLS, Memo, Observed, ObservedCells, PcaSpace};
 use crate::{
     Error, Result,
     data::{Condition, Counts, Effects, Split, SplitPlan, shuffle},
@@ -130,6 +130,7 @@ impl Task {
         let observed_cells = ObservedCells {
             expression: Arc::clone(expression),
             rows: held_out.clone(),
+            space: Arc::new(PcaSpace::of_training(&split.train)),
             control_rows: judged.iter().map(|condition| Arc::clone(&control_rows[&condition.context])).collect(),
         };
         let mut task = Self::finish(training, judged, observed, Some(observed_cells), groups)?;

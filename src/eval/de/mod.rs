@@ -25,12 +25,12 @@ mod rank_sum;
 mod reference;
 mod t_test;
 
+pub(in crate::eval) use columns::Threads;
 pub use reference::ReferenceCells;
 pub(in crate::eval) use t_test::Moments;
 
 use super::benjamini_hochberg;
 use crate::{Error, Result, data::Counts};
-use columns::Threads;
 use ndarray::{Array2, ArrayView1};
 
 /// Keeps the fold change of a gene that one side does not express finite; scanpy's constant.

@@ -73,6 +73,11 @@ impl ReferenceCells {
         self.ties.len()
     }
 
+    /// Mean of a gene.
+    pub(in crate::eval) fn mean(&self, gene: usize) -> f64 {
+        self.moments.mean(0, gene)
+    }
+
     /// Tests log-normalised `cells` `(cells, genes)`, of which most may be non-zero, as one group with the label 0.
     ///
     /// # Errors

@@ -85,10 +85,6 @@ impl Moments {
         Self { shift, n, sum, squares }
     }
 
-    pub(super) fn n_groups(&self) -> usize {
-        self.n.len()
-    }
-
     pub(super) fn summary(&self, group: usize, gene: usize) -> Summary {
         Summary::new(self.n[group], self.sum[[group, gene]], self.squares[[group, gene]])
     }
@@ -107,7 +103,7 @@ impl Moments {
     }
 
     /// Mean of a gene in a group.
-    pub(super) fn mean(&self, group: usize, gene: usize) -> f64 {
+    pub(in crate::eval) fn mean(&self, group: usize, gene: usize) -> f64 {
         self.shift[gene] + self.sum[[group, gene]] / self.n[group] as f64
     }
 

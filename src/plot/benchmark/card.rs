@@ -54,7 +54,9 @@ impl Benchmark {
     /// As for [`Benchmark::model_card`].
     pub fn model_cards(&self) -> Result<Vec<(String, Report)>> {
         let mut cards: Vec<(String, Report)> = Vec::new();
-        for facts in &self.models {
+        let measured = |name: &str| self.summary.iter().any(|summary| summary.model == name);
+        // A ceiling that the data has none of is no model.
+        for facts in self.models.iter().filter(|facts| facts.role != Role::Ceiling || measured(&facts.name)) {
             let stem = super::super::report::anchor(&facts.name);
             // Names that differ only in what a file name cannot hold.
             let taken = |name: &str| cards.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));

@@ -1,7 +1,10 @@
 //! The figures of a benchmark, as methods: each picks its numbers and hands them to a figure function.
 
 use super::{
-    super::{Figure, ModelValues, ScatterPanel, condition_dots, group_panels, l2_ratio, model_heatmap, scatter},
+    super::{
+        Figure, ModelValues, ScatterPanel, condition_dots, group_panels, interaction_curve, l2_ratio, model_heatmap,
+        scatter,
+    },
     metrics::{headline, label},
     table::order,
     view::View,
@@ -117,6 +120,20 @@ impl Benchmark {
         let n = example.conditions.len();
         let title = format!("Predicted and observed effects, {n} {} of seed {}", view.noun(n), example.seed);
         scatter(&title, &panels)
+    }
+
+    /// How the models find synergies of the first seed, precision against recall.
+    ///
+    /// # Errors
+    /// No curve was kept: data without doubles, models that predict no interaction, results that were read from a file.
+    pub fn interaction_curve(&self) -> Result<Figure> {
+        let curves = self.example.as_ref().map_or(&[][..], |example| &example.interactions);
+        interaction_curve(
+            "Synergies: genes that a double changes more than its singles",
+            "synergies",
+            curves,
+            &highlights(self),
+        )
     }
 
     /// Models x metrics in colours, darker is better in every column.

@@ -44,11 +44,13 @@ pub(super) const MOST_COLUMNS: usize = 10;
 
 /// The name of a metric for people: `pearson_top_20` is `Pearson top 20`.
 pub(super) fn label(metric: &str) -> String {
+    // `precision_at_20` is the field's precision@20.
     let words: Vec<String> = metric
+        .replace("_at_", "@")
         .split('_')
         .map(|word| match word {
             "l2" | "mse" | "mae" | "rmse" | "r2" | "des" | "pds" | "auroc" | "auprc" | "mmd" | "crps" | "de"
-            | "pca" | "fdr" | "nmse" | "auc" | "nll" | "knn" | "rbf" => word.to_uppercase(),
+            | "pca" | "fdr" | "nmse" | "auc" | "nll" | "knn" | "rbf" | "gi" | "f1" | "wmse" => word.to_uppercase(),
             "pearson" | "spearman" => word[..1].to_uppercase() + &word[1..],
             other => other.to_owned(),
         })

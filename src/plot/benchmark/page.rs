@@ -1,10 +1,10 @@
 //! The report of a benchmark, from the verdict to the model cards.
 
 use super::{
-    super::Report,
+    super::{Report, axis::number},
     figures::primary,
     metrics::{MOST_COLUMNS, families, label},
-    table::{absent, card_id, order, summary},
+    table::{absent, card_id, order, rule, summary},
     verdict,
     view::View,
 };
@@ -24,7 +24,7 @@ impl Benchmark {
     /// None for a benchmark with at least one score.
     pub fn report(&self) -> Result<Report> {
         let view = View::new(self);
-        let mut report = Report::new(format!("Benchmark: {}, {}", self.dataset, self.split));
+        let mut report = Report::new(title(self));
         let Ok(metric) = primary(self) else {
             for (tone, text) in verdict(self, "") {
                 report = report.verdict(tone, text);
@@ -34,7 +34,7 @@ impl Benchmark {
         for (tone, text) in verdict(self, metric) {
             report = report.verdict(tone, text);
         }
-        report = report.section("Summary").table(summary(self)?);
+        report = report.section("Summary").table(summary(self)?).paragraph(rule(self));
         report = what_is_absent(report, self)?;
 
         let name = label(metric);
@@ -50,6 +50,9 @@ impl Benchmark {
         }
         if let Ok(figure) = self.scatter() {
             report = report.section("Predicted and observed effects").figure(figure);
+        }
+        if let Ok(figure) = self.interaction_curve() {
+            report = report.section("Genetic interactions").figure(figure);
         }
         report = report.section("All metrics").paragraph(format!(
             "One figure a family. Rows are in the order of {name}, between the ceiling (if there is one) and the floor."
@@ -79,6 +82,12 @@ impl Benchmark {
     }
 }
 
+/// The name of the data without its folder, and the split.
+fn title(benchmark: &Benchmark) -> String {
+    let name = benchmark.dataset.rsplit(['/', '\\']).next().filter(|name| !name.is_empty());
+    format!("Benchmark: {}, {}", name.unwrap_or(&benchmark.dataset), benchmark.split)
+}
+
 /// How the numbers were made.
 const METHOD: &str = "An effect is the difference to the training control cells of the same context in mean log-normalised \
     expression. Models see the training fold only. A comparison is paired: the same conditions of the same splits. Its \
@@ -89,7 +98,7 @@ const METHOD: &str = "An effect is the difference to the training control cells 
 fn what_is_absent(report: Report, benchmark: &Benchmark) -> Result<Report> {
     let Some(grid) = absent(benchmark)? else { return Ok(report) };
     let n: usize = benchmark.absent.iter().map(|absent| absent.n).sum();
-    let summary = format!("What is absent, and why ({n} values)");
+    let summary = format!("What is absent, and why ({} values)", number(n as f64, 1.0));
     Ok(report.details("absent", summary, Report::new("").table(grid)))
 }
 

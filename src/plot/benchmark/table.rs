@@ -50,7 +50,7 @@ pub(super) fn summary(benchmark: &Benchmark) -> Result<Grid> {
         })
         .collect();
     let headings = headings.iter().map(|name| (name.as_str(), Align::Right));
-    let mut grid = Grid::new(caption(&view, &metrics), [("model", Align::Left)].into_iter().chain(headings));
+    let mut grid = Grid::new("", [("model", Align::Left)].into_iter().chain(headings));
     let bold: Vec<Option<&str>> = metrics.iter().map(|metric| significantly_best(&view, metric)).collect();
     for model in order(&view) {
         let facts = benchmark.models.iter().find(|facts| facts.name == model);
@@ -89,7 +89,12 @@ fn cell(view: &View<'_>, model: &str, metric: &str) -> Cell {
     };
     let mut notes = Vec::new();
     if let Some(comparison) = view.comparison(model, metric) {
-        let plus = |value: f64| format!("{}{}", if value > 0.0 { "+" } else { "" }, number(value, step));
+        // What rounds to zero has no sign.
+        let plus = |value: f64| {
+            let text = number(value, step);
+            let signed = value > 0.0 && text.chars().any(|c| ('1'..='9').contains(&c));
+            if signed { format!("+{text}") } else { text }
+        };
         notes.push(match (comparison.low, comparison.high) {
             (Some(low), Some(high)) => format!("{} [{}, {}]", plus(comparison.difference), plus(low), plus(high)),
             _ => plus(comparison.difference),
@@ -115,13 +120,15 @@ fn step(view: &View<'_>, metric: &str) -> f64 {
     if largest > 0.0 { 10_f64.powf(largest.log10().floor() - 2.0).clamp(1e-6, 0.01) } else { 0.001 }
 }
 
-fn caption(view: &View<'_>, metrics: &[&str]) -> String {
-    let benchmark = view.benchmark;
+/// What the numbers of the summary are, and the rule for bold.
+pub(super) fn rule(benchmark: &Benchmark) -> String {
+    let (view, metrics) = (View::new(benchmark), headline(benchmark));
     let sd = match benchmark.splits.len() {
         0 | 1 => "the standard deviation over conditions".to_owned(),
         n => format!("the standard deviation between the means of {n} splits"),
     };
-    let references: std::collections::BTreeSet<&str> = metrics.iter().filter_map(|m| view.reference(m)).collect();
+    let references: std::collections::BTreeSet<&str> =
+        metrics.iter().filter_map(|metric| view.reference(metric)).collect();
     let references: Vec<&str> = references.into_iter().collect();
     let below = match references.as_slice() {
         [] => String::new(),
@@ -131,7 +138,7 @@ fn caption(view: &View<'_>, metrics: &[&str]) -> String {
         ),
     };
     format!(
-        "Mean ± {sd}.{below} ↓ lower is better, ↑ higher is better. Bold: the best model, only where the 95 % interval of \
+        "Each cell: mean ± {sd}.{below} ↓ lower is better, ↑ higher is better. Bold: the best model, only where the 95 % interval of \
          its paired difference to the second-best lies on the better side of 0; floor and ceiling do not compete."
     )
 }

@@ -19,7 +19,14 @@ pub fn verdict(benchmark: &Benchmark, metric: &str) -> Vec<(Tone, String)> {
     let view = View::new(benchmark);
     let Some(reference) = view.reference(metric) else { return nothing_to_compare(&view, metric) };
     let mut sentences = against_reference(&view, metric, reference);
-    sentences.extend(files(&view, metric, reference));
+    // A file that is the best or the nearest of all has been told of already.
+    let told = files(&view, metric, reference);
+    sentences.extend(
+        told.into_iter()
+            .filter(|(how, _)| !sentences.iter().any(|(_, text)| text.contains(how)))
+            .map(|(_, sentence)| sentence)
+            .collect::<Vec<_>>(),
+    );
     sentences.extend(floor(&view, metric));
     sentences.extend(ceiling(&view, metric));
     sentences.extend(mean_baseline(&view));
@@ -72,13 +79,14 @@ fn against_reference(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sent
         }
         let not = unclear.len() + worse.len();
         if not > 0 {
-            let text = format!(
-                "{} {} not beat {reference}: {} not distinguishable from it, {} worse.",
-                models(not),
-                if not == 1 { "does" } else { "do" },
-                unclear.len(),
-                worse.len()
-            );
+            let of = |comparisons: &[&Comparison], what: &str| {
+                let names: Vec<&str> = comparisons.iter().map(|c| c.model.as_str()).collect();
+                (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
+            };
+            let parts: Vec<String> =
+                [of(&unclear, "not distinguishable from it"), of(&worse, "worse")].into_iter().flatten().collect();
+            let does = if not == 1 { "does" } else { "do" };
+            let text = format!("{} {does} not beat {reference} ({}).", models(not), parts.join("; "));
             sentences.push((Tone::Plain, text));
         }
     } else if unclear.len() + worse.len() == 0 {
@@ -208,29 +216,26 @@ fn count(view: &View<'_>, n: usize) -> String {
     format!("{n} {}", view.noun(n))
 }
 
-/// A sentence a file of predictions: whose it is, they look for it first.
-fn files(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sentence> {
+/// A sentence a file of predictions, which its maker looks for first; before it, what is specific in it.
+fn files(view: &View<'_>, metric: &str, reference: &str) -> Vec<(String, Sentence)> {
     let files = view.competitors().filter(|model| model.role == Role::File);
-    files
-        .filter_map(|model| {
-            let Some(comparison) = view.comparison(&model.name, metric) else {
-                let absent = view.benchmark.absent.iter().find(|a| a.model == model.name && a.metric == metric)?;
-                let text = format!("Your {} has no {}: {}.", model.name, label(metric), absent.reason);
-                return Some((Tone::Warning, text));
-            };
-            let how = by_how_much(view, comparison);
-            Some(match comparison.verdict {
-                Verdict::Better => (Tone::Good, format!("Your {} beats {reference} {how}.", model.name)),
-                Verdict::Worse => (Tone::Warning, format!("Your {} loses to {reference} {how}.", model.name)),
-                Verdict::Unclear => {
-                    (Tone::Plain, format!("Your {} is not distinguishable from {reference} {how}.", model.name))
-                }
-                Verdict::None => {
-                    (Tone::Plain, format!("Your {} against {reference}: {how}, without an interval.", model.name))
-                }
-            })
-        })
-        .collect()
+    let told = files.filter_map(|model| {
+        let your = format!("Your {}", model.name);
+        let Some(comparison) = view.comparison(&model.name, metric) else {
+            let absent = view.benchmark.absent.iter().find(|a| a.model == model.name && a.metric == metric)?;
+            let text = format!("{your} has no {}: {}.", label(metric), absent.reason);
+            return Some((text.clone(), (Tone::Warning, text)));
+        };
+        let how = by_how_much(view, comparison);
+        let (tone, text) = match comparison.verdict {
+            Verdict::Better => (Tone::Good, format!("{your} beats {reference} {how}.")),
+            Verdict::Worse => (Tone::Warning, format!("{your} loses to {reference} {how}.")),
+            Verdict::Unclear => (Tone::Plain, format!("{your} is not distinguishable from {reference} {how}.")),
+            Verdict::None => (Tone::Plain, format!("{your} against {reference}: {how}, without an interval.")),
+        };
+        Some((how, (tone, text)))
+    });
+    told.collect()
 }
 
 /// Who is worse than doing nothing.
@@ -289,7 +294,7 @@ fn ceiling(view: &View<'_>, metric: &str) -> Option<Sentence> {
 
 /// Control-referenced Pearson rewards the mean of all perturbations; systema's reference does not.
 fn mean_baseline(view: &View<'_>) -> Option<Sentence> {
-    const MEAN: &str = "training_mean";
+    const MEAN: &str = "mean";
     let against_control = view.mean(MEAN, super::metrics::PEARSON)?;
     let best = view.ranked(
         view.competitors().map(|m| m.name.as_str()).filter(|name| *name != MEAN),

@@ -66,21 +66,32 @@ impl<'a> View<'a> {
         self.benchmark.summary_of(model, metric).map(|summary| summary.mean)
     }
 
-    /// Models with this metric among `models`, the best mean first; those of equal means by name.
+    /// Models with this metric among `models` and their means, the best first, judged on conditions that they share with
+    /// the reference; equal ones by name.
     pub(super) fn ranked<'b>(
         &self,
         models: impl IntoIterator<Item = &'b str>,
         metric: &str,
         better: Better,
     ) -> Vec<(&'b str, f64)> {
-        let mut ranked: Vec<(&str, f64)> =
-            models.into_iter().filter_map(|model| Some((model, self.mean(model, metric)?))).collect();
+        let mut ranked: Vec<(&str, f64, f64)> = models
+            .into_iter()
+            .filter_map(|model| Some((model, self.mean(model, metric)?, self.fair_mean(model, metric)?)))
+            .collect();
         ranked.sort_by(|a, b| {
-            let order = a.1.total_cmp(&b.1);
+            let order = a.2.total_cmp(&b.2);
             let order = if better == Better::Higher { order.reverse() } else { order };
             order.then(a.0.cmp(b.0))
         });
-        ranked
+        ranked.into_iter().map(|(model, mean, _)| (model, mean)).collect()
+    }
+
+    /// The mean of the reference plus the paired difference to it: a model that answers the easy conditions only must not
+    /// rank by their mean.
+    fn fair_mean(&self, model: &str, metric: &str) -> Option<f64> {
+        let paired = self.comparison(model, metric).filter(|comparison| comparison.difference.is_finite());
+        let reference = paired.and_then(|paired| Some(self.mean(&paired.reference, metric)? + paired.difference));
+        reference.or_else(|| self.mean(model, metric))
     }
 
     /// What models are compared with by this metric.

@@ -4,10 +4,26 @@
 //! Each function is pure, takes `predicted` and `observed` in that order, and returns `None` where the quantity is not
 //! defined (a constant vector has no correlation): never NaN, never a stand-in 0. Vectors of different lengths are a
 //! mistake of the caller and also give `None`. Sums run in f64.
+//!
+//! | file | what |
+//! |---|---|
+//! | here | distances and correlations over the genes at hand |
+//! | `weighted` | the same with genes weighted by how much the perturbation sets them apart |
+//! | `fold_change` | effects as fold changes |
+//! | `identity` | is a prediction nearest to the perturbation that it is of? |
+
+mod fold_change;
+mod identity;
+mod weighted;
+
+pub use fold_change::{PERTURBENCH_PSEUDOCOUNT, fold_change_of_means, perturbench_log_fold_change};
+pub use identity::{Separation, centroid_accuracy, discrimination_score, perturbench_rank};
+pub use weighted::{perturbation_weights, r2_weighted, wmse};
 
 /// Pearson correlation: `sum (x - mean x)(y - mean y) / sqrt(sum (x - mean x)^2 sum (y - mean y)^2)`.
 ///
-/// On effects it is the field's "Pearson delta" (GEARS `pearson_delta`). `None` if either vector is constant.
+/// On effects it is the field's "Pearson delta" (GEARS and cell-eval `pearson_delta`, without the absolute value that the
+/// STATE paper mentions; GEARS puts 0 where it is not defined). `None` if either vector is constant.
 pub fn pearson(predicted: &[f32], observed: &[f32]) -> Option<f64> {
     let (mean_x, mean_y) = (mean(predicted)?, mean(observed)?);
     let (mut xy, mut xx, mut yy) = (0.0, 0.0, 0.0);
@@ -72,16 +88,37 @@ pub fn cosine(predicted: &[f32], observed: &[f32]) -> Option<f64> {
     if xx == 0.0 || yy == 0.0 { None } else { finite((xy / (xx.sqrt() * yy.sqrt())).clamp(-1.0, 1.0)) }
 }
 
+/// `x - reference` gene by gene, where a difference that rounding alone can make counts as none: the mean of some
+/// effects, subtracted from itself after another order of summation, is a constant and not a direction.
+pub fn difference(x: &[f32], reference: &[f32]) -> Vec<f32> {
+    const ROUNDING: f32 = 16.0 * f32::EPSILON;
+    let beyond = |(&x, &r): (&f32, &f32)| {
+        let difference = x - r;
+        if difference.abs() <= ROUNDING * x.abs().max(r.abs()) { 0.0 } else { difference }
+    };
+    x.iter().zip(reference).map(beyond).collect()
+}
+
+/// The values at `places`.
+pub(in crate::eval) fn pick(values: &[f32], places: &[usize]) -> Vec<f32> {
+    places.iter().map(|&place| values[place]).collect()
+}
+
 /// Ranks from 1, equal values sharing their mean rank.
-pub(super) fn ranks(values: &[f32]) -> Vec<f32> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+pub(in crate::eval) fn ranks(values: &[f32]) -> Vec<f32> {
+    // Value and place in one integer: bits that sort as the values do, -0 as 0, so that a sort looks at nothing else.
+    let key = |(place, &value): (usize, &f32)| {
+        let bits = (value + 0.0).to_bits();
+        let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
+        (u64::from(ordered) << 32) | place as u64
+    };
+    let mut order: Vec<u64> = values.iter().enumerate().map(key).collect();
+    order.sort_unstable();
     let mut ranks = vec![0.0; values.len()];
     let mut start = 0;
-    // `==` rather than `total_cmp`, so that -0 and 0 share a rank.
-    for run in order.chunk_by(|&a, &b| values[a] == values[b]) {
+    for run in order.chunk_by(|a, b| a >> 32 == b >> 32) {
         let rank = start as f32 + (run.len() + 1) as f32 / 2.0;
-        run.iter().for_each(|&i| ranks[i] = rank);
+        run.iter().for_each(|&key| ranks[(key & 0xffff_ffff) as usize] = rank);
         start += run.len();
     }
     ranks
@@ -92,7 +129,18 @@ fn pairs<'a>(x: &'a [f32], y: &'a [f32]) -> Option<impl Iterator<Item = (f64, f6
 }
 
 fn sum_over(x: &[f32], y: &[f32], term: impl Fn(f64, f64) -> f64) -> Option<f64> {
-    Some(pairs(x, y)?.map(|(x, y)| term(x, y)).sum())
+    // Eight sums side by side: one alone waits for each addition before the next.
+    const LANES: usize = 8;
+    if x.len() != y.len() || x.is_empty() {
+        return None;
+    }
+    let term = |(&x, &y): (&f32, &f32)| term(f64::from(x), f64::from(y));
+    let ((whole_x, rest_x), (whole_y, rest_y)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    let mut lanes = [0.0; LANES];
+    for (x, y) in whole_x.iter().zip(whole_y) {
+        lanes.iter_mut().zip(x.iter().zip(y).map(term)).for_each(|(sum, term)| *sum += term);
+    }
+    Some(lanes.iter().sum::<f64>() + rest_x.iter().zip(rest_y).map(term).sum::<f64>())
 }
 
 fn mean(values: &[f32]) -> Option<f64> {
