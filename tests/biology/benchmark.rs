@@ -114,7 +114,12 @@ fn planted_interactions_are_found_by_the_truth_and_by_nobody_else() {
     assert!((auprc - curve.prevalence()).abs() < 0.02, "{auprc}");
 
     for (row, condition) in observed.conditions.iter().enumerate() {
-        assert_eq!(observed.singles[row].len(), 2, "{condition} of {:?}", observed.conditions.iter().map(|c|c.to_string()).collect::<Vec<_>>());
+        assert_eq!(
+            observed.singles[row].len(),
+            2,
+            "{condition} of {:?}",
+            observed.conditions.iter().map(|c| c.to_string()).collect::<Vec<_>>()
+        );
     }
     // One double that is not predicted takes the ranking with it, and says why.
     let scores = of(&predicted(&observed, |row| match row {
