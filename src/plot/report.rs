@@ -242,7 +242,8 @@ footer { color: var(--soft); font-size: .85rem; padding: 2rem 1rem; }
 @media (max-width: 36rem) { h1 { font-size: 1.4rem; } table { font-size: .82rem; } th, td { padding: .3rem .5rem; }
   /* Wider than the screen: text of seven pixels cannot be read, and a figure can be moved. */
   figure svg { width: 33rem; max-width: none !important; } figcaption { position: sticky; left: 0; }
-  td:first-child, th:first-child { position: sticky; left: 0; background: var(--ground); overflow-wrap: anywhere; }
+  td:first-child, th:first-child { position: sticky; left: 0; background: var(--ground); min-width: 7rem;
+    overflow-wrap: anywhere; }
   tbody tr:nth-child(even) td:first-child { background: var(--band); } }
 @media print { .scroll, pre { overflow: visible; } figure, tr { break-inside: avoid; } }
 ";

@@ -150,7 +150,7 @@ pub fn scatter(title: &str, panels: &[ScatterPanel]) -> Result<Figure> {
         caption += " Squares are darker where there are more points (logarithmic).";
     }
     if beyond > 0 {
-        caption += &format!(" {beyond} predictions beyond ±{} stand at the edge.", number(limit, limit / 100.0));
+        caption += &format!(" Beyond ±{} and drawn at the edge: {beyond}.", number(limit, limit / 100.0));
     }
     Ok(Figure::new(title, caption, canvas))
 }

@@ -50,7 +50,13 @@ pub(super) fn label(metric: &str) -> String {
         .split('_')
         .map(|word| match word {
             "l2" | "mse" | "mae" | "rmse" | "r2" | "des" | "pds" | "auroc" | "auprc" | "mmd" | "crps" | "de"
-            | "pca" | "fdr" | "nmse" | "auc" | "nll" | "knn" | "rbf" | "gi" | "f1" | "wmse" => word.to_uppercase(),
+            | "pca" | "fdr" | "nmse" | "auc" | "nll" | "knn" | "rbf" | "gi" | "f1" | "wmse" | "l1" => {
+                word.to_uppercase()
+            }
+            "r2w" => "R2w".to_owned(),
+            "logfc" => "logFC".to_owned(),
+            // `top1000` is `top 1000`.
+            top if top.strip_prefix("top").is_some_and(|n| n.parse::<u32>().is_ok()) => format!("top {}", &top[3..]),
             "pearson" | "spearman" => word[..1].to_uppercase() + &word[1..],
             other => other.to_owned(),
         })
@@ -70,6 +76,14 @@ pub(super) fn headline(benchmark: &Benchmark) -> Vec<&str> {
     if chosen.is_empty() {
         chosen = others;
     }
+    // The 1,000 most expressed of fewer genes are all of them: one column is enough.
+    let values = |metric: &str| -> Vec<(&str, u64)> {
+        let of = benchmark.summary.iter().filter(|summary| summary.metric == metric);
+        of.map(|summary| (summary.model.as_str(), summary.mean.to_bits())).collect()
+    };
+    let all = chosen.clone();
+    chosen
+        .retain(|metric| all.iter().take_while(|other| *other != metric).all(|other| values(other) != values(metric)));
     chosen.truncate(MOST_HEADLINES);
     chosen
 }

@@ -3,7 +3,7 @@
 use super::{
     super::{Report, axis::number},
     figures::primary,
-    metrics::{MOST_COLUMNS, families, label},
+    metrics::{MOST_COLUMNS, families, headline, known, label},
     table::{absent, card_id, order, rule, summary},
     verdict,
     view::View,
@@ -54,17 +54,11 @@ impl Benchmark {
         if let Ok(figure) = self.interaction_curve() {
             report = report.section("Genetic interactions").figure(figure);
         }
-        report = report.section("All metrics").paragraph(format!(
-            "One figure a family. Rows are in the order of {name}, between the ceiling (if there is one) and the floor."
-        ));
-        for (family, metrics) in families(self) {
-            let parts = metrics.len().div_ceil(MOST_COLUMNS);
-            let columns = metrics.len().div_ceil(parts);
-            for (i, part) in metrics.chunks(columns).enumerate() {
-                let names: Vec<&str> = part.iter().map(|(metric, _): &(&str, Better)| *metric).collect();
-                let title = if parts == 1 { family.to_owned() } else { format!("{family} ({} of {parts})", i + 1) };
-                report = report.figure(self.model_heatmap(&title, &names)?);
-            }
+        let columns = headline(self);
+        report = report.section("Models and metrics").figure(self.model_heatmap("Headline metrics", &columns)?);
+        let n = known(self).len();
+        if n > columns.len() {
+            report = report.details("metrics", format!("All {n} metrics, by family"), self.all_metrics(&name)?);
         }
 
         report = report.section("Model cards");
@@ -79,6 +73,23 @@ impl Benchmark {
             report = report.details(&card_id(model), summary, self.model_card(model)?);
         }
         Ok(report.section("Data and splits").table(Grid::facts("", facts(self))).paragraph(METHOD))
+    }
+
+    /// A heat map a family of metrics, or several where a family has many; `name` is the metric that orders the rows.
+    fn all_metrics(&self, name: &str) -> Result<Report> {
+        let mut report = Report::new("").paragraph(format!(
+            "Rows are in the order of {name}, between the ceiling (if there is one) and the floor."
+        ));
+        for (family, metrics) in families(self) {
+            let parts = metrics.len().div_ceil(MOST_COLUMNS);
+            let columns = metrics.len().div_ceil(parts);
+            for (i, part) in metrics.chunks(columns).enumerate() {
+                let names: Vec<&str> = part.iter().map(|(metric, _): &(&str, Better)| *metric).collect();
+                let title = if parts == 1 { family.to_owned() } else { format!("{family} ({} of {parts})", i + 1) };
+                report = report.figure(self.model_heatmap(&title, &names)?);
+            }
+        }
+        Ok(report)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The summary: models x headline metrics, with the rule for what is bold; and what is absent.
 
-use super::super::{axis::number, report::anchor};
+use super::super::{axis::number, models::median, report::anchor};
 use super::{
     metrics::{headline, label},
     view::View,
@@ -113,11 +113,14 @@ fn spread(summary: &Summary) -> Option<f64> {
     summary.sd_of_seeds.or(summary.sd)
 }
 
-/// Decimals by the size of a metric's values: three digits.
+/// Decimals by the typical size of a metric's values: three digits.
 fn step(view: &View<'_>, metric: &str) -> f64 {
     let of_metric = view.benchmark.summary.iter().filter(|summary| summary.metric == metric);
-    let largest = of_metric.map(|summary| summary.mean.abs()).fold(0.0, f64::max);
-    if largest > 0.0 { 10_f64.powf(largest.log10().floor() - 2.0).clamp(1e-6, 0.01) } else { 0.001 }
+    match median(of_metric.map(|summary| summary.mean.abs())) {
+        // A step below 1e-4 would be written as a power of ten.
+        Some(typical) if typical > 0.0 => 10_f64.powf(typical.log10().floor() - 2.0).clamp(1e-4, 0.01),
+        _ => 0.001,
+    }
 }
 
 /// What the numbers of the summary are, and the rule for bold.
@@ -130,13 +133,12 @@ pub(super) fn rule(benchmark: &Benchmark) -> String {
     let references: std::collections::BTreeSet<&str> =
         metrics.iter().filter_map(|metric| view.reference(metric)).collect();
     let references: Vec<&str> = references.into_iter().collect();
-    let below = match references.as_slice() {
-        [] => String::new(),
-        names => format!(
-            " Below it: the mean difference to {} with its 95 % interval (paired bootstrap over conditions).",
-            names.join(" or ")
-        ),
-    };
+    let below = first.map_or(String::new(), |reference| {
+        format!(
+            " Below it: the mean difference to {reference}{} with its 95 % interval (paired bootstrap over conditions).",
+            others.concat()
+        )
+    });
     format!(
         "Each cell: mean ± {sd}.{below} ↓ lower is better, ↑ higher is better. Bold: the best model, only where the 95 % interval of \
          its paired difference to the second-best lies on the better side of 0; floor and ceiling do not compete."

@@ -27,6 +27,7 @@ pub fn verdict(benchmark: &Benchmark, metric: &str) -> Vec<(Tone, String)> {
             .map(|(_, sentence)| sentence)
             .collect::<Vec<_>>(),
     );
+    sentences.extend(reference_and_floor(&view, metric, reference));
     sentences.extend(floor(&view, metric));
     sentences.extend(ceiling(&view, metric));
     sentences.extend(mean_baseline(&view));
@@ -72,10 +73,15 @@ fn against_reference(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sent
     best_first(&mut better, direction);
     let models = |n: usize| if n == 1 { "1 model".to_owned() } else { format!("{n} models") };
     if let Some((best, rest)) = better.split_first() {
-        sentences.push((Tone::Good, format!("{} beats {reference} {}.", best.model, by_how_much(view, best))));
+        // Few conditions are no good news yet: see `evidence`.
+        let tone = if best.conditions < FEW_CONDITIONS { Tone::Plain } else { Tone::Good };
+        sentences.push((tone, format!("{} beats {reference} {}.", best.model, by_how_much(view, best))));
         if !rest.is_empty() {
             let rest: Vec<String> = rest.iter().map(|c| format!("{} ({})", c.model, change(view, c))).collect();
-            sentences.push((Tone::Plain, format!("So do {}.", rest.join(", "))));
+            sentences.push((
+                Tone::Plain,
+                format!("So {} {}.", if rest.len() == 1 { "does" } else { "do" }, rest.join(", ")),
+            ));
         }
         let not = unclear.len() + worse.len();
         if not > 0 {
@@ -238,6 +244,22 @@ fn files(view: &View<'_>, metric: &str, reference: &str) -> Vec<(String, Sentenc
     told.collect()
 }
 
+/// Whether the reference itself is better than doing nothing: beating it means little where it is not.
+fn reference_and_floor(view: &View<'_>, metric: &str, reference: &str) -> Option<Sentence> {
+    let floor = view.of_role(Role::Floor)?;
+    let comparison = view.comparison(floor, metric)?;
+    let text = match comparison.verdict {
+        Verdict::Worse | Verdict::None => return None,
+        Verdict::Better => {
+            format!("{reference} loses to {floor}, which is better than it {}.", by_how_much(view, comparison))
+        }
+        Verdict::Unclear => {
+            format!("{floor} is not distinguishable from {reference} {}.", by_how_much(view, comparison))
+        }
+    };
+    Some((Tone::Warning, text))
+}
+
 /// Who is worse than doing nothing.
 fn floor(view: &View<'_>, metric: &str) -> Option<Sentence> {
     let floor = view.of_role(Role::Floor)?;
@@ -272,8 +294,8 @@ fn ceiling(view: &View<'_>, metric: &str) -> Option<Sentence> {
     if super::is_better(better, mean, at) {
         let text = format!(
             "The noise ceiling ({ceiling}, {name} {at:.3}: half of the held-out cells against the other half) is passed by \
-             {best} ({mean:.3}): a model that averages over many cells can be nearer to the truth than a few cells are. \
-             These conditions have too few cells to tell the best models apart."
+             {best} ({mean:.3}): a model that averages over many cells can be nearer to the truth than half of a condition's \
+             cells are. Sampling noise is a large part of every error here."
         );
         return Some((Tone::Warning, text));
     }
