@@ -115,7 +115,7 @@ fn the_vae_of_cells_predicts_unseen_doubles_in_both_ways() {
         let double = &task.observed.conditions[0];
         let drawn = |seed| fitted.cells(double, 700, seed).expect("it draws cells").expect("it applies");
         let (cells, again, other) = (drawn(1), drawn(1), drawn(2));
-        assert_eq!((cells.dim(), &cells == &again, &cells == &other), ((700, 150), true, false));
+        assert_eq!((cells.dim(), cells == again, cells == other), ((700, 150), true, false));
         assert!(cells.iter().all(|&value| value.is_finite() && value >= 0.0));
         let control = task.observed.controls.as_ref().expect("cells have controls").row(0).to_owned();
         let mean = cells.mean_axis(Axis(0)).expect("there are cells") - control;

@@ -133,12 +133,13 @@ pub(super) fn rule(benchmark: &Benchmark) -> String {
     let references: std::collections::BTreeSet<&str> =
         metrics.iter().filter_map(|metric| view.reference(metric)).collect();
     let references: Vec<&str> = references.into_iter().collect();
-    let below = first.map_or(String::new(), |reference| {
-        format!(
-            " Below it: the mean difference to {reference}{} with its 95 % interval (paired bootstrap over conditions).",
-            others.concat()
-        )
-    });
+    let below = match references.as_slice() {
+        [] => String::new(),
+        names => format!(
+            " Below it: the mean difference to {} with its 95 % interval (paired bootstrap over conditions).",
+            names.join(" or ")
+        ),
+    };
     format!(
         "Each cell: mean ± {sd}.{below} ↓ lower is better, ↑ higher is better. Bold: the best model, only where the 95 % interval of \
          its paired difference to the second-best lies on the better side of 0; floor and ceiling do not compete."
