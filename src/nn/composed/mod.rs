@@ -2,7 +2,6 @@
 
 mod count_nll;
 mod lgamma;
-pub mod tokens;
 
 pub use count_nll::count_nll;
 
