@@ -253,7 +253,6 @@ fn planted() -> Observed {
             rows: (1..4).map(rows).collect(),
             space: Arc::new(PcaSpace::of_training(&rows(0))),
             control_rows: vec![rows(0).into(); 3],
-            space: Arc::new(PcaSpace::of_training(&rows(0))),
         }),
         memo: Memo::default(),
     }

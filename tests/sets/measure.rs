@@ -1,7 +1,7 @@
 //! What the benchmark makes of sets of cells: cheating, blind and absent predictions.
 
 use genailab::{
-    data::{Condition, Effects, Opened, Simulation, SimulationConfig, SplitPlan, Table},
+    data::{Effects, Opened, Simulation, SimulationConfig, SplitPlan, Table},
     eval::{
         baselines::NoChange,
         benchmark::{ALL, BenchmarkData, MeasureOptions, Predicted, Scores, Task, measure},
@@ -26,12 +26,9 @@ fn task() -> Task {
 }
 
 fn split(data: &BenchmarkData) -> Task {
-    let conditions: Vec<Condition> = data.conditions();
-    let split = SplitPlan::doubles(1).conditions(&conditions).expect("there are doubles");
-    let rows = match data {
-        BenchmarkData::Effects(_) => split.rows(&conditions).expect("a split of these"),
-        BenchmarkData::Cells(cells) => split.cells(&cells.conditions).expect("a split of these"),
-    };
+    let conditions = data.rows();
+    let split = SplitPlan::doubles(1).divide(&conditions).expect("there are doubles");
+    let rows = split.split(&conditions).expect("a split of these");
     Task::new(data, &rows, &split.groups, 1).expect("something to judge")
 }
 

@@ -164,6 +164,9 @@ struct Groups {
     labels: Vec<u32>,
 }
 
+/// The distance of two sets of cells `(cells, d)`; `None` where it is not defined.
+type Distance = dyn Fn(&Array2<f32>, &Array2<f32>) -> Option<f64>;
+
 impl Groups {
     fn new(data: &Dataset, scores: Array2<f32>, most: usize, seed: u64) -> Self {
         let mut rows = vec![Vec::new(); data.perturbations.len()];
@@ -247,7 +250,7 @@ impl Groups {
     }
 
     /// The distance of two sets. One kernel width for all pairs, or they could not be compared: of all cells, thinned.
-    fn distance(&self, metric: Metric, seed: u64) -> Result<Box<dyn Fn(&Array2<f32>, &Array2<f32>) -> Option<f64>>> {
+    fn distance(&self, metric: Metric, seed: u64) -> Result<Box<Distance>> {
         Ok(match metric {
             Metric::Edistance => Box::new(|x, y| edistance(x.view(), y.view(), EDistance::Squared)),
             Metric::EdistancePlain => Box::new(|x, y| edistance(x.view(), y.view(), EDistance::Plain)),

@@ -107,7 +107,7 @@ impl Task {
         cells
     }
 
-    /// The noise ceiling's answers and what they are judged by: see [`ceiling`].
+    /// The noise ceiling's answers and what they are judged by.
     pub fn ceiling(&self) -> (super::Observed, Predicted) {
         ceiling::halves(self)
     }
