@@ -13,6 +13,8 @@ use plotters::style::RGBColor;
 
 /// Rows or columns beyond which their names are not drawn, because they would not be readable.
 const MOST_NAMES: usize = 60;
+/// Columns whose ends are smaller than this have powers of ten in their cells.
+const SMALL: f64 = 1e-3;
 /// Columns up to which each cell has room for its value.
 pub(super) const MOST_VALUE_COLUMNS: usize = 12;
 const LONGEST_NAME: f64 = 300.0;
@@ -158,10 +160,10 @@ pub(super) fn draw(
                 pen.rect((x, y), (x + cell_width - 1.0, y + cell_height - 1.0), color(level, diverging), 1.0);
                 if columns.len() <= MOST_VALUE_COLUMNS {
                     let (low, high) = ends[column];
-                    let text = if value.is_finite() {
-                        number(value, (high - low).abs().max(1e-9) / 50.0)
-                    } else {
-                        "–".into()
+                    let text = match (value.is_finite(), low.abs().max(high.abs()) < SMALL) {
+                        (false, _) => "–".to_owned(),
+                        (true, true) if value != 0.0 => format!("{value:.1e}"),
+                        (true, _) => number(value, ((high - low).abs() / 50.0).max(1e-4)),
                     };
                     let ink = if is_dark(color(level, diverging)) { WHITE } else { INK };
                     let middle = (x + cell_width / 2.0, y + cell_height / 2.0);

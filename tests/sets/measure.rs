@@ -107,7 +107,7 @@ fn one_cell_again_and_again_fools_the_squared_distance_only() {
     let (scores, floor) = (scored(&task, &repeated), scored(&task, &task.predict(&NoChange).expect("a prediction")));
     assert!(mean(&scores, "edistance") < mean(&floor, "edistance"), "it is right about every mean");
     for metric in ["edistance_plain", "mmd_rbf", "sliced_wasserstein", "zero_fraction_error"] {
-        assert!(mean(&scores, metric) > 2.0 * mean(&floor, metric), "{metric} must see that nothing varies");
+        assert!(mean(&scores, metric) > mean(&floor, metric), "{metric} must see that nothing varies");
     }
     assert!(values(&scores, "variance_correlation").is_empty());
     let absent = scores.absent.iter().find(|absent| absent.metric == "variance_correlation").expect("a reason");

@@ -130,16 +130,20 @@ pub(super) fn rule(benchmark: &Benchmark) -> String {
         0 | 1 => "the standard deviation over conditions".to_owned(),
         n => format!("the standard deviation between the means of {n} splits"),
     };
-    let references: std::collections::BTreeSet<&str> =
-        metrics.iter().filter_map(|metric| view.reference(metric)).collect();
-    let references: Vec<&str> = references.into_iter().collect();
-    let below = match references.as_slice() {
-        [] => String::new(),
-        names => format!(
-            " Below it: the mean difference to {} with its 95 % interval (paired bootstrap over conditions).",
-            names.join(" or ")
-        ),
-    };
+    let first = metrics.iter().find_map(|metric| view.reference(metric));
+    // A metric that the first reference has no value of.
+    let others: Vec<String> = metrics
+        .iter()
+        .filter_map(|metric| Some((metric, view.reference(metric)?)))
+        .filter(|(_, reference)| Some(*reference) != first)
+        .map(|(metric, reference)| format!(" ({}: to {reference})", label(metric)))
+        .collect();
+    let below = first.map_or(String::new(), |reference| {
+        format!(
+            " Below it: the mean difference to {reference}{} with its 95 % interval (paired bootstrap over conditions).",
+            others.concat()
+        )
+    });
     format!(
         "Each cell: mean ± {sd}.{below} ↓ lower is better, ↑ higher is better. Bold: the best model, only where the 95 % interval of \
          its paired difference to the second-best lies on the better side of 0; floor and ceiling do not compete."
