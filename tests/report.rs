@@ -404,7 +404,9 @@ fn the_report_holds_every_model_and_number() {
     for model in found.models.iter().filter(|model| model.role != Role::Ceiling) {
         assert!(html.contains(&format!("href=\"#card-{}\"", model.name)), "{} is not in the summary", model.name);
     }
-    for figure in [found.l2_ratio(), found.condition_dots("l2"), found.scatter(), found.model_heatmap("t", &["l2"])] {
+    // The scatter plot has room for a dozen models only.
+    assert!(found.scatter().expect("a figure").to_svg().contains("additive"));
+    for figure in [found.l2_ratio(), found.condition_dots("l2"), found.model_heatmap("t", &["l2"])] {
         let svg = figure.expect("a figure").to_svg();
         // A model without any L2 (it did not apply) has no place in a figure of it.
         for model in found.models.iter().filter(|model| found.summary_of(&model.name, "l2").is_some()) {
