@@ -153,8 +153,8 @@ pub trait Predictor: Send + Sync {
     fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>>;
 }
 
-/// A fitted predictor.
-pub trait Fitted: Send + Sync {
+/// A fitted predictor. It stays on the thread that fitted it: a model on CUDA cannot leave it.
+pub trait Fitted {
     /// The mean effect `(genes,)` of a condition.
     ///
     /// # Errors

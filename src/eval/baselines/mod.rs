@@ -91,13 +91,13 @@ pub fn predictor(name: &str) -> Result<Box<dyn Predictor>> {
 /// A fitted predictor that is a function of the condition.
 struct Answer<F>(F);
 
-impl<F: Fn(&Condition) -> Result<Array1<f64>> + Send + Sync> Fitted for Answer<F> {
+impl<F: Fn(&Condition) -> Result<Array1<f64>>> Fitted for Answer<F> {
     fn effect(&self, condition: &Condition) -> Result<Array1<f32>> {
         (self.0)(condition).map(|effect| effect.mapv(|value| value as f32))
     }
 }
 
 /// Makes a function of the condition a fitted predictor.
-fn answer(effect: impl Fn(&Condition) -> Result<Array1<f64>> + Send + Sync + 'static) -> Result<Box<dyn Fitted>> {
+fn answer(effect: impl Fn(&Condition) -> Result<Array1<f64>> + 'static) -> Result<Box<dyn Fitted>> {
     Ok(Box::new(Answer(effect)))
 }
