@@ -6,6 +6,7 @@
 //! that any dfdx device runs every model.
 
 mod activation;
+mod attention;
 mod backend;
 mod batch_norm;
 mod checkpoint;
@@ -24,12 +25,15 @@ pub mod ops;
 mod optim;
 mod params;
 mod raw;
+mod row_sets;
 mod simd;
 mod snapshot;
 mod sparse_linear;
 mod step;
+mod token_ops;
 
 pub use activation::Activation;
+pub use attention::{AttentionConfig, AttentionSpec, MultiHeadAttention, WeightDropout};
 pub use backend::{
     Backend, BatchMoments, CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN, Matrix, Scalar, Vector,
 };
@@ -45,6 +49,8 @@ pub use mlp::{Block, Finish, FinishConfig, Mlp, Norm};
 pub use optim::{Adam, AdamConfig, WeightDecay};
 pub use params::{Params, TensorInfo, Visitor, VisitorMut, check_finite, count_params, tensors};
 pub(crate) use params::{join, walk_params};
+pub use row_sets::RowSets;
 pub use snapshot::{HostTensor, Snapshot, copy_params};
 pub use sparse_linear::SparseLinear;
 pub use step::{AdamStep, Moments, OptimStep, composed as composed_step};
+pub use token_ops::TokenOps;

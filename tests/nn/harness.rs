@@ -92,7 +92,7 @@ pub fn agree(what: &str, got: &Outcome, output: &[f64], gradients: &[Vec<f64>], 
     }
 }
 
-/// One case of tests/reference/nn.json.
+/// One case of tests/reference/nn.json or attention.json.
 #[derive(Deserialize)]
 pub struct Reference {
     pub inputs: BTreeMap<String, Vec<f32>>,
@@ -113,12 +113,31 @@ pub struct Reference {
     pub running_var: Vec<f64>,
     #[serde(default)]
     pub eval_output: Vec<f64>,
+    #[serde(default)]
+    pub weights: BTreeMap<String, Vec<f32>>,
+    #[serde(default)]
+    pub weight_gradients: BTreeMap<String, Vec<f64>>,
+    /// Sizes of the sets of queries, or of x.
+    #[serde(default)]
+    pub queries: Vec<usize>,
+    /// Sizes of the sets of keys, or of the targets.
+    #[serde(default)]
+    pub keys: Vec<usize>,
+    #[serde(default)]
+    pub target: Vec<f32>,
+    #[serde(default)]
+    pub gammas: Vec<f32>,
+    #[serde(default)]
+    pub directions: Vec<f32>,
 }
 
 pub fn reference(name: &str) -> Reference {
-    let all: serde_json::Value =
-        serde_json::from_str(include_str!("../reference/nn.json")).expect("the reference file is JSON");
-    serde_json::from_value(all[name].clone()).expect("the case has these fields")
+    let files = [include_str!("../reference/nn.json"), include_str!("../reference/attention.json")];
+    let case = files.iter().find_map(|file| {
+        let all: serde_json::Value = serde_json::from_str(file).expect("the reference file is JSON");
+        all.get(name).cloned()
+    });
+    serde_json::from_value(case.expect("there is such a case")).expect("the case has these fields")
 }
 
 /// Holds an operation against the case `name` with its inputs in the order `order`.

@@ -1,5 +1,6 @@
 //! Fused operations and layers, against plain loops in f64, composed dfdx operations, PyTorch and scvi-tools.
 
+mod attention;
 mod fused;
 mod harness;
 mod layers;

@@ -2,6 +2,7 @@
 
 mod count_nll;
 mod lgamma;
+pub mod tokens;
 
 pub use count_nll::count_nll;
 

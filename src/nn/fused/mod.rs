@@ -4,6 +4,7 @@
 //! are written, and puts it back. Sums run in an order that does not depend on the number of threads.
 
 pub(crate) mod activation;
+pub(crate) mod attention;
 pub(crate) mod batch_norm;
 pub(crate) mod count_nll;
 mod gemm;
@@ -11,6 +12,7 @@ pub(crate) mod layer_norm;
 pub(crate) mod linear;
 mod nb;
 mod nb_cell;
+pub(crate) mod rows;
 pub(crate) mod sparse;
 mod special;
 mod vmath;

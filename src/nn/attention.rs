@@ -1,0 +1,207 @@
+//! Multi-head attention between sets of tokens.
+//!
+//! Queries of a set attend to the keys of the set of the same number. With h heads of w = width / h features,
+//! `head_i = softmax(Q_i K_i^T / sqrt(w)) V_i` where `Q = x W_q + b_q`, `(K, V) = context W_kv + b_kv`, and the output is
+//! `concat(head_1, ..., head_h) W_o + b_o` (Vaswani et al. 2017, *Attention Is All You Need*, section 3.2). x `(queries,
+//! width)`, context `(keys, context width)`, output `(queries, width)`; [`RowSets`] say which rows form a set. Sets may
+//! differ in size and need no padding. A query whose set has no key gets the head outputs 0, so the output is `b_o`.
+//! While training, each attention weight is dropped with probability p and the others divided by 1 - p.
+//!
+//! Weights start as in PyTorch's `nn.MultiheadAttention`: uniform within `sqrt(6 / (context + 3 width))` (Glorot and
+//! Bengio 2010, over its packed matrix), the output's within `1 / sqrt(width)`, biases at 0.
+//!
+//! ```
+//! use genailab::{dfdx::prelude::*, nn::{AttentionConfig, MultiHeadAttention, RowSets}};
+//! use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+//!
+//! let (dev, config) = (Cpu::default(), AttentionConfig { heads: 2, dropout: 0.0 });
+//! let layer = MultiHeadAttention::new(&dev, 8, 8, config, &mut ChaCha8Rng::seed_from_u64(0))?;
+//! let sets = RowSets::from_sizes([3, 2]); // two sets of tokens, 5 rows
+//! let x: Tensor<_, f32, _> = dev.ones_like(&(5, 8));
+//! let y = layer.forward(x.clone(), x, &sets, &sets)?; // self-attention
+//! assert_eq!(*y.shape(), (5, 8));
+//! # Ok::<(), genailab::Error>(())
+//! ```
+
+use super::{Backend, Linear, Matrix, RowSets, init, walk_params};
+use crate::{Error, Result};
+use dfdx::prelude::{HasShape, Tape};
+use rand::RngCore;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// Settings that all attention layers of a network share.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AttentionConfig {
+    /// Number of heads; divides the width. Default 8, as in Vaswani et al.
+    pub heads: usize,
+    /// Probability of dropping an attention weight while training; default 0.
+    pub dropout: f32,
+}
+
+impl Default for AttentionConfig {
+    fn default() -> Self {
+        Self { heads: 8, dropout: 0.0 }
+    }
+}
+
+/// What one attention operation is told besides its numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttentionSpec {
+    /// The sets of the queries.
+    pub queries: RowSets,
+    /// The sets of the keys and values; as many.
+    pub keys: RowSets,
+    /// Number of heads; divides the width.
+    pub heads: usize,
+    /// Drops attention weights; only while training.
+    pub dropout: Option<WeightDropout>,
+}
+
+impl AttentionSpec {
+    /// `1 / sqrt(w)` with w features a head.
+    pub(super) fn scale(&self, width: usize) -> f32 {
+        1.0 / ((width / self.heads) as f32).sqrt()
+    }
+}
+
+/// Which attention weights are dropped, as a function of a seed: the backward pass asks again instead of keeping them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WeightDropout {
+    threshold: u32,
+    kept: f32,
+    seed: u64,
+}
+
+impl WeightDropout {
+    /// Drops with probability `p`; which ones, `seed` says.
+    ///
+    /// # Errors
+    /// A `p` outside [0, 1).
+    pub fn new(p: f32, seed: u64) -> Result<Self> {
+        if (0.0..1.0).contains(&p) {
+            let threshold = (f64::from(p) * 2f64.powi(32)) as u32;
+            return Ok(Self { threshold, kept: 1.0 / (1.0 - p), seed });
+        }
+        Err(Error::config(format!("attention: the dropout probability is {p}; it must be at least 0 and below 1")))
+    }
+
+    /// A number for a query, from which [`factor`](Self::factor) makes those of its keys; SplitMix64's finaliser
+    /// (Steele et al. 2014) over seed, set, head and row in turn.
+    pub(super) fn key(&self, set: usize, head: usize, row: usize) -> u32 {
+        let mix = |state: u64, value: usize| {
+            let mut z = (state ^ value as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        };
+        (mix(mix(mix(self.seed, set), head), row) >> 32) as u32
+    }
+
+    /// 0, or 1 / (1 - p), for the weight of key `j` of its set; the mixing function `lowbias32` (Wellons 2018), which
+    /// is SIMD code in a loop over j.
+    #[inline(always)]
+    pub(super) fn factor(&self, key: u32, j: usize) -> f32 {
+        let mut x = key.wrapping_add((j as u32).wrapping_mul(0x9e37_79b9));
+        x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
+        x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
+        x ^= x >> 16;
+        if x < self.threshold { 0.0 } else { self.kept }
+    }
+}
+
+/// Attention with learned projections.
+#[derive(Debug, Clone)]
+pub struct MultiHeadAttention<D: Backend> {
+    /// W_q, b_q: `(width, width)`.
+    pub query: Linear<D>,
+    /// W_kv, b_kv: `(context width, 2 width)`, the keys' columns first.
+    pub key_value: Linear<D>,
+    /// W_o, b_o: `(width, width)`.
+    pub output: Linear<D>,
+    config: AttentionConfig,
+}
+
+walk_params!(MultiHeadAttention { params: [], buffers: [], layers: [query, key_value, output] });
+
+impl<D: Backend> MultiHeadAttention<D> {
+    /// A layer whose queries have `width` features and whose keys have `context`.
+    ///
+    /// # Errors
+    /// A number of heads that does not divide `width`, a dropout probability outside [0, 1), a device without memory.
+    pub fn new(
+        device: &D,
+        width: usize,
+        context: usize,
+        config: AttentionConfig,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self> {
+        let heads = config.heads;
+        if heads == 0 || !width.is_multiple_of(heads) {
+            return Err(Error::config(format!("attention: {heads} heads do not divide a width of {width}")));
+        }
+        WeightDropout::new(config.dropout, 0)?;
+        let bound = (6.0 / (context + 3 * width) as f32).sqrt();
+        let mut layer = |inputs, outputs, bound| -> Result<Linear<D>> {
+            let weight = init::uniform(device, (inputs, outputs), bound, rng)?;
+            Ok(Linear { weight, bias: init::constant(device, (outputs,), 0.0)? })
+        };
+        Ok(Self {
+            query: layer(width, width, bound)?,
+            key_value: layer(context, 2 * width, bound)?,
+            output: layer(width, width, init::kaiming_bound(width))?,
+            config,
+        })
+    }
+
+    /// At inference, without dropout: `(queries, width)` and `(keys, context width)` to `(queries, width)`.
+    ///
+    /// # Errors
+    /// Widths or sets that do not fit.
+    pub fn forward<T: Tape<f32, D>>(
+        &self,
+        x: Matrix<D, T>,
+        context: Matrix<D, T>,
+        queries: &RowSets,
+        keys: &RowSets,
+    ) -> Result<Matrix<D, T>> {
+        self.attend(x, context, queries, keys, None)
+    }
+
+    /// While training, with dropout; draws one number, or none where its probability is 0.
+    ///
+    /// # Errors
+    /// Widths or sets that do not fit.
+    pub fn forward_training<T: Tape<f32, D>>(
+        &self,
+        x: Matrix<D, T>,
+        context: Matrix<D, T>,
+        queries: &RowSets,
+        keys: &RowSets,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Matrix<D, T>> {
+        let p = self.config.dropout;
+        let dropout = (p > 0.0).then(|| WeightDropout::new(p, rng.next_u64())).transpose()?;
+        self.attend(x, context, queries, keys, dropout)
+    }
+
+    fn attend<T: Tape<f32, D>>(
+        &self,
+        x: Matrix<D, T>,
+        context: Matrix<D, T>,
+        queries: &RowSets,
+        keys: &RowSets,
+        dropout: Option<WeightDropout>,
+    ) -> Result<Matrix<D, T>> {
+        let heads = self.config.heads;
+        let spec = AttentionSpec { queries: queries.clone(), keys: keys.clone(), heads, dropout };
+        let (q, kv) = (self.query.forward(x)?, self.key_value.forward(context)?);
+        self.output.forward(D::attention(q, kv, &spec)?)
+    }
+
+    /// Number of features of a query and of the output.
+    pub fn width(&self) -> usize {
+        self.query.weight.shape().1
+    }
+}
