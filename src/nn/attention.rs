@@ -111,6 +111,22 @@ impl WeightDropout {
     }
 }
 
+/// Whether attention weights are dropped, by which generator.
+pub(super) enum Attend<'a> {
+    Inference,
+    Training(&'a mut ChaCha8Rng),
+}
+
+impl Attend<'_> {
+    /// The same for one layer of several.
+    pub(super) fn again(&mut self) -> Attend<'_> {
+        match self {
+            Self::Inference => Attend::Inference,
+            Self::Training(rng) => Attend::Training(rng),
+        }
+    }
+}
+
 /// Attention with learned projections.
 #[derive(Debug, Clone)]
 pub struct MultiHeadAttention<D: Backend> {
@@ -166,7 +182,7 @@ impl<D: Backend> MultiHeadAttention<D> {
         queries: &RowSets,
         keys: &RowSets,
     ) -> Result<Matrix<D, T>> {
-        self.attend(x, context, queries, keys, None)
+        self.run(x, context, queries, keys, Attend::Inference)
     }
 
     /// While training, with dropout; draws one number, or none where its probability is 0.
@@ -181,20 +197,22 @@ impl<D: Backend> MultiHeadAttention<D> {
         keys: &RowSets,
         rng: &mut ChaCha8Rng,
     ) -> Result<Matrix<D, T>> {
-        let p = self.config.dropout;
-        let dropout = (p > 0.0).then(|| WeightDropout::new(p, rng.next_u64())).transpose()?;
-        self.attend(x, context, queries, keys, dropout)
+        self.run(x, context, queries, keys, Attend::Training(rng))
     }
 
-    fn attend<T: Tape<f32, D>>(
+    pub(super) fn run<T: Tape<f32, D>>(
         &self,
         x: Matrix<D, T>,
         context: Matrix<D, T>,
         queries: &RowSets,
         keys: &RowSets,
-        dropout: Option<WeightDropout>,
+        mode: Attend<'_>,
     ) -> Result<Matrix<D, T>> {
-        let heads = self.config.heads;
+        let AttentionConfig { heads, dropout: p } = self.config;
+        let dropout = match mode {
+            Attend::Training(rng) if p > 0.0 => Some(WeightDropout::new(p, rng.next_u64())?),
+            _ => None,
+        };
         let spec = AttentionSpec { queries: queries.clone(), keys: keys.clone(), heads, dropout };
         let (q, kv) = (self.query.forward(x)?, self.key_value.forward(context)?);
         self.output.forward(D::attention(q, kv, &spec)?)

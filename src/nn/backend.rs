@@ -1,6 +1,6 @@
 //! The device a model runs on: dfdx's operations, plus the fused ones.
 
-use super::{Activation, IndexSets, OptimStep, TokenOps, composed, fused};
+use super::{Activation, IndexSets, LossOps, OptimStep, TokenOps, composed, fused};
 use crate::{Error, Result, data::Counts};
 use dfdx::{
     prelude::{Cpu, HasShape, NoneTape, Rank0, Tape, Tensor},
@@ -55,7 +55,7 @@ pub struct BatchMoments {
 ///
 /// Every operation checks the shapes of its arguments and returns an error of kind
 /// [`Shape`](crate::ErrorKind::Shape) that names it and the shapes.
-pub trait Backend: Device<f32> + OptimStep + TokenOps {
+pub trait Backend: Device<f32> + OptimStep + TokenOps + LossOps {
     /// `x W + b`; x `(rows, in)`, W `(in, out)`, b `(out,)`.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 mod count_nll;
 mod lgamma;
+pub mod losses;
+pub mod set_distance;
 pub mod tokens;
 
 pub use count_nll::count_nll;

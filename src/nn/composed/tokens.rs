@@ -3,7 +3,7 @@
 use super::failed;
 use crate::{
     Result,
-    nn::{AttentionSpec, Backend, Matrix, RowSets},
+    nn::{AttentionSpec, Backend, Matrix, RowSets, Vector},
 };
 use dfdx::prelude::*;
 
@@ -86,4 +86,50 @@ fn factors(spec: &AttentionSpec, n: usize, m: usize) -> Factors {
         }
     }
     factors
+}
+
+/// The mean of each set's rows, as a product with a dense matrix of shares.
+pub fn set_mean<D: Backend, T: Tape<f32, D>>(x: Matrix<D, T>, sets: &RowSets) -> Result<Matrix<D, T>> {
+    let rows = x.shape().0;
+    let mut shares = vec![0.0; sets.len() * rows];
+    for (set, range) in sets.ranges().enumerate() {
+        let share = 1.0 / range.len() as f32;
+        shares[set * rows..][range].fill(share);
+    }
+    let run = || -> Result<Matrix<D, T>, D::Err> {
+        let (x, tape) = x.split_tape();
+        let shares = x.device().try_tensor_from_vec(shares, (sets.len(), rows))?;
+        shares.put_tape(tape).try_matmul(x)
+    };
+    run().map_err(failed("set_mean"))
+}
+
+/// `(1 + gamma) * x + beta`, each row with the gamma and beta of its set.
+pub fn film<D: Backend, T: Tape<f32, D>>(
+    x: Matrix<D, T>,
+    gamma_beta: Matrix<D, T>,
+    sets: &RowSets,
+) -> Result<Matrix<D, T>> {
+    let (rows, width) = *x.shape();
+    let gamma_beta = take_rows(gamma_beta, &sets.owners())?; // (rows, 2 width)
+    let run = || -> Result<Matrix<D, T>, D::Err> {
+        let gamma = gamma_beta.with_empty_tape().try_slice((0..rows, 0..width))?;
+        let beta = gamma_beta.try_slice((0..rows, width..2 * width))?;
+        gamma.try_add(1.0)?.try_mul(x)?.try_add(beta)
+    };
+    run().map_err(failed("film"))
+}
+
+/// Sines and cosines of `2 pi x f`.
+pub fn fourier<D: Backend, T: Tape<f32, D>>(x: Matrix<D, T>, frequencies: &Vector<D>) -> Result<Matrix<D, T>> {
+    let shape = (x.shape().0, frequencies.shape().0);
+    let run = || -> Result<Matrix<D, T>, D::Err> {
+        let x: Vector<D, T> = x.try_reshape_like(&(shape.0,))?;
+        let x: Matrix<D, T> = x.try_broadcast_like::<_, Axis<1>>(&shape)?;
+        let frequencies = frequencies.retaped::<T>().try_broadcast_like::<_, Axis<0>>(&shape)?;
+        let angle = x.try_mul(frequencies)?.try_mul(std::f32::consts::TAU)?;
+        let sines = angle.with_empty_tape().try_sin()?;
+        (sines, angle.try_cos()?).try_concat_along(Axis::<1>)
+    };
+    run().map_err(failed("fourier"))
 }

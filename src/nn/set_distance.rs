@@ -1,0 +1,143 @@
+//! Distances between two sets of vectors as losses: how far a predicted set of cells is from the observed one.
+//!
+//! For the rows x_i of a predicted set (n of them) and y_j of an observed one (m), each of d features:
+//!
+//! | name | distance |
+//! |---|---|
+//! | energy | `2/(nm) sum abs(x_i - y_j) - 1/n^2 sum abs(x_i - x_k) - 1/m^2 sum abs(y_j - y_l)`, Euclidean norms (Szekely and Rizzo 2013) |
+//! | MMD | `1/n^2 sum k(x_i, x_k) + 1/m^2 sum k(y_j, y_l) - 2/(nm) sum k(x_i, y_j)`, k the mean over gammas of `exp(-gamma abs(u - v)^2)` (Gretton et al. 2012, the biased estimate of MMD^2) |
+//! | sliced Wasserstein | mean over unit directions of the squared 2-Wasserstein distance of the projections (Bonneel et al. 2015) |
+//!
+//! All sums include the pairs of a row with itself, so that a distance is never negative, and is 0 only for equal
+//! sets. Gradients go to the predicted rows. One call takes a batch of pairs of sets, as [`RowSets`] beside the rows, and
+//! gives one number a pair.
+//!
+//! ```
+//! use genailab::{dfdx::prelude::*, nn::{RowSets, SetDistance}};
+//!
+//! let (dev, one) = (Cpu::default(), RowSets::uniform(1, 2));
+//! let x: Tensor<_, f32, _> = dev.tensor_from_vec(vec![0.0, 0.0, 3.0, 4.0], (2, 2));
+//! let y = dev.tensor_from_vec(vec![0.0, 0.0, 0.0, 0.0], (2, 2));
+//! let distance = SetDistance::Energy.forward(x, &one, &y, &one)?; // 2 * 10/4 - 2 * 5/4 - 0
+//! assert!((distance[[0]] - 2.5).abs() < 1e-5);
+//! # Ok::<(), genailab::Error>(())
+//! ```
+
+use super::{Backend, Matrix, RowSets, Vector, token_ops::check_sets};
+use crate::{Error, Result};
+use dfdx::prelude::Tape;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+use std::sync::Arc;
+
+/// Which distance.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SetDistance {
+    /// Energy distance with Euclidean norms, twice the value of `geomloss`' "energy".
+    Energy,
+    /// Squared maximum mean discrepancy with a mean of Gaussian kernels.
+    Mmd {
+        /// One over twice the squared bandwidth, each above 0. See [`median_gamma`].
+        gammas: Arc<[f32]>,
+    },
+    /// Sliced Wasserstein distance, squared.
+    SlicedWasserstein {
+        /// Unit vectors as columns, `(width, directions)`, row-major. See [`SetDistance::sliced`].
+        directions: Arc<[f32]>,
+    },
+}
+
+impl SetDistance {
+    /// A sliced Wasserstein distance along `count` directions, uniform on the sphere.
+    pub fn sliced(width: usize, count: usize, rng: &mut ChaCha8Rng) -> Self {
+        let mut directions = vec![0.0f32; width * count];
+        for column in 0..count {
+            let draw: Vec<f64> = (0..width).map(|_| rng.sample(StandardNormal)).collect();
+            let norm = draw.iter().map(|v| v * v).sum::<f64>().sqrt();
+            draw.iter().enumerate().for_each(|(row, v)| directions[row * count + column] = (v / norm) as f32);
+        }
+        Self::SlicedWasserstein { directions: directions.into() }
+    }
+
+    /// The distance of each predicted set, rows of x `(rows, width)`, to the set of the same number among the rows of
+    /// y, `(sets,)`.
+    ///
+    /// # Errors
+    /// Widths or sets that do not fit, an empty set; a gamma that is not positive, or no gamma or direction at all.
+    pub fn forward<D: Backend, T: Tape<f32, D>>(
+        &self,
+        x: Matrix<D, T>,
+        x_sets: &RowSets,
+        y: &Matrix<D>,
+        y_sets: &RowSets,
+    ) -> Result<Vector<D, T>> {
+        D::set_distance(x, x_sets, y, y_sets, self)
+    }
+
+    pub(super) fn check(&self, x: (usize, usize), x_sets: &RowSets, y: (usize, usize), y_sets: &RowSets) -> Result<()> {
+        let fail = |message: String| Err(Error::config(format!("distance of sets: {message}")));
+        if x.1 != y.1 {
+            return Err(Error::shape("distance of sets", x, y));
+        }
+        check_sets("distance of sets: predicted", x.0, x_sets)?;
+        check_sets("distance of sets: observed", y.0, y_sets)?;
+        if x_sets.len() != y_sets.len() {
+            return fail(format!("{} predicted sets, but {} observed ones", x_sets.len(), y_sets.len()));
+        }
+        if let Some(set) = (0..x_sets.len()).find(|&set| x_sets.size(set) == 0 || y_sets.size(set) == 0) {
+            return fail(format!("set {set} of the batch is empty, and has no distance to anything"));
+        }
+        match self {
+            Self::Mmd { gammas } if gammas.is_empty() || !gammas.iter().all(|g| *g > 0.0 && g.is_finite()) => {
+                fail(format!("the gammas are {gammas:?}; there must be at least one, and all positive"))
+            }
+            Self::SlicedWasserstein { directions }
+                if directions.is_empty() || !directions.len().is_multiple_of(x.1) =>
+            {
+                fail(format!("{} numbers are no directions in {} dimensions", directions.len(), x.1))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One over twice the median squared distance between different rows of y `(rows, width)`: the usual gamma of a Gaussian
+/// kernel, whose bandwidth is the median distance (Gretton et al. 2012, section 8). `None` if the median is 0 or there is no pair.
+pub fn median_gamma(y: ndarray::ArrayView2<'_, f32>) -> Option<f32> {
+    let square =
+        |i: usize, j: usize| -> f64 { y.row(i).iter().zip(y.row(j)).map(|(a, b)| f64::from(a - b).powi(2)).sum() };
+    let mut squares: Vec<f64> = (0..y.nrows()).flat_map(|i| (0..i).map(move |j| square(i, j))).collect();
+    if squares.is_empty() {
+        return None;
+    }
+    let middle = squares.len() / 2;
+    let median = *squares.select_nth_unstable_by(middle, f64::total_cmp).1;
+    (median > 0.0 && median.is_finite()).then(|| (0.5 / median) as f32)
+}
+
+/// The optimal coupling of two sorted samples of sizes n and m on a line: calls `pair(i, j, weight)` for the i-th
+/// smallest of one and the j-th smallest of the other; the weights of each i sum to 1/n, those of each j to 1/m.
+pub(super) fn couple(n: usize, m: usize, mut pair: impl FnMut(usize, usize, f64)) {
+    let total = (n * m) as f64;
+    // In units of 1/(nm) each i has mass m and each j has mass n.
+    let (mut i, mut j, mut left_i, mut left_j) = (0, 0, m, n);
+    while i < n && j < m {
+        let mass = left_i.min(left_j);
+        pair(i, j, mass as f64 / total);
+        (left_i, left_j) = (left_i - mass, left_j - mass);
+        if left_i == 0 {
+            (i, left_i) = (i + 1, m);
+        }
+        if left_j == 0 {
+            (j, left_j) = (j + 1, n);
+        }
+    }
+}
+
+/// The positions of `values` from the smallest to the largest.
+pub(super) fn ranked(values: &[f32]) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..values.len() as u32).collect();
+    order.sort_unstable_by(|&a, &b| values[a as usize].total_cmp(&values[b as usize]).then(a.cmp(&b)));
+    order
+}
