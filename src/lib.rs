@@ -23,6 +23,7 @@ pub mod device;
 mod error;
 pub mod eval;
 mod files;
+mod linalg;
 pub mod model;
 pub mod nn;
 pub mod plot;

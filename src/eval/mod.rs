@@ -12,7 +12,7 @@
 //! | `calibration` | is the predicted spread the true one? (coverage, CRPS, reliability, selection) |
 //! | `interactions` | does a double do what its singles together would? (local FDR, Norman's classes) |
 //! | `evaluation` | all of it, a row a perturbation, with a summary |
-//! | `pca`, `neighbours`, `umap` | what do the cells look like in two dimensions? |
+//! | `neighbours`, `umap` | what do the cells look like in two dimensions? |
 //! | `sets` | how near are two sets of cells? (E-distance, MMD, Wasserstein, spread, zeros) |
 //! | `grid` | a result table that prints as text and as HTML |
 
@@ -25,10 +25,11 @@ mod evaluation;
 mod grid;
 mod held_out;
 pub mod interactions;
+mod jepa_predictor;
 mod metrics;
 mod multiple_testing;
 mod neighbours;
-mod pca;
+
 mod predictor;
 mod ranking;
 pub mod sets;
@@ -37,6 +38,7 @@ mod umap_layout;
 mod vae_predictor;
 mod virtual_cell;
 
+pub use crate::linalg::Pca;
 pub use de::{
     DeTest, DifferentialExpression, RankSum, Reference, ReferenceCells, differential_expression, rank_sum_test,
 };
@@ -44,6 +46,7 @@ pub use evaluation::{Evaluation, PerturbationScore, SIGNIFICANCE, Summary};
 pub use grid::{Align, Cell, Grid};
 pub(crate) use grid::{escape, show_in_notebook};
 pub use held_out::{EXPRESSED_IN_10K, HeldOut, TruthAgreement, evaluate_effects, evaluate_vae, truth_agreement};
+pub use jepa_predictor::JepaPredictor;
 pub use metrics::{
     PERTURBENCH_PSEUDOCOUNT, Separation, centroid_accuracy, cosine, difference, discrimination_score,
     fold_change_of_means, l2, mae, mse, pearson, perturbation_weights, perturbench_log_fold_change, perturbench_rank,
@@ -51,7 +54,6 @@ pub use metrics::{
 };
 pub use multiple_testing::{benjamini_hochberg, normal_cdf, normal_two_sided, student_two_sided};
 pub use neighbours::{Neighbours, nearest_neighbours};
-pub use pca::Pca;
 pub use predictor::{Controls, Fitted, Predictor, Training, TrainingCells};
 pub use ranking::{auroc, average_precision, precision_at_k, recall_at_k, top_k, top_k_recall};
 pub use umap::{Umap, umap};

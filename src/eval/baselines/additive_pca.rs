@@ -13,12 +13,12 @@
 
 use super::{
     answer,
-    directions::directions,
     sums::{Combinations, sum},
 };
 use crate::{
     Result,
     eval::{Fitted, Predictor, Training},
+    linalg::directions,
 };
 use ndarray::{Array1, Array2, Axis, s};
 use serde_json::json;

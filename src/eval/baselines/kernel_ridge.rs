@@ -12,7 +12,7 @@
 //! The mean over both assignments makes the order of genes meaningless; sets of another size share nothing (K = 0).
 
 use super::{
-    answer, cholesky,
+    answer,
     sets::{MOST_GENES, Sets},
     sums::{Combinations, sum},
 };
@@ -20,6 +20,7 @@ use crate::{
     Error, Result,
     data::Condition,
     eval::{Fitted, Predictor, Training},
+    linalg::cholesky,
 };
 use ndarray::{Array1, Array2};
 use serde_json::json;

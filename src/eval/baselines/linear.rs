@@ -15,11 +15,12 @@
 //! context has its control column; and an effects dataset, which has no pseudobulks, is embedded by its effects, where
 //! control is a column of zeros.
 
-use super::{answer, cholesky, directions::EXACT_ROWS, eigen::symmetric_eigen};
+use super::answer;
 use crate::{
     Error, Result,
     data::Condition,
     eval::{Fitted, Pca, Predictor, Training},
+    linalg::{EXACT_ROWS, cholesky, symmetric_eigen},
 };
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 use serde_json::json;

@@ -11,8 +11,7 @@
 //! | `ridge` | [`Ridge`]: one effect a gene, fitted to singles and combinations together |
 //! | `linear` | [`Linear`]: gene and perturbation embeddings, which reach unseen genes |
 //! | `latent_additive` | [`LatentAdditive`]: genes added in a learned latent space |
-//! | `sums`, `sets`, `directions` | what they share: sums over genes, distances between sets of genes, components |
-//! | `cholesky`, `eigen` | the two decompositions they need |
+//! | `sums`, `sets` | what they share: sums over genes, distances between sets of genes |
 //!
 //! Sums are taken in f64. Where the data has contexts, "the effect of a gene" is its effect in the context of the
 //! condition, or its mean over the other contexts where it was not trained in this one
@@ -20,9 +19,6 @@
 
 mod additive;
 mod additive_pca;
-mod cholesky;
-mod directions;
-mod eigen;
 mod floor;
 mod kernel_ridge;
 mod latent_additive;
@@ -43,7 +39,7 @@ pub use means::{MatchingMean, Mean, MeanDoubles};
 pub use nearest::Nearest;
 pub use ridge::Ridge;
 
-use super::{Fitted, Predictor, VaePredictor};
+use super::{Fitted, JepaPredictor, Predictor, VaePredictor};
 use crate::{Error, Result, data::Condition};
 use ndarray::Array1;
 
@@ -69,8 +65,13 @@ pub fn baselines() -> Vec<Box<dyn Predictor>> {
 
 /// All predictors, in the order of the tables: the [`baselines`], then the models that take a training of their own.
 pub fn models() -> Vec<Box<dyn Predictor>> {
-    let vaes = [VaePredictor::effects(), VaePredictor::conditional(), VaePredictor::arithmetic()];
-    baselines().into_iter().chain(vaes.into_iter().map(|vae| -> Box<dyn Predictor> { Box::new(vae) })).collect()
+    let trained: [Box<dyn Predictor>; 4] = [
+        Box::new(VaePredictor::effects()),
+        Box::new(VaePredictor::conditional()),
+        Box::new(VaePredictor::arithmetic()),
+        Box::new(JepaPredictor::default()),
+    ];
+    baselines().into_iter().chain(trained).collect()
 }
 
 /// The predictor of this name among all [`models`].

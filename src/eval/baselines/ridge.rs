@@ -11,10 +11,11 @@
 //! cross-validation, which ridge has in closed form: the residual without row i is `e_i / (1 - H_ii)`, `H = M (M'M +
 //! lambda I)^-1 M'` (Golub, Heath and Wahba 1979). This is scikit-learn's `RidgeCV(fit_intercept=False)`.
 
-use super::{answer, cholesky};
+use super::answer;
 use crate::{
     Error, Result,
     eval::{Fitted, Predictor, Training},
+    linalg::cholesky,
 };
 use ndarray::{Array1, Array2};
 use serde_json::json;

@@ -17,11 +17,11 @@
 
 mod net;
 
-use super::directions::directions;
 use crate::{
     Error, Result,
     data::Condition,
     eval::{Fitted, Predictor, Training},
+    linalg::directions,
     train::{BatchSource, FitOptions, Progress, TrainConfig, fit},
 };
 use dfdx::prelude::Cpu;

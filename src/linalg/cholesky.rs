@@ -9,7 +9,7 @@ use ndarray::{Array2, s};
 ///
 /// # Errors
 /// Shapes that do not fit; a matrix that is not positive definite.
-pub(super) fn solve(a: &Array2<f64>, b: &Array2<f64>) -> Result<Array2<f64>> {
+pub(crate) fn solve(a: &Array2<f64>, b: &Array2<f64>) -> Result<Array2<f64>> {
     let n = a.nrows();
     if a.ncols() != n || b.nrows() != n {
         return Err(Error::shape("Cholesky solve", a.dim(), b.dim()));

@@ -3,22 +3,23 @@
 //! The directions are the leading eigenvectors of the second moments `D'D` of effects D `(conditions, genes)`. They go
 //! through zero, not through the mean effect: zero is control, and a perturbation is a shift from there.
 
+use super::Pca;
 use super::eigen::symmetric_eigen;
-use crate::{Error, Result, eval::Pca};
+use crate::{Error, Result};
 use ndarray::{Array2, Axis, concatenate, s};
 
 /// Eigenvalues below this share of the largest are rounding, not directions.
 const NEGLIGIBLE: f64 = 1e-10;
 /// Up to so many conditions the decomposition is the full one; beyond, where that would take seconds, it is [`Pca`]'s
 /// iteration, which is right to some four digits.
-pub(super) const EXACT_ROWS: usize = 512;
+pub(crate) const EXACT_ROWS: usize = 512;
 
 /// At most `most` orthonormal directions of `effects` `(conditions, genes)`, `(directions, genes)`, by falling share of
 /// their squares.
 ///
 /// # Errors
 /// Effects that are all zero: [`ErrorKind::Inapplicable`](crate::ErrorKind).
-pub(super) fn directions(effects: &Array2<f64>, most: usize) -> Result<Array2<f64>> {
+pub(crate) fn directions(effects: &Array2<f64>, most: usize) -> Result<Array2<f64>> {
     let none = || Error::inapplicable("all training effects are zero, so they have no principal components");
     if effects.is_empty() {
         return Err(none());

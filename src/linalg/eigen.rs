@@ -10,7 +10,7 @@ use ndarray::{Array1, Array2, Axis, Zip, s};
 const MAX_STEPS: usize = 60;
 
 /// Eigenvalues, largest first, and the eigenvectors as rows, of the symmetric matrix `a`.
-pub(super) fn symmetric_eigen(mut a: Array2<f64>) -> (Array1<f64>, Array2<f64>) {
+pub(crate) fn symmetric_eigen(mut a: Array2<f64>) -> (Array1<f64>, Array2<f64>) {
     let n = a.nrows();
     let mut vectors = Array2::<f64>::eye(n);
     for k in 0..n.saturating_sub(2) {

@@ -1,0 +1,53 @@
+//! The JEPA as a predictor.
+
+use super::{Fitted, Predictor, Training};
+use crate::{
+    Error, Result,
+    data::Condition,
+    model::jepa::{PrototypeConfig, PrototypeJepa, Prototypes},
+};
+use ndarray::Array1;
+use serde_json::json;
+use std::sync::Arc;
+
+/// `jepa`: level 0, from the mean state of control to that of a perturbation. For effects and for cells.
+#[derive(Debug, Clone, Default)]
+pub struct JepaPredictor {
+    /// Its settings.
+    pub config: PrototypeConfig,
+}
+
+impl Predictor for JepaPredictor {
+    fn name(&self) -> &str {
+        "jepa"
+    }
+
+    fn description(&self) -> &str {
+        "The JEPA on mean effects: the scaled sum, and the departures that predicted embeddings tell of"
+    }
+
+    fn settings(&self) -> serde_json::Value {
+        json!(self.config)
+    }
+
+    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+        if training.conditions.is_empty() {
+            return Err(Error::inapplicable("no perturbation was trained on"));
+        }
+        let data = Prototypes {
+            genes: Arc::clone(&training.genes),
+            conditions: training.conditions.clone(),
+            effects: training.effects.clone(),
+            n_cells: training.n_cells.clone(),
+        };
+        Ok(Box::new(Trained(PrototypeJepa::fit(&data, &self.config, training.seed)?)))
+    }
+}
+
+struct Trained(PrototypeJepa);
+
+impl Fitted for Trained {
+    fn effect(&self, condition: &Condition) -> Result<Array1<f32>> {
+        Ok(self.0.effect(condition)?.mapv(|value| value as f32))
+    }
+}

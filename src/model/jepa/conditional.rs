@@ -1,0 +1,128 @@
+//! The conditional predictor `F(h, e) -> z`: from the embedding of a control and a perturbation to that of the perturbed
+//! state.
+//!
+//! | conditioning | z |
+//! |---|---|
+//! | concatenation | `M([h, e])` |
+//! | FiLM | `M((1 + gamma(e)) * LN(h) + beta(e))` |
+//! | cross-attention | `M(h')`, h attending to the perturbed genes one by one |
+//!
+//! M is a perceptron. h `(rows, width)`, e `(sets, width)` the perturbation of each set of rows, the genes' tokens
+//! `(tokens, width)`; z `(rows, width)`. The order of genes has no influence. A control has no tokens and `e = 0`.
+
+use crate::{
+    Result,
+    nn::{
+        AttentionConfig, Backend, CrossAttentionBlock, Film, FinishConfig, LayerNorm, Linear, Matrix, Mlp, Norm,
+        RowSets, ops, walk_params,
+    },
+};
+use dfdx::prelude::Tape;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// How the perturbation enters the predictor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Conditioning {
+    /// Beside the control's embedding.
+    #[default]
+    Concatenation,
+    /// It scales and shifts the control's embedding (Perez et al. 2018).
+    Film,
+    /// The control's embedding attends to the perturbed genes.
+    CrossAttention,
+}
+
+/// What is known of the perturbations of a batch.
+pub struct Perturbed<D: Backend, T: Tape<f32, D>> {
+    /// One vector a perturbed gene, those of the first set first, `(tokens, width)`.
+    pub tokens: Matrix<D, T>,
+    /// Which tokens belong to which set.
+    pub sets: RowSets,
+}
+
+/// `F(h, e)`: see the module.
+#[derive(Debug, Clone)]
+pub struct ConditionalPredictor<D: Backend> {
+    film: Option<Film<D>>,
+    norm: Option<LayerNorm<D>>,
+    attention: Option<CrossAttentionBlock<D>>,
+    trunk: Mlp<D>,
+    output: Linear<D>,
+    conditioning: Conditioning,
+}
+
+walk_params!(ConditionalPredictor { params: [], buffers: [], layers: [film, norm, attention, trunk, output] });
+
+impl<D: Backend> ConditionalPredictor<D> {
+    /// A predictor between embeddings of `width` features, with two hidden layers of `hidden`.
+    ///
+    /// # Errors
+    /// A dropout probability outside [0, 1), a width that no number of heads divides, a device without memory.
+    pub fn new(
+        device: &D,
+        width: usize,
+        hidden: usize,
+        conditioning: Conditioning,
+        dropout: f32,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self> {
+        let heads = [8, 4, 2, 1].into_iter().find(|heads| width.is_multiple_of(*heads)).unwrap_or(1);
+        let attention = AttentionConfig { heads, dropout: 0.0 };
+        let inputs = if conditioning == Conditioning::Concatenation { 2 * width } else { width };
+        let finish = FinishConfig { norm: Norm::Layer, dropout, ..FinishConfig::default() };
+        Ok(Self {
+            film: (conditioning == Conditioning::Film).then(|| Film::new(device, width, width)).transpose()?,
+            norm: (conditioning == Conditioning::Film).then(|| LayerNorm::new(device, width)).transpose()?,
+            attention: (conditioning == Conditioning::CrossAttention)
+                .then(|| CrossAttentionBlock::new(device, width, width, attention, rng))
+                .transpose()?,
+            trunk: Mlp::new(device, &[inputs, hidden, hidden], finish, rng)?,
+            output: Linear::new(device, hidden, width, rng)?,
+            conditioning,
+        })
+    }
+
+    /// z of each row; `rows` says which rows of h are under which perturbation. Dropout where `rng` is given.
+    ///
+    /// # Errors
+    /// Widths or sets that do not fit.
+    pub fn forward<T: Tape<f32, D>>(
+        &mut self,
+        h: Matrix<D, T>,
+        rows: &RowSets,
+        perturbed: Perturbed<D, T>,
+        rng: Option<&mut ChaCha8Rng>,
+    ) -> Result<Matrix<D, T>> {
+        let x = match self.conditioning {
+            Conditioning::Concatenation => {
+                let owners: Arc<[u32]> = rows.owners().into();
+                ops::concat_columns(h, D::take_rows(sum_pool(perturbed)?, &owners)?)?
+            }
+            Conditioning::Film => {
+                let norm = self.norm.as_ref().expect("made with the layer");
+                let film = self.film.as_ref().expect("made with the conditioning");
+                film.forward(norm.forward(h)?, sum_pool(perturbed)?, rows)?
+            }
+            Conditioning::CrossAttention => {
+                let attention = self.attention.as_ref().expect("made with the conditioning");
+                attention.forward(h, perturbed.tokens, rows, &perturbed.sets)?
+            }
+        };
+        let x = match rng {
+            Some(rng) => self.trunk.forward_training(x, rng)?,
+            None => self.trunk.forward(x)?,
+        };
+        self.output.forward(x)
+    }
+}
+
+/// The sum of each set's tokens, `(sets, width)`; zero for control.
+fn sum_pool<D: Backend, T: Tape<f32, D>>(perturbed: Perturbed<D, T>) -> Result<Matrix<D, T>> {
+    use dfdx::prelude::HasShape;
+    let width = perturbed.tokens.shape().1;
+    let sizes = perturbed.sets.ranges().flat_map(|range| std::iter::repeat_n(range.len() as f32, width)).collect();
+    D::multiply(D::set_mean(perturbed.tokens, &perturbed.sets)?, sizes)
+}
