@@ -42,6 +42,34 @@ fn speed_of_a_block() {
 
 #[test]
 #[ignore = "measures time"]
+fn speed_of_attention() {
+    let config = AttentionConfig { heads: 8, dropout: 0.0 };
+    let layer =
+        genailab::nn::MultiHeadAttention::new(&Cpu::default(), 256, 256, config, &mut ChaCha8Rng::seed_from_u64(0))
+            .expect("memory");
+    let block = TransformerBlock::new(&Cpu::default(), 256, config, &mut ChaCha8Rng::seed_from_u64(0)).expect("memory");
+    let (sets, x) = (RowSets::uniform(64, 64), matrix(&normal(64 * 64 * 256, 1), 256));
+    let target = matrix(&vec![0.0; 64 * 64 * 256], 256);
+    let spec = genailab::nn::AttentionSpec { queries: sets.clone(), keys: sets.clone(), heads: 8, dropout: None };
+    let kv = matrix(&normal(64 * 64 * 512, 3), 512);
+    median_ms("core", || {
+        let y: Matrix<Cpu, Taped> =
+            <Cpu as genailab::nn::TokenOps>::attention(x.leaky_trace(), kv.leaky_trace(), &spec).expect("shapes fit");
+        EmbeddingLoss::L2.forward(y, &target).expect("shapes fit").backward();
+    });
+    median_ms("mha fb", || {
+        let (x, tape) = x.leaky_trace().split_tape();
+        let y = layer.forward(x.clone().put_tape(tape), x.retaped(), &sets, &sets).expect("shapes fit");
+        EmbeddingLoss::L2.forward(y, &target).expect("shapes fit").backward();
+    });
+    median_ms("block fb", || {
+        let y = block.forward(x.leaky_trace(), &sets).expect("shapes fit");
+        EmbeddingLoss::L2.forward(y, &target).expect("shapes fit").backward();
+    });
+}
+
+#[test]
+#[ignore = "measures time"]
 fn speed_of_set_distances() {
     let (width, n) = (256, 256);
     let (sets, x) = (RowSets::uniform(4, n), matrix(&normal(4 * n * width, 2), width));

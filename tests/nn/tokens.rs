@@ -4,7 +4,7 @@ use crate::{harness::*, oracle};
 use genailab::{
     ErrorKind,
     dfdx::prelude::*,
-    nn::{RowSets, TokenOps, composed},
+    nn::{Matrix, RowSets, TokenOps, composed},
 };
 
 const TOLERANCE: f64 = 1e-5;
@@ -45,6 +45,11 @@ fn film_agrees() {
         (0..20).map(cell).collect()
     };
     agrees("film", &|is_fused| film(is_fused, 4, &sets), &plain, &[normal(20, 1), normal(24, 2)]);
+    let each = RowSets::uniform(3, 1);
+    let plain = |i: &[Vec<f64>]| {
+        (0..6).map(|at| (1.0 + i[1][at / 2 * 4 + at % 2]) * i[0][at] + i[1][at / 2 * 4 + 2 + at % 2]).collect()
+    };
+    agrees("film by row", &|is_fused| film(is_fused, 2, &each), &plain, &[normal(6, 3), normal(12, 4)]);
     let sets = RowSets::from_sizes(reference("film").queries);
     matches_reference("film", &["x", "gamma_beta"], &*film(true, 4, &sets), TOLERANCE);
 }
@@ -114,6 +119,41 @@ fn a_residual_adds_both_ways() {
         1.0,
     );
     assert_eq!(got.gradients, [[3.0, 0.0, 1.5, 3.0, 0.0, 1.5]]);
+}
+
+#[test]
+fn no_row_gives_no_row() {
+    let (none, no_set) = (matrix(&[], 3), RowSets::uniform(0, 1));
+    assert_eq!(*none.shape(), (0, 3));
+    let empty = Outcome { output: vec![], gradients: vec![vec![]] };
+    let with = |f: &dyn Fn(Matrix<Cpu, Taped>) -> genailab::Result<Matrix<Cpu, Taped>>| {
+        outcome(f(none.leaky_trace()).expect("shapes fit"), &[], &[Leaf::Matrix(none.clone())])
+    };
+    assert_eq!(with(&|x| Cpu::set_mean(x, &no_set)), empty);
+    assert_eq!(with(&|x| Cpu::take_rows(x, &[].into())), empty);
+    assert_eq!(with(&|x| Cpu::film(x, matrix(&[], 6).retaped(), &no_set)), empty);
+    assert_eq!(with(&|x| Cpu::residual(x, none.clone())), empty);
+    // Empty sets only: means of 0, and conditions without a gradient.
+    assert_eq!(Cpu::set_mean(none.clone(), &RowSets::uniform(2, 0)).expect("shapes fit").as_vec(), [0.0; 6]);
+    let got = film(true, 3, &RowSets::uniform(2, 0))(&[vec![], normal(12, 1)], &[]);
+    assert_eq!(got, Outcome { output: vec![], gradients: vec![vec![], vec![0.0; 12]] });
+    let got = fourier(true)(&[vec![], vec![1.0, 2.0]], &[]);
+    assert_eq!(got, Outcome { output: vec![], gradients: vec![vec![], vec![0.0; 2]] });
+}
+
+#[test]
+fn broadcast_inputs_get_their_gradients() {
+    // dfdx keeps a broadcast tensor, and its gradient, as one row.
+    let (row, upstream, sets) = (vector(&[1.0, -2.0, 0.5]), normal(12, 1), RowSets::from_sizes([1, 3]));
+    let conditions = matrix(&normal(12, 2), 6);
+    let run = |x: Matrix<Cpu, Taped>| Cpu::film(x, conditions.retaped(), &sets).expect("shapes fit");
+    let got =
+        outcome(run(row.leaky_trace().broadcast_like::<_, Axis<0>>(&(4, 3))), &upstream, &[Leaf::Vector(row.clone())]);
+    let rows = matrix(&row.as_vec().repeat(4), 3);
+    let want = outcome(run(rows.leaky_trace()), &upstream, &[Leaf::Matrix(rows)]);
+    assert_eq!(got.output, want.output);
+    let sum = |j: usize| want.gradients[0].iter().skip(j).step_by(3).map(|&g| f64::from(g)).sum::<f64>();
+    close("gradient", &got.gradients[0], &[sum(0), sum(1), sum(2)], 1e-5, 1.0);
 }
 
 #[test]
