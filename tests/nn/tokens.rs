@@ -4,7 +4,7 @@ use crate::{harness::*, oracle};
 use genailab::{
     ErrorKind,
     dfdx::prelude::*,
-    nn::{Matrix, RowSets, TokenOps, composed},
+    nn::{AttentionSpec, Matrix, RowSets, TokenOps, composed},
 };
 
 const TOLERANCE: f64 = 1e-5;
@@ -123,22 +123,22 @@ fn a_residual_adds_both_ways() {
 
 #[test]
 fn no_row_gives_no_row() {
-    let (none, no_set) = (matrix(&[], 3), RowSets::uniform(0, 1));
-    assert_eq!(*none.shape(), (0, 3));
-    let empty = Outcome { output: vec![], gradients: vec![vec![]] };
-    let with = |f: &dyn Fn(Matrix<Cpu, Taped>) -> genailab::Result<Matrix<Cpu, Taped>>| {
-        outcome(f(none.leaky_trace()).expect("shapes fit"), &[], &[Leaf::Matrix(none.clone())])
-    };
-    assert_eq!(with(&|x| Cpu::set_mean(x, &no_set)), empty);
-    assert_eq!(with(&|x| Cpu::take_rows(x, &[].into())), empty);
-    assert_eq!(with(&|x| Cpu::film(x, matrix(&[], 6).retaped(), &no_set)), empty);
-    assert_eq!(with(&|x| Cpu::residual(x, none.clone())), empty);
-    // Empty sets only: means of 0, and conditions without a gradient.
-    assert_eq!(Cpu::set_mean(none.clone(), &RowSets::uniform(2, 0)).expect("shapes fit").as_vec(), [0.0; 6]);
-    let got = film(true, 3, &RowSets::uniform(2, 0))(&[vec![], normal(12, 1)], &[]);
-    assert_eq!(got, Outcome { output: vec![], gradients: vec![vec![], vec![0.0; 12]] });
-    let got = fourier(true)(&[vec![], vec![1.0, 2.0]], &[]);
-    assert_eq!(got, Outcome { output: vec![], gradients: vec![vec![], vec![0.0; 2]] });
+    let (none, no_set) = (matrix(&[], 2), RowSets::uniform(0, 1));
+    let spec = AttentionSpec { queries: no_set.clone(), keys: no_set.clone(), heads: 2, dropout: None };
+    let results = [
+        (Cpu::set_mean(none.leaky_trace(), &no_set), (0, 2)),
+        (Cpu::take_rows(none.leaky_trace(), &[].into()), (0, 2)),
+        (Cpu::film(none.leaky_trace(), matrix(&[], 4).retaped(), &no_set), (0, 2)),
+        (Cpu::film(none.leaky_trace(), matrix(&[0.0; 8], 4).retaped(), &RowSets::uniform(2, 0)), (0, 2)),
+        (Cpu::residual(none.leaky_trace(), none.clone()), (0, 2)),
+        (Cpu::fourier(matrix(&[], 1).leaky_trace(), &vector(&[1.0, 2.0, 3.0])), (0, 6)),
+        (Cpu::attention(none.leaky_trace(), matrix(&[], 4).retaped(), &spec), (0, 2)),
+    ];
+    for (result, shape) in results {
+        assert_eq!(*result.expect("shapes fit").shape(), shape);
+    }
+    // A mean of nothing is 0.
+    assert_eq!(Cpu::set_mean(none, &RowSets::uniform(2, 0)).expect("shapes fit").as_vec(), [0.0; 4]);
 }
 
 #[test]

@@ -157,6 +157,25 @@ fn empty_sets_and_sets_of_one_have_an_output() {
 }
 
 #[test]
+fn a_batch_of_empty_sets_trains_what_it_uses() {
+    // A batch of controls: no token at all, and yet an encoding, the same for each.
+    let config = SetEncoderConfig { width: WIDTH, latents: 2, depth: 1, attention: CONFIG };
+    let encoder = SetEncoder::new(&Cpu::default(), 3, config, &mut rng()).expect("memory");
+    let y = encoder.forward(matrix(&[], 3).leaky_trace(), &sets(&[0, 0])).expect("shapes fit");
+    let values = y.as_vec();
+    assert_eq!(values[..2 * WIDTH], values[2 * WIDTH..]);
+    let upstream = y.device().tensor_from_vec(normal(4 * WIDTH, 5), (4, WIDTH));
+    let gradients = (y * upstream).sum::<Rank0, _>().backward();
+    let moved = |values: Vec<f32>| {
+        assert!(values.iter().all(|g| g.is_finite()), "{values:?}");
+        values.iter().any(|&g| g != 0.0)
+    };
+    assert!(moved(gradients.get(&encoder.latents).as_vec()));
+    assert!(moved(gradients.get(&encoder.cross.attention.output.bias).as_vec()));
+    assert!(!moved(gradients.get(&encoder.cross.attention.key_value.weight).as_vec()), "no key was seen");
+}
+
+#[test]
 fn dropout_is_only_for_training() {
     let config = AttentionConfig { heads: 2, dropout: 0.5 };
     let block = TransformerBlock::new(&Cpu::default(), 8, config, &mut rng()).expect("memory");
