@@ -88,6 +88,8 @@ fn a_zero_prediction_has_a_cosine_loss_and_a_finite_gradient() {
 
 type Term = fn(Tensor<(usize, usize), f32, Cpu, Taped>) -> genailab::Result<Tensor<Rank0, f32, Cpu, Taped>>;
 
+type Plain<'a> = &'a dyn Fn(&[Vec<f64>]) -> Vec<f64>;
+
 fn term(f: Term, width: usize) -> impl Fn(&[Vec<f32>], &[f32]) -> Outcome + Sync {
     move |inputs, upstream| {
         let z = matrix(&inputs[0], width);
@@ -122,7 +124,7 @@ fn vicreg_terms_agree() {
                 / width as f64,
         ]
     };
-    let terms: [(&str, Term, Term, &dyn Fn(&[Vec<f64>]) -> Vec<f64>); 2] = [
+    let terms: [(&str, Term, Term, Plain<'_>); 2] = [
         ("vicreg_variance", vicreg::variance, composed::losses::vicreg_variance, &variance),
         ("vicreg_covariance", vicreg::covariance, composed::losses::vicreg_covariance, &covariance),
     ];

@@ -9,13 +9,11 @@ use genailab::{
 
 const TOLERANCE: f64 = 1e-5;
 
+/// An operation that owns what it needs besides its inputs.
+type Owned = Box<dyn Fn(&[Vec<f32>], &[f32]) -> Outcome + Sync>;
+
 #[track_caller]
-fn agrees(
-    what: &str,
-    run: &dyn Fn(bool) -> Box<dyn Fn(&[Vec<f32>], &[f32]) -> Outcome + Sync>,
-    plain: &dyn Fn(&[Vec<f64>]) -> Vec<f64>,
-    values: &[Vec<f32>],
-) {
+fn agrees(what: &str, run: &dyn Fn(bool) -> Owned, plain: &dyn Fn(&[Vec<f64>]) -> Vec<f64>, values: &[Vec<f32>]) {
     let wide_inputs: Vec<_> = values.iter().map(|v| wide(v)).collect();
     let upstream = normal(plain(&wide_inputs).len(), 99);
     let (output, gradients) = oracle::differentiate(plain, &wide_inputs, &upstream);
@@ -23,7 +21,7 @@ fn agrees(
     agree(&format!("{what}, composed"), &run(false)(values, &upstream), &output, &gradients, 2.0 * TOLERANCE);
 }
 
-fn film(is_fused: bool, width: usize, sets: &RowSets) -> Box<dyn Fn(&[Vec<f32>], &[f32]) -> Outcome + Sync> {
+fn film(is_fused: bool, width: usize, sets: &RowSets) -> Owned {
     let sets = sets.clone();
     Box::new(move |inputs, upstream| {
         let (x, c) = (matrix(&inputs[0], width), matrix(&inputs[1], 2 * width));
@@ -54,7 +52,7 @@ fn film_agrees() {
     matches_reference("film", &["x", "gamma_beta"], &*film(true, 4, &sets), TOLERANCE);
 }
 
-fn fourier(is_fused: bool) -> Box<dyn Fn(&[Vec<f32>], &[f32]) -> Outcome + Sync> {
+fn fourier(is_fused: bool) -> Owned {
     Box::new(move |inputs, upstream| {
         let (x, f) = (matrix(&inputs[0], 1), vector(&inputs[1]));
         let traced = x.leaky_trace();
@@ -80,7 +78,7 @@ fn fourier_agrees() {
 #[test]
 fn set_mean_agrees() {
     let sets = RowSets::from_sizes([2, 0, 4]);
-    let run = |is_fused: bool| -> Box<dyn Fn(&[Vec<f32>], &[f32]) -> Outcome + Sync> {
+    let run = |is_fused: bool| -> Owned {
         let sets = sets.clone();
         Box::new(move |inputs, upstream| {
             let x = matrix(&inputs[0], 4);

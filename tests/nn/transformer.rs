@@ -71,12 +71,12 @@ fn matches<M: Params<Cpu>>(
 
 /// One input, taken out.
 fn one(inputs: Vec<Matrix<Cpu, Taped>>) -> Matrix<Cpu, Taped> {
-    let [x] = <[_; 1]>::try_from(inputs).ok().expect("one input");
+    let [x] = <[_; 1]>::try_from(inputs).expect("one input");
     x
 }
 
 fn two(inputs: Vec<Matrix<Cpu, Taped>>) -> [Matrix<Cpu, Taped>; 2] {
-    <[_; 2]>::try_from(inputs).ok().expect("two inputs")
+    <[_; 2]>::try_from(inputs).expect("two inputs")
 }
 
 #[test]
