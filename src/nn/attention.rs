@@ -145,7 +145,7 @@ impl<D: Backend> MultiHeadAttention<D> {
     /// A layer whose queries have `width` features and whose keys have `context`.
     ///
     /// # Errors
-    /// A number of heads that does not divide `width`, a dropout probability outside [0, 1), a device without memory.
+    /// A number of heads that does not divide `width`, a width or context of 0, a dropout probability outside [0, 1), a device without memory.
     pub fn new(
         device: &D,
         width: usize,
@@ -154,8 +154,11 @@ impl<D: Backend> MultiHeadAttention<D> {
         rng: &mut ChaCha8Rng,
     ) -> Result<Self> {
         let heads = config.heads;
-        if heads == 0 || !width.is_multiple_of(heads) {
+        if heads == 0 || width == 0 || !width.is_multiple_of(heads) {
             return Err(Error::config(format!("attention: {heads} heads do not divide a width of {width}")));
+        }
+        if context == 0 {
+            return Err(Error::config("attention: the context has no features to attend to"));
         }
         WeightDropout::new(config.dropout, 0)?;
         let bound = (6.0 / (context + 3 * width) as f32).sqrt();

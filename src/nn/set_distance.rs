@@ -8,8 +8,8 @@
 //! | MMD | `1/n^2 sum k(x_i, x_k) + 1/m^2 sum k(y_j, y_l) - 2/(nm) sum k(x_i, y_j)`, k the mean over gammas of `exp(-gamma abs(u - v)^2)` (Gretton et al. 2012, the biased estimate of MMD^2) |
 //! | sliced Wasserstein | mean over unit directions of the squared 2-Wasserstein distance of the projections (Bonneel et al. 2015) |
 //!
-//! All sums include the pairs of a row with itself, so that a distance is never negative, and is 0 only for equal
-//! sets. Gradients go to the predicted rows. One call takes a batch of pairs of sets, as [`RowSets`] beside the rows, and
+//! All sums include the pairs of a row with itself: each is a distance of two empirical distributions, never negative, and
+//! 0 where they are the same. Gradients go to the predicted rows. One call takes a batch of pairs of sets, as [`RowSets`] beside the rows, and
 //! gives one number a pair.
 //!
 //! ```
@@ -79,6 +79,9 @@ impl SetDistance {
         let fail = |message: String| Err(Error::config(format!("distance of sets: {message}")));
         if x.1 != y.1 {
             return Err(Error::shape("distance of sets", x, y));
+        }
+        if x.1 == 0 {
+            return fail("rows without features have no distance".into());
         }
         check_sets("distance of sets: predicted", x.0, x_sets)?;
         check_sets("distance of sets: observed", y.0, y_sets)?;

@@ -26,7 +26,7 @@ use super::{
     AttentionConfig, Backend, CrossAttentionBlock, LayerNorm, Matrix, RowSets, TransformerBlock, attention::Attend,
     init, walk_params,
 };
-use crate::Result;
+use crate::{Error, Result};
 use dfdx::prelude::{HasShape, Tape};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -73,9 +73,12 @@ impl<D: Backend> SetEncoder<D> {
     /// An encoder of tokens of `inputs` features.
     ///
     /// # Errors
-    /// As [`MultiHeadAttention::new`](super::MultiHeadAttention::new).
+    /// No latent; and as [`MultiHeadAttention::new`](super::MultiHeadAttention::new).
     pub fn new(device: &D, inputs: usize, config: SetEncoderConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
         let SetEncoderConfig { width, latents, depth, attention } = config;
+        if latents == 0 {
+            return Err(Error::config("set encoder: 0 latents leave nothing of a set; take at least 1"));
+        }
         Ok(Self {
             latents: init::normal(device, (latents, width), LATENT_SPREAD, rng)?,
             cross: CrossAttentionBlock::new(device, width, inputs, attention, rng)?,

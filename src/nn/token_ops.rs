@@ -144,7 +144,7 @@ fn check_attention(q: (usize, usize), kv: (usize, usize), spec: &AttentionSpec) 
     if kv.1 != 2 * q.1 {
         return Err(Error::shape("attention of queries and keys with values", q, kv));
     }
-    if spec.heads == 0 || !q.1.is_multiple_of(spec.heads) {
+    if spec.heads == 0 || q.1 == 0 || !q.1.is_multiple_of(spec.heads) {
         return Err(Error::config(format!("attention: {} heads do not divide a width of {}", spec.heads, q.1)));
     }
     check_sets("attention: queries", q.0, &spec.queries)?;

@@ -1,4 +1,4 @@
-//! VICReg's three terms, which keep embeddings from collapsing (Bardes et al. 2022, *VICReg*, equations 1 to 4).
+//! VICReg's three terms, which keep embeddings from collapsing (Bardes et al. 2022, *VICReg*, equations 1 to 5).
 //!
 //! For embeddings z `(rows, width)`, n rows of d features:
 //! - variance: `1/d sum_j max(0, gamma - sqrt(Var(z_j) + epsilon))`, gamma 1, epsilon 1e-4, Var unbiased;

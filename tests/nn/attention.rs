@@ -53,6 +53,8 @@ fn fused_composed_and_plain_agree() {
         (vec![3, 3], vec![3, 3], 2, 6),
         (vec![2, 0, 4], vec![5, 3, 1], 1, 4),
         (vec![1, 2, 1], vec![2, 0, 7], 4, 8), // the second set has nothing to attend to
+        (vec![2, 0], vec![0, 3], 2, 4),
+        (vec![1, 1], vec![1, 1], 4, 4), // heads of one feature
     ] {
         let spec = spec(&queries, &keys, heads);
         let values = [normal(spec.queries.rows() * width, 1), normal(spec.keys.rows() * 2 * width, 2)];
@@ -149,6 +151,7 @@ fn what_does_not_fit_is_named() {
     let error = |q: &Matrix<Cpu>, kv: &Matrix<Cpu>, spec| Cpu::attention(q.clone(), kv.clone(), &spec).expect_err("no");
     assert_eq!(error(&q, &q, spec(&[2], &[2], 1)).kind(), ErrorKind::Shape);
     let cases = [
+        (spec(&[2], &[3], 0), "attention: 0 heads do not divide a width of 4"),
         (spec(&[2], &[3], 3), "attention: 3 heads do not divide a width of 4"),
         (spec(&[3], &[3], 2), "attention: queries: the sets have 3 rows in all, the matrix 2"),
         (spec(&[2], &[2], 2), "attention: keys: the sets have 2 rows in all, the matrix 3"),

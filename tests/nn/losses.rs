@@ -65,6 +65,21 @@ fn embedding_losses_agree() {
 }
 
 #[test]
+fn one_row_is_enough_for_a_loss_and_two_for_vicreg() {
+    for (name, loss) in LOSSES {
+        let (target, values) = ([0.5, -1.0, 2.0], [vec![1.5, 0.25, 1.0]]);
+        let (want, got) = (embedding(false, loss, &target, 3), embedding(true, loss, &target, 3));
+        let want = want(&values, &[1.0]);
+        agree(name, &got(&values, &[1.0]), &wide(&want.output), &[wide(&want.gradients[0])], TOLERANCE);
+    }
+    // Means 1 and 4, variances 2 and 0.5, covariance -1.
+    let z = [vec![0.0, 4.5, 2.0, 3.5]];
+    let got = term(vicreg::variance, 2)(&z, &[1.0]);
+    close("variance", &got.output, &[0.5 * (1.0 - 0.5001f64.sqrt())], TOLERANCE, 1.0);
+    close("covariance", &term(vicreg::covariance, 2)(&z, &[1.0]).output, &[1.0], TOLERANCE, 1.0);
+}
+
+#[test]
 fn a_zero_prediction_has_a_cosine_loss_and_a_finite_gradient() {
     let got = embedding(true, EmbeddingLoss::Cosine, &[1.0, 2.0], 2)(&[vec![0.0, 0.0]], &[1.0]);
     assert_eq!(got.output, [1.0]);
@@ -72,6 +87,8 @@ fn a_zero_prediction_has_a_cosine_loss_and_a_finite_gradient() {
 }
 
 type Term = fn(Tensor<(usize, usize), f32, Cpu, Taped>) -> genailab::Result<Tensor<Rank0, f32, Cpu, Taped>>;
+
+type Plain<'a> = &'a dyn Fn(&[Vec<f64>]) -> Vec<f64>;
 
 fn term(f: Term, width: usize) -> impl Fn(&[Vec<f32>], &[f32]) -> Outcome + Sync {
     move |inputs, upstream| {
@@ -107,7 +124,7 @@ fn vicreg_terms_agree() {
                 / width as f64,
         ]
     };
-    let terms: [(&str, Term, Term, &dyn Fn(&[Vec<f64>]) -> Vec<f64>); 2] = [
+    let terms: [(&str, Term, Term, Plain<'_>); 2] = [
         ("vicreg_variance", vicreg::variance, composed::losses::vicreg_variance, &variance),
         ("vicreg_covariance", vicreg::covariance, composed::losses::vicreg_covariance, &covariance),
     ];

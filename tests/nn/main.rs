@@ -8,6 +8,5 @@ mod likelihood;
 mod losses;
 mod oracle;
 mod set_distance;
-mod speed;
 mod tokens;
 mod transformer;

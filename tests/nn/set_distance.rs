@@ -74,10 +74,10 @@ fn plain(x: &[f64], y: &[f64], width: usize, distance: &SetDistance) -> f64 {
 
 #[test]
 fn fused_composed_and_plain_agree() {
-    let (width, sets) = (3, [RowSets::from_sizes([4, 1, 3]), RowSets::from_sizes([4, 3, 2])]);
-    let y: Vec<f32> = normal(27, 2).iter().map(|y| 0.7 * y + 0.3).collect();
-    let values = [normal(24, 3)];
-    let upstream = [1.0, -2.0, 3.0];
+    let (width, sets) = (3, [RowSets::from_sizes([4, 1, 3, 1]), RowSets::from_sizes([4, 3, 2, 1])]);
+    let y: Vec<f32> = normal(30, 2).iter().map(|y| 0.7 * y + 0.3).collect();
+    let values = [normal(27, 3)];
+    let upstream = [1.0, -2.0, 3.0, 0.5];
     for (name, distance) in all(width) {
         let f = |i: &[Vec<f64>]| {
             let pairs = sets[0].ranges().zip(sets[1].ranges());
@@ -173,6 +173,12 @@ fn what_has_no_distance_is_refused() {
     for gammas in [vec![], vec![0.0], vec![1.0, f32::NAN]] {
         assert!(run(&SetDistance::Mmd { gammas: gammas.into() }, &one, &one).contains("all positive"));
     }
+    let nothing = matrix(&[], 1).reshape_like(&(2, 0));
+    let error = SetDistance::Energy.forward(nothing.clone(), &one, &nothing, &one).expect_err("no feature");
+    assert_eq!(error.to_string(), "distance of sets: rows without features have no distance");
+    let none =
+        SetDistance::Energy.forward(matrix(&[], 3), &RowSets::uniform(0, 1), &matrix(&[], 3), &RowSets::uniform(0, 1));
+    assert_eq!(*none.expect("no pair of sets").shape(), (0,));
     let directions = vec![1.0; 4].into();
     assert!(run(&SetDistance::SlicedWasserstein { directions }, &one, &one).contains("4 numbers are no directions"));
     let error = SetDistance::Energy.forward(x.clone(), &one, &matrix(&[0.0; 4], 2), &one).expect_err("2 is not 3");

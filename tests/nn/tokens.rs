@@ -4,18 +4,16 @@ use crate::{harness::*, oracle};
 use genailab::{
     ErrorKind,
     dfdx::prelude::*,
-    nn::{RowSets, TokenOps, composed},
+    nn::{AttentionSpec, Matrix, RowSets, TokenOps, composed},
 };
 
 const TOLERANCE: f64 = 1e-5;
 
+/// An operation that owns what it needs besides its inputs.
+type Owned = Box<dyn Fn(&[Vec<f32>], &[f32]) -> Outcome + Sync>;
+
 #[track_caller]
-fn agrees(
-    what: &str,
-    run: &dyn Fn(bool) -> Box<dyn Fn(&[Vec<f32>], &[f32]) -> Outcome + Sync>,
-    plain: &dyn Fn(&[Vec<f64>]) -> Vec<f64>,
-    values: &[Vec<f32>],
-) {
+fn agrees(what: &str, run: &dyn Fn(bool) -> Owned, plain: &dyn Fn(&[Vec<f64>]) -> Vec<f64>, values: &[Vec<f32>]) {
     let wide_inputs: Vec<_> = values.iter().map(|v| wide(v)).collect();
     let upstream = normal(plain(&wide_inputs).len(), 99);
     let (output, gradients) = oracle::differentiate(plain, &wide_inputs, &upstream);
@@ -23,7 +21,7 @@ fn agrees(
     agree(&format!("{what}, composed"), &run(false)(values, &upstream), &output, &gradients, 2.0 * TOLERANCE);
 }
 
-fn film(is_fused: bool, width: usize, sets: &RowSets) -> Box<dyn Fn(&[Vec<f32>], &[f32]) -> Outcome + Sync> {
+fn film(is_fused: bool, width: usize, sets: &RowSets) -> Owned {
     let sets = sets.clone();
     Box::new(move |inputs, upstream| {
         let (x, c) = (matrix(&inputs[0], width), matrix(&inputs[1], 2 * width));
@@ -45,11 +43,16 @@ fn film_agrees() {
         (0..20).map(cell).collect()
     };
     agrees("film", &|is_fused| film(is_fused, 4, &sets), &plain, &[normal(20, 1), normal(24, 2)]);
+    let each = RowSets::uniform(3, 1);
+    let plain = |i: &[Vec<f64>]| {
+        (0..6).map(|at| (1.0 + i[1][at / 2 * 4 + at % 2]) * i[0][at] + i[1][at / 2 * 4 + 2 + at % 2]).collect()
+    };
+    agrees("film by row", &|is_fused| film(is_fused, 2, &each), &plain, &[normal(6, 3), normal(12, 4)]);
     let sets = RowSets::from_sizes(reference("film").queries);
     matches_reference("film", &["x", "gamma_beta"], &*film(true, 4, &sets), TOLERANCE);
 }
 
-fn fourier(is_fused: bool) -> Box<dyn Fn(&[Vec<f32>], &[f32]) -> Outcome + Sync> {
+fn fourier(is_fused: bool) -> Owned {
     Box::new(move |inputs, upstream| {
         let (x, f) = (matrix(&inputs[0], 1), vector(&inputs[1]));
         let traced = x.leaky_trace();
@@ -75,7 +78,7 @@ fn fourier_agrees() {
 #[test]
 fn set_mean_agrees() {
     let sets = RowSets::from_sizes([2, 0, 4]);
-    let run = |is_fused: bool| -> Box<dyn Fn(&[Vec<f32>], &[f32]) -> Outcome + Sync> {
+    let run = |is_fused: bool| -> Owned {
         let sets = sets.clone();
         Box::new(move |inputs, upstream| {
             let x = matrix(&inputs[0], 4);
@@ -114,6 +117,41 @@ fn a_residual_adds_both_ways() {
         1.0,
     );
     assert_eq!(got.gradients, [[3.0, 0.0, 1.5, 3.0, 0.0, 1.5]]);
+}
+
+#[test]
+fn no_row_gives_no_row() {
+    let (none, no_set) = (matrix(&[], 2), RowSets::uniform(0, 1));
+    let spec = AttentionSpec { queries: no_set.clone(), keys: no_set.clone(), heads: 2, dropout: None };
+    let results = [
+        (Cpu::set_mean(none.leaky_trace(), &no_set), (0, 2)),
+        (Cpu::take_rows(none.leaky_trace(), &[].into()), (0, 2)),
+        (Cpu::film(none.leaky_trace(), matrix(&[], 4).retaped(), &no_set), (0, 2)),
+        (Cpu::film(none.leaky_trace(), matrix(&[0.0; 8], 4).retaped(), &RowSets::uniform(2, 0)), (0, 2)),
+        (Cpu::residual(none.leaky_trace(), none.clone()), (0, 2)),
+        (Cpu::fourier(matrix(&[], 1).leaky_trace(), &vector(&[1.0, 2.0, 3.0])), (0, 6)),
+        (Cpu::attention(none.leaky_trace(), matrix(&[], 4).retaped(), &spec), (0, 2)),
+    ];
+    for (result, shape) in results {
+        assert_eq!(*result.expect("shapes fit").shape(), shape);
+    }
+    // A mean of nothing is 0.
+    assert_eq!(Cpu::set_mean(none, &RowSets::uniform(2, 0)).expect("shapes fit").as_vec(), [0.0; 4]);
+}
+
+#[test]
+fn broadcast_inputs_get_their_gradients() {
+    // dfdx keeps a broadcast tensor, and its gradient, as one row.
+    let (row, upstream, sets) = (vector(&[1.0, -2.0, 0.5]), normal(12, 1), RowSets::from_sizes([1, 3]));
+    let conditions = matrix(&normal(12, 2), 6);
+    let run = |x: Matrix<Cpu, Taped>| Cpu::film(x, conditions.retaped(), &sets).expect("shapes fit");
+    let got =
+        outcome(run(row.leaky_trace().broadcast_like::<_, Axis<0>>(&(4, 3))), &upstream, &[Leaf::Vector(row.clone())]);
+    let rows = matrix(&row.as_vec().repeat(4), 3);
+    let want = outcome(run(rows.leaky_trace()), &upstream, &[Leaf::Matrix(rows)]);
+    assert_eq!(got.output, want.output);
+    let sum = |j: usize| want.gradients[0].iter().skip(j).step_by(3).map(|&g| f64::from(g)).sum::<f64>();
+    close("gradient", &got.gradients[0], &[sum(0), sum(1), sum(2)], 1e-5, 1.0);
 }
 
 #[test]

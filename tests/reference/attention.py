@@ -17,18 +17,23 @@ torch.manual_seed(0)
 torch.set_default_dtype(torch.float64)
 
 
+def single(t):
+    """The nearest float32 values: what genailab reads is exactly what PyTorch computes with."""
+    return t.detach().float().double()
+
+
 def flat(t):
     return [round(float(v), 9) for v in t.detach().reshape(-1)]
 
 
 def case(inputs, function, names=None, **extra):
     """Runs `function(**inputs)`; `names(g)` gives the weights in genailab's layout, g reads a weight or its gradient."""
-    leaves = {k: v.clone().requires_grad_(True) for k, v in inputs.items()}
+    leaves = {k: single(v).requires_grad_(True) for k, v in inputs.items()}
     output = function(**leaves)
-    upstream = torch.randn_like(output)
+    upstream = single(torch.randn_like(output))
     (output * upstream).sum().backward()
     result = {
-        "inputs": {k: flat(v) for k, v in inputs.items()},
+        "inputs": {k: flat(v) for k, v in leaves.items()},
         "upstream": flat(upstream),
         "output": flat(output),
         "gradients": {k: flat(v.grad) for k, v in leaves.items()},
@@ -43,7 +48,7 @@ def randomise(module):
     """Biases and norms at random too, so that no term hides behind a 0 or 1."""
     for p in module.parameters():
         with torch.no_grad():
-            p.add_(0.3 * torch.randn_like(p))
+            p.copy_(single(p + 0.3 * torch.randn_like(p)))
     return module
 
 
@@ -278,7 +283,7 @@ def build():
     )
     sizes = [2, 0, 4]
     cases["set_mean"] = case({"x": x}, lambda x: set_mean(x, sizes), queries=sizes)
-    prediction, target = 1.5 * torch.randn(5, d), torch.randn(5, d)
+    prediction, target = 1.5 * torch.randn(5, d), single(torch.randn(5, d))
     losses = {
         "smooth_l1": lambda p, t: F.smooth_l1_loss(p, t, beta=0.7),
         "l2": F.mse_loss,
@@ -297,8 +302,8 @@ def build():
     cases["vicreg_covariance"] = case({"z": z}, covariance)
     cases["vicreg_invariance"] = case({"a": z, "b": torch.randn(9, d)}, lambda a, b: F.mse_loss(a, b))
     n, m = [5, 3], [4, 6]
-    sets = {"x": torch.randn(sum(n), d), "y": torch.randn(sum(m), d) + 0.5}
-    directions = F.normalize(torch.randn(d, 7), dim=0)
+    sets = {"x": torch.randn(sum(n), d), "y": single(torch.randn(sum(m), d) + 0.5)}
+    directions = single(F.normalize(torch.randn(d, 7), dim=0))
     gammas = [0.02, 0.1, 0.5]
     for name, f in {"energy": energy, "mmd": mmd(gammas), "sliced": sliced(directions)}.items():
         cases[name] = case(

@@ -57,8 +57,10 @@ pub fn vicreg_covariance<D: Backend, T: Tape<f32, D>>(z: Matrix<D, T>) -> Result
     let run = || -> Result<Scalar<D, T>, D::Err> {
         let off_diagonal = z.device().try_tensor_from_vec(off_diagonal, (width, width))?;
         let c = centred(z)?;
-        let transposed = c.with_empty_tape().try_permute::<(usize, usize), Axes2<1, 0>>()?;
-        let products = transposed.try_matmul(c)?.try_div((rows - 1) as f32)?.try_mul(off_diagonal)?;
+        // Scaled first: a permuted tensor keeps its id, and dfdx multiplies no tensor by itself.
+        let scaled = c.with_empty_tape().try_div((rows - 1) as f32)?;
+        let transposed = scaled.try_permute::<(usize, usize), Axes2<1, 0>>()?;
+        let products = transposed.try_matmul(c)?.try_mul(off_diagonal)?;
         products.try_square()?.try_sum::<Rank0, _>()?.try_div(width as f32)
     };
     run().map_err(failed("vicreg"))

@@ -67,7 +67,8 @@ fn squares<D: Backend, T: Tape<f32, D>>(a: Matrix<D, T>, b: Matrix<D, T>, same: 
     let factors = a.device().try_tensor_from_vec(factors, shape)?;
     let norms = |x: &Matrix<D, T>| x.with_empty_tape().try_square()?.try_sum::<(usize,), Axis<1>>();
     let (a_norms, b_norms) = (norms(&a)?, norms(&b)?);
-    let products = a.try_matmul(b.try_permute::<(usize, usize), Axes2<1, 0>>()?)?.try_mul(-2.0)?;
+    // Scaled first: a permuted tensor keeps its id, and dfdx multiplies no tensor by itself.
+    let products = a.try_matmul(b.try_mul(-2.0)?.try_permute::<(usize, usize), Axes2<1, 0>>()?)?;
     let sum = products.try_add(a_norms.try_broadcast_like::<_, Axis<1>>(&shape)?)?;
     sum.try_add(b_norms.try_broadcast_like::<_, Axis<0>>(&shape)?)?.try_mul(factors)
 }

@@ -190,15 +190,8 @@ impl<'a> Task<'a> {
 }
 
 /// One piece a set and head.
-fn split_rows<'a>(mut values: &'a mut [f32], spec: &AttentionSpec) -> Vec<&'a mut [f32]> {
-    let sizes = spec.queries.ranges().flat_map(|rows| std::iter::repeat_n(rows.len(), spec.heads));
-    sizes
-        .map(|size| {
-            let (piece, rest) = std::mem::take(&mut values).split_at_mut(size);
-            values = rest;
-            piece
-        })
-        .collect()
+fn split_rows<'a>(values: &'a mut [f32], spec: &AttentionSpec) -> Vec<&'a mut [f32]> {
+    super::pieces(values, spec.queries.ranges().flat_map(|rows| std::iter::repeat_n(rows.len(), spec.heads)))
 }
 
 /// Makes a row of scores its softmax; gives the logarithm of the sum of their exponentials.

@@ -74,12 +74,7 @@ fn backward_row(dx: &mut [f32], dgamma: &mut [f32], dbeta: &mut [f32], x: &[f32]
 }
 
 /// The elements of each set, and where they start.
-fn split_sets<'a>(mut values: &'a mut [f32], sets: &RowSets, width: usize) -> Vec<(usize, &'a mut [f32])> {
-    sets.ranges()
-        .map(|rows| {
-            let (piece, rest) = std::mem::take(&mut values).split_at_mut(rows.len() * width);
-            values = rest;
-            (rows.start * width, piece)
-        })
-        .collect()
+fn split_sets<'a>(values: &'a mut [f32], sets: &RowSets, width: usize) -> Vec<(usize, &'a mut [f32])> {
+    let pieces = super::pieces(values, sets.ranges().map(|rows| rows.len() * width));
+    sets.ranges().map(|rows| rows.start * width).zip(pieces).collect()
 }

@@ -31,6 +31,17 @@ fn tensor<S: Shape>(operation: &str, values: Vec<f32>, shape: S, device: &Cpu) -
     device.try_tensor_from_vec(values, shape).map_err(|e| Error::device(operation, e))
 }
 
+/// `values` cut into consecutive pieces of these sizes.
+fn pieces(mut values: &mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&mut [f32]> {
+    sizes
+        .map(|size| {
+            let (piece, rest) = std::mem::take(&mut values).split_at_mut(size);
+            values = rest;
+            piece
+        })
+        .collect()
+}
+
 /// `x` in row-major order, apart from its tape. A broadcast or permuted tensor is copied on the tape: dfdx keeps its
 /// gradient in the layout of the storage, which a fused operation cannot add to.
 fn input<S: Shape, T: Tape<f32, Cpu>>(operation: &str, x: Tensor<S, f32, Cpu, T>) -> Result<(Tensor<S, f32, Cpu>, T)> {

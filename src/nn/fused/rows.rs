@@ -8,13 +8,18 @@ use dfdx::prelude::{Cpu, HasShape, PutTape, Tape};
 use rayon::prelude::*;
 use std::sync::Arc;
 
+/// Rows that one task copies, or more.
+const ROW_BLOCK: usize = 64;
+
 /// See [`TokenOps::take_rows`](crate::nn::TokenOps::take_rows); the rows are checked there.
 pub(crate) fn take_rows<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, rows: &Arc<[u32]>) -> Result<Matrix<Cpu, T>> {
     let (x, mut tape) = super::input("take_rows", x)?;
     let width = x.shape().1;
-    let mut y = Vec::with_capacity(rows.len() * width);
+    let mut y = vec![0.0; rows.len() * width];
     let values = raw::slice(&x);
-    rows.iter().for_each(|&row| y.extend_from_slice(&values[row as usize * width..][..width]));
+    // Without columns there is nothing to copy: no chunk at all.
+    let copies = y.par_chunks_exact_mut(width.max(1)).zip(&**rows).with_min_len(ROW_BLOCK);
+    copies.for_each(|(y, &row)| y.copy_from_slice(&values[row as usize * width..][..width]));
     drop(values);
     let y = super::tensor("take_rows", y, (rows.len(), width), x.device())?;
     if T::OWNS_TAPE {
