@@ -6,7 +6,7 @@
 //! r = k (K + W^-1)^-1 R        K_ij = exp(-|u_i - u_j|^2 / (2 width^2))
 //! ```
 //!
-//! with R the training departures, u where a combination stands (its sum of single effects, or its predicted embedding)
+//! with R the training departures from the start, u where a combination stands (its sum of single effects)
 //! and W the trust in each. Far from all training combinations the departure is zero.
 
 use crate::{Result, linalg::cholesky};

@@ -4,7 +4,7 @@
 //! each of which starts from what the one before it left over:
 //!
 //! 1. the scaled sum of its single effects (`scaled_sum`), which no prediction falls far below;
-//! 2. the departure that similar training combinations show (`memory`), alike by their sums or by their embeddings;
+//! 2. the departure that similar training combinations show (`memory`);
 //! 3. the departure that the predictor decodes from the embedding it predicts (`net`).
 //!
 //! The training combinations are divided into folds. A member of the ensemble is trained without one fold and predicts
@@ -15,6 +15,7 @@
 //! the parts: Assran et al. 2023 (I-JEPA: predicted embeddings, moving-average teacher), Bardes et al. 2022 (variance and
 //! covariance), Wolpert 1992 (stacked generalization).
 
+mod combinations;
 mod config;
 mod data;
 mod fit;
@@ -22,6 +23,7 @@ mod memory;
 mod net;
 mod scaled_sum;
 mod singles;
+mod space;
 mod stack;
 mod unseen;
 

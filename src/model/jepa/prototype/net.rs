@@ -28,8 +28,8 @@ use std::sync::Arc;
 pub(super) struct Rows {
     /// Scores of the genes' single effects, `(tokens, components)`.
     pub tokens: Array2<f32>,
-    /// The learned vector of each token.
-    pub genes: Vec<u32>,
+    /// The learned vector of each token; none for a gene that was never perturbed alone.
+    pub vectors: Vec<Option<u32>>,
     /// The tokens of each condition.
     pub members: Vec<Vec<usize>>,
     /// Scores of each condition's effect, `(rows, components)`.
@@ -44,7 +44,7 @@ pub(super) struct Rows {
 /// Some of the [`Rows`].
 pub(super) struct Batch {
     tokens: Array2<f32>,
-    genes: Vec<u32>,
+    vectors: Vec<Option<u32>>,
     sets: RowSets,
     states: Array2<f32>,
     departures: Array2<f32>,
@@ -61,7 +61,7 @@ impl BatchSource for Rows {
     fn batch(&self, rows: &[usize]) -> Result<Batch> {
         let tokens: Vec<usize> = rows.iter().flat_map(|&row| self.members[row].iter().copied()).collect();
         Ok(Batch {
-            genes: tokens.iter().map(|&token| self.genes[token]).collect(),
+            vectors: tokens.iter().map(|&token| self.vectors[token]).collect(),
             tokens: self.tokens.select(Axis(0), &tokens),
             sets: RowSets::from_sizes(rows.iter().map(|&row| self.members[row].len())),
             states: self.states.select(Axis(0), rows),
@@ -149,7 +149,7 @@ impl<D: Backend> Net<D> {
     ) -> Result<Matrix<D, T>> {
         let mut tokens = self.gene.forward(ops::upload(&self.device, &batch.tokens)?.put_tape(tape))?;
         if let Some(learned) = &self.learned {
-            let sets = Arc::new(IndexSets::from_indices(batch.genes.clone()));
+            let sets = Arc::new(IndexSets::from_sets(batch.vectors.iter().map(Option::as_slice)));
             tokens = ops::add(tokens, learned.forward(&sets, T::default())?)?;
         }
         let rows = batch.sets.len();

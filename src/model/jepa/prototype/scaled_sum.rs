@@ -9,7 +9,7 @@
 //!
 //! The first column alone is the scaled sum of the baselines. The two with tanh let strong effects saturate, alone and
 //! together; m is the mean single effect (what nearly every perturbation does, which a sum counts twice); P projects on
-//! the leading components of the training effects, which takes the noise of single genes off. The five numbers are found
+//! the leading components of the single effects, which takes the noise of single genes off. The five numbers are found
 //! by ridge regression, the factor of a gene is shrunk to 1 with c a multiple of the mean of `sum_i w_i b_ig^2`.
 
 use super::singles::Singles;

@@ -55,6 +55,16 @@ impl Singles {
         self.rows.contains_key(gene)
     }
 
+    /// Number of genes that were perturbed alone.
+    pub fn n_genes(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The place of a gene among those that were perturbed alone.
+    pub fn place(&self, gene: &str) -> Option<u32> {
+        self.rows.keys().position(|known| known == gene).map(|place| place as u32)
+    }
+
     /// The effect of a gene in a context, `(genes,)`: measured there, else the mean over the contexts in which it was
     /// measured, else what its features say.
     ///
