@@ -8,6 +8,7 @@ mod count_vae;
 mod counterfactual;
 mod draw;
 mod generate;
+pub mod jepa;
 mod look;
 mod reference;
 mod sample;
