@@ -51,7 +51,10 @@ fn papalexi() {
         let expression = log_normalize(&data, TargetSum::default()).expect("counts with libraries").to_dense();
         let pca = Pca::fit(expression.select(Axis(0), &split.train).view(), 50, 0).expect("299 genes");
         embeddings.push(("PCA(50)".to_owned(), pca.transform(expression.view()).expect("the same genes")));
-        embeddings.push(("log1p expression".to_owned(), expression));
+        // On the scale that JEPA sees, too.
+        let expression = log_normalize(&data, TargetSum::Median).expect("counts with libraries").to_dense();
+        let pca = Pca::fit(expression.select(Axis(0), &split.train).view(), 50, 0).expect("299 genes");
+        embeddings.push(("PCA(50) median".to_owned(), pca.transform(expression.view()).expect("the same genes")));
         // The settings of `genailab run`.
         let config =
             TrainConfig { epochs: 60, early_stopping: Some(8), clip_norm: Some(100.0), ..TrainConfig::default() };

@@ -2,11 +2,11 @@
 
 use crate::{quiet, short, small};
 use genailab::{
-    data::{Dataset, Split},
+    data::{Dataset, Simulation, SimulationConfig, Split, SplitPlan},
     device::Device,
     model::jepa::{
-        AntiCollapse, CellJepa, CellJepaConfig, EncoderConfig, MaskConfig, MaskKind, Objective, Reader, Size,
-        TeacherConfig, TeacherSees, TokenConfig,
+        AntiCollapse, CellJepa, CellJepaConfig, EncoderConfig, MaskConfig, MaskKind, Objective, Reader, Regularise,
+        Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
     },
     nn::{AttentionConfig, EmbeddingLoss, SetEncoderConfig},
     train::{FitOptions, History, TrainConfig},
@@ -79,15 +79,39 @@ fn without_ema_the_teacher_is_the_student() {
 }
 
 #[test]
+fn predictions_can_be_what_is_held_apart() {
+    check_learns(CellJepaConfig { regularise: Regularise::Predictions, ..config(Objective::Masks) }, 4);
+    let wrong = CellJepaConfig { regularise: Regularise::Predictions, ..config(Objective::Reconstruction) };
+    assert!(wrong.validate().expect_err("nothing to hold apart").to_string().contains("regularise"));
+}
+
+#[test]
 fn views_learn() {
     check_learns(config(Objective::views()), 6);
+    check_learns(config(Objective::Views { gene_dropout: 0.2, noise: ViewNoise::Split }), 6);
+    check_learns(config(Objective::Views { gene_dropout: 0.3, noise: ViewNoise::None }), 6);
 }
 
 #[test]
 fn reconstruction_learns_better_than_the_mean_of_each_gene() {
-    let (data, split) = small();
-    let config = CellJepaConfig { anti_collapse: AntiCollapse::None, ..config(Objective::Reconstruction) };
-    let (_, history) = train(&data, &split, config, &short(30));
+    // With many counts a cell there is something to predict beside noise.
+    let world = SimulationConfig {
+        n_cells: 1200,
+        n_genes: 100,
+        density: 0.85,
+        seed: 3,
+        n_singles: 5,
+        ..SimulationConfig::default()
+    };
+    let world = SimulationConfig { doubles_per_class: 0, damaged_fraction: 0.0, ..world };
+    let data = Simulation::new(&world).expect("a small world").dataset;
+    let split = data.split(&SplitPlan::default()).expect("it divides");
+    let config = CellJepaConfig {
+        anti_collapse: AntiCollapse::None,
+        target_sum: Some(1e4),
+        ..config(Objective::Reconstruction)
+    };
+    let (_, history) = train(&data, &split, config, &TrainConfig { learning_rate: 3e-3, ..short(30) });
     // The mean squared error of the training cells' mean log1p expression on validation cells.
     let expression = genailab::data::normalize::log_normalize(&data, genailab::data::TargetSum::default())
         .expect("counts with libraries")
@@ -96,7 +120,7 @@ fn reconstruction_learns_better_than_the_mean_of_each_gene() {
     let apart = expression.select(genailab::ndarray::Axis(0), &split.validation) - mean.expect("training cells");
     let of_mean = f64::from(apart.mapv(|v| v * v).mean().expect("validation cells"));
     let error = history.epochs[29].validation.as_ref().expect("validation cells").parts["prediction"];
-    assert!(error < 0.99 * of_mean, "{error} against {of_mean}");
+    assert!(error < 0.9 * of_mean, "{error} against {of_mean}");
 }
 
 #[test]
@@ -108,6 +132,14 @@ fn conditions_learn() {
 fn gene_tokens_learn() {
     let config = CellJepaConfig { encoder: tokens(), ..config(Objective::Masks) };
     check_learns(CellJepaConfig { masks: MaskConfig { targets: 1, ..MaskConfig::default() }, ..config }, 3);
+}
+
+#[test]
+fn context_and_target_of_different_molecules_learn() {
+    for noise in [ViewNoise::Split, ViewNoise::Poisson] {
+        let masks = MaskConfig { noise, ..MaskConfig::default() };
+        check_learns(CellJepaConfig { masks, ..config(Objective::Masks) }, 4);
+    }
 }
 
 #[test]
@@ -197,7 +229,7 @@ fn settings_that_cannot_train_are_named() {
         (CellJepaConfig { encoder: EncoderConfig::Mlp { hidden: vec![] }, ..usual() }, "encoder.hidden"),
         (CellJepaConfig { masks: masks(0.4, 3), ..usual() }, "3 targets of 0.4"),
         (CellJepaConfig { masks: masks(0.0, 3), ..usual() }, "masks.fraction"),
-        (config(Objective::Views { gene_dropout: 1.0, poisson: true }), "gene_dropout"),
+        (config(Objective::Views { gene_dropout: 1.0, noise: ViewNoise::Poisson }), "gene_dropout"),
         (config(Objective::Conditions { cells: 0, draws: 1, latents: 1 }), "cells"),
     ] {
         let error = CellJepa::new(&data, &split, config, 0, Device::Cpu).expect_err(word).to_string();

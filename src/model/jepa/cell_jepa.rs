@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    data::{Dataset, Split},
+    data::{Dataset, Split, TargetSum},
     device::Device,
     nn::{count_params, ops},
     train::{BatchSource, FitOptions, History, TrainConfig, fit},
@@ -67,6 +67,8 @@ pub enum Reader {
 pub struct CellJepa {
     pub(super) config: CellJepaConfig,
     pub(super) genes: Vec<String>,
+    /// What each cell's counts are scaled to.
+    pub(super) target_sum: f32,
     pub(super) net: Net,
     /// Why the last training failed, if it did: such a model is not saved.
     pub(super) failure: Option<String>,
@@ -81,10 +83,19 @@ impl CellJepa {
         if split.train.is_empty() || data.genes.is_empty() {
             return Err(Error::data("there is nothing to train on: no cell or no gene is left"));
         }
-        Self::build(config, data.genes.names.clone(), seed, device)
+        config.validate()?;
+        let libraries: Vec<f32> = split.train.iter().map(|&row| data.library_size[row]).collect();
+        let target_sum = config.target_sum.map_or(TargetSum::Median, TargetSum::Fixed).resolve(&libraries)?;
+        Self::build(config, data.genes.names.clone(), target_sum, seed, device)
     }
 
-    pub(super) fn build(config: CellJepaConfig, genes: Vec<String>, seed: u64, device: Device) -> Result<Self> {
+    pub(super) fn build(
+        config: CellJepaConfig,
+        genes: Vec<String>,
+        target_sum: f32,
+        seed: u64,
+        device: Device,
+    ) -> Result<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         device.check()?;
         let net = match device {
@@ -97,7 +108,7 @@ impl CellJepa {
             // Nothing else passes the check.
             _ => Net::Cpu(PretrainNet::new(&Cpu::seed_from_u64(seed), genes.len(), &config, &mut rng)?),
         };
-        Ok(Self { config, genes, net, failure: None })
+        Ok(Self { config, genes, target_sum, net, failure: None })
     }
 
     /// The settings.
@@ -144,8 +155,8 @@ impl CellJepa {
         let hides = matches!(self.config.objective, Objective::Masks | Objective::Reconstruction);
         let masks = hides.then(|| GeneMasks::new(&self.config.masks, data, &split.train)).transpose()?.map(Arc::new);
         let objective = &self.config.objective;
-        let train = CellSets::new(data, &split.train, &self.genes, objective, config.seed)?;
-        let validation = CellSets::new(data, &split.validation, &self.genes, objective, config.seed)?;
+        let train = CellSets::new(data, &split.train, &self.genes, objective, self.target_sum, config.seed)?;
+        let validation = CellSets::new(data, &split.validation, &self.genes, objective, self.target_sum, config.seed)?;
         let validation = (!validation.is_empty()).then_some(&validation);
         let done = on_device!(&mut self.net, net => {
             let device = net.device().clone();
@@ -178,7 +189,7 @@ impl CellJepa {
         if rows.is_empty() {
             return Err(Error::data("no cells were chosen"));
         }
-        let source = CellSets::new(data, rows, &self.genes, &Objective::Masks, 0)?;
+        let source = CellSets::new(data, rows, &self.genes, &Objective::Masks, self.target_sum, 0)?;
         let places: Vec<usize> = (0..rows.len()).collect();
         let embed = |chunk: &[usize]| -> Result<Array2<f32>> {
             let batch: JepaBatch = source.batch(chunk)?;

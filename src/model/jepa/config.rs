@@ -65,6 +65,21 @@ impl TokenConfig {
     }
 }
 
+/// How the counts of a view are disturbed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ViewNoise {
+    /// Not at all.
+    None,
+    /// Drawn anew from a Poisson distribution around the measured count. The measurement's own noise is in both views.
+    #[default]
+    Poisson,
+    /// Each molecule goes to one of the two views, with a probability that is drawn for the cell between 0.2 and 0.8; each
+    /// view is scaled as a cell of its own. Of Poisson counts the two are independent given the cell's rates (count
+    /// splitting, Neufeld et al. 2024), so that what they share is no noise.
+    Split,
+}
+
 /// What is predicted from what.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -73,12 +88,12 @@ pub enum Objective {
     #[default]
     Masks,
     /// Two disturbed views of a cell have the same embedding (VICReg, Bardes et al. 2022): genes are hidden, and counts
-    /// drawn anew from a Poisson distribution around them.
+    /// disturbed.
     Views {
         /// Share of the genes that is hidden in a view.
         gene_dropout: f64,
-        /// Whether counts are drawn anew.
-        poisson: bool,
+        /// How the counts of the two views are disturbed.
+        noise: ViewNoise,
     },
     /// From the visible genes of a cell, the values of the hidden ones (He et al. 2022, *Masked Autoencoders*): what the
     /// other objectives are compared with.
@@ -97,7 +112,7 @@ pub enum Objective {
 impl Objective {
     /// Views with the usual strength: 80 % of the genes hidden, Poisson noise.
     pub fn views() -> Self {
-        Self::Views { gene_dropout: 0.8, poisson: true }
+        Self::Views { gene_dropout: 0.8, noise: ViewNoise::Poisson }
     }
 
     /// Sets of 32 cells, 40 a condition.
@@ -154,11 +169,20 @@ pub struct MaskConfig {
     /// Different patterns in a batch; cells share them in turn. The cost of telling the network what is hidden grows with
     /// it. Default 16.
     pub patterns: usize,
+    /// How counts are disturbed: the context is made of the first view, the target of the second. Default none.
+    pub noise: ViewNoise,
 }
 
 impl Default for MaskConfig {
     fn default() -> Self {
-        Self { kind: MaskKind::default(), fraction: 0.2, targets: 3, overlap: 0.0, patterns: 16 }
+        Self {
+            kind: MaskKind::default(),
+            fraction: 0.2,
+            targets: 3,
+            overlap: 0.0,
+            patterns: 16,
+            noise: ViewNoise::None,
+        }
     }
 }
 
@@ -242,6 +266,18 @@ impl AntiCollapse {
     }
 }
 
+/// Which of its outputs the anti-collapse terms hold apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Regularise {
+    /// The student's embedding (`masks`, `reconstruction`, `conditions`), or what its expander makes of it (`views`,
+    /// Bardes et al. 2022).
+    #[default]
+    Usual,
+    /// The predictions; not of `reconstruction`, which has none of embeddings.
+    Predictions,
+}
+
 /// What goes from the context's embedding to the target's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -282,7 +318,7 @@ pub struct CollapseAlarm {
     /// Least standard deviation of the embeddings over cells when each is brought to mean 0 and variance 1 over its
     /// features; it lies between 0 (all cells alike) and 1. Default 0.1.
     pub min_spread: f64,
-    /// Least effective rank of their covariance. Default 3.
+    /// Least effective rank of their covariance. Default 1.5.
     pub min_rank: f64,
     /// Epochs at the beginning in which nothing is judged. Default 1.
     pub grace_epochs: usize,
@@ -292,7 +328,7 @@ pub struct CollapseAlarm {
 
 impl Default for CollapseAlarm {
     fn default() -> Self {
-        Self { min_spread: 0.1, min_rank: 3.0, grace_epochs: 1, then: OnCollapse::Stop }
+        Self { min_spread: 0.1, min_rank: 1.5, grace_epochs: 1, then: OnCollapse::Stop }
     }
 }
 
@@ -316,6 +352,11 @@ pub struct CellJepaConfig {
     pub layer_norm_targets: bool,
     /// What keeps embeddings apart.
     pub anti_collapse: AntiCollapse,
+    /// Which outputs it holds apart.
+    pub regularise: Regularise,
+    /// What each cell's counts are scaled to sum up to before log1p; without it the median over the training cells, as in
+    /// scanpy. With far more than a cell has, one count of a small cell weighs as much as several of a large one.
+    pub target_sum: Option<f32>,
     /// From context to target; of `reconstruction` its `hidden` is the decoder's.
     pub predictor: PredictorConfig,
     /// When training counts as failed.
@@ -365,6 +406,8 @@ impl CellJepaConfig {
             loss: EmbeddingLoss::default(),
             layer_norm_targets: true,
             anti_collapse: AntiCollapse::default(),
+            regularise: Regularise::default(),
+            target_sum: None,
             predictor: PredictorConfig { hidden: vec![predictor], ..PredictorConfig::default() },
             alarm: CollapseAlarm::default(),
             norm: Norm::Layer,
@@ -424,6 +467,14 @@ impl CellJepaConfig {
             (
                 !(0.0..1.0).contains(&overlap),
                 format!("masks.overlap = {overlap}, but it must be 0 or more and below 1"),
+            ),
+            (
+                self.target_sum.is_some_and(|sum| !(sum > 0.0 && sum.is_finite())),
+                "target_sum must be a positive number of counts".to_owned(),
+            ),
+            (
+                self.regularise == Regularise::Predictions && self.objective == Objective::Reconstruction,
+                "regularise = predictions: a reconstruction predicts no embeddings; leave it out".to_owned(),
             ),
             (patterns == 0, "masks.patterns must be at least 1".to_owned()),
             (views, "objective.gene_dropout must be 0 or more and below 1".to_owned()),

@@ -29,7 +29,7 @@ use std::sync::Arc;
 /// What an encoder is shown of some cells.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// Counts a 10,000, `(rows, genes)`; hidden genes hold nothing.
+    /// Counts scaled to one sum, `(rows, genes)`; hidden genes hold nothing.
     pub counts: Arc<Counts>,
     /// Hidden genes of each pattern.
     pub hidden: Arc<IndexSets>,

@@ -26,7 +26,7 @@ mod views;
 pub use cell_jepa::{CellJepa, Reader};
 pub use config::{
     AntiCollapse, CellJepaConfig, CollapseAlarm, EncoderConfig, MaskConfig, MaskKind, Objective, OnCollapse,
-    PredictorConfig, Size, TeacherConfig, TeacherSees, TokenConfig,
+    PredictorConfig, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
 };
 pub use diagnostics::{Spread, effective_rank, spread};
 pub use encoder::{CellEncoder, MlpEncoder, Seen};

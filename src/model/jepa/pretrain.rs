@@ -15,12 +15,12 @@
 //! same. r is 1 until the alarm raises it.
 
 use super::{
-    config::{CellJepaConfig, Objective, TeacherSees},
+    config::{CellJepaConfig, Objective, Regularise, TeacherSees, ViewNoise},
     diagnostics::{Monitor, effective_rank, spread},
     encoder::Seen,
     heads::{Backbone, Decoder, Frozen, Pointer, Predictor},
     masks::GeneMasks,
-    views::{JepaBatch, Patterns, disturbed, halves},
+    views::{JepaBatch, Patterns, halves, hidden},
 };
 use crate::{
     Error, Result,
@@ -155,7 +155,7 @@ impl<D: Backend> PretrainNet<D> {
         context: &mut StepContext<'_>,
         measure: bool,
     ) -> Result<Predicted<D, T>> {
-        let counts = batch.normalised();
+        let [counts, other] = batch.pair(self.config.masks.noise, context.rng);
         let rows = counts.n_cells();
         let patterns = self.patterns(rows, context.rng)?;
         let seen = patterns.context(&counts);
@@ -166,24 +166,24 @@ impl<D: Backend> PretrainNet<D> {
         let (of_cell, of_target) = patterns.target_rows();
         let of_cell: Arc<[u32]> = of_cell.iter().map(|&row| row as u32).collect();
         let taught = match self.config.teacher.sees {
-            TeacherSees::Target => self.taught(&patterns.targets_seen(&counts), &RowSets::uniform(of_cell.len(), 1))?,
-            TeacherSees::Cell => D::take_rows(self.taught(&Seen::whole(Arc::new(counts)), &each)?, &of_cell)?,
+            TeacherSees::Target => self.taught(&patterns.targets_seen(&other), &RowSets::uniform(of_cell.len(), 1))?,
+            TeacherSees::Cell => D::take_rows(self.taught(&Seen::whole(Arc::new(other)), &each)?, &of_cell)?,
         };
         let target = self.target(taught)?; // (rows * targets, width)
         let pointer = Pointer { sets: patterns.target_sets(), of_row: of_target };
         let prediction = self.predict(D::take_rows(z.retaped::<T>(), &of_cell)?, Some(&pointer))?;
-        Ok(Predicted { loss: self.config.loss.forward(prediction, &target)?, apart: vec![z], student, teacher })
+        self.compared(z, prediction, &target, student, teacher)
     }
 
     fn views<T: Tape<f32, D>>(
         &mut self,
         batch: &JepaBatch,
-        (gene_dropout, poisson): (f64, bool),
+        (gene_dropout, noise): (f64, ViewNoise),
         tape: T,
         context: &mut StepContext<'_>,
     ) -> Result<Predicted<D, T>> {
         let patterns = self.config.masks.patterns;
-        let [a, b] = [(); 2].map(|()| disturbed(batch, (gene_dropout, poisson), patterns, context.rng));
+        let [a, b] = batch.pair(noise, context.rng).map(|counts| hidden(&counts, gene_dropout, patterns, context.rng));
         let (a, b) = (self.encode(&a, tape, context)?, self.encode(&b, T::default(), context)?);
         let student = Array2::from_shape_vec(*a.shape(), a.as_vec()).expect("as many values as its shape says");
         // VICReg's expander: the losses are taken behind it, the embedding is what comes before.
@@ -198,7 +198,7 @@ impl<D: Backend> PretrainNet<D> {
         tape: T,
         context: &mut StepContext<'_>,
     ) -> Result<Predicted<D, T>> {
-        let counts = batch.normalised();
+        let [counts, other] = batch.pair(self.config.masks.noise, context.rng);
         let (rows, genes) = (counts.n_cells(), counts.n_genes());
         let patterns = self.patterns(rows, context.rng)?;
         let z = self.encode(&patterns.context(&counts), tape, context)?;
@@ -207,7 +207,7 @@ impl<D: Backend> PretrainNet<D> {
         for row in 0..rows {
             patterns.hidden(row).iter().for_each(|&gene| hidden[row * genes + gene as usize] = 1.0);
         }
-        let mut target = counts.map_values(f32::ln_1p).to_dense();
+        let mut target = other.map_values(f32::ln_1p).to_dense();
         target.iter_mut().zip(&hidden).for_each(|(value, hidden)| *value *= hidden);
         let n = hidden.iter().sum::<f32>().max(1.0);
         let decoder = self.decoder.as_ref().expect("made for this objective");
@@ -235,7 +235,26 @@ impl<D: Backend> PretrainNet<D> {
         let target = self.taught(&Seen::whole(Arc::new(counts.select_cells(&second))), &second_sets)?;
         let target = self.target(target)?;
         let prediction = self.predict(z.retaped::<T>(), None)?;
-        Ok(Predicted { loss: self.config.loss.forward(prediction, &target)?, apart: vec![z], student, teacher })
+        self.compared(z, prediction, &target, student, teacher)
+    }
+
+    /// The loss of a prediction, and what is to be held apart: the embeddings z or the predictions.
+    fn compared<T: Tape<f32, D>>(
+        &self,
+        z: Matrix<D, T>,
+        prediction: Matrix<D, T>,
+        target: &Matrix<D>,
+        student: Array2<f32>,
+        teacher: Option<Array2<f32>>,
+    ) -> Result<Predicted<D, T>> {
+        let (loss, apart) = match self.config.regularise {
+            Regularise::Usual => (self.config.loss.forward(prediction, target)?, z),
+            Regularise::Predictions => {
+                let loss = self.config.loss.forward(prediction.retaped::<T>(), target)?;
+                (keep_tape(loss, z)?, prediction)
+            }
+        };
+        Ok(Predicted { loss, apart: vec![apart], student, teacher })
     }
 
     /// `a D + r (b V + c C)` and its parts.
@@ -253,10 +272,8 @@ impl<D: Backend> PretrainNet<D> {
         let (mut variance, mut covariance) = (0.0, 0.0);
         for z in apart {
             // Of one row there is no variance: the last batch of an epoch may be that small.
-            if z.shape().0 < 2 {
-                continue;
-            }
-            let (of_variance, of_covariance) = (b > 0.0, c > 0.0);
+            let many = z.shape().0 > 1;
+            let (of_variance, of_covariance) = (many && b > 0.0, many && c > 0.0);
             if of_variance {
                 let term = vicreg::variance(z.retaped::<T>())?;
                 variance += ops::to_f32(&term);
@@ -287,7 +304,7 @@ impl<D: Backend> Trainable<D> for PretrainNet<D> {
         let measure = !context.training || within_epoch(context).is_multiple_of(MEASURE_EVERY);
         let predicted = match self.config.objective {
             Objective::Masks => self.masked(batch, tape, context, measure)?,
-            Objective::Views { gene_dropout, poisson } => self.views(batch, (gene_dropout, poisson), tape, context)?,
+            Objective::Views { gene_dropout, noise } => self.views(batch, (gene_dropout, noise), tape, context)?,
             Objective::Reconstruction => self.reconstructed(batch, tape, context)?,
             Objective::Conditions { .. } => self.conditions(batch, tape, context, measure)?,
         };

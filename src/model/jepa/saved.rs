@@ -28,6 +28,7 @@ struct Saved {
     genailab: String,
     config: CellJepaConfig,
     genes: Vec<String>,
+    target_sum: f32,
 }
 
 /// What must be right before the rest of `model.json` is read.
@@ -50,6 +51,7 @@ impl CellJepa {
             genailab: env!("CARGO_PKG_VERSION").to_owned(),
             config: self.config.clone(),
             genes: self.genes.clone(),
+            target_sum: self.target_sum,
         };
         let text = serde_json::to_string_pretty(&saved).expect("names and numbers always serialise");
         write_atomically(&dir.join(DESCRIPTION), text.as_bytes())
@@ -106,7 +108,7 @@ impl CellJepa {
                 dir.display()
             )));
         }
-        let mut model = Self::build(saved.config, saved.genes, 0, device)?;
+        let mut model = Self::build(saved.config, saved.genes, saved.target_sum, 0, device)?;
         on_device!(&mut model.net, net => load_params(net, &weights))?;
         Ok(model)
     }

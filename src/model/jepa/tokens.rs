@@ -1,6 +1,6 @@
 //! A token for each gene, and a set encoder over the tokens of a cell.
 //!
-//! The token of gene g with value v = log1p(counts a 10,000) is `(E_g, sin and cos of v at several frequencies)`:
+//! The token of gene g with value v = log1p(scaled counts) is `(E_g, sin and cos of v at several frequencies)`:
 //! identity and value (Fourier features, Tancik et al. 2020). Every visible gene with a count has one, and a few visible
 //! genes without, drawn for each cell: most genes are zero in most cells, and a token for each would make the cost grow
 //! with the genome. A hidden gene has none, so that the encoder cannot know its value; a zero that was drawn it sees as a

@@ -1,45 +1,71 @@
 //! Batches of cells, or of sets of a condition's cells, and what a network is shown of them.
 
 use super::{
-    config::Objective,
+    config::{Objective, ViewNoise},
     encoder::Seen,
     masks::{GeneMasks, MaskPattern},
 };
 use crate::{
     Error, Result,
     data::{Counts, Dataset},
-    model::NORMALISED_TOTAL,
     nn::{IndexSets, RowSets},
     train::BatchSource,
 };
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Poisson};
-use std::sync::Arc;
+use rand_distr::{Binomial, Distribution, Poisson};
+use std::{ops::Range, sync::Arc};
+
+/// Share of a cell's molecules in the first of two views.
+const SPLIT_SHARES: Range<f64> = 0.2..0.8;
 
 /// One batch.
 #[derive(Debug, Clone)]
 pub struct JepaBatch {
     /// UMI counts, `(cells, genes)`.
     pub counts: Counts,
-    /// What a count is multiplied by to be a count a 10,000, `(cells,)`.
+    /// What a cell's counts are multiplied by to sum up to the target sum, `(cells,)`.
     pub scale: Vec<f32>,
     /// Which cells form an object: one each, or a set of a condition's.
     pub objects: RowSets,
 }
 
 impl JepaBatch {
-    /// Counts a 10,000.
+    /// Counts, scaled.
     pub fn normalised(&self) -> Counts {
         self.map(|value, scale| value * scale)
     }
 
-    /// Counts a 10,000 of counts that are drawn anew, Poisson around those measured.
-    pub fn poisson(&self, rng: &mut ChaCha8Rng) -> Counts {
-        self.map(|value, scale| match Poisson::new(value) {
-            Ok(around) => scale * around.sample(rng),
-            Err(_) => 0.0, // only of a value that is no count
-        })
+    /// The counts of two views, scaled.
+    pub(super) fn pair(&self, noise: ViewNoise, rng: &mut ChaCha8Rng) -> [Counts; 2] {
+        match noise {
+            ViewNoise::None => [self.normalised(), self.normalised()],
+            ViewNoise::Poisson => [(); 2].map(|()| {
+                self.map(|value, scale| match Poisson::new(value) {
+                    Ok(around) => scale * around.sample(rng),
+                    Err(_) => 0.0, // only of a value that is no count
+                })
+            }),
+            ViewNoise::Split => self.split(rng),
+        }
+    }
+
+    fn split(&self, rng: &mut ChaCha8Rng) -> [Counts; 2] {
+        let mut values = [Vec::with_capacity(self.counts.nnz()), Vec::with_capacity(self.counts.nnz())];
+        for (cell, &scale) in self.scale.iter().enumerate() {
+            let share: f64 = rng.random_range(SPLIT_SHARES);
+            for &value in self.counts.row(cell).1 {
+                let first = Binomial::new(value.round() as u64, share).map_or(0, |draw| draw.sample(rng)) as f32;
+                values[0].push(first * scale / share as f32);
+                values[1].push((value - first) * scale / (1.0 - share) as f32);
+            }
+        }
+        values.map(|values| self.with(values))
+    }
+
+    fn with(&self, values: Vec<f32>) -> Counts {
+        let (indptr, indices) = (self.counts.indptr().to_vec(), self.counts.indices().to_vec());
+        Counts::new(self.counts.n_genes(), indptr, indices, values).expect("the pattern of a valid matrix")
     }
 
     fn map(&self, mut f: impl FnMut(f32, f32) -> f32) -> Counts {
@@ -47,24 +73,31 @@ impl JepaBatch {
         for (cell, &scale) in self.scale.iter().enumerate() {
             values.extend(self.counts.row(cell).1.iter().map(|&value| f(value, scale)));
         }
-        let (indptr, indices) = (self.counts.indptr().to_vec(), self.counts.indices().to_vec());
-        Counts::new(self.counts.n_genes(), indptr, indices, values).expect("the pattern of a valid matrix")
+        self.with(values)
     }
 }
 
 /// The cells of a dataset as batches: one a row, or sets of each condition's.
 pub struct CellSets<'a> {
     data: &'a Dataset,
+    target_sum: f32,
     objects: Vec<Vec<usize>>,
 }
 
 impl<'a> CellSets<'a> {
     /// The cells `rows` of `data`, whose genes must be `genes`, as `objective` takes them. Sets of cells are drawn once,
-    /// by `seed`; which of them are context and which target, each step draws anew.
+    /// by `seed`, and counts scaled to `target_sum`; which of them are context and which target, each step draws anew.
     ///
     /// # Errors
     /// Other genes; for sets, no condition with two cells or more.
-    pub fn new(data: &'a Dataset, rows: &[usize], genes: &[String], objective: &Objective, seed: u64) -> Result<Self> {
+    pub fn new(
+        data: &'a Dataset,
+        rows: &[usize],
+        genes: &[String],
+        objective: &Objective,
+        target_sum: f32,
+        seed: u64,
+    ) -> Result<Self> {
         if data.genes.names != genes {
             return Err(Error::data(format!(
                 "the data has {} genes and the model {}, or their order differs; align them by name first",
@@ -73,7 +106,7 @@ impl<'a> CellSets<'a> {
             )));
         }
         let Objective::Conditions { cells, draws, .. } = *objective else {
-            return Ok(Self { data, objects: rows.iter().map(|&row| vec![row]).collect() });
+            return Ok(Self { data, target_sum, objects: rows.iter().map(|&row| vec![row]).collect() });
         };
         let mut of: Vec<Vec<usize>> = vec![Vec::new(); data.perturbations.len()];
         rows.iter().for_each(|&row| of[data.labels[row] as usize].push(row));
@@ -93,7 +126,7 @@ impl<'a> CellSets<'a> {
                 rows.len()
             )));
         }
-        Ok(Self { data, objects })
+        Ok(Self { data, target_sum, objects })
     }
 }
 
@@ -108,7 +141,7 @@ impl BatchSource for CellSets<'_> {
         let cells: Vec<usize> = rows.iter().flat_map(|&row| self.objects[row].iter().copied()).collect();
         Ok(JepaBatch {
             counts: self.data.counts.select_cells(&cells),
-            scale: cells.iter().map(|&cell| NORMALISED_TOTAL / self.data.library_size[cell].max(1.0)).collect(),
+            scale: cells.iter().map(|&cell| self.target_sum / self.data.library_size[cell].max(1.0)).collect(),
             objects: RowSets::from_sizes(rows.iter().map(|&row| self.objects[row].len())),
         })
     }
@@ -176,21 +209,15 @@ impl Patterns {
     }
 }
 
-/// A disturbed view of each cell: a share of the genes is hidden, counts are drawn anew.
-pub(super) fn disturbed(
-    batch: &JepaBatch,
-    (gene_dropout, poisson): (f64, bool),
-    patterns: usize,
-    rng: &mut ChaCha8Rng,
-) -> Seen {
-    let counts = if poisson { batch.poisson(rng) } else { batch.normalised() };
+/// Cells of which a share of the genes is hidden.
+pub(super) fn hidden(counts: &Counts, gene_dropout: f64, patterns: usize, rng: &mut ChaCha8Rng) -> Seen {
     let (rows, genes) = (counts.n_cells(), counts.n_genes());
     let patterns = patterns.min(rows).max(1);
     let hidden = IndexSets::from_sets(
         (0..patterns).map(|_| (0..genes as u32).filter(|_| rng.random::<f64>() < gene_dropout).collect::<Vec<u32>>()),
     );
     let pattern = (0..rows).map(|row| (row % patterns) as u32).collect();
-    Seen::masked(&counts, &(0..rows).collect::<Vec<_>>(), Arc::new(hidden), pattern)
+    Seen::masked(counts, &(0..rows).collect::<Vec<_>>(), Arc::new(hidden), pattern)
 }
 
 /// Each object's cells in two halves at random: the rows of the first halves and their sets, then of the second.
