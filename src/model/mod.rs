@@ -7,6 +7,7 @@ mod config;
 mod count_vae;
 mod counterfactual;
 mod draw;
+mod folder;
 mod generate;
 pub mod jepa;
 mod look;
@@ -20,6 +21,7 @@ pub use batch::{CellSource, CellView, EffectSource, NORMALISED_TOTAL, Observed, 
 pub use condition::{ConditionBatch, ConditionEncoder, Vocabulary};
 pub use config::{LibrarySize, Likelihood, ThetaScope, VaeConfig};
 pub use count_vae::{CountVae, TrainedOn};
+pub use folder::saved_kind;
 pub use generate::Generated;
 pub use look::{Collapse, Elbo};
 pub use reference::{REFERENCE_CELLS, Reference};

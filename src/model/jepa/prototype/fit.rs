@@ -19,23 +19,29 @@ use crate::{
 use dfdx::prelude::Cpu;
 use ndarray::{Array1, Array2, Axis};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use std::sync::Arc;
 
 /// Fewer training combinations are too few to learn a departure from and judge it.
 const FEWEST_COMBINATIONS: usize = 6;
 
 /// A fitted JEPA of level 0: see the [module](super).
+#[derive(Debug, Clone)]
 pub struct PrototypeJepa {
-    singles: Singles,
-    start: ScaledSum,
-    memory: Memory,
-    members: Vec<Member>,
-    mixture: Mixture,
-    history: Vec<History>,
+    pub(super) genes: Arc<[String]>,
+    pub(super) config: PrototypeConfig,
+    pub(super) singles: Singles,
+    pub(super) start: ScaledSum,
+    pub(super) memory: Memory,
+    pub(super) members: Vec<Member>,
+    pub(super) mixture: Mixture,
+    pub(super) history: Vec<History>,
 }
 
-struct Member {
-    net: Net<Cpu>,
-    space: Space,
+/// One network of the ensemble, and the scores that it reads and writes.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub net: Net<Cpu>,
+    pub space: Space,
 }
 
 impl PrototypeJepa {
@@ -54,6 +60,8 @@ impl PrototypeJepa {
         let left = &all.effects - &all.starts(&start);
         let width = config.memory_width * singles.norm;
         let mut fitted = Self {
+            genes: Arc::clone(&data.genes),
+            config: config.clone(),
             memory: Memory::fit(all.sums.clone(), &left, &all.trust, width)?,
             start,
             singles,
@@ -213,23 +221,55 @@ impl PrototypeJepa {
     /// # Errors
     /// Genes that nothing is known of, all named: [`ErrorKind::Inapplicable`](crate::ErrorKind).
     pub fn effect(&self, condition: &Condition) -> Result<Array1<f64>> {
-        let members = self.singles.members(condition)?;
-        if members.nrows() < 2 {
-            return Ok(members.sum_axis(Axis(0)));
+        Ok(self.effects(std::slice::from_ref(condition))?.row(0).to_owned())
+    }
+
+    /// The effects of conditions, `(conditions, genes)`.
+    ///
+    /// # Errors
+    /// As [`Self::effect`].
+    pub fn effects(&self, conditions: &[Condition]) -> Result<Array2<f64>> {
+        let mut effects = Array2::zeros((conditions.len(), self.genes.len()));
+        let (mut rows, mut combined, mut members) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, condition) in conditions.iter().enumerate() {
+            let parts = self.singles.members(condition)?;
+            let sum = parts.sum_axis(Axis(0));
+            if parts.nrows() < 2 {
+                effects.row_mut(row).assign(&sum);
+                continue;
+            }
+            let mut effect = self.start.predict(&parts);
+            effect.scaled_add(self.mixture.remembered, &self.memory.recall(sum.view()));
+            effects.row_mut(row).assign(&effect);
+            rows.push(row);
+            combined.push(condition.clone());
+            members.push(parts);
         }
-        let mut effect = self.start.predict(&members);
-        let Mixture { remembered, decoded, .. } = self.mixture;
-        effect.scaled_add(remembered, &self.memory.recall(members.sum_axis(Axis(0)).view()));
-        if decoded > 0.0 {
-            let share = decoded / self.members.len() as f64;
+        if self.mixture.decoded > 0.0 && !rows.is_empty() {
+            let share = self.mixture.decoded / self.members.len() as f64;
             for member in &self.members {
-                let (net, asked) =
-                    (&mut member.net.clone(), (std::slice::from_ref(condition), std::slice::from_ref(&members)));
-                let departure = self.decoded(&member.space, net, asked.0, asked.1)?;
-                effect.scaled_add(share, &departure.row(0));
+                let departures = self.decoded(&member.space, &mut member.net.clone(), &combined, &members)?;
+                for (&row, departure) in rows.iter().zip(departures.rows()) {
+                    effects.row_mut(row).scaled_add(share, &departure);
+                }
             }
         }
-        Ok(effect)
+        Ok(effects)
+    }
+
+    /// Gene names, one a column of an effect.
+    pub fn genes(&self) -> &[String] {
+        &self.genes
+    }
+
+    /// The genes that were perturbed alone in training, sorted.
+    pub fn perturbed(&self) -> impl Iterator<Item = &String> {
+        self.singles.genes()
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &PrototypeConfig {
+        &self.config
     }
 
     /// How much of each departure was found to carry over to unseen combinations.

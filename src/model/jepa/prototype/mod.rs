@@ -21,6 +21,7 @@ mod data;
 mod fit;
 mod memory;
 mod net;
+mod saved;
 mod scaled_sum;
 mod singles;
 mod space;

@@ -60,6 +60,11 @@ impl Singles {
         self.rows.len()
     }
 
+    /// Those genes, sorted.
+    pub fn genes(&self) -> impl Iterator<Item = &String> {
+        self.rows.keys()
+    }
+
     /// The place of a gene among those that were perturbed alone.
     pub fn place(&self, gene: &str) -> Option<u32> {
         self.rows.keys().position(|known| known == gene).map(|place| place as u32)

@@ -1,0 +1,143 @@
+//! A saved JEPA of level 0: its description, and its arrays beside the networks' weights.
+
+use super::{
+    Mixture, PrototypeConfig, PrototypeJepa, UnseenChoice, fit::Member, memory::Memory, net::Net,
+    scaled_sum::ScaledSum, singles::Singles, space::Space, unseen::Unseen,
+};
+use crate::{
+    Error, Result,
+    model::folder::{self, Header},
+    nn::{Checkpoint, HostTensor, Snapshot},
+};
+use dfdx::prelude::Cpu;
+use ndarray::{Array2, Axis};
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+const KIND: &str = "jepa";
+
+/// The content of `model.json`.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    #[serde(flatten)]
+    header: Header,
+    config: PrototypeConfig,
+    genes: Vec<String>,
+    /// Perturbed gene and context of each single effect.
+    singles: Vec<(String, Option<String>)>,
+    /// The genes that features stand for.
+    featured: Vec<String>,
+    unseen: UnseenChoice,
+    mixture: Mixture,
+    memory_width: f64,
+    /// What the scores of each member are divided by.
+    scales: Vec<f64>,
+}
+
+impl PrototypeJepa {
+    /// Writes the model to a folder: `model.json` and `model.safetensors`. Arrays are rounded to single precision.
+    ///
+    /// # Errors
+    /// A folder that cannot be written; nothing is left half-written.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        let mut featured: Vec<(&String, &usize)> = self.singles.unseen.place.iter().collect();
+        featured.sort_unstable_by_key(|(_, row)| **row);
+        folder::write_description(
+            dir,
+            &Saved {
+                header: Header::of(KIND),
+                config: self.config.clone(),
+                genes: self.genes.to_vec(),
+                singles: self.singles.names.clone(),
+                featured: featured.into_iter().map(|(gene, _)| gene.clone()).collect(),
+                unseen: self.singles.unseen.choice.clone(),
+                mixture: self.mixture,
+                memory_width: self.memory.width,
+                scales: self.members.iter().map(|member| member.space.scale).collect(),
+            },
+        )?;
+        let mut arrays = Snapshot::default();
+        let row = |values: &ndarray::Array1<f64>| values.clone().insert_axis(Axis(0));
+        for (name, array) in [
+            ("singles", self.singles.effects.clone()),
+            ("unseen.features", self.singles.unseen.features.clone()),
+            ("unseen.mean", row(&self.singles.unseen.mean)),
+            ("unseen.map", self.singles.unseen.map.clone()),
+            ("start.coefficients", row(&self.start.coefficients)),
+            ("start.factors", row(&self.start.factors)),
+            ("start.components", self.start.components.clone()),
+            ("memory.points", self.memory.points.clone()),
+            ("memory.weights", self.memory.weights.clone()),
+        ] {
+            arrays.insert(name, host(&array));
+        }
+        let mut file = Checkpoint::default();
+        for (number, member) in self.members.iter().enumerate() {
+            arrays.insert(format!("space.{number}"), host(&member.space.components));
+            file.add(&format!("member.{number}"), Snapshot::of(&member.net)?);
+        }
+        file.add("arrays", arrays);
+        file.write(&folder::weights(dir))
+    }
+
+    /// Reads a model back from its folder.
+    ///
+    /// # Errors
+    /// No model there, one of another kind or version, arrays that do not fit.
+    pub fn load(dir: &Path) -> Result<Self> {
+        let saved: Saved = folder::read_description(dir, KIND)?;
+        let path = folder::finished_weights(dir)?;
+        let mut file = Checkpoint::read(&path)?;
+        Self::parts(saved, &mut file).map_err(|e| e.at(path.display()))
+    }
+
+    fn parts(saved: Saved, file: &mut Checkpoint) -> Result<Self> {
+        let arrays = file.take("arrays");
+        let n = saved.genes.len();
+        let array = |name: &str, columns: Option<usize>| -> Result<Array2<f64>> {
+            let wrong = || Error::data(format!("there is no array `{name}` that fits the description; train again"));
+            let tensor = arrays.tensors().get(name).ok_or_else(wrong)?;
+            let [rows, width] = tensor.shape[..] else { return Err(wrong()) };
+            let values = tensor.values.iter().map(|&value| f64::from(value)).collect();
+            let array = Array2::from_shape_vec((rows, width), values).map_err(|_| wrong())?;
+            if columns.is_some_and(|columns| columns != width) { Err(wrong()) } else { Ok(array) }
+        };
+        let row = |name: &str, columns: usize| array(name, Some(columns)).map(|array| array.row(0).to_owned());
+        let unseen = Unseen {
+            place: saved.featured.into_iter().zip(0..).collect(),
+            features: array("unseen.features", None)?,
+            mean: row("unseen.mean", n)?,
+            map: array("unseen.map", Some(n))?,
+            choice: saved.unseen,
+        };
+        let singles = Singles::from_parts(saved.singles, array("singles", Some(n))?, unseen);
+        let start = ScaledSum {
+            coefficients: row("start.coefficients", super::scaled_sum::COLUMNS)?,
+            factors: row("start.factors", n)?,
+            components: array("start.components", Some(n))?,
+            mean: singles.mean.clone(),
+        };
+        let memory = Memory {
+            points: array("memory.points", Some(n))?,
+            weights: array("memory.weights", Some(n))?,
+            width: saved.memory_width,
+        };
+        let mut members = Vec::new();
+        for (number, &scale) in saved.scales.iter().enumerate() {
+            let space = Space { components: array(&format!("space.{number}"), Some(n))?, scale };
+            let mut rng = ChaCha8Rng::seed_from_u64(0);
+            let (width, genes) = (space.components.nrows(), singles.n_genes());
+            let mut net = Net::new(&Cpu::seed_from_u64(0), width, genes, &saved.config, &mut rng)?;
+            file.take(&format!("member.{number}")).restore(&mut net)?;
+            members.push(Member { net, space });
+        }
+        let (config, mixture) = (saved.config, saved.mixture);
+        Ok(Self { genes: saved.genes.into(), config, singles, start, memory, members, mixture, history: Vec::new() })
+    }
+}
+
+fn host(array: &Array2<f64>) -> HostTensor {
+    let (rows, columns) = array.dim();
+    HostTensor { shape: vec![rows, columns], values: array.iter().map(|&value| value as f32).collect() }
+}
