@@ -1,6 +1,9 @@
 //! The effects of perturbations: one row a perturbation, ready to fit a predictor of effects.
 
-use super::{AnnData, AnnDataWriter, Column, OpenOptions, Perturbation, Table, Uns, labels, open};
+use super::{
+    AnnData, AnnDataWriter, Column, Dataset, OpenOptions, Perturbation, Table, TargetSum, Uns, labels,
+    normalize::mean_effects, open,
+};
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
 use std::{collections::HashSet, path::Path};
@@ -20,6 +23,8 @@ pub struct Effects {
 
 /// The entry of `uns` that marks an effects dataset.
 pub(super) const MARK: &str = "effect";
+/// Counts that a cell is normalised to before the mean is taken.
+const MEAN_TOTAL: f32 = 1e4;
 
 impl Effects {
     /// Reads an `.h5ad` whose `X` holds effects; a row of control (zero by definition) is left out.
@@ -36,6 +41,32 @@ impl Effects {
     /// As [`Effects::open`].
     pub fn from_anndata(file: &AnnData, options: &OpenOptions) -> Result<Self> {
         Self::read(file, options).map_err(|e| e.at(file.path().display()))
+    }
+
+    /// The mean effects of a dataset of cells: the mean of a perturbation's log-normalised cells (log1p of 10,000 counts)
+    /// less that of control's; the column `n_cells` tells of how many.
+    ///
+    /// # Errors
+    /// No control cells, or no others.
+    pub fn of_cells(data: &Dataset) -> Result<Self> {
+        let means = mean_effects(data, TargetSum::Fixed(MEAN_TOTAL))?;
+        let mut n_cells = vec![0_i64; data.perturbations.len()];
+        data.labels.iter().for_each(|&label| n_cells[label as usize] += 1);
+        let rows: Vec<usize> =
+            (0..n_cells.len()).filter(|&row| n_cells[row] > 0 && !data.perturbations[row].is_control()).collect();
+        if rows.is_empty() {
+            return Err(Error::data("all cells are control cells, so there is no effect"));
+        }
+        let perturbations: Vec<Perturbation> = rows.iter().map(|&row| data.perturbations[row].clone()).collect();
+        let mut table = Table::from_names(perturbations.iter().map(Perturbation::to_string).collect());
+        table.set("n_cells", Column::Integer(rows.iter().map(|&row| Some(n_cells[row])).collect()));
+        Ok(Self { values: means.select(Axis(0), &rows), genes: data.genes.clone(), perturbations, table })
+    }
+
+    /// Number of cells behind each effect, from the column `n_cells`; 0 where the file does not say.
+    pub fn n_cells(&self) -> Vec<usize> {
+        let told = self.table.column("n_cells").and_then(Column::to_f64);
+        told.map_or_else(|| vec![0; self.perturbations.len()], |cells| cells.iter().map(|&n| n as usize).collect())
     }
 
     /// Writes the dataset as an `.h5ad` that [`Effects::open`] and scanpy read: effects in `X`, `uns["effect"]`, and the

@@ -3,7 +3,7 @@
 use super::{Evaluation, RankSum, SIGNIFICANCE, pearson, rank_sum_test};
 use crate::{
     Error, Result,
-    data::{Column, Dataset, Effects, Perturbation, TargetSum, Truth, normalize},
+    data::{Dataset, Effects, Perturbation, TargetSum, Truth, normalize},
     model::{CountVae, Elbo, NORMALISED_TOTAL},
 };
 use ndarray::{Array1, Array2, Axis, Zip};
@@ -141,12 +141,17 @@ pub fn truth_agreement(model: &CountVae, data: &Dataset, rows: &[usize], truth: 
     Ok(agreement)
 }
 
-/// A model of effects judged on held-out doubles, beside the additive baseline (the sum of the two observed single
+/// A model of effects, by its name, and its predictions `(perturbations, genes)` judged on held-out doubles, beside the additive baseline (the sum of the two observed single
 /// effects); doubles without both singles in the data are left out. `None` if there is no double to judge.
 ///
 /// # Errors
 /// A perturbation that the model does not know.
-pub fn evaluate_effects(model: &CountVae, data: &Effects, rows: &[usize]) -> Result<Option<Vec<Evaluation>>> {
+pub fn evaluate_effects(
+    model: &str,
+    data: &Effects,
+    rows: &[usize],
+    predict: impl FnOnce(&[Perturbation]) -> Result<Array2<f32>>,
+) -> Result<Option<Vec<Evaluation>>> {
     let single = |gene: &String| data.perturbations.iter().position(|p| p.genes() == std::slice::from_ref(gene));
     let singles = |row: usize| data.perturbations[row].genes().iter().map(single).collect::<Option<Vec<usize>>>();
     let judged: Vec<(usize, Vec<usize>)> = rows.iter().filter_map(|&row| Some((row, singles(row)?))).collect();
@@ -161,15 +166,12 @@ pub fn evaluate_effects(model: &CountVae, data: &Effects, rows: &[usize]) -> Res
     for (mut sum, (_, singles)) in additive.rows_mut().into_iter().zip(&judged) {
         singles.iter().for_each(|&row| sum += &data.values.row(row));
     }
-    let cells: Vec<usize> = data
-        .table
-        .column("n_cells")
-        .and_then(Column::to_f64)
-        .map_or_else(|| vec![0; places.len()], |cells| places.iter().map(|&row| cells[row] as usize).collect());
-    let predicted = model.predict_effects(&perturbations)?;
+    let n_cells = data.n_cells();
+    let cells: Vec<usize> = places.iter().map(|&row| n_cells[row]).collect();
+    let predicted = predict(&perturbations)?;
     let unknown = vec![None; names.len()];
     let judge = |name: &str, values: &Array2<f32>| {
         Evaluation::new(name, &names, &cells, values.view(), observed.view(), &unknown)
     };
-    Ok(Some(vec![judge("vae", &predicted)?, judge("additive", &additive)?]))
+    Ok(Some(vec![judge(model, &predicted)?, judge("additive", &additive)?]))
 }

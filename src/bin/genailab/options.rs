@@ -6,7 +6,7 @@ use genailab::{
     model::{Likelihood, VaeConfig},
     train::TrainConfig,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     fmt::Display,
     io::{IsTerminal, Write},
@@ -68,6 +68,20 @@ impl Default for Fractions {
     }
 }
 
+impl Fractions {
+    /// Refuses what leaves nothing to train on.
+    pub fn validate(self) -> Result<()> {
+        let Self { validation, test } = self;
+        match validation >= 0.0 && test >= 0.0 && validation + test < 1.0 {
+            true => Ok(()),
+            false => Err(Error::config(format!(
+                "the split holds out validation = {validation} and test = {test}; each must be 0 or more, and their sum \
+                 below 1"
+            ))),
+        }
+    }
+}
+
 /// A configuration file: every key may be left out, an unknown one is refused.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -85,27 +99,12 @@ pub struct Config {
 impl Config {
     /// Reads a TOML file and checks every setting.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
-        let config: Self = toml::from_str(&text).map_err(|e| {
-            let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            Error::config(format!("{} line {line}: {}", path.display(), e.message().replace('\n', " ")))
-        })?;
-        config.validate().map_err(|e| match line_of_setting(&text, &e.to_string()) {
-            Some(line) => e.at(format!("{} line {line}", path.display())),
-            None => e.at(path.display()),
-        })?;
-        Ok(config)
+        read_toml(path, Self::validate)
     }
 
     /// Refuses settings that cannot be trained with, by name.
     pub fn validate(&self) -> Result<()> {
-        let Fractions { validation, test } = self.split;
-        if !(validation >= 0.0 && test >= 0.0 && validation + test < 1.0) {
-            return Err(Error::config(format!(
-                "the split holds out validation = {validation} and test = {test}; each must be 0 or more, and their sum \
-                 below 1"
-            )));
-        }
+        self.split.validate()?;
         self.train.validate()?;
         self.model.validate()
     }
@@ -124,6 +123,20 @@ impl Config {
             ..Self::default()
         }
     }
+}
+
+/// Reads settings from a TOML file; what `validate` refuses is told with the line that sets it.
+pub fn read_toml<T: DeserializeOwned>(path: &Path, validate: impl FnOnce(&T) -> Result<()>) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+    let config: T = toml::from_str(&text).map_err(|e| {
+        let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        Error::config(format!("{} line {line}: {}", path.display(), e.message().replace('\n', " ")))
+    })?;
+    validate(&config).map_err(|e| match line_of_setting(&text, &e.to_string()) {
+        Some(line) => e.at(format!("{} line {line}", path.display())),
+        None => e.at(path.display()),
+    })?;
+    Ok(config)
 }
 
 /// The line of `text`, from 1, that sets what `message` complains about by name.

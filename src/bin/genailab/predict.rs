@@ -3,10 +3,10 @@
 use crate::options::{check_output_file, say};
 use genailab::{
     Error, Result,
-    data::{AnnDataWriter, Column, Counts, Naming, Perturbation, Table, Uns},
+    data::{AnnDataWriter, Column, Condition, Counts, Naming, Perturbation, Table, Uns},
     device::Device,
-    model::{CountVae, TrainedOn},
-    ndarray::{ArrayView2, Axis, concatenate},
+    model::{CountVae, TrainedOn, jepa::PrototypeJepa, saved_kind},
+    ndarray::{Array2, ArrayView2, Axis, concatenate},
 };
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ const HINTS: &str = "genailab";
 ///
 /// Writes an .h5ad that scanpy opens: for a model of cells, counts in X and the perturbation of each cell in
 /// obs["perturbation"]; for a model of effects, one row a perturbation. A perturbation may be of genes that were never
-/// perturbed together, as long as each was perturbed in training.
+/// perturbed together, as long as each was perturbed in training; a JEPA also predicts genes that it knows by features.
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder that `genailab train` wrote, or the folder vae of `genailab run`
@@ -55,8 +55,23 @@ pub fn run(args: &Args) -> Result<()> {
         })?;
     args.device.check()?;
     check_output_file(&args.out)?;
+    match saved_kind(&args.model)?.as_str() {
+        "jepa" => return predict_jepa(args),
+        "cell-jepa" => {
+            return Err(Error::config(format!(
+                "{} holds an encoder of cells, which predicts no perturbation; give the folder of a vae or a jepa",
+                args.model.display()
+            )));
+        }
+        // Whatever it is, the count VAE's reader says so.
+        _ => {}
+    }
     let model = CountVae::load(&args.model, args.device)?;
-    let perturbations = perturbations(&model, &args.perturbations).map_err(|e| e.at("--perturbations"))?;
+    let perturbations = perturbations(&args.perturbations, |gene| model.vocabulary().perturbs(gene)).and_then(|read| {
+        model.vocabulary().check(&read)?;
+        Ok(read)
+    });
+    let perturbations = perturbations.map_err(|e| e.at("--perturbations"))?;
     match model.trained_on() {
         TrainedOn::Cells => predict_cells(&model, &perturbations, rows_each, args),
         TrainedOn::Effects => predict_effects(&model, &perturbations, args),
@@ -65,16 +80,15 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Reads what was typed, with the model's genes in mind: a name that holds `_` may be one gene.
-fn perturbations(model: &CountVae, typed: &[String]) -> Result<Vec<Perturbation>> {
+fn perturbations(typed: &[String], known: impl Fn(&str) -> bool) -> Result<Vec<Perturbation>> {
     let naming = Naming::default();
     let mut read: Vec<Perturbation> = Vec::with_capacity(typed.len());
     for label in typed {
-        let perturbation = naming.parse(label, |name| model.vocabulary().perturbs(name))?;
+        let perturbation = naming.parse(label, &known)?;
         if !read.contains(&perturbation) {
             read.push(perturbation);
         }
     }
-    model.vocabulary().check(&read)?;
     Ok(read)
 }
 
@@ -110,15 +124,28 @@ fn predict_cells(model: &CountVae, perturbations: &[Perturbation], rows_each: us
     }
 }
 
+/// Effects by a JEPA of mean effects.
+fn predict_jepa(args: &Args) -> Result<()> {
+    let model = PrototypeJepa::load(&args.model)?;
+    let perturbations = perturbations(&args.perturbations, |gene| model.represents(gene))?;
+    let conditions: Vec<Condition> = perturbations.iter().cloned().map(Condition::of).collect();
+    model.check(&conditions).map_err(|e| e.at("--perturbations"))?;
+    let effects = model.effects(&conditions)?.mapv(|value| value as f32);
+    write_effects(&perturbations, &effects, model.genes().to_vec(), args)?;
+    say(args.out.display())
+}
+
 fn predict_effects(model: &CountVae, perturbations: &[Perturbation], args: &Args) -> Result<()> {
-    let effects = model.predict_effects(perturbations)?;
+    write_effects(perturbations, &model.predict_effects(perturbations)?, model.vocabulary().genes.clone(), args)
+}
+
+fn write_effects(perturbations: &[Perturbation], effects: &Array2<f32>, genes: Vec<String>, args: &Args) -> Result<()> {
     let mut table = Table::from_names(perturbations.iter().map(ToString::to_string).collect());
     table.set("perturbation", categories(perturbations, 1));
-    let genes = Table::from_names(model.vocabulary().genes.clone());
-    AnnDataWriter::new(&table, &genes)
+    AnnDataWriter::new(&table, &Table::from_names(genes))
         .uns("effect", "predicted difference to control, in the units of the training data")
         .uns(HINTS, [("perturbation_column", "perturbation")].into_iter().collect::<Uns>())
-        .x(&effects)
+        .x(effects)
         .write(&args.out)
 }
 

@@ -1,6 +1,8 @@
 //! `genailab train`.
 
-use crate::options::{Config, DataArgs, OutputFolder, interrupt_flag, say};
+mod jepa;
+
+use crate::options::{Config, DataArgs, Fractions, OutputFolder, interrupt_flag, say};
 use genailab::{
     Error, ErrorKind, Result,
     data::{Dataset, Effects, Opened, Split, SplitPlan},
@@ -33,7 +35,7 @@ pub struct Args {
     /// The .h5ad file to train on
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Which model; this version has one, vae: the count VAE
+    /// Which model: vae, the count VAE; jepa, the JEPA of mean effects (cells are summed up to mean effects first)
     #[arg(long, value_name = "NAME", default_value = "vae")]
     model: String,
     /// Folder for the model; made if it is not there. A finished training in it is replaced
@@ -60,8 +62,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    if !matches!(args.model.as_str(), "vae" | "count-vae") {
-        return Err(Error::config(format!("model {:?} is unknown; this version trains: vae", args.model)));
+    match args.model.as_str() {
+        "vae" | "count-vae" => {}
+        "jepa" => return jepa::run(args),
+        other => return Err(Error::config(format!("model {other:?} is unknown; this version trains: vae, jepa"))),
     }
     args.device.check()?;
     // Cheap questions first: a large file takes long to read.
@@ -194,7 +198,7 @@ pub fn fit_effects(
     dir: &Path,
     options: &mut FitOptions<'_>,
 ) -> Result<FittedEffects> {
-    let split = split_effects(data, config);
+    let split = split_effects(data, config.split, config.train.seed);
     let mut model = CountVae::for_effects(data, &split.train, config.model.clone(), config.train.seed, device)?;
     begin(&model, dir, options)?;
     say(format_args!(
@@ -207,18 +211,18 @@ pub fn fit_effects(
     ))?;
     let history = model.fit_effects(data, &split.train, &split.validation, &config.train, options)?;
     model.save(dir)?;
-    let scores = evaluate_effects(&model, data, &split.test)?;
+    let scores = evaluate_effects("vae", data, &split.test, |asked| model.predict_effects(asked))?;
     Ok(FittedEffects { model, split, history, scores })
 }
 
 /// Only perturbations whose genes stand in the training part can be judged, so doubles are what is held out. A double
 /// with a gene that stands nowhere else cannot be predicted; it is trained on instead.
-fn split_effects(data: &Effects, config: &Config) -> Split {
+fn split_effects(data: &Effects, fractions: Fractions, seed: u64) -> Split {
     let genes = |row: usize| data.perturbations[row].genes();
     let mut doubles: Vec<usize> = (0..data.perturbations.len()).filter(|&row| genes(row).len() > 1).collect();
-    doubles.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(config.train.seed));
+    doubles.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(seed));
     let count = |fraction: f64| (fraction * doubles.len() as f64).round() as usize;
-    let (n_validation, n_test) = (count(config.split.validation), count(config.split.test));
+    let (n_validation, n_test) = (count(fractions.validation), count(fractions.test));
     let held_out = &doubles[..(n_validation + n_test).min(doubles.len())];
     let mut train: Vec<usize> = (0..data.perturbations.len()).filter(|row| !held_out.contains(row)).collect();
     let known: HashSet<&String> = train.iter().flat_map(|&row| genes(row)).collect();

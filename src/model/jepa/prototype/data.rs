@@ -1,7 +1,7 @@
 //! What level 0 learns from: one mean effect a condition.
 
-use crate::data::Condition;
-use ndarray::{Array1, Array2};
+use crate::data::{Condition, Effects};
+use ndarray::{Array1, Array2, Axis};
 use std::sync::Arc;
 
 /// Mean effects of the conditions of a training fold.
@@ -18,6 +18,17 @@ pub struct Prototypes {
 }
 
 impl Prototypes {
+    /// The rows `rows` of an effects dataset.
+    pub fn of_effects(data: &Effects, rows: &[usize]) -> Self {
+        let n_cells = data.n_cells();
+        Self {
+            genes: data.genes.names.clone().into(),
+            conditions: rows.iter().map(|&row| Condition::of(data.perturbations[row].clone())).collect(),
+            effects: data.values.select(Axis(0), rows),
+            n_cells: rows.iter().map(|&row| n_cells[row]).collect(),
+        }
+    }
+
     /// How much each effect is to be believed, `(conditions,)`: `n / (n + half)` for n cells, the median of the others
     /// where the number is not known, 1 where none is. The mean of n cells has a variance that falls as `1 / n`, and
     /// what a model cannot explain anyway does not fall: `half` is where the two are equal.
@@ -34,7 +45,7 @@ impl Prototypes {
         Self {
             genes: Arc::clone(&self.genes),
             conditions: rows.iter().map(|&row| self.conditions[row].clone()).collect(),
-            effects: self.effects.select(ndarray::Axis(0), rows),
+            effects: self.effects.select(Axis(0), rows),
             n_cells: rows.iter().map(|&row| self.n_cells[row]).collect(),
         }
     }

@@ -11,7 +11,7 @@ use super::{
     unseen::Unseen,
 };
 use crate::{
-    Result,
+    Error, Result,
     data::{Condition, GeneSets, shuffle},
     linalg::directions,
     train::{BatchSource, FitOptions, History, Progress, TrainConfig, fit},
@@ -19,7 +19,7 @@ use crate::{
 use dfdx::prelude::Cpu;
 use ndarray::{Array1, Array2, Axis};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Fewer training combinations are too few to learn a departure from and judge it.
 const FEWEST_COMBINATIONS: usize = 6;
@@ -51,6 +51,14 @@ impl PrototypeJepa {
     /// Settings that cannot train; a GMT file that cannot be read; a loss that is not finite; no effect but zeros
     /// ([`ErrorKind::Inapplicable`](crate::ErrorKind)).
     pub fn fit(data: &Prototypes, config: &PrototypeConfig, seed: u64) -> Result<Self> {
+        Self::fit_with(data, config, seed, &FitOptions { progress: Progress::Silent, ..FitOptions::default() })
+    }
+
+    /// As [`Self::fit`]; of `options` the folder (each member of the ensemble has its own in it) and the interruption.
+    ///
+    /// # Errors
+    /// As [`Self::fit`], and an interruption.
+    pub fn fit_with(data: &Prototypes, config: &PrototypeConfig, seed: u64, options: &FitOptions<'_>) -> Result<Self> {
         config.validate()?;
         let sets = config.gene_sets.as_ref().map(GeneSets::open).transpose()?;
         let unseen = Unseen::fit(data, &config.features, sets.as_ref())?;
@@ -86,7 +94,7 @@ impl PrototypeJepa {
                     &all,
                     (&kept, &left_out),
                     config,
-                    seed ^ fold as u64,
+                    (seed ^ fold as u64, options),
                     &mut guesses,
                     &mut departures,
                 )?;
@@ -107,7 +115,7 @@ impl PrototypeJepa {
         all: &Combinations,
         (kept, left_out): (&[usize], &[usize]),
         config: &PrototypeConfig,
-        seed: u64,
+        (seed, options): (u64, &FitOptions<'_>),
         guesses: &mut [Array2<f64>; 2],
         departures: &mut Array2<f64>,
     ) -> Result<()> {
@@ -121,7 +129,7 @@ impl PrototypeJepa {
         let width = config.memory_width * self.singles.norm;
         let memory = Memory::fit(train.sums.clone(), &remainder, &train.trust, width)?;
         let space = Space::of(&fold, config.components)?;
-        let (mut net, history) = self.train(&space, &train, &remainder, config, seed)?;
+        let (mut net, history) = self.train(&space, &train, &remainder, (seed, options))?;
         self.history.push(history);
         let decoded = self.decoded(&space, &mut net, &judged.conditions, &judged.members)?;
         let truth = &judged.effects - &judged.starts(&start);
@@ -144,15 +152,20 @@ impl PrototypeJepa {
         space: &Space,
         train: &Combinations,
         remainder: &Array2<f64>,
-        config: &PrototypeConfig,
-        seed: u64,
+        (seed, options): (u64, &FitOptions<'_>),
     ) -> Result<(Net<Cpu>, History)> {
+        let config = &self.config;
         let rows = self.rows(space, &train.conditions, &train.members, Some((train, remainder)));
         let device = Cpu::seed_from_u64(seed);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut net = Net::new(&device, space.components.nrows(), self.singles.n_genes(), config, &mut rng)?;
         let training = TrainConfig { seed, ..config.training.clone() };
-        let mut options = FitOptions { progress: Progress::Silent, ..FitOptions::default() };
+        let mut options = FitOptions {
+            dir: options.dir.as_ref().map(|dir| dir.join(format!("member-{}", self.members.len()))),
+            interrupt: options.interrupt.clone(),
+            progress: Progress::Silent,
+            ..FitOptions::default()
+        };
         let history = fit(&mut net, &rows, None, &device, &training, &mut options)?;
         Ok((net, history))
     }
@@ -229,6 +242,7 @@ impl PrototypeJepa {
     /// # Errors
     /// As [`Self::effect`].
     pub fn effects(&self, conditions: &[Condition]) -> Result<Array2<f64>> {
+        self.check(conditions)?;
         let mut effects = Array2::zeros((conditions.len(), self.genes.len()));
         let (mut rows, mut combined, mut members) = (Vec::new(), Vec::new(), Vec::new());
         for (row, condition) in conditions.iter().enumerate() {
@@ -255,6 +269,28 @@ impl PrototypeJepa {
             }
         }
         Ok(effects)
+    }
+
+    /// Whether a gene can be perturbed: it was perturbed alone in training, or has features.
+    pub fn represents(&self, gene: &str) -> bool {
+        self.singles.seen(gene) || self.singles.unseen.place.contains_key(gene)
+    }
+
+    /// Checks that every gene of `conditions` can be represented.
+    ///
+    /// # Errors
+    /// Those that cannot, all named.
+    pub fn check(&self, conditions: &[Condition]) -> Result<()> {
+        let genes = conditions.iter().flat_map(|condition| condition.perturbation.genes());
+        let unknown: BTreeSet<&str> = genes.filter(|gene| !self.represents(gene)).map(String::as_str).collect();
+        match unknown.is_empty() {
+            true => Ok(()),
+            false => Err(Error::inapplicable(format!(
+                "{} cannot be represented: never perturbed alone in training, and {}",
+                unknown.into_iter().collect::<Vec<_>>().join(", "),
+                self.singles.unseen.lacks()
+            ))),
+        }
     }
 
     /// Gene names, one a column of an effect.

@@ -1,7 +1,7 @@
 //! What each gene does alone: as it was measured, or, for a gene that was never perturbed, as its features say.
 
 use super::{Prototypes, unseen::Unseen};
-use crate::{Error, Result, data::Condition};
+use crate::{Result, data::Condition};
 use ndarray::{Array1, Array2, Axis};
 use std::collections::BTreeMap;
 
@@ -87,23 +87,13 @@ impl Singles {
     /// The effect of each gene of a condition, `(genes of the condition, genes)`.
     ///
     /// # Errors
-    /// Genes that nothing is known of, all named.
+    /// A gene that nothing is known of, named.
     pub fn members(&self, condition: &Condition) -> Result<Array2<f64>> {
         let mut members = Array2::zeros((0, self.mean.len()));
-        let mut unknown = Vec::new();
         for gene in condition.perturbation.genes() {
-            match self.effect(gene, condition.context.as_deref()) {
-                Ok(effect) => members.push_row(effect.view()).expect("an effect has a value a gene"),
-                Err(_) => unknown.push(gene.as_str()),
-            }
+            let effect = self.effect(gene, condition.context.as_deref())?;
+            members.push_row(effect.view()).expect("an effect has a value a gene");
         }
-        match unknown.is_empty() {
-            true => Ok(members),
-            false => Err(Error::inapplicable(format!(
-                "{} cannot be represented: never perturbed alone in training, and without a feature ({})",
-                unknown.join(", "),
-                self.unseen.lacks(),
-            ))),
-        }
+        Ok(members)
     }
 }
