@@ -14,6 +14,7 @@
 //! | `evaluation` | all of it, a row a perturbation, with a summary |
 //! | `neighbours`, `umap` | what do the cells look like in two dimensions? |
 //! | `probe` | how much does an embedding tell of the perturbation? (linear probe, kNN purity) |
+//! | `screen` | which perturbation would bring a cell to a wanted state? |
 //! | `sets` | how near are two sets of cells? (E-distance, MMD, Wasserstein, spread, zeros) |
 //! | `grid` | a result table that prints as text and as HTML |
 
@@ -34,6 +35,7 @@ mod neighbours;
 mod predictor;
 mod probe;
 mod ranking;
+pub mod screen;
 pub mod sets;
 mod umap;
 mod umap_layout;

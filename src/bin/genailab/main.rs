@@ -12,6 +12,7 @@ mod inspect;
 mod options;
 mod predict;
 mod run;
+mod screen;
 mod simulate;
 mod train;
 
@@ -37,6 +38,7 @@ enum Command {
     BenchTrain(bench_train::Args),
     De(de::Args),
     Distances(distances::Args),
+    Screen(screen::Args),
     Simulate(simulate::Args),
     Fetch(fetch::Args),
     Datasets(datasets::Args),
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::BenchTrain(args) => bench_train::run(&args),
         Command::De(args) => de::run(&args),
         Command::Distances(args) => distances::run(&args),
+        Command::Screen(args) => screen::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Fetch(args) => fetch::run(&args),
         Command::Datasets(args) => datasets::run(&args),

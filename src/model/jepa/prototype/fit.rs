@@ -271,6 +271,19 @@ impl PrototypeJepa {
         Ok(effects)
     }
 
+    /// The plain sums of the single effects, `(conditions, genes)`: the additive prediction.
+    ///
+    /// # Errors
+    /// As [`Self::effect`].
+    pub fn sums(&self, conditions: &[Condition]) -> Result<Array2<f64>> {
+        self.check(conditions)?;
+        let mut sums = Array2::zeros((conditions.len(), self.genes.len()));
+        for (mut row, condition) in sums.rows_mut().into_iter().zip(conditions) {
+            row.assign(&self.singles.members(condition)?.sum_axis(Axis(0)));
+        }
+        Ok(sums)
+    }
+
     /// Whether a gene can be perturbed: it was perturbed alone in training, or has features.
     pub fn represents(&self, gene: &str) -> bool {
         self.singles.seen(gene) || self.singles.unseen.place.contains_key(gene)
@@ -301,6 +314,11 @@ impl PrototypeJepa {
     /// The genes that were perturbed alone in training, sorted.
     pub fn perturbed(&self) -> impl Iterator<Item = &String> {
         self.singles.genes()
+    }
+
+    /// The genes that have features, sorted: they can be perturbed though they never were.
+    pub fn featured(&self) -> impl Iterator<Item = &String> {
+        self.singles.unseen.place.keys()
     }
 
     /// The settings.
