@@ -5,6 +5,7 @@
 
 mod data;
 mod de;
+mod jepa;
 mod prediction;
 mod running;
 mod settings;

@@ -4,7 +4,11 @@ use crate::options::{DataArgs, OutputFolder, interrupt_flag, say};
 use genailab::{
     Error, Result,
     data::GeneSets,
-    eval::benchmark::{self, MeasureOptions, PredictionFile, PredictionKind, Progress, RunOptions, Setup},
+    eval::{
+        JepaPredictor,
+        benchmark::{self, MeasureOptions, PredictionFile, PredictionKind, Progress, RunOptions, Setup},
+    },
+    model::jepa::PrototypeConfig,
 };
 use std::{
     path::{Path, PathBuf},
@@ -46,7 +50,7 @@ pub struct Args {
     /// What the rows of --predictions are: effects, profiles or cells [default: as the file says]
     #[arg(long, value_name = "KIND")]
     predictions_are: Option<PredictionKind>,
-    /// Gene sets for the metrics of enrichment
+    /// Gene sets (GMT): for the metrics of enrichment, and for jepa, which knows genes that were never perturbed by them
     #[arg(long, value_name = "FILE.gmt")]
     gene_sets: Option<PathBuf>,
     /// Threads to use [default: all cores]; the results do not depend on it
@@ -62,8 +66,12 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     // Cheap questions first: a large file takes long to read.
     Setup::plans(&args.split, args.seeds).map_err(|e| if args.seeds == 0 { e.at("--seeds") } else { e })?;
-    let models = benchmark::chosen(&args.models.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let mut models = benchmark::chosen(&args.models.iter().map(String::as_str).collect::<Vec<_>>())?;
     let gene_sets = args.gene_sets.as_ref().map(GeneSets::open).transpose()?;
+    if let Some(jepa) = models.iter_mut().find(|model| model.name() == "jepa") {
+        let config = PrototypeConfig { gene_sets: args.gene_sets.clone(), ..PrototypeConfig::default() };
+        *jepa = Box::new(JepaPredictor { config });
+    }
     if let Some(threads) = args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         pool.map_err(|error| Error::config(format!("cannot use {threads} threads: {error}")))?;

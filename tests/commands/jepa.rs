@@ -1,0 +1,80 @@
+//! `train --model jepa`, its `predict`, and `screen`.
+
+use crate::tool::{Place, json};
+use genailab::data::Effects;
+
+/// Simulated effects at `e.h5ad`.
+fn place() -> Place {
+    let place = Place::new();
+    place.run("simulate --cells 400 --genes 120 --seed 3 --out c.h5ad --effects e.h5ad").done();
+    place
+}
+
+fn names(place: &Place, genes: usize) -> Vec<String> {
+    let data = Effects::open(place.path("e.h5ad")).expect("effects");
+    data.perturbations.iter().filter(|p| p.genes().len() == genes).map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_jepa_is_trained_saved_and_asked() {
+    let place = place();
+    let said = place.run("train --data e.h5ad --model jepa --epochs 5 --seed 2 --out m");
+    assert!(said.done().contains("perturbations x 120 genes"), "{}", said.stdout);
+    assert_eq!(json(&place.path("m/model.json"))["model"], "jepa");
+    assert!(json(&place.path("m/metrics.json"))["chosen"]["mixture"].is_object());
+    for file in ["model.safetensors", "split.json", "member-0/history.jsonl"] {
+        assert!(place.path("m").join(file).exists(), "{file} is missing: {:?}", place.files());
+    }
+    let (singles, doubles) = (names(&place, 1), names(&place, 2));
+    let asked = format!("{},{}", doubles[0], singles[0]);
+    place.run(&format!("predict --model m --perturbations {asked} --out p.h5ad")).done();
+    let predicted = Effects::open(place.path("p.h5ad")).expect("effects");
+    assert_eq!(predicted.perturbations.len(), 2);
+    assert_eq!(predicted.genes.names.len(), 120);
+    // The model was trained on the single perturbation, and says what was measured.
+    let data = Effects::open(place.path("e.h5ad")).expect("effects");
+    let measured = data.perturbations.iter().position(|p| p.to_string() == singles[0]).expect("there");
+    let own = predicted.perturbations.iter().position(|p| p.to_string() == singles[0]).expect("asked");
+    assert_eq!(predicted.values.row(own), data.values.row(measured));
+
+    place.fails(
+        &format!("predict --model m --perturbations NOSUCH+{},NEITHER --out q.h5ad", singles[0]),
+        &["--perturbations", "NEITHER, NOSUCH", "GMT"],
+    );
+    place.fails("train --data e.h5ad --model jepa --resume --out m", &["--resume"]);
+    place.write("bad.toml", "[model]\nfolds = 1\n");
+    place.fails("train --data e.h5ad --model jepa --config bad.toml --out n", &["bad.toml line 2", "folds"]);
+    place.write("typo.toml", "[model]\nwidht = 1\n");
+    place.fails("train --data e.h5ad --model jepa --config typo.toml --out n", &["typo.toml line 2", "widht"]);
+}
+
+#[test]
+fn cells_are_trained_on_by_their_means() {
+    let place = Place::new().with_cells();
+    let said = place.run("train --data cells.h5ad --model jepa --epochs 2 --out m");
+    assert!(said.done().contains("mean effect"), "{}", said.stdout);
+}
+
+#[test]
+fn a_screen_ranks_all_candidates() {
+    let place = place();
+    let (singles, doubles) = (names(&place, 1), names(&place, 2));
+    let said = place.run(&format!("screen --data e.h5ad --target {} --top 3 --out s", doubles[0]));
+    assert_eq!(said.done().lines().filter(|line| line.contains("cosine")).count(), 3, "{}", said.stdout);
+    let table = std::fs::read_to_string(place.path("s/screen.csv")).expect("a table");
+    let n = singles.len();
+    assert_eq!(table.lines().count(), 1 + n + n * (n - 1) / 2);
+    let results = json(&place.path("s/results.json"));
+    assert_eq!(results["hits"].as_array().map(Vec::len), Some(n + n * (n - 1) / 2));
+    assert!(results["retrieval"].as_array().is_some_and(|found| !found.is_empty()));
+    assert!(std::fs::read_to_string(place.path("s/report.html")).expect("a report").contains("Nearest candidates"));
+
+    // The wanted state as a file of its own, of effects and of cells.
+    let line = format!("screen --data e.h5ad --target-file c.h5ad --target {} --candidates pairs --out u", singles[0]);
+    place.run(&line).done();
+
+    place.fails("screen --data e.h5ad --target NOSUCH --out v", &["--target", "NOSUCH"]);
+    place.fails("screen --data e.h5ad --target-file e.h5ad --out v", &["e.h5ad", "--target"]);
+    place.write("not.h5ad", "text");
+    place.fails(&format!("screen --data not.h5ad --target {} --out v", singles[0]), &["not.h5ad"]);
+}

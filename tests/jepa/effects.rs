@@ -1,0 +1,281 @@
+//! Level 0: what it learns of combinations, what it says of genes it has never seen, and that it comes back from disk.
+
+use genailab::{
+    ErrorKind,
+    data::{Condition, Effects, GeneSets, Perturbation},
+    eval::screen::{Candidates, Closeness, retrieve, screen},
+    model::jepa::{GeneFeature, PrototypeConfig, PrototypeJepa, Prototypes},
+    train::TrainConfig,
+};
+use ndarray::{Array1, Array2, Axis};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::{fmt::Write, fs};
+
+const GENES: usize = 80;
+const PERTURBED: usize = 16;
+
+/// Sixteen single effects on four programs, and all doubles of them: saturating sums, with noise.
+struct World {
+    singles: Array2<f64>,
+    rng: ChaCha8Rng,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let programs = Array2::from_shape_simple_fn((4, GENES), || rng.random_range(-1.0..1.0_f64).powi(3) * 3.0);
+        let mut singles = Array2::zeros((PERTURBED, GENES));
+        for (gene, mut effect) in singles.rows_mut().into_iter().enumerate() {
+            // Genes of a program differ in strength, and by a part of their own.
+            effect.scaled_add(rng.random_range(0.5..1.5), &programs.row(gene % 4));
+            effect.mapv_inplace(|value| value + 0.1 * rng.random_range(-1.0..1.0));
+        }
+        Self { singles, rng }
+    }
+
+    fn name(gene: usize) -> String {
+        format!("P{gene:02}")
+    }
+
+    fn double(&mut self, a: usize, b: usize) -> Array1<f64> {
+        let sum = &self.singles.row(a) + &self.singles.row(b);
+        sum.mapv(|value| 1.5 * (value / 1.5).tanh() + 0.05 * self.rng.random_range(-1.0..1.0))
+    }
+
+    /// All singles, and the doubles for which `kept` holds.
+    fn data(&mut self, kept: impl Fn(usize, usize) -> bool) -> (Prototypes, Prototypes) {
+        let none = || (Vec::new(), Array2::zeros((0, GENES)));
+        let (mut train, mut test) = (none(), none());
+        for a in 0..PERTURBED {
+            train.0.push(Condition::of(Perturbation::of([Self::name(a)])));
+            train.1.push_row(self.singles.row(a)).expect("as wide");
+            for b in a + 1..PERTURBED {
+                let effect = self.double(a, b);
+                let part = if kept(a, b) { &mut train } else { &mut test };
+                part.0.push(Condition::of(Perturbation::of([Self::name(a), Self::name(b)])));
+                part.1.push_row(effect.view()).expect("as wide");
+            }
+        }
+        let genes: Vec<String> = (0..GENES).map(|gene| format!("G{gene}")).collect();
+        let of = |(conditions, effects): (Vec<Condition>, Array2<f64>)| Prototypes {
+            genes: genes.clone().into(),
+            n_cells: vec![100; conditions.len()],
+            conditions,
+            effects: effects.mapv(|value| value as f32),
+        };
+        (of(train), of(test))
+    }
+}
+
+fn config() -> PrototypeConfig {
+    let training = TrainConfig { epochs: 20, ..PrototypeConfig::default().training };
+    PrototypeConfig { folds: 3, training, ..PrototypeConfig::default() }
+}
+
+fn error(predicted: &Array2<f64>, data: &Prototypes) -> f64 {
+    let rows = predicted.rows().into_iter().zip(data.effects.rows());
+    rows.map(|(p, y)| p.iter().zip(y).map(|(p, &y)| (p - f64::from(y)).powi(2)).sum::<f64>().sqrt()).sum()
+}
+
+fn every_third(a: usize, b: usize) -> bool {
+    (a + 2 * b) % 3 == 0
+}
+
+#[test]
+fn saturation_is_learned_and_adding_is_beaten() {
+    let (train, test) = World::new(1).data(every_third);
+    let model = PrototypeJepa::fit(&train, &config(), 0).expect("trainable");
+    let predicted = model.effects(&test.conditions).expect("known genes");
+    let sums = model.sums(&test.conditions).expect("known genes");
+    let factor = {
+        let (trained, truth) = (model.sums(&train.conditions).expect("known"), train.effects.mapv(f64::from));
+        let doubles: Vec<usize> =
+            (0..truth.nrows()).filter(|&row| train.conditions[row].perturbation.genes().len() == 2).collect();
+        let (a, y) = (trained.select(Axis(0), &doubles), truth.select(Axis(0), &doubles));
+        (&a * &y).sum() / (&a * &a).sum()
+    };
+    let (ours, additive, scaled) = (error(&predicted, &test), error(&sums, &test), error(&(&sums * factor), &test));
+    assert!(ours < 0.7 * scaled && scaled < additive, "jepa {ours}, scaled {scaled}, additive {additive}");
+    let mixture = model.mixture();
+    let (start, left_out) = (mixture.start_l2.expect("enough"), mixture.left_out_l2.expect("enough"));
+    assert!(left_out <= start, "{mixture:?}");
+    assert_eq!(model.history().len(), 3, "a training a fold");
+}
+
+#[test]
+fn control_singles_and_order() {
+    let (train, _) = World::new(2).data(every_third);
+    let model = PrototypeJepa::fit(&train, &config(), 0).expect("trainable");
+    let effect = |genes: &[&str]| model.effect(&Condition::of(Perturbation::of(genes.iter().copied()))).expect("known");
+    assert!(effect(&[]).iter().all(|&value| value == 0.0), "control does nothing");
+    assert_eq!(
+        effect(&["P03"]).mapv(|v| v as f32),
+        train
+            .effects
+            .row(train.conditions.iter().position(|c| c.perturbation == Perturbation::of(["P03"])).expect("there"))
+    );
+    assert_eq!(effect(&["P01", "P02"]), effect(&["P02", "P01"]));
+    // One asked alone or with others, whichever seed the others had.
+    let both = [["P00", "P05"], ["P01", "P02"]].map(|genes| Condition::of(Perturbation::of(genes)));
+    let together = model.effects(&both).expect("known");
+    let apart = effect(&["P01", "P02"]);
+    assert!((&together.row(1) - &apart).iter().all(|v| v.abs() < 1e-5));
+    // Three genes at once are no other matter.
+    assert!(effect(&["P00", "P01", "P02"]).iter().all(|value| value.is_finite()));
+    let again = PrototypeJepa::fit(&train, &config(), 0).expect("trainable");
+    assert_eq!(again.effects(&both).expect("known"), together, "a seed decides");
+}
+
+#[test]
+fn without_combinations_effects_add() {
+    let (train, test) = World::new(3).data(|_, _| false);
+    let model = PrototypeJepa::fit(&train, &config(), 0).expect("trainable");
+    assert_eq!(model.effects(&test.conditions).expect("known"), model.sums(&test.conditions).expect("known"));
+    assert_eq!((model.mixture().remembered, model.mixture().left_out_l2), (0.0, None));
+}
+
+/// The four programs as gene sets.
+fn sets() -> String {
+    (0..4).fold(String::new(), |mut text, program| {
+        let members: Vec<String> = (0..PERTURBED).filter(|gene| gene % 4 == program).map(World::name).collect();
+        writeln!(text, "program {program}\t\t{}", members.join("\t")).expect("a string takes all");
+        text
+    })
+}
+
+#[test]
+fn a_gene_without_an_effect_is_known_by_its_sets() {
+    let (mut train, _) = World::new(4).data(every_third);
+    let hidden = Perturbation::of(["P06"]);
+    let row = train.conditions.iter().position(|c| c.perturbation == hidden).expect("there");
+    let truth = train.effects.row(row).mapv(f64::from);
+    let rows: Vec<usize> = (0..train.conditions.len())
+        .filter(|&row| !train.conditions[row].perturbation.genes().contains(&"P06".to_owned()))
+        .collect();
+    train = Prototypes {
+        conditions: rows.iter().map(|&row| train.conditions[row].clone()).collect(),
+        effects: train.effects.select(Axis(0), &rows),
+        n_cells: vec![100; rows.len()],
+        ..train
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("sets.gmt");
+    fs::write(&file, sets()).expect("a file");
+    assert_eq!(GeneSets::open(&file).expect("valid").sets.len(), 4);
+    let with_sets = PrototypeConfig { gene_sets: Some(file), ..config() };
+    let model = PrototypeJepa::fit(&train, &with_sets, 0).expect("trainable");
+    assert!(model.unseen().features.contains(&GeneFeature::GeneSets), "{:?}", model.unseen());
+    let predicted = model.effect(&Condition::of(hidden.clone())).expect("it has features");
+    let singles: Vec<usize> =
+        (0..train.conditions.len()).filter(|&r| train.conditions[r].perturbation.genes().len() == 1).collect();
+    let mean = train.effects.select(Axis(0), &singles).mapv(f64::from).mean_axis(Axis(0)).expect("singles");
+    let distance = |a: &Array1<f64>| (a - &truth).mapv(|v| v * v).sum().sqrt();
+    assert!(distance(&predicted) < 0.6 * distance(&mean), "{} {}", distance(&predicted), distance(&mean));
+    let double = Condition::of(Perturbation::of(["P01", "P06"]));
+    assert!(model.effect(&double).expect("both are known").iter().all(|v| v.is_finite()));
+
+    // Without features there is nothing to say, and every such gene is named.
+    let model = PrototypeJepa::fit(&train, &config(), 0).expect("trainable");
+    let error = model.check(&[double, Condition::of(Perturbation::of(["NEW"]))]).expect_err("unknown");
+    assert_eq!(error.kind(), ErrorKind::Inapplicable);
+    assert!(error.to_string().contains("NEW, P06"), "{error}");
+}
+
+#[test]
+fn features_that_tell_nothing_change_nothing() {
+    let (train, _) = World::new(5).data(every_third);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("sets.gmt");
+    // Sets across the programs: what they share is the mean.
+    let text = (0..4).fold(String::new(), |text, set| {
+        let members: Vec<String> = (0..PERTURBED).filter(|gene| gene / 4 == set).map(World::name).collect();
+        text + &format!("set {set}\t\t{}\tQ{set}\n", members.join("\t"))
+    });
+    fs::write(&file, text).expect("a file");
+    let config = PrototypeConfig { gene_sets: Some(file), features: vec![GeneFeature::GeneSets], ..config() };
+    let model = PrototypeJepa::fit(&train, &config, 0).expect("trainable");
+    assert!(model.unseen().error > 0.9, "{:?}", model.unseen());
+}
+
+#[test]
+fn what_was_saved_comes_back() {
+    let (train, test) = World::new(6).data(every_third);
+    let config = PrototypeConfig { learned: true, ..config() };
+    let model = PrototypeJepa::fit(&train, &config, 1).expect("trainable");
+    let folder = tempfile::tempdir().expect("a folder");
+    model.save(folder.path()).expect("a folder can be written");
+    let back = PrototypeJepa::load(folder.path()).expect("it was saved");
+    assert_eq!((back.config(), back.mixture(), back.genes()), (model.config(), model.mixture(), model.genes()));
+    let (before, after) =
+        (model.effects(&test.conditions).expect("known"), back.effects(&test.conditions).expect("known"));
+    let furthest = (&before - &after).iter().fold(0.0_f64, |most, v| most.max(v.abs()));
+    assert!(furthest < 1e-4, "{furthest}");
+    fs::write(folder.path().join("model.safetensors"), b"cut off").expect("a file");
+    assert!(PrototypeJepa::load(folder.path()).expect_err("damaged").to_string().contains("model.safetensors"));
+}
+
+#[test]
+fn a_screen_finds_what_made_the_effect() {
+    let (train, test) = World::new(7).data(every_third);
+    let model = PrototypeJepa::fit(&train, &config(), 0).expect("trainable");
+    let genes: Vec<String> = model.perturbed().cloned().collect();
+    let pairs = Candidates::Pairs.of(&genes);
+    assert_eq!((pairs.len(), Candidates::All.of(&genes).len()), (120, 136));
+    let wanted = test.effects.row(0).to_vec();
+    let hits = screen(&model, &pairs, &wanted, Closeness::L2).expect("a screen");
+    assert!(hits.windows(2).all(|pair| pair[0].l2 <= pair[1].l2), "the nearest first");
+    let place = hits.iter().position(|hit| hit.perturbation == test.conditions[0].perturbation).expect("a candidate");
+    assert!(place < 12, "the true pair came at {place} of 120");
+
+    let asked: Vec<Perturbation> = test.conditions.iter().map(|c| c.perturbation.clone()).collect();
+    let found = retrieve(&model, &pairs, &asked, test.effects.view(), Closeness::L2).expect("candidates all");
+    let mean = |rank: fn(&genailab::eval::screen::Retrieved) -> usize| -> f64 {
+        found.iter().map(|f| rank(f) as f64).sum::<f64>() / found.len() as f64
+    };
+    let (ours, additive) = (mean(|f| f.rank), mean(|f| f.additive_rank));
+    assert!(ours < additive && ours < 20.0, "mean rank {ours}, by adding {additive}, of 120");
+
+    for (target, word) in [(vec![0.0; GENES], "zero"), (vec![f32::NAN; GENES], "finite"), (vec![1.0; 3], "80")] {
+        let error = screen(&model, &pairs, &target, Closeness::Cosine).expect_err("no target").to_string();
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn settings_that_cannot_train_are_named() {
+    let (train, _) = World::new(8).data(every_third);
+    for (config, word) in [
+        (PrototypeConfig { folds: 1, ..config() }, "folds"),
+        (PrototypeConfig { width: 0, ..config() }, "width"),
+        (PrototypeConfig { dropout: 1.0, ..config() }, "dropout"),
+        (PrototypeConfig { memory_width: 0.0, ..config() }, "memory_width"),
+    ] {
+        let error = PrototypeJepa::fit(&train, &config, 0).expect_err("refused");
+        assert!(error.to_string().contains(word), "{error}");
+    }
+    let nothing = Prototypes { effects: Array2::zeros(train.effects.dim()), ..train };
+    assert_eq!(PrototypeJepa::fit(&nothing, &config(), 0).expect_err("zeros").kind(), ErrorKind::Inapplicable);
+}
+
+#[test]
+fn all_three_conditionings_train() {
+    use genailab::model::jepa::Conditioning::{Concatenation, CrossAttention, Film};
+    let (train, test) = World::new(9).data(every_third);
+    for conditioning in [Concatenation, Film, CrossAttention] {
+        let model = PrototypeJepa::fit(&train, &PrototypeConfig { conditioning, ..config() }, 0).expect("trainable");
+        for history in model.history() {
+            let loss = |epoch: usize| history.epochs[epoch].train.parts["departure"];
+            assert!(loss(19) < 0.9 * loss(0), "{conditioning:?}: {} to {}", loss(0), loss(19));
+        }
+        assert!(model.effects(&test.conditions).expect("known").iter().all(|v| v.is_finite()));
+    }
+}
+
+#[test]
+fn cells_are_summed_up() {
+    let (data, _) = super::small();
+    let effects = Effects::of_cells(&data).expect("there is control");
+    assert_eq!(effects.perturbations.len(), data.perturbations.iter().filter(|p| !p.is_control()).count());
+    assert_eq!(effects.n_cells().iter().sum::<usize>(), data.n_cells() - data.control_cells().len());
+}
