@@ -141,7 +141,7 @@ pub enum CellEncoder<D: Backend> {
     /// On expression.
     Mlp(MlpEncoder<D>),
     /// On gene tokens.
-    Tokens(TokenEncoder<D>),
+    Tokens(Box<TokenEncoder<D>>),
 }
 
 impl<D: Backend> Params<D> for CellEncoder<D> {
@@ -170,7 +170,9 @@ impl<D: Backend> CellEncoder<D> {
             EncoderConfig::Mlp { hidden } => {
                 Self::Mlp(MlpEncoder::new(device, genes, hidden, config.width, finish, rng)?)
             }
-            EncoderConfig::Tokens(tokens) => Self::Tokens(TokenEncoder::new(device, genes, tokens, config.width, rng)?),
+            EncoderConfig::Tokens(tokens) => {
+                Self::Tokens(Box::new(TokenEncoder::new(device, genes, tokens, config.width, rng)?))
+            }
         })
     }
 
