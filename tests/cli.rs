@@ -6,8 +6,20 @@ use std::{
 };
 
 /// Every command of the contract.
-const COMMANDS: [&str; 11] =
-    ["run", "inspect", "train", "predict", "bench-train", "de", "enrich", "simulate", "fetch", "datasets", "doctor"];
+const COMMANDS: [&str; 11] = [
+    "run",
+    "inspect",
+    "train",
+    "predict",
+    "bench-train",
+    "de",
+    "enrich",
+    "screen",
+    "simulate",
+    "fetch",
+    "datasets",
+    "doctor",
+];
 
 /// What a run of the binary gave.
 struct Run {

@@ -79,7 +79,7 @@ fn error(predicted: &Array2<f64>, data: &Prototypes) -> f64 {
 }
 
 fn every_third(a: usize, b: usize) -> bool {
-    (a + 2 * b) % 3 == 0
+    (a + 2 * b).is_multiple_of(3)
 }
 
 #[test]

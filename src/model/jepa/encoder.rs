@@ -139,7 +139,7 @@ impl<D: Backend> MlpEncoder<D> {
 #[derive(Debug, Clone)]
 pub enum CellEncoder<D: Backend> {
     /// On expression.
-    Mlp(MlpEncoder<D>),
+    Mlp(Box<MlpEncoder<D>>),
     /// On gene tokens.
     Tokens(Box<TokenEncoder<D>>),
 }
@@ -168,7 +168,7 @@ impl<D: Backend> CellEncoder<D> {
         let finish = FinishConfig { norm: config.norm, activation: config.activation, dropout: config.dropout };
         Ok(match &config.encoder {
             EncoderConfig::Mlp { hidden } => {
-                Self::Mlp(MlpEncoder::new(device, genes, hidden, config.width, finish, rng)?)
+                Self::Mlp(Box::new(MlpEncoder::new(device, genes, hidden, config.width, finish, rng)?))
             }
             EncoderConfig::Tokens(tokens) => {
                 Self::Tokens(Box::new(TokenEncoder::new(device, genes, tokens, config.width, rng)?))

@@ -1,8 +1,7 @@
 //! The effect of a gene that was never perturbed, from what is known of it otherwise.
 //!
-//! A gene has *features*: its loadings (how it answers to the training perturbations, as a measured gene: its scores on
-//! their principal components) and the gene sets that it belongs to, a rare set counting more than a common one
-//! (`1 / sqrt(size)`). Genes are alike by the cosine of their features, and the single effects of alike genes are carried
+//! A gene has *features*: its loadings (how it answers, as a measured gene, to each training perturbation of another gene)
+//! and the gene sets that it belongs to, a rare set counting more than a common one (`1 / sqrt(size)`). Genes are alike by the cosine of their features, and the single effects of alike genes are carried
 //! over by kernel ridge regression from the mean single effect m,
 //!
 //! ```text
@@ -10,21 +9,16 @@
 //! ```
 //!
 //! Which features are used, and l, are those of the smallest leave-one-out error over the trained genes, in closed form
-//! (Rasmussen and Williams 2006, equation 5.12). The mean alone is among the candidates: features that tell nothing
-//! change nothing.
+//! (Rasmussen and Williams 2006, equation 5.12), if that is below the error of the mean alone by more than the standard
+//! error of the difference: features that tell nothing change nothing. How a gene answers to being perturbed itself is no
+//! feature: it is known of trained genes only, and would be learned in place of what carries over.
 
 use super::Prototypes;
-use crate::{
-    Error, Result,
-    data::GeneSets,
-    linalg::{cholesky, directions},
-};
+use crate::{Error, Result, data::GeneSets, linalg::cholesky};
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
-/// Principal components that loadings are taken on.
-const LOADINGS: usize = 20;
 /// Candidates of l.
 const RIDGES: [f64; 6] = [0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 
@@ -86,7 +80,7 @@ impl Unseen {
         let mut blocks: Vec<(GeneFeature, HashMap<String, Array1<f64>>)> = Vec::new();
         for kind in kinds {
             match (kind, sets) {
-                (GeneFeature::Loadings, _) => blocks.push((*kind, loadings(data)?)),
+                (GeneFeature::Loadings, _) => blocks.push((*kind, loadings(data))),
                 (GeneFeature::GeneSets, Some(sets)) => blocks.push((*kind, memberships(sets))),
                 (GeneFeature::GeneSets, None) => {}
             }
@@ -110,13 +104,10 @@ impl Unseen {
             choice: UnseenChoice { features: Vec::new(), ridge: 0.0, error: 1.0 },
             place,
         };
-        let alone = departures.iter().map(|v| v * v).sum::<f64>();
-        if known.len() < 3 || alone == 0.0 {
+        let alone = squares(&departures);
+        if known.len() < 3 || alone.sum() == 0.0 {
             return Ok(best);
         }
-        // The mean holds the gene that is left out, too: n / (n - 1) of its departure from it is its true error.
-        let n = singles.len() as f64;
-        let alone = alone * (n / (n - 1.0)).powi(2);
         let all: Vec<GeneFeature> = blocks.iter().map(|(kind, _)| *kind).collect();
         let mut candidates: Vec<Vec<GeneFeature>> = all.iter().map(|kind| vec![*kind]).collect();
         if all.len() > 1 {
@@ -132,8 +123,12 @@ impl Unseen {
                     cholesky::solve(&(&kernel + &(Array2::<f64>::eye(rows.len()) * ridge)), &Array2::eye(rows.len()))?;
                 let weights = inverse.dot(&departures);
                 let scaled = inverse.diag().mapv(|pivot| 1.0 / pivot).insert_axis(Axis(1));
-                let error = (&weights * &scaled).mapv(|v| v * v).sum() * (n / (n - 1.0)).powi(2) / alone;
-                if error < best.choice.error {
+                // Of n genes the mean holds the one that is left out, too, which makes its error n / (n - 1) times as
+                // large, with features and without: it cancels.
+                let gain = &alone - &squares(&(&weights * &scaled));
+                let error = 1.0 - gain.sum() / alone.sum();
+                let certain = gain.mean().unwrap_or(0.0) > gain.std(1.0) / (gain.len() as f64).sqrt();
+                if certain && error < best.choice.error {
                     best.map = trained.t().dot(&weights);
                     best.features.clone_from(&features);
                     best.choice = UnseenChoice { features: kinds.clone(), ridge, error };
@@ -160,13 +155,20 @@ impl Unseen {
     }
 }
 
-/// The scores of each measured gene on the principal components of the training effects.
-fn loadings(data: &Prototypes) -> Result<HashMap<String, Array1<f64>>> {
-    let effects = data.effects.mapv(f64::from);
-    let Ok(components) = directions(&effects, LOADINGS) else { return Ok(HashMap::new()) };
-    let scale = effects.dot(&components.t()).mapv(|v| v * v).sum_axis(Axis(0)).mapv(f64::sqrt);
-    let scores = &components * &scale.insert_axis(Axis(1)); // (components, genes)
-    Ok(data.genes.iter().cloned().zip(scores.columns().into_iter().map(|column| column.to_owned())).collect())
+/// Squared length of each row.
+fn squares(rows: &Array2<f64>) -> Array1<f64> {
+    rows.map_axis(Axis(1), |row| row.dot(&row))
+}
+
+/// What each measured gene does under every training condition, 0 where it is perturbed itself.
+fn loadings(data: &Prototypes) -> HashMap<String, Array1<f64>> {
+    let column = |(place, gene): (usize, &String)| {
+        let answers = data.conditions.iter().zip(data.effects.column(place)).map(|(condition, &value)| {
+            if condition.perturbation.genes().contains(gene) { 0.0 } else { f64::from(value) }
+        });
+        (gene.clone(), answers.collect())
+    };
+    data.genes.iter().enumerate().map(column).collect()
 }
 
 /// The sets of each gene.
