@@ -6,13 +6,15 @@ use std::{
 };
 
 /// Every command of the contract.
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 14] = [
     "run",
     "inspect",
     "train",
     "predict",
     "bench-train",
+    "bench",
     "de",
+    "distances",
     "enrich",
     "screen",
     "simulate",
