@@ -6,13 +6,14 @@ use std::{
 };
 
 /// Every command of the contract.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "run",
     "inspect",
     "train",
     "predict",
     "bench-train",
     "bench",
+    "ablate",
     "de",
     "distances",
     "enrich",
