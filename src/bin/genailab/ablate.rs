@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
             let mut config = PrototypeConfig::default();
             config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
             config.training.validate()?;
-            ablate_effects(&BenchmarkData::from(data), &config, args.seeds, &mut told)
+            ablate_effects(&BenchmarkData::new(Opened::Effects(data), None)?, &config, args.seeds, &mut told)
         }
         Opened::Cells(data) => {
             let config = CellJepaConfig { width: 64, ..CellJepaConfig::mlp(Size::Small) };
