@@ -6,13 +6,16 @@ use std::{
 };
 
 /// Every command of the contract.
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 15] = [
     "run",
     "inspect",
     "train",
     "predict",
     "bench-train",
+    "bench",
+    "ablate",
     "de",
+    "distances",
     "enrich",
     "screen",
     "simulate",

@@ -14,10 +14,12 @@
 //! | `evaluation` | all of it, a row a perturbation, with a summary |
 //! | `neighbours`, `umap` | what do the cells look like in two dimensions? |
 //! | `probe` | how much does an embedding tell of the perturbation? (linear probe, kNN purity) |
+//! | `ablation` | what is each part of a model good for? |
 //! | `screen` | which perturbation would bring a cell to a wanted state? |
 //! | `sets` | how near are two sets of cells? (E-distance, MMD, Wasserstein, spread, zeros) |
 //! | `grid` | a result table that prints as text and as HTML |
 
+pub mod ablation;
 pub mod baselines;
 pub mod benchmark;
 pub mod calibration;

@@ -78,3 +78,16 @@ fn a_screen_ranks_all_candidates() {
     place.write("not.h5ad", "text");
     place.fails(&format!("screen --data not.h5ad --target {} --out v", singles[0]), &["not.h5ad"]);
 }
+
+#[test]
+fn an_ablation_has_a_row_a_variant() {
+    let place = place();
+    let said = place.run("ablate --data e.h5ad --seeds 1 --epochs 1 --out a");
+    assert!(said.done().contains("scaled sum alone"), "{}", said.stdout);
+    let trials = json(&place.path("a/ablation.json"))["trials"].as_array().map(Vec::len);
+    assert_eq!(trials, Some(16));
+    let said = place.run("ablate --data c.h5ad --seeds 1 --epochs 1 --out b");
+    assert!(said.done().contains("masked reconstruction"), "{}", said.stdout);
+    assert!(place.path("b/report.html").exists());
+    place.fails("ablate --data e.h5ad --seeds 0 --out c", &["--seeds"]);
+}

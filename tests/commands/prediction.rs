@@ -103,8 +103,8 @@ fn folders_that_hold_no_such_model() {
         assert!(description.contains(from), "{from} in {description}");
         with_description(&description.replacen(from, to, 1));
     };
-    changed("\"count-vae\"", "\"jepa\"");
-    place.fails(predict, &["model/model.json", "kind \"jepa\"", "count-vae"]);
+    changed("\"count-vae\"", "\"novel\"");
+    place.fails(predict, &["model/model.json", "kind \"novel\"", "count-vae"]);
     changed("\"format\": 1", "\"format\": 99");
     place.fails(predict, &["model/model.json", "format 99", "train again"]);
     changed("\"latent\": 64", "\"latent\": 32");

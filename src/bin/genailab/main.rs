@@ -1,5 +1,6 @@
 //! The command line. Exit codes: 0 done, 1 a mistake that the message explains, 2 wrong usage.
 
+mod ablate;
 mod bench;
 mod bench_train;
 mod datasets;
@@ -34,6 +35,7 @@ enum Command {
     Train(train::Args),
     Predict(predict::Args),
     Bench(bench::Args),
+    Ablate(ablate::Args),
     Enrich(enrich::Args),
     BenchTrain(bench_train::Args),
     De(de::Args),
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Ablate(args) => ablate::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Enrich(args) => enrich::run(&args),
         Command::BenchTrain(args) => bench_train::run(&args),

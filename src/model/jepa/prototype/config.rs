@@ -36,6 +36,10 @@ pub struct PrototypeConfig {
     pub folds: usize,
     /// Ensembles of that many members; their predictions are averaged.
     pub ensembles: usize,
+    /// Whether what similar training combinations show may be used.
+    pub remember: bool,
+    /// Whether what is decoded from the predicted embedding may be used.
+    pub decode: bool,
     /// Cells at which half of an effect's squared error is noise; see the trust in an effect.
     pub half_trust: f64,
     /// Shrinkage of the factors of genes to 1.
@@ -68,6 +72,8 @@ impl Default for PrototypeConfig {
             dropout: 0.1,
             folds: 5,
             ensembles: 1,
+            remember: true,
+            decode: true,
             half_trust: 200.0,
             shrinkage: 3.0,
             smooth: 20,

@@ -103,7 +103,7 @@ impl PrototypeJepa {
         let share = 1.0 / config.ensembles as f64;
         guesses.iter_mut().for_each(|guess| *guess *= share);
         departures *= share;
-        fitted.mixture = Mixture::choose(&departures, &guesses, &all.trust);
+        fitted.mixture = Mixture::choose(&departures, &guesses, &all.trust, [config.remember, config.decode]);
         Ok(fitted)
     }
 

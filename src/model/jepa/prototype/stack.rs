@@ -25,8 +25,13 @@ impl Mixture {
     pub(super) const NONE: Self = Self { remembered: 0.0, decoded: 0.0, left_out_l2: None, start_l2: None };
 
     /// The shares with the smallest weighted mean L2 of `departures - mixture`; all arrays `(combinations, genes)`, the
-    /// parts in the order of the fields, the weights of mean 1.
-    pub(super) fn choose(departures: &Array2<f64>, parts: &[Array2<f64>; 2], weights: &[f64]) -> Self {
+    /// parts in the order of the fields, the weights of mean 1. A part that is not `allowed` has no share.
+    pub(super) fn choose(
+        departures: &Array2<f64>,
+        parts: &[Array2<f64>; 2],
+        weights: &[f64],
+        allowed: [bool; 2],
+    ) -> Self {
         let columns = [departures, &parts[0], &parts[1]];
         // |r - sum_k c_k p_k|^2 from the products of the three, for all mixtures at once.
         let products: Vec<[[f64; 3]; 3]> = (0..departures.nrows())
@@ -42,6 +47,7 @@ impl Mixture {
         };
         let share = |step: usize| step as f64 / STEPS as f64;
         let candidates = (0..=STEPS).flat_map(|i| (0..=STEPS - i).map(move |j| (share(i), share(j))));
+        let candidates = candidates.filter(|(i, j)| (allowed[0] || *i == 0.0) && (allowed[1] || *j == 0.0));
         let start = error(0.0, 0.0);
         candidates.fold(Self { left_out_l2: Some(start), start_l2: Some(start), ..Self::NONE }, |best, (i, j)| {
             let l2 = error(i, j);
@@ -62,17 +68,19 @@ mod tests {
     fn the_part_that_carries_over_is_used_and_the_other_is_not() {
         let truth = array![[2.0, 0.0], [0.0, 4.0]];
         let noise = array![[0.0, 3.0], [-3.0, 0.0]];
-        let chosen = Mixture::choose(&truth, &[noise.clone(), truth.clone()], &[1.0, 1.0]);
+        let chosen = Mixture::choose(&truth, &[noise.clone(), truth.clone()], &[1.0, 1.0], [true; 2]);
         assert_eq!((chosen.remembered, chosen.decoded), (0.0, 1.0));
         assert_eq!((chosen.start_l2, chosen.left_out_l2), (Some(3.0), Some(0.0)));
-        let none = Mixture::choose(&truth, &[noise.clone(), noise], &[1.0, 1.0]);
+        let refused = Mixture::choose(&truth, &[noise.clone(), truth.clone()], &[1.0, 1.0], [true, false]);
+        assert_eq!(refused.decoded, 0.0);
+        let none = Mixture::choose(&truth, &[noise.clone(), noise], &[1.0, 1.0], [true; 2]);
         assert_eq!((none.remembered, none.decoded, none.left_out_l2), (0.0, 0.0, none.start_l2));
     }
 
     #[test]
     fn half_of_a_part_that_is_twice_too_long() {
         let truth = array![[1.0, 1.0]];
-        let chosen = Mixture::choose(&truth, &[&truth * 2.0, Array2::zeros((1, 2))], &[1.0]);
+        let chosen = Mixture::choose(&truth, &[&truth * 2.0, Array2::zeros((1, 2))], &[1.0], [true; 2]);
         assert_eq!((chosen.remembered, chosen.left_out_l2), (0.5, Some(0.0)));
     }
 }
