@@ -13,6 +13,7 @@
 //! | `interactions` | does a double do what its singles together would? (local FDR, Norman's classes) |
 //! | `evaluation` | all of it, a row a perturbation, with a summary |
 //! | `neighbours`, `umap` | what do the cells look like in two dimensions? |
+//! | `probe` | how much does an embedding tell of the perturbation? (linear probe, kNN purity) |
 //! | `sets` | how near are two sets of cells? (E-distance, MMD, Wasserstein, spread, zeros) |
 //! | `grid` | a result table that prints as text and as HTML |
 
@@ -29,8 +30,8 @@ mod jepa_predictor;
 mod metrics;
 mod multiple_testing;
 mod neighbours;
-
 mod predictor;
+mod probe;
 mod ranking;
 pub mod sets;
 mod umap;
@@ -55,6 +56,10 @@ pub use metrics::{
 pub use multiple_testing::{benjamini_hochberg, normal_cdf, normal_two_sided, student_two_sided};
 pub use neighbours::{Neighbours, nearest_neighbours};
 pub use predictor::{Controls, Fitted, Predictor, Training, TrainingCells};
+pub use probe::{
+    EmbeddingComparison, EmbeddingScore, LinearProbe, ProbeConfig, accuracy, balanced_accuracy, compare_embeddings,
+    knn_purity, knn_purity_held_out,
+};
 pub use ranking::{auroc, average_precision, precision_at_k, recall_at_k, top_k, top_k_recall};
 pub use umap::{Umap, umap};
 pub use vae_predictor::{VaePredictor, VaeUse};

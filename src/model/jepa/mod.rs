@@ -1,7 +1,43 @@
-//! The joint-embedding predictive architecture.
+//! Joint-embedding predictive models: a part of a cell predicts the *embedding* of another part, never its counts.
+//!
+//! | file | what |
+//! |---|---|
+//! | `config` | the settings of cell-level pretraining |
+//! | `encoder`, `tokens` | from the visible genes of a cell to its embedding: a multilayer perceptron, or gene tokens |
+//! | `masks`, `regulons`, `logistic` | which genes are hidden, and what they are chosen by |
+//! | `views` | the batches, and what a network is shown of them |
+//! | `pretrain`, `heads` | the network in training: student, teacher, predictor, losses |
+//! | `diagnostics` | spread, effective rank, and the alarm for a collapse |
+//! | `cell_jepa`, `saved` | the model as users meet it, and its files |
+//! | `conditional` | from a control's embedding and the perturbed genes to the perturbed state's embedding |
+//! | `prototype` | level 0: mean effects |
 
+mod cell_jepa;
 mod conditional;
+mod config;
+mod diagnostics;
+mod encoder;
+mod heads;
+pub(crate) mod logistic;
+mod masks;
+mod pretrain;
 mod prototype;
+mod regulons;
+mod saved;
+mod tokens;
+mod views;
 
+pub use cell_jepa::{CellJepa, Reader};
 pub use conditional::{ConditionalPredictor, Conditioning, Perturbed};
+pub use config::{
+    AntiCollapse, CellJepaConfig, CollapseAlarm, EncoderConfig, MaskConfig, MaskKind, Objective, OnCollapse,
+    PredictorConfig, Size, TeacherConfig, TeacherSees, TokenConfig,
+};
+pub use diagnostics::{Spread, effective_rank, spread};
+pub use encoder::{CellEncoder, MlpEncoder, Seen};
+pub use masks::{GeneMasks, MaskPattern};
+pub use pretrain::PretrainNet;
 pub use prototype::{GeneFeature, Mixture, PrototypeConfig, PrototypeJepa, Prototypes, UnseenChoice};
+pub use regulons::{Regulon, Regulons};
+pub use tokens::TokenEncoder;
+pub use views::{CellSets, JepaBatch};

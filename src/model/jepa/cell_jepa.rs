@@ -1,0 +1,192 @@
+//! Cell-level pretraining as users meet it: made for a dataset, trained on its cells, asked for embeddings.
+
+use super::{
+    config::{CellJepaConfig, Objective},
+    masks::GeneMasks,
+    pretrain::PretrainNet,
+    views::{CellSets, JepaBatch},
+};
+use crate::{
+    Error, Result,
+    data::{Dataset, Split},
+    device::Device,
+    nn::{count_params, ops},
+    train::{BatchSource, FitOptions, History, TrainConfig, fit},
+};
+use dfdx::prelude::Cpu;
+use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
+
+/// Cells that go through the network at once when nothing is trained.
+const EVALUATION_BATCH: usize = 256;
+
+/// The network on the device that it was made for.
+#[derive(Debug, Clone)]
+pub(super) enum Net {
+    Cpu(PretrainNet<Cpu>),
+    #[cfg(feature = "cuda")]
+    Cuda(PretrainNet<dfdx::prelude::Cuda>),
+}
+
+/// Runs `$body` with `$net` bound to the network, whatever device it is on.
+macro_rules! on_device {
+    ($on:expr, $net:ident => $body:expr) => {
+        match $on {
+            $crate::model::jepa::cell_jepa::Net::Cpu($net) => $body,
+            #[cfg(feature = "cuda")]
+            $crate::model::jepa::cell_jepa::Net::Cuda($net) => $body,
+        }
+    };
+}
+pub(super) use on_device;
+
+/// Which encoder reads cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// The one that is trained.
+    Student,
+    /// Its moving average.
+    Teacher,
+}
+
+/// A joint-embedding predictive model of cells: see [`PretrainNet`] for the equations.
+///
+/// ```no_run
+/// use genailab::{data::{Dataset, SplitPlan}, device::Device, model::jepa::{CellJepa, CellJepaConfig}, train::TrainConfig};
+///
+/// let data = Dataset::simulated(7);
+/// let split = data.split(&SplitPlan::default())?;
+/// let mut jepa = CellJepa::new(&data, &split, CellJepaConfig::default(), 0, Device::Cpu)?;
+/// jepa.fit(&data, &split, &TrainConfig { epochs: 20, ..TrainConfig::default() })?;
+/// let z = jepa.embed(&data)?; // (cells, width)
+/// # Ok::<(), genailab::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct CellJepa {
+    pub(super) config: CellJepaConfig,
+    pub(super) genes: Vec<String>,
+    pub(super) net: Net,
+    /// Why the last training failed, if it did: such a model is not saved.
+    pub(super) failure: Option<String>,
+}
+
+impl CellJepa {
+    /// A new model for the genes of `data`. The seed of the weights is `seed`.
+    ///
+    /// # Errors
+    /// A configuration that cannot train; no training cell; a device that is not there.
+    pub fn new(data: &Dataset, split: &Split, config: CellJepaConfig, seed: u64, device: Device) -> Result<Self> {
+        if split.train.is_empty() || data.genes.is_empty() {
+            return Err(Error::data("there is nothing to train on: no cell or no gene is left"));
+        }
+        Self::build(config, data.genes.names.clone(), seed, device)
+    }
+
+    pub(super) fn build(config: CellJepaConfig, genes: Vec<String>, seed: u64, device: Device) -> Result<Self> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        device.check()?;
+        let net = match device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(ordinal) => {
+                let cuda = dfdx::prelude::Cuda::try_build(ordinal, seed)
+                    .map_err(|e| Error::device(&format!("opening CUDA device {ordinal}"), e))?;
+                Net::Cuda(PretrainNet::new(&cuda, genes.len(), &config, &mut rng)?)
+            }
+            // Nothing else passes the check.
+            _ => Net::Cpu(PretrainNet::new(&Cpu::seed_from_u64(seed), genes.len(), &config, &mut rng)?),
+        };
+        Ok(Self { config, genes, net, failure: None })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &CellJepaConfig {
+        &self.config
+    }
+
+    /// The genes that it knows, in order.
+    pub fn genes(&self) -> &[String] {
+        &self.genes
+    }
+
+    /// Number of trained weights; the teacher's are not.
+    ///
+    /// # Errors
+    /// None of its own; those of the model's walk.
+    pub fn n_params(&self) -> Result<usize> {
+        on_device!(&self.net, net => count_params(net))
+    }
+
+    /// Trains on the split's training cells, watching its validation cells.
+    ///
+    /// The validation loss is against a teacher that moves, and falls or rises with it: it tells of a collapse or of a
+    /// training that diverges, and is no measure to stop early by.
+    ///
+    /// # Errors
+    /// A collapse of the embeddings ([`CollapseAlarm`](super::CollapseAlarm)); masks that cannot be made; a loss that
+    /// stops being finite, an interruption, a folder that cannot be written.
+    pub fn fit(&mut self, data: &Dataset, split: &Split, config: &TrainConfig) -> Result<History> {
+        self.fit_with(data, split, config, &mut FitOptions::default())
+    }
+
+    /// As [`Self::fit`], with checkpoints, progress and callbacks as `options` say.
+    ///
+    /// # Errors
+    /// As [`Self::fit`].
+    pub fn fit_with(
+        &mut self,
+        data: &Dataset,
+        split: &Split,
+        config: &TrainConfig,
+        options: &mut FitOptions<'_>,
+    ) -> Result<History> {
+        let hides = matches!(self.config.objective, Objective::Masks | Objective::Reconstruction);
+        let masks = hides.then(|| GeneMasks::new(&self.config.masks, data, &split.train)).transpose()?.map(Arc::new);
+        let objective = &self.config.objective;
+        let train = CellSets::new(data, &split.train, &self.genes, objective, config.seed)?;
+        let validation = CellSets::new(data, &split.validation, &self.genes, objective, config.seed)?;
+        let validation = (!validation.is_empty()).then_some(&validation);
+        let done = on_device!(&mut self.net, net => {
+            let device = net.device().clone();
+            net.set_masks(masks);
+            fit(net, &train, validation, &device, config, options)
+        });
+        self.failure = done.as_ref().err().map(ToString::to_string);
+        done
+    }
+
+    /// The embedding of every cell, `(cells, width)`.
+    ///
+    /// By the teacher's encoder where there is one that averages (as I-JEPA is judged: its weights are those of many
+    /// steps, with less of the last batches' noise in them), else by the student's. Every gene is visible.
+    ///
+    /// # Errors
+    /// No cells; other genes than the model's.
+    pub fn embed(&self, data: &Dataset) -> Result<Array2<f32>> {
+        let averages = self.config.objective.has_teacher() && self.config.teacher.ema.is_some();
+        let reader = if averages { Reader::Teacher } else { Reader::Student };
+        self.embed_rows(data, &(0..data.n_cells()).collect::<Vec<_>>(), reader)
+    }
+
+    /// The embeddings of the cells `rows` by one of the two encoders, `(rows, width)`; both are the same where there is no
+    /// teacher.
+    ///
+    /// # Errors
+    /// As [`Self::embed`].
+    pub fn embed_rows(&self, data: &Dataset, rows: &[usize], reader: Reader) -> Result<Array2<f32>> {
+        if rows.is_empty() {
+            return Err(Error::data("no cells were chosen"));
+        }
+        let source = CellSets::new(data, rows, &self.genes, &Objective::Masks, 0)?;
+        let places: Vec<usize> = (0..rows.len()).collect();
+        let embed = |chunk: &[usize]| -> Result<Array2<f32>> {
+            let batch: JepaBatch = source.batch(chunk)?;
+            let counts = Arc::new(batch.normalised());
+            on_device!(&self.net, net => Ok(ops::download(&net.embed(counts, reader == Reader::Teacher)?)))
+        };
+        let blocks = places.chunks(EVALUATION_BATCH).map(embed).collect::<Result<Vec<_>>>()?;
+        let views: Vec<ArrayView2<'_, f32>> = blocks.iter().map(|block| block.view()).collect();
+        Ok(concatenate(Axis(0), &views).expect("every block has the same number of columns"))
+    }
+}

@@ -1,0 +1,211 @@
+//! From the visible genes of a cell to its embedding.
+//!
+//! x are normalised counts `(rows, genes)` of which hidden genes hold nothing, m the set of hidden genes of each row:
+//!
+//! ```text
+//! h = log1p(x) W + b + sum over g in m of P_g       (rows, hidden)   a hidden zero is not a measured one
+//! z = MLP(finish(h)) V + c                          (rows, width)
+//! ```
+//!
+//! The other form, a token for each gene, is [`TokenEncoder`]. Rows of a batch share a few patterns of hidden genes, so
+//! that P is summed once a pattern and not once a row. With nothing hidden the sum is zero and not computed.
+
+use super::{
+    config::{CellJepaConfig, EncoderConfig},
+    tokens::TokenEncoder,
+};
+use crate::{
+    Result,
+    data::Counts,
+    nn::{
+        Backend, Embedding, Finish, FinishConfig, IndexSets, Linear, Matrix, Mlp, Params, SparseLinear, Visitor,
+        VisitorMut, init, ops, walk_params,
+    },
+};
+use dfdx::prelude::Tape;
+use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
+
+/// What an encoder is shown of some cells.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Counts a 10,000, `(rows, genes)`; hidden genes hold nothing.
+    pub counts: Arc<Counts>,
+    /// Hidden genes of each pattern.
+    pub hidden: Arc<IndexSets>,
+    /// The pattern of each row, `(rows,)`.
+    pub pattern: Arc<[u32]>,
+}
+
+impl Seen {
+    /// Whole cells: nothing is hidden.
+    pub fn whole(counts: Arc<Counts>) -> Self {
+        let pattern = vec![0; counts.n_cells()].into();
+        Self { counts, hidden: Arc::new(IndexSets::from_sets([[]; 1])), pattern }
+    }
+
+    /// Row r shows what pattern `pattern[r]` leaves of cell `cells[r]`.
+    ///
+    /// # Panics
+    /// If a cell, gene or pattern is not there.
+    pub fn masked(counts: &Counts, cells: &[usize], hidden: Arc<IndexSets>, pattern: Arc<[u32]>) -> Self {
+        let genes = counts.n_genes();
+        let mut visible = vec![true; hidden.len() * genes];
+        for set in 0..hidden.len() {
+            hidden.set(set).iter().for_each(|&gene| visible[set * genes + gene as usize] = false);
+        }
+        let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+        for (&cell, &pattern) in cells.iter().zip(pattern.iter()) {
+            let visible = &visible[pattern as usize * genes..][..genes];
+            let (columns, row) = counts.row(cell);
+            for (&gene, &value) in columns.iter().zip(row).filter(|(gene, _)| visible[**gene as usize]) {
+                indices.push(gene);
+                values.push(value);
+            }
+            indptr.push(indices.len());
+        }
+        let counts = Counts::new(genes, indptr, indices, values).expect("a part of each row of a valid matrix");
+        Self { counts: Arc::new(counts), hidden, pattern }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.pattern.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.pattern.is_empty()
+    }
+
+    /// Whether any gene is hidden from any row.
+    pub fn hides(&self) -> bool {
+        !self.hidden.indices().is_empty()
+    }
+}
+
+/// The multilayer perceptron.
+#[derive(Debug, Clone)]
+pub struct MlpEncoder<D: Backend> {
+    /// W and b.
+    pub input: SparseLinear<D>,
+    /// P, `(genes, hidden)`.
+    pub hidden: Embedding<D>,
+    /// What follows the first layer.
+    pub finish: Finish<D>,
+    /// The other hidden layers.
+    pub trunk: Mlp<D>,
+    /// V and c.
+    pub output: Linear<D>,
+}
+
+walk_params!(MlpEncoder { params: [], buffers: [], layers: [input, hidden, finish, trunk, output] });
+
+impl<D: Backend> MlpEncoder<D> {
+    /// An encoder of `genes` genes with hidden layers of these widths, of which there is at least one.
+    ///
+    /// # Errors
+    /// A dropout probability outside [0, 1); a device without memory for it.
+    pub fn new(
+        device: &D,
+        genes: usize,
+        hidden: &[usize],
+        width: usize,
+        finish: FinishConfig,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self> {
+        let (first, last) = (hidden[0], hidden[hidden.len() - 1]);
+        Ok(Self {
+            input: SparseLinear::new(device, genes, first, rng)?,
+            // As the weights of the first layer: of N(0, 1) a sum over hundreds of genes would drown the expression.
+            hidden: Embedding { weight: init::uniform(device, (genes, first), init::kaiming_bound(genes), rng)? },
+            finish: Finish::new(device, first, finish)?,
+            trunk: Mlp::new(device, hidden, finish, rng)?,
+            output: Linear::new(device, last, width, rng)?,
+        })
+    }
+
+    fn enter<T: Tape<f32, D>>(&self, seen: &Seen, tape: T) -> Result<Matrix<D, T>> {
+        let h = self.input.forward(&seen.counts, tape)?; // (rows, hidden)
+        if !seen.hides() {
+            return Ok(h);
+        }
+        let hidden = self.hidden.forward(&seen.hidden, T::default())?; // (patterns, hidden)
+        ops::add(h, D::take_rows(hidden, &seen.pattern)?)
+    }
+}
+
+/// Either encoder.
+#[derive(Debug, Clone)]
+pub enum CellEncoder<D: Backend> {
+    /// On expression.
+    Mlp(MlpEncoder<D>),
+    /// On gene tokens.
+    Tokens(TokenEncoder<D>),
+}
+
+impl<D: Backend> Params<D> for CellEncoder<D> {
+    fn walk<V: Visitor<D>>(&self, path: &str, visitor: &mut V) -> Result<()> {
+        match self {
+            Self::Mlp(encoder) => encoder.walk(path, visitor),
+            Self::Tokens(encoder) => encoder.walk(path, visitor),
+        }
+    }
+    fn walk_mut<V: VisitorMut<D>>(&mut self, path: &str, visitor: &mut V) -> Result<()> {
+        match self {
+            Self::Mlp(encoder) => encoder.walk_mut(path, visitor),
+            Self::Tokens(encoder) => encoder.walk_mut(path, visitor),
+        }
+    }
+}
+
+impl<D: Backend> CellEncoder<D> {
+    /// The encoder that the settings name, of `genes` genes.
+    ///
+    /// # Errors
+    /// Settings that do not fit together; a device without memory for it.
+    pub fn new(device: &D, genes: usize, config: &CellJepaConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
+        let finish = FinishConfig { norm: config.norm, activation: config.activation, dropout: config.dropout };
+        Ok(match &config.encoder {
+            EncoderConfig::Mlp { hidden } => {
+                Self::Mlp(MlpEncoder::new(device, genes, hidden, config.width, finish, rng)?)
+            }
+            EncoderConfig::Tokens(tokens) => Self::Tokens(TokenEncoder::new(device, genes, tokens, config.width, rng)?),
+        })
+    }
+
+    /// Embeddings without dropout, `(rows, width)`; goes on with `tape`.
+    ///
+    /// # Errors
+    /// Another number of genes.
+    pub fn forward<T: Tape<f32, D>>(&self, seen: &Seen, tape: T) -> Result<Matrix<D, T>> {
+        match self {
+            Self::Mlp(encoder) => {
+                let h = encoder.finish.forward(encoder.enter(seen, tape)?)?;
+                encoder.output.forward(encoder.trunk.forward(h)?)
+            }
+            Self::Tokens(encoder) => encoder.forward(seen, tape),
+        }
+    }
+
+    /// As [`Self::forward`], with dropout.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_training<T: Tape<f32, D>>(
+        &mut self,
+        seen: &Seen,
+        tape: T,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Matrix<D, T>> {
+        match self {
+            Self::Mlp(encoder) => {
+                let h = encoder.enter(seen, tape)?;
+                let h = encoder.finish.forward_training(h, rng)?;
+                let h = encoder.trunk.forward_training(h, rng)?;
+                encoder.output.forward(h)
+            }
+            Self::Tokens(encoder) => encoder.forward_training(seen, tape, rng),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! A collapse that is planted is noticed: training ends or the regulariser is raised, and nothing is saved as if good.
+
+use crate::{quiet, short, small};
+use genailab::{
+    ErrorKind,
+    device::Device,
+    model::jepa::{
+        AntiCollapse, CellJepa, CellJepaConfig, CollapseAlarm, EncoderConfig, OnCollapse, Size, TeacherConfig,
+    },
+    train::TrainConfig,
+};
+
+/// No EMA, nothing that keeps embeddings apart, a hundred times the learning rate.
+fn doomed(alarm: CollapseAlarm, anti_collapse: AntiCollapse) -> (CellJepaConfig, TrainConfig) {
+    let config = CellJepaConfig {
+        encoder: EncoderConfig::Mlp { hidden: vec![48] },
+        width: 24,
+        teacher: TeacherConfig { ema: None, ..TeacherConfig::default() },
+        anti_collapse,
+        alarm,
+        ..CellJepaConfig::mlp(Size::Small)
+    };
+    let usual = short(12);
+    (config, TrainConfig { learning_rate: 100.0 * usual.learning_rate, ..usual })
+}
+
+#[test]
+fn a_planted_collapse_stops_the_training_and_is_not_saved() {
+    let (data, split) = small();
+    let (config, train) = doomed(CollapseAlarm::default(), AntiCollapse::None);
+    let mut model = CellJepa::new(&data, &split, config, 1, Device::Cpu).expect("valid");
+    let error = model.fit_with(&data, &split, &train, &mut quiet()).expect_err("it collapses");
+    assert_eq!(error.kind(), ErrorKind::Numeric);
+    let text = error.to_string();
+    for word in ["collapsed in epoch", "spread", "effective rank", "anti_collapse", "learning_rate"] {
+        assert!(text.contains(word), "{text}");
+    }
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let refused = model.save(dir.path()).expect_err("a collapsed model is not saved").to_string();
+    assert!(refused.contains("not saved") && refused.contains("collapsed"), "{refused}");
+    assert!(!dir.path().join("model.safetensors").exists());
+}
+
+#[test]
+fn the_same_settings_with_the_usual_cures_do_not_collapse() {
+    let (data, split) = small();
+    let (config, _) = doomed(CollapseAlarm::default(), AntiCollapse::vicreg());
+    let config = CellJepaConfig { teacher: TeacherConfig::default(), ..config };
+    let mut model = CellJepa::new(&data, &split, config, 1, Device::Cpu).expect("valid");
+    model.fit_with(&data, &split, &short(12), &mut quiet()).expect("it does not collapse");
+}
+
+#[test]
+fn raising_multiplies_the_regulariser_and_then_stops() {
+    let (data, split) = small();
+    // An alarm that nothing can satisfy, so that what is tested does not hang on how a training goes.
+    let raise = |times| CollapseAlarm {
+        min_spread: 2.0,
+        min_rank: 0.0,
+        grace_epochs: 1,
+        then: OnCollapse::Raise { factor: 10.0, times },
+    };
+    let (config, _) = doomed(raise(2), AntiCollapse::variance_covariance());
+    let mut model = CellJepa::new(&data, &split, config.clone(), 1, Device::Cpu).expect("valid");
+    let error = model.fit_with(&data, &split, &short(8), &mut quiet()).expect_err("it is raised twice, then stops");
+    let text = error.to_string();
+    assert!(text.contains("collapsed in epoch 4") && text.contains("raised"), "{text}");
+
+    let config = CellJepaConfig { alarm: raise(20), ..config };
+    let mut model = CellJepa::new(&data, &split, config, 1, Device::Cpu).expect("valid");
+    let history = model.fit_with(&data, &split, &short(4), &mut quiet()).expect("it goes on");
+    let raised: Vec<f64> = history.epochs.iter().map(|epoch| epoch.train.parts["raised"]).collect();
+    assert_eq!(raised, [1.0, 1.0, 10.0, 100.0]);
+
+    let (config, _) = doomed(raise(1), AntiCollapse::None);
+    let error = CellJepa::new(&data, &split, config, 1, Device::Cpu).expect_err("nothing to raise").to_string();
+    assert!(error.contains("anti_collapse"), "{error}");
+}

@@ -1,0 +1,103 @@
+//! The embeddings of real cells: JEPA against PCA(50) and the VAE's latents on `papalexi_cells.h5ad`.
+//!
+//! A measurement, not a check: `cargo test --release --test jepa -- --ignored --nocapture papalexi`. Validation cells are
+//! judged unless `JUDGE=test`; `JEPA` names a JSON file `[{"name", "model", "train", "seed"}]` of settings to try instead
+//! of the defaults; `BASELINES=no` leaves out PCA and the VAE.
+
+use genailab::{
+    data::{Dataset, QcConfig, SplitPlan, TargetSum, normalize::log_normalize},
+    device::Device,
+    eval::{Pca, ProbeConfig, compare_embeddings},
+    model::{
+        CountVae, VaeConfig,
+        jepa::{CellJepa, CellJepaConfig, Reader},
+    },
+    ndarray::{Array2, Axis},
+    train::{FitOptions, Progress, TrainConfig},
+};
+use std::{path::Path, time::Instant};
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Run {
+    name: String,
+    #[serde(default)]
+    model: CellJepaConfig,
+    #[serde(default)]
+    train: TrainConfig,
+    #[serde(default)]
+    seed: u64,
+}
+
+#[test]
+#[ignore = "a measurement of minutes"]
+fn papalexi() {
+    let folder = std::env::var_os("GENAILAB_TEST_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), Into::into);
+    let path = folder.join("papalexi_cells.h5ad");
+    if !path.exists() {
+        eprintln!("SKIPPED: {} is not there; set GENAILAB_TEST_DATA to the folder that holds it", path.display());
+        return;
+    }
+    let raw = Dataset::open(&path).expect("a cells dataset");
+    let (data, _) = QcConfig::for_dataset(&raw).apply(&raw).expect("cells are left");
+    let seed = 0;
+    let split = data.split(&SplitPlan::Stratified { validation: 0.1, test: 0.2, seed }).expect("it divides");
+    let judged = if std::env::var("JUDGE").is_ok_and(|part| part == "test") { &split.test } else { &split.validation };
+    println!("{} cells x {} genes, {} perturbations", data.n_cells(), data.n_genes(), data.perturbations.len());
+
+    let mut embeddings: Vec<(String, Array2<f32>)> = Vec::new();
+    if std::env::var("BASELINES").map_or(true, |word| word != "no") {
+        let expression = log_normalize(&data, TargetSum::default()).expect("counts with libraries").to_dense();
+        let pca = Pca::fit(expression.select(Axis(0), &split.train).view(), 50, 0).expect("299 genes");
+        embeddings.push(("PCA(50)".to_owned(), pca.transform(expression.view()).expect("the same genes")));
+        embeddings.push(("log1p expression".to_owned(), expression));
+        // The settings of `genailab run`.
+        let config =
+            TrainConfig { epochs: 60, early_stopping: Some(8), clip_norm: Some(100.0), ..TrainConfig::default() };
+        let mut vae = CountVae::new(&data, &split, VaeConfig::default(), seed, Device::Cpu).expect("counts");
+        vae.fit_with(&data, &split, &config, &mut FitOptions { progress: Progress::Silent, ..FitOptions::default() })
+            .expect("it trains");
+        let rows: Vec<usize> = (0..data.n_cells()).collect();
+        // Its encoder is told the perturbation; what a cell alone tells is its latent read as a control cell.
+        embeddings.push(("VAE as control".to_owned(), vae.embed_as_control(&data, &rows).expect("its genes")));
+        embeddings.push(("VAE told label".to_owned(), vae.embed(&data, &rows).expect("its genes")));
+    }
+    for run in runs() {
+        let begin = Instant::now();
+        let mut jepa = CellJepa::new(&data, &split, run.model, run.seed, Device::Cpu).expect("valid settings");
+        let options = &mut FitOptions { progress: Progress::Silent, ..FitOptions::default() };
+        let history = match jepa.fit_with(&data, &split, &run.train, options) {
+            Ok(history) => history,
+            Err(error) => {
+                println!("{}: {error}", run.name);
+                continue;
+            }
+        };
+        let seconds = begin.elapsed().as_secs_f64();
+        let last = history.last().expect("an epoch");
+        println!("{}: {seconds:.0} s, {} weights, {:?}", run.name, jepa.n_params().expect("walks"), last.train.parts);
+        let rows: Vec<usize> = (0..data.n_cells()).collect();
+        for reader in [Reader::Teacher, Reader::Student] {
+            let z = jepa.embed_rows(&data, &rows, reader).expect("its genes");
+            embeddings.push((format!("{} {reader:?}", run.name), z));
+        }
+    }
+    let named: Vec<_> = embeddings.iter().map(|(name, z)| (name.as_str(), z.view())).collect();
+    let compared = compare_embeddings(&named, &data.labels, &split.train, judged, &ProbeConfig::default());
+    println!("{}", compared.expect("they fit"));
+}
+
+fn runs() -> Vec<Run> {
+    match std::env::var_os("JEPA") {
+        Some(file) => {
+            serde_json::from_slice(&std::fs::read(file).expect("the file that JEPA names")).expect("its form")
+        }
+        None => vec![Run {
+            name: "JEPA".to_owned(),
+            model: CellJepaConfig::default(),
+            train: TrainConfig { epochs: 20, ..TrainConfig::default() },
+            seed: 0,
+        }],
+    }
+}

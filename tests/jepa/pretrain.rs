@@ -1,0 +1,209 @@
+//! Every objective and both encoders learn, are reproducible, resume, and are read back as they were saved.
+
+use crate::{quiet, short, small};
+use genailab::{
+    data::{Dataset, Split},
+    device::Device,
+    model::jepa::{
+        AntiCollapse, CellJepa, CellJepaConfig, EncoderConfig, MaskConfig, MaskKind, Objective, Reader, Size,
+        TeacherConfig, TeacherSees, TokenConfig,
+    },
+    nn::{AttentionConfig, EmbeddingLoss, SetEncoderConfig},
+    train::{FitOptions, History, TrainConfig},
+};
+
+fn config(objective: Objective) -> CellJepaConfig {
+    CellJepaConfig {
+        encoder: EncoderConfig::Mlp { hidden: vec![48] },
+        width: 24,
+        objective,
+        ..CellJepaConfig::mlp(Size::Small)
+    }
+}
+
+fn tokens() -> EncoderConfig {
+    let set =
+        SetEncoderConfig { width: 16, latents: 4, depth: 1, attention: AttentionConfig { heads: 2, dropout: 0.1 } };
+    EncoderConfig::Tokens(TokenConfig { identity: 8, frequencies: 4, zeros: 8, set })
+}
+
+fn train(data: &Dataset, split: &Split, config: CellJepaConfig, train: &TrainConfig) -> (CellJepa, History) {
+    let mut model = CellJepa::new(data, split, config, 1, Device::Cpu).expect("a valid configuration");
+    let history = model.fit_with(data, split, train, &mut quiet()).expect("it trains");
+    (model, history)
+}
+
+/// The prediction gets better, and the figures are there in every epoch.
+#[track_caller]
+fn check_learns(config: CellJepaConfig, epochs: usize) {
+    let (data, split) = small();
+    let (model, history) = train(&data, &split, config.clone(), &short(epochs));
+    let of = |epoch: usize, name: &str| history.epochs[epoch].train.parts[name];
+    assert!(history.epochs[epochs - 1].train.loss < history.epochs[0].train.loss, "{:?}", history.epochs);
+    for epoch in 0..epochs {
+        assert!(of(epoch, "embedding_std") > 0.0 && of(epoch, "effective_rank") > 1.0, "{:?}", history.epochs[epoch]);
+        assert!((0.0..=1.0).contains(&of(epoch, "spread")));
+        let validation = history.epochs[epoch].validation.as_ref().expect("there are validation cells");
+        assert_eq!(
+            validation.parts.keys().collect::<Vec<_>>(),
+            history.epochs[epoch].train.parts.keys().collect::<Vec<_>>()
+        );
+    }
+    let z = model.embed(&data).expect("its own genes");
+    assert_eq!(z.dim(), (data.n_cells(), config.width));
+    assert!(z.iter().all(|value| value.is_finite()));
+    let distance = history.epochs[epochs - 1].train.parts.get("teacher_distance");
+    match (config.objective.has_teacher(), config.teacher.ema) {
+        (true, Some(_)) => assert!(*distance.expect("there is a teacher") > 0.0),
+        (true, None) => assert_eq!(distance, Some(&0.0), "without EMA the teacher is the student"),
+        (false, _) => assert_eq!(distance, None),
+    }
+}
+
+#[test]
+fn masks_learn_with_each_loss_and_regulariser() {
+    for (loss, anti_collapse, sees) in [
+        (EmbeddingLoss::default(), AntiCollapse::vicreg(), TeacherSees::Target),
+        (EmbeddingLoss::L2, AntiCollapse::variance_covariance(), TeacherSees::Cell),
+        (EmbeddingLoss::Cosine, AntiCollapse::vicreg(), TeacherSees::Cell),
+    ] {
+        let teacher = TeacherConfig { sees, ..TeacherConfig::default() };
+        check_learns(CellJepaConfig { loss, anti_collapse, teacher, ..config(Objective::Masks) }, 6);
+    }
+}
+
+#[test]
+fn without_ema_the_teacher_is_the_student() {
+    let teacher = TeacherConfig { ema: None, ..TeacherConfig::default() };
+    check_learns(CellJepaConfig { teacher, ..config(Objective::Masks) }, 4);
+}
+
+#[test]
+fn views_learn() {
+    check_learns(config(Objective::views()), 6);
+}
+
+#[test]
+fn reconstruction_learns_better_than_the_mean_of_each_gene() {
+    let (data, split) = small();
+    let config = CellJepaConfig { anti_collapse: AntiCollapse::None, ..config(Objective::Reconstruction) };
+    let (_, history) = train(&data, &split, config, &short(30));
+    // The mean squared error of the training cells' mean log1p expression on validation cells.
+    let expression = genailab::data::normalize::log_normalize(&data, genailab::data::TargetSum::default())
+        .expect("counts with libraries")
+        .to_dense();
+    let mean = expression.select(genailab::ndarray::Axis(0), &split.train).mean_axis(genailab::ndarray::Axis(0));
+    let apart = expression.select(genailab::ndarray::Axis(0), &split.validation) - mean.expect("training cells");
+    let of_mean = f64::from(apart.mapv(|v| v * v).mean().expect("validation cells"));
+    let error = history.epochs[29].validation.as_ref().expect("validation cells").parts["prediction"];
+    assert!(error < 0.99 * of_mean, "{error} against {of_mean}");
+}
+
+#[test]
+fn conditions_learn() {
+    check_learns(config(Objective::Conditions { cells: 8, draws: 30, latents: 2 }), 6);
+}
+
+#[test]
+fn gene_tokens_learn() {
+    let config = CellJepaConfig { encoder: tokens(), ..config(Objective::Masks) };
+    check_learns(CellJepaConfig { masks: MaskConfig { targets: 1, ..MaskConfig::default() }, ..config }, 3);
+}
+
+#[test]
+fn every_mask_kind_trains() {
+    let (data, split) = small();
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let names = data.gene_names();
+    let gmt: String =
+        (0..6).map(|set| format!("SET{set}\tmade up\t{}\n", names[set * 10..set * 10 + 12].join("\t"))).collect();
+    let tsv: String = (0..4)
+        .flat_map(|tf| names[tf * 9..tf * 9 + 9].iter().map(move |gene| format!("TF{tf}\t{gene}\t-0.5\n")))
+        .collect();
+    std::fs::write(dir.path().join("sets.gmt"), gmt).expect("it is written");
+    std::fs::write(dir.path().join("tf.tsv"), tsv).expect("it is written");
+    for kind in [
+        MaskKind::GeneSets { file: dir.path().join("sets.gmt"), min_size: 3, max_size: 50 },
+        MaskKind::Regulons { file: dir.path().join("tf.tsv"), min_size: 3 },
+        MaskKind::Adversarial,
+    ] {
+        let masks = MaskConfig { kind, overlap: 0.1, ..MaskConfig::default() };
+        let (_, history) = train(&data, &split, CellJepaConfig { masks, ..config(Objective::Masks) }, &short(2));
+        assert_eq!(history.epochs.len(), 2);
+    }
+    let masks =
+        MaskConfig { kind: MaskKind::Regulons { file: "none.tsv".into(), min_size: 3 }, ..MaskConfig::default() };
+    let mut model = CellJepa::new(&data, &split, CellJepaConfig { masks, ..config(Objective::Masks) }, 0, Device::Cpu)
+        .expect("valid");
+    let error = model.fit_with(&data, &split, &short(1), &mut quiet()).expect_err("there is no such file").to_string();
+    assert!(error.contains("none.tsv"), "{error}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_model_and_it_is_read_back() {
+    let (data, split) = small();
+    let (first, history) = train(&data, &split, config(Objective::Masks), &short(2));
+    let (second, again) = train(&data, &split, config(Objective::Masks), &short(2));
+    let losses = |history: &History| history.epochs.iter().map(|epoch| epoch.train.loss).collect::<Vec<_>>();
+    assert_eq!(losses(&history), losses(&again));
+    let z = first.embed(&data).expect("its genes");
+    assert_eq!(z, second.embed(&data).expect("its genes"));
+
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    first.save(dir.path()).expect("it is written");
+    let read = CellJepa::load(dir.path(), Device::Cpu).expect("it was just written");
+    assert_eq!(read.embed(&data).expect("its genes"), z);
+    assert_eq!(read.config(), first.config());
+    let rows = [5, 2];
+    let student = read.embed_rows(&data, &rows, Reader::Student).expect("its genes");
+    let teacher = read.embed_rows(&data, &rows, Reader::Teacher).expect("its genes");
+    assert_ne!(student, teacher, "the teacher lags behind");
+    assert_eq!(teacher.row(0), z.row(5));
+
+    let other = data.select_genes(&[0, 1, 2]).expect("three genes");
+    assert!(read.embed(&other).expect_err("other genes").to_string().contains("align them by name"));
+}
+
+#[test]
+fn a_training_resumes_bit_for_bit() {
+    let (data, split) = small();
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let options = |resume| FitOptions { dir: Some(dir.path().to_owned()), resume, ..quiet() };
+    let new = || CellJepa::new(&data, &split, config(Objective::Masks), 1, Device::Cpu).expect("valid");
+    // The EMA's schedule runs over all epochs, so the whole training is stopped by a callback and not by its length.
+    let mut whole = new();
+    let history = whole.fit_with(&data, &split, &short(4), &mut quiet()).expect("it trains");
+    let mut part = new();
+    let mut stopped = options(false);
+    stopped.callbacks.push(Box::new(|record: &genailab::train::EpochRecord| match record.epoch {
+        2 => genailab::train::Flow::Stop,
+        _ => genailab::train::Flow::Continue,
+    }));
+    part.fit_with(&data, &split, &short(4), &mut stopped).expect("it trains");
+    let mut rest = new();
+    let resumed = rest.fit_with(&data, &split, &short(4), &mut options(true)).expect("it resumes");
+    assert_eq!(resumed.epochs.len(), 4);
+    assert_eq!(resumed.epochs[3].train, history.epochs[3].train);
+    assert_eq!(rest.embed(&data).expect("its genes"), whole.embed(&data).expect("its genes"));
+}
+
+#[test]
+fn settings_that_cannot_train_are_named() {
+    let (data, split) = small();
+    let masks = |fraction, targets| MaskConfig { fraction, targets, ..MaskConfig::default() };
+    let usual = || config(Objective::Masks);
+    for (config, word) in [
+        (CellJepaConfig { width: 1, ..usual() }, "width"),
+        (CellJepaConfig { encoder: EncoderConfig::Mlp { hidden: vec![] }, ..usual() }, "encoder.hidden"),
+        (CellJepaConfig { masks: masks(0.4, 3), ..usual() }, "3 targets of 0.4"),
+        (CellJepaConfig { masks: masks(0.0, 3), ..usual() }, "masks.fraction"),
+        (config(Objective::Views { gene_dropout: 1.0, poisson: true }), "gene_dropout"),
+        (config(Objective::Conditions { cells: 0, draws: 1, latents: 1 }), "cells"),
+    ] {
+        let error = CellJepa::new(&data, &split, config, 0, Device::Cpu).expect_err(word).to_string();
+        assert!(error.contains(word), "{error}");
+    }
+    let text = serde_json::to_string(&usual()).expect("it serialises");
+    assert_eq!(serde_json::from_str::<CellJepaConfig>(&text).expect("it was just written"), usual());
+    assert!(serde_json::from_str::<CellJepaConfig>(r#"{"widht": 3}"#).is_err());
+}
