@@ -1,0 +1,98 @@
+//! What each perturbed gene does to the embeddings of cells.
+
+use super::cells::Cells;
+use crate::{Error, Result, data::Condition};
+use ndarray::{Array1, Array2, Axis};
+use std::collections::BTreeMap;
+
+/// Mean shifts of the single perturbations of a fold.
+pub(super) struct Shifts {
+    /// By gene, then context.
+    of: BTreeMap<String, BTreeMap<Option<String>, Array1<f64>>>,
+    width: usize,
+    /// Root mean square of all shifts: tokens are in units of it.
+    scale: f64,
+}
+
+impl Shifts {
+    /// Those of the single perturbations among the cells.
+    pub fn of(cells: &Cells) -> Self {
+        let mut of: BTreeMap<String, BTreeMap<Option<String>, Array1<f64>>> = BTreeMap::new();
+        let (mut squares, mut n) = (0.0, 0_usize);
+        for condition in cells.places.keys() {
+            let [gene] = condition.perturbation.genes() else { continue };
+            if let Some(shift) = cells.shift(condition) {
+                squares += shift.dot(&shift);
+                n += shift.len();
+                of.entry(gene.clone()).or_default().insert(condition.context.clone(), shift);
+            }
+        }
+        let scale = if squares > 0.0 { (squares / n as f64).sqrt() } else { 1.0 };
+        Self { of, width: cells.z.ncols(), scale }
+    }
+
+    /// Number of genes that were perturbed alone.
+    pub fn len(&self) -> usize {
+        self.of.len()
+    }
+
+    /// The shift of each gene of a condition, `(genes, width)`: as in its context, else the mean over the contexts in
+    /// which the gene was perturbed alone.
+    ///
+    /// # Errors
+    /// Genes that were never perturbed alone, all named: [`ErrorKind::Inapplicable`](crate::ErrorKind).
+    pub fn members(&self, condition: &Condition) -> Result<Array2<f64>> {
+        let mut members = Array2::zeros((0, self.width));
+        let mut unknown = Vec::new();
+        for gene in condition.perturbation.genes() {
+            let Some(contexts) = self.of.get(gene) else {
+                unknown.push(gene.as_str());
+                continue;
+            };
+            let shift = contexts.get(&condition.context).cloned().unwrap_or_else(|| {
+                let sum = contexts.values().fold(Array1::zeros(self.width), |sum, shift| sum + shift);
+                sum / contexts.len() as f64
+            });
+            members.push_row(shift.view()).expect("all shifts are of one width");
+        }
+        match unknown.as_slice() {
+            [] => Ok(members),
+            [gene] => Err(Error::inapplicable(format!("the single perturbation of {gene} was not trained on"))),
+            genes => {
+                let genes = genes.join(", ");
+                Err(Error::inapplicable(format!("the single perturbations of {genes} were not trained on")))
+            }
+        }
+    }
+
+    /// Shifts as tokens, of mean square 1.
+    pub fn tokens(&self, members: &Array2<f64>) -> Array2<f32> {
+        members.mapv(|v| (v / self.scale) as f32)
+    }
+
+    /// The number of each gene of a condition whose genes are all known.
+    pub fn numbers(&self, condition: &Condition) -> Vec<u32> {
+        let place = |gene: &String| self.of.keys().position(|known| known == gene).map(|place| place as u32);
+        condition.perturbation.genes().iter().filter_map(place).collect()
+    }
+
+    /// The factor s on the sums of the combinations `conditions`, by least squares: what is left of a sum that is as noisy
+    /// as it is, and of genes that do not add up. 1 where there is no combination; from 0 to 1.5 otherwise.
+    pub fn factor<'a>(&self, cells: &Cells, conditions: impl Iterator<Item = &'a Condition>) -> f64 {
+        let (mut along, mut square) = (0.0, 0.0);
+        for condition in conditions.filter(|condition| condition.perturbation.genes().len() > 1) {
+            if let (Ok(members), Some(shift)) = (self.members(condition), cells.shift(condition)) {
+                let sum = members.sum_axis(Axis(0));
+                along += sum.dot(&shift);
+                square += sum.dot(&sum);
+            }
+        }
+        if square > 0.0 { (along / square).clamp(0.0, 1.5) } else { 1.0 }
+    }
+}
+
+/// `s sum_g d_g` `(width,)`: a single shift is taken as it is.
+pub(super) fn start(members: &Array2<f64>, factor: f64) -> Array1<f32> {
+    let factor = if members.nrows() > 1 { factor } else { 1.0 };
+    members.sum_axis(Axis(0)).mapv(|v| (v * factor) as f32)
+}
