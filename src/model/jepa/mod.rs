@@ -42,8 +42,8 @@ pub use pretrain::PretrainNet;
 pub use prototype::{GeneFeature, Mixture, PrototypeConfig, PrototypeJepa, Prototypes, UnseenChoice};
 pub use regulons::{Regulon, Regulons};
 pub use sets::{
-    Choice, Coupling, Level, PairConfig, SetLoss, SetsConfig, SetsJepa, SinkhornConfig, pseudo_pairs, sinkhorn,
-    squared_distances,
+    Choice, Coupling, Drawing, Level, PairConfig, SetLoss, SetsConfig, SetsJepa, SinkhornConfig, pseudo_pairs,
+    sinkhorn, squared_distances,
 };
 pub use tokens::TokenEncoder;
 pub use views::{CellSets, JepaBatch};

@@ -65,6 +65,17 @@ impl SetLoss {
     }
 }
 
+/// Where the noise of a predicted cell comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drawing {
+    /// Counts are drawn from the decoder's distribution.
+    Anew,
+    /// Each count of the control cell is taken over at its quantile: see `quantile`.
+    #[default]
+    FromControl,
+}
+
 /// Settings of a [`SetsJepa`](super::SetsJepa).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -98,6 +109,10 @@ pub struct SetsConfig {
     pub decoding: TrainConfig,
     /// Part of each condition's training cells that stops the decoder's training.
     pub put_aside: f64,
+    /// Whether log fold changes of single perturbations that embeddings do not carry are added in decoding.
+    pub offsets: bool,
+    /// Where the noise of a predicted cell comes from.
+    pub drawing: Drawing,
 }
 
 impl Default for SetsConfig {
@@ -124,6 +139,8 @@ impl Default for SetsConfig {
             decoder: 256,
             decoding: TrainConfig { epochs: 30, early_stopping: Some(4), ..TrainConfig::default() },
             put_aside: 0.1,
+            offsets: true,
+            drawing: Drawing::default(),
         }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! The library size of a predicted cell is that of the control cell it started from.
 
+use super::quantile::transported;
 use crate::{
     Error, Result,
     data::Dataset,
@@ -14,12 +15,16 @@ use crate::{
         count_vae::output_bias,
         sample::{CountModel, sample_counts},
     },
-    nn::{Backend, CountTarget, Dispersion, FinishConfig, Linear, Matrix, Mlp, Norm, Vector, init, ops, walk_params},
+    nn::{
+        Backend, CountTarget, Dispersion, FinishConfig, LOG_THETA_MAX, LOG_THETA_MIN, Linear, Matrix, Mlp, Norm,
+        Vector, init, ops, walk_params,
+    },
     train::{BatchSource, FitOptions, Loss, Progress, StepContext, TrainConfig, Trainable, fit},
 };
 use dfdx::prelude::{Cpu, PutTape, Tape};
-use ndarray::{Array1, Array2, Axis};
-use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use ndarray::{Array1, Array2, Axis, parallel::prelude::*};
+use rand::{Rng, RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
 /// Cells whose expectations are held at once.
@@ -133,21 +138,69 @@ impl Decoder {
         Ok(Self { net })
     }
 
-    fn decoded(&self, z: &Array2<f32>) -> Result<CountModel> {
-        let logits = ops::download(&self.net.logits(ops::upload(&self.net.device, z)?)?);
+    /// What the decoder says of embeddings, with `offset` `(genes,)` added to its logits.
+    fn decoded(&self, z: &Array2<f32>, offset: Option<&Array1<f64>>) -> Result<CountModel> {
+        let mut logits = ops::download(&self.net.logits(ops::upload(&self.net.device, z)?)?);
+        if let Some(offset) = offset {
+            logits += &offset.mapv(|v| v as f32);
+        }
         let log_theta = Array2::from_shape_vec((1, logits.ncols()), self.net.log_theta.as_vec()).expect("one a gene");
         Ok(CountModel::negative_binomial(logits, log_theta))
     }
 
-    /// Cells drawn from embeddings z `(cells, width)` in log-normalised expression, `(cells, genes)`; library sizes are
-    /// those of the rows `from` of the dataset.
+    /// Expected counts summed over embeddings z `(cells, width)` of the library sizes of the rows `from`, `(genes,)`, and
+    /// the sum of these.
     ///
     /// # Errors
     /// A width that does not fit.
-    pub fn sample(&self, z: &Array2<f32>, data: &Dataset, from: &[usize], seed: u64) -> Result<Array2<f32>> {
-        let sizes = size_factors(data, from, self.net.with_remainder);
+    pub fn totals(
+        &self,
+        z: &Array2<f32>,
+        offset: Option<&Array1<f64>>,
+        data: &Dataset,
+        from: &[usize],
+    ) -> Result<(Array1<f64>, f64)> {
+        let sizes = self.size_factors(data, from);
+        let means = self.decoded(z, offset)?.mean(&sizes, self.net.with_remainder);
+        let total = sizes.iter().map(|&size| f64::from(size)).sum();
+        Ok((means.mapv(f64::from).sum_axis(Axis(0)), total))
+    }
+
+    /// Cells of embeddings z `(cells, width)` in log-normalised expression, `(cells, genes)`; the library sizes are those
+    /// of the rows `from` of the dataset. Drawn anew; or, where their control embeddings and offset are given, the counts
+    /// of `from` taken over at their quantiles (see `quantile`).
+    ///
+    /// # Errors
+    /// A width that does not fit.
+    pub fn cells(
+        &self,
+        (z, offset): (&Array2<f32>, &Array1<f64>),
+        control: Option<(&Array2<f32>, &Array1<f64>)>,
+        data: &Dataset,
+        from: &[usize],
+        seed: u64,
+    ) -> Result<Array2<f32>> {
+        let (sizes, total) = (self.size_factors(data, from), self.net.with_remainder);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut cells = sample_counts(&self.decoded(z)?, &sizes, self.net.with_remainder, &mut rng);
+        let decoded = self.decoded(z, Some(offset))?;
+        let mut cells = match control {
+            None => sample_counts(&decoded, &sizes, total, &mut rng),
+            Some((h, offset)) => {
+                let before = self.decoded(h, Some(offset))?.mean(&sizes, total);
+                let (mut cells, theta) = (decoded.mean(&sizes, total), self.theta());
+                let counts = data.counts.select_cells(from).to_dense();
+                let seed = rng.next_u64();
+                cells.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(cell, mut row)| {
+                    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+                    rng.set_stream(cell as u64);
+                    for (gene, value) in row.iter_mut().enumerate() {
+                        let (x, mean) = (f64::from(counts[[cell, gene]]), f64::from(before[[cell, gene]]));
+                        *value = transported(x, mean, f64::from(*value), theta[gene], rng.random()) as f32;
+                    }
+                });
+                cells
+            }
+        };
         for (mut cell, &row) in cells.rows_mut().into_iter().zip(from) {
             let scale = NORMALISED_TOTAL / data.library_size[row].max(1.0);
             cell.mapv_inplace(|count| (count * scale).ln_1p());
@@ -159,18 +212,40 @@ impl Decoder {
     ///
     /// # Errors
     /// No cells; a width that does not fit.
-    pub fn expected(&self, z: &Array2<f32>, data: &Dataset, from: &[usize]) -> Result<Array1<f64>> {
+    pub fn expected(
+        &self,
+        z: &Array2<f32>,
+        offset: &Array1<f64>,
+        data: &Dataset,
+        from: &[usize],
+    ) -> Result<Array1<f64>> {
         if from.is_empty() {
             return Err(Error::data("no cells were chosen"));
         }
         let mut sum = Array1::<f64>::zeros(data.n_genes());
         for (z, from) in z.axis_chunks_iter(Axis(0), BLOCK).zip(from.chunks(BLOCK)) {
-            let sizes = size_factors(data, from, self.net.with_remainder);
+            let sizes = self.size_factors(data, from);
             let scales: Vec<f64> =
                 from.iter().map(|&row| f64::from(NORMALISED_TOTAL / data.library_size[row].max(1.0))).collect();
-            sum += &self.decoded(&z.to_owned())?.expected_log1p(&sizes, &scales, self.net.with_remainder);
+            let decoded = self.decoded(&z.to_owned(), Some(offset))?;
+            sum += &decoded.expected_log1p(&sizes, &scales, self.net.with_remainder);
         }
         Ok(sum / from.len() as f64)
+    }
+
+    /// What the shares of the cells `rows` are multiplied by, `(rows,)`.
+    pub fn size_factors(&self, data: &Dataset, rows: &[usize]) -> Vec<f32> {
+        size_factors(data, rows, self.net.with_remainder)
+    }
+
+    /// The inverse dispersion of each gene.
+    pub fn theta(&self) -> Vec<f64> {
+        self.net
+            .log_theta
+            .as_vec()
+            .into_iter()
+            .map(|v| f64::from(v.clamp(LOG_THETA_MIN, LOG_THETA_MAX)).exp())
+            .collect()
     }
 }
 

@@ -1,15 +1,16 @@
 //! Levels 1 and 2 as users meet them: fitted to training cells, asked for the cells and the effect of a condition.
 
 use super::{
-    SetsConfig,
+    Drawing, SetsConfig,
     cells::{Cells, Latent},
     decoder::Decoder,
     members::{Members, Places},
+    offsets::Offsets,
     shifts::Shifts,
 };
 use crate::{
     Error, Result,
-    data::{Condition, Dataset, Split, shuffle},
+    data::{Condition, Dataset, Perturbation, Split, shuffle},
     train::{History, TrainConfig},
 };
 use ndarray::{Array1, Array2};
@@ -37,6 +38,9 @@ pub struct SetsJepa {
     shifts: Shifts,
     members: Members,
     decoder: Decoder,
+    offsets: Option<Offsets>,
+    drawing: Drawing,
+    genes: usize,
 }
 
 impl SetsJepa {
@@ -75,7 +79,8 @@ impl SetsJepa {
         let listed = |places: &Places| places.values().flatten().map(|&place| (cells.rows[place], place)).collect();
         let decoding = seeded(&config.decoding);
         let decoder = Decoder::fit(data, &cells.z, listed(&kept), listed(&aside), config.decoder, &decoding)?;
-        Ok(Self { latent, shifts, members, decoder })
+        let offsets = config.offsets.then(|| Offsets::fit(data, &cells, &shifts, &members, &decoder)).transpose()?;
+        Ok(Self { latent, shifts, members, decoder, offsets, drawing: config.drawing, genes: data.n_genes() })
     }
 
     /// What was chosen inside the training fold.
@@ -109,8 +114,20 @@ impl SetsJepa {
     /// # Errors
     /// As [`Self::embed`] and [`Self::moved`].
     pub fn cells(&self, data: &Dataset, rows: &[usize], condition: &Condition, seed: u64) -> Result<Array2<f32>> {
-        let moved = self.moved(&self.embed(data, rows)?, condition)?;
-        self.decoder.sample(&moved, data, rows, seed)
+        let h = self.embed(data, rows)?;
+        let (moved, offset) = (self.moved(&h, condition)?, self.offset(condition)?);
+        let control = Condition { perturbation: Perturbation::control(), context: condition.context.clone() };
+        let before = self.offset(&control)?;
+        let control = (self.drawing == Drawing::FromControl).then_some((&h, &before));
+        self.decoder.cells((&moved, &offset), control, data, rows, seed)
+    }
+
+    /// What is added to the decoder's logits, `(genes,)`.
+    fn offset(&self, condition: &Condition) -> Result<Array1<f64>> {
+        match &self.offsets {
+            Some(offsets) => offsets.of(condition, self.members.choice.factor),
+            None => Ok(Array1::zeros(self.genes)),
+        }
     }
 
     /// Mean log-normalised expression that is expected of the control cells `rows` under a condition, `(genes,)`.
@@ -119,7 +136,7 @@ impl SetsJepa {
     /// As [`Self::cells`].
     pub fn mean(&self, data: &Dataset, rows: &[usize], condition: &Condition) -> Result<Array1<f64>> {
         let moved = self.moved(&self.embed(data, rows)?, condition)?;
-        self.decoder.expected(&moved, data, rows)
+        self.decoder.expected(&moved, &self.offset(condition)?, data, rows)
     }
 }
 

@@ -11,7 +11,8 @@
 //! so a prediction starts from the scaled sum, and F learns the departure from it. Level 1 compares the set of z' with the
 //! set of perturbed cells as sets. Level 2 pairs each moved control cell with perturbed cells by entropic optimal transport
 //! and learns from pairs. The share c of the departure is what serves best on training combinations that F did not see;
-//! it may be 0. A decoder from embeddings to negative binomial counts gives cells and effects.
+//! it may be 0. A decoder from embeddings to negative binomial counts, with the fold changes that embeddings do not carry,
+//! gives cells and effects.
 //!
 //! | file | what |
 //! |---|---|
@@ -22,6 +23,8 @@
 //! | `net` | F and its losses |
 //! | `members` | the networks of all folds, and the share of the departure |
 //! | `decoder` | from embeddings to counts |
+//! | `offsets` | fold changes that embeddings do not carry |
+//! | `quantile` | a control cell's counts under another mean |
 //! | `fit` | the model as users meet it |
 //!
 //! Sources: Szekely and Rizzo 2013 (energy distance), Cuturi 2013 and Schmitzer 2019 (Sinkhorn in the log domain),
@@ -33,12 +36,14 @@ mod decoder;
 mod fit;
 mod members;
 mod net;
+mod offsets;
 mod pairs;
+mod quantile;
 mod shifts;
 mod sinkhorn;
 mod source;
 
-pub use config::{Level, SetLoss, SetsConfig};
+pub use config::{Drawing, Level, SetLoss, SetsConfig};
 pub use fit::{Choice, SetsJepa};
 pub use pairs::{PairConfig, pseudo_pairs};
 pub use sinkhorn::{Coupling, SinkhornConfig, sinkhorn, squared_distances};

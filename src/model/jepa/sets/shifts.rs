@@ -5,38 +5,30 @@ use crate::{Error, Result, data::Condition};
 use ndarray::{Array1, Array2, Axis};
 use std::collections::BTreeMap;
 
-/// Mean shifts of the single perturbations of a fold.
-pub(super) struct Shifts {
+/// A vector for each gene that was perturbed alone, in each context in which it was.
+pub(super) struct GeneTable {
     /// By gene, then context.
     of: BTreeMap<String, BTreeMap<Option<String>, Array1<f64>>>,
     width: usize,
-    /// Root mean square of all shifts: tokens are in units of it.
-    scale: f64,
 }
 
-impl Shifts {
-    /// Those of the single perturbations among the cells.
-    pub fn of(cells: &Cells) -> Self {
-        let mut of: BTreeMap<String, BTreeMap<Option<String>, Array1<f64>>> = BTreeMap::new();
-        let (mut squares, mut n) = (0.0, 0_usize);
-        for condition in cells.places.keys() {
-            let [gene] = condition.perturbation.genes() else { continue };
-            if let Some(shift) = cells.shift(condition) {
-                squares += shift.dot(&shift);
-                n += shift.len();
-                of.entry(gene.clone()).or_default().insert(condition.context.clone(), shift);
-            }
-        }
-        let scale = if squares > 0.0 { (squares / n as f64).sqrt() } else { 1.0 };
-        Self { of, width: cells.z.ncols(), scale }
+impl GeneTable {
+    /// No gene yet; vectors will be of `width`.
+    pub fn new(width: usize) -> Self {
+        Self { of: BTreeMap::new(), width }
     }
 
-    /// Number of genes that were perturbed alone.
-    pub fn len(&self) -> usize {
-        self.of.len()
+    /// Length of a vector.
+    pub fn width(&self) -> usize {
+        self.width
     }
 
-    /// The shift of each gene of a condition, `(genes, width)`: as in its context, else the mean over the contexts in
+    /// The vector of a gene in a context.
+    pub fn insert(&mut self, gene: &str, context: Option<&String>, vector: Array1<f64>) {
+        self.of.entry(gene.to_owned()).or_default().insert(context.cloned(), vector);
+    }
+
+    /// The vector of each gene of a condition, `(genes, width)`: as in its context, else the mean over the contexts in
     /// which the gene was perturbed alone.
     ///
     /// # Errors
@@ -49,11 +41,11 @@ impl Shifts {
                 unknown.push(gene.as_str());
                 continue;
             };
-            let shift = contexts.get(&condition.context).cloned().unwrap_or_else(|| {
-                let sum = contexts.values().fold(Array1::zeros(self.width), |sum, shift| sum + shift);
+            let vector = contexts.get(&condition.context).cloned().unwrap_or_else(|| {
+                let sum = contexts.values().fold(Array1::zeros(self.width), |sum, vector| sum + vector);
                 sum / contexts.len() as f64
             });
-            members.push_row(shift.view()).expect("all shifts are of one width");
+            members.push_row(vector.view()).expect("all vectors are of one width");
         }
         match unknown.as_slice() {
             [] => Ok(members),
@@ -64,6 +56,44 @@ impl Shifts {
             }
         }
     }
+}
+
+/// Mean shifts of the single perturbations of a fold.
+pub(super) struct Shifts {
+    table: GeneTable,
+    /// Root mean square of all shifts: tokens are in units of it.
+    scale: f64,
+}
+
+impl Shifts {
+    /// Those of the single perturbations among the cells.
+    pub fn of(cells: &Cells) -> Self {
+        let mut table = GeneTable::new(cells.z.ncols());
+        let (mut squares, mut n) = (0.0, 0_usize);
+        for condition in cells.places.keys() {
+            let [gene] = condition.perturbation.genes() else { continue };
+            if let Some(shift) = cells.shift(condition) {
+                squares += shift.dot(&shift);
+                n += shift.len();
+                table.insert(gene, condition.context.as_ref(), shift);
+            }
+        }
+        let scale = if squares > 0.0 { (squares / n as f64).sqrt() } else { 1.0 };
+        Self { table, scale }
+    }
+
+    /// Number of genes that were perturbed alone.
+    pub fn len(&self) -> usize {
+        self.table.of.len()
+    }
+
+    /// The shift of each gene of a condition, `(genes, width)`; see [`GeneTable::members`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn members(&self, condition: &Condition) -> Result<Array2<f64>> {
+        self.table.members(condition)
+    }
 
     /// Shifts as tokens, of mean square 1.
     pub fn tokens(&self, members: &Array2<f64>) -> Array2<f32> {
@@ -72,7 +102,7 @@ impl Shifts {
 
     /// The number of each gene of a condition whose genes are all known.
     pub fn numbers(&self, condition: &Condition) -> Vec<u32> {
-        let place = |gene: &String| self.of.keys().position(|known| known == gene).map(|place| place as u32);
+        let place = |gene: &String| self.table.of.keys().position(|known| known == gene).map(|place| place as u32);
         condition.perturbation.genes().iter().filter_map(place).collect()
     }
 

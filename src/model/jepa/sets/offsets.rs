@@ -1,0 +1,105 @@
+//! What embeddings do not carry: the fold changes of single perturbations that the decoder misses.
+//!
+//! An embedding keeps what many genes tell together, and loses what one gene does on its own (the target of a
+//! perturbation, above all). For control, and for each single perturbation, observed counts X of a gene stand beside those
+//! expected of the predicted cells, E; the log fold change `o = ln(X / E)` that is missing is added to the decoder's
+//! logits, and for a combination those of its genes, times s as the shifts are. An o that sampling explains is left out: it
+//! is shrunk as
+//!
+//! ```text
+//! o (1 - 2 v / o^2)_+      v = 1 / E + 1 / (theta n): variance of ln X for n cells of a negative binomial
+//! ```
+//!
+//! (the nonnegative garrote, Breiman 1995: what is far above its noise stays as it is).
+
+use super::{cells::Cells, decoder::Decoder, members::Members, shifts::GeneTable, shifts::Shifts};
+use crate::{
+    Result,
+    data::{Condition, Dataset, Perturbation},
+};
+use ndarray::{Array1, Axis};
+use std::collections::BTreeMap;
+
+/// Predicted cells that an expectation is taken over.
+const PREDICTED: usize = 256;
+/// Counts that are added to X and E, so that both have a logarithm.
+const PSEUDOCOUNT: f64 = 0.5;
+/// Multiples of the variance that are taken off; see the module.
+const GARROTE: f64 = 2.0;
+
+/// Missing log fold changes.
+pub(super) struct Offsets {
+    controls: BTreeMap<Option<String>, Array1<f64>>,
+    genes: GeneTable,
+}
+
+impl Offsets {
+    /// Those of the training cells.
+    ///
+    /// # Errors
+    /// Those of the decoder.
+    pub fn fit(data: &Dataset, cells: &Cells, shifts: &Shifts, members: &Members, decoder: &Decoder) -> Result<Self> {
+        let mut fitted = Self { controls: BTreeMap::new(), genes: GeneTable::new(data.n_genes()) };
+        // First all controls: what a perturbation misses comes on top of what its control misses.
+        for (condition, places) in cells.places.iter().filter(|(condition, _)| condition.perturbation.is_control()) {
+            let sides = (places.as_slice(), places.as_slice());
+            let offset = Self::missing(data, cells, sides, (shifts, members, decoder), condition, None)?;
+            fitted.controls.insert(condition.context.clone(), offset);
+        }
+        for (condition, places) in &cells.places {
+            let [gene] = condition.perturbation.genes() else { continue };
+            let Ok(controls) = cells.controls(condition.context.as_deref()) else { continue };
+            let base = fitted.controls.get(&condition.context);
+            let sides = (places.as_slice(), controls);
+            let offset = Self::missing(data, cells, sides, (shifts, members, decoder), condition, base)?;
+            fitted.genes.insert(gene, condition.context.as_ref(), offset);
+        }
+        Ok(fitted)
+    }
+
+    /// The offset that brings cells predicted from the control cells nearer to the observed ones.
+    fn missing(
+        data: &Dataset,
+        cells: &Cells,
+        (observed, controls): (&[usize], &[usize]),
+        (shifts, members, decoder): (&Shifts, &Members, &Decoder),
+        condition: &Condition,
+        base: Option<&Array1<f64>>,
+    ) -> Result<Array1<f64>> {
+        let controls = &controls[..controls.len().min(PREDICTED)];
+        let rows = |places: &[usize]| -> Vec<usize> { places.iter().map(|&place| cells.rows[place]).collect() };
+        let moved = members.moved(&cells.z.select(Axis(0), controls), shifts, condition)?;
+        let (expected, size) = decoder.totals(&moved, base, data, &rows(controls))?;
+        let mut counts = Array1::<f64>::zeros(data.n_genes());
+        let observed = rows(observed);
+        for &row in &observed {
+            let (genes, values) = data.counts.row(row);
+            genes.iter().zip(values).for_each(|(&gene, &value)| counts[gene as usize] += f64::from(value));
+        }
+        let observed_size: f64 = decoder.size_factors(data, &observed).iter().map(|&size| f64::from(size)).sum();
+        let scale = observed_size / size;
+        let n = observed.len() as f64;
+        let theta = decoder.theta();
+        Ok(Array1::from_shape_fn(data.n_genes(), |gene| {
+            let expected = expected[gene] * scale;
+            let offset = ((counts[gene] + PSEUDOCOUNT) / (expected + PSEUDOCOUNT)).ln();
+            let variance = 1.0 / (expected + PSEUDOCOUNT) + 1.0 / (theta[gene] * n);
+            if offset == 0.0 { 0.0 } else { offset * (1.0 - GARROTE * variance / (offset * offset)).max(0.0) }
+        }))
+    }
+
+    /// What is added to the logits of a condition, `(genes,)`; `factor` is that of a combination's sum.
+    ///
+    /// # Errors
+    /// Genes that were never perturbed alone, all named.
+    pub fn of(&self, condition: &Condition, factor: f64) -> Result<Array1<f64>> {
+        let base = self.controls.get(&condition.context);
+        let mut offset = base.cloned().unwrap_or_else(|| Array1::zeros(self.genes.width()));
+        if condition.perturbation != Perturbation::control() {
+            let members = self.genes.members(condition)?;
+            let factor = if members.nrows() > 1 { factor } else { 1.0 };
+            offset.scaled_add(factor, &members.sum_axis(Axis(0)));
+        }
+        Ok(offset)
+    }
+}
