@@ -103,6 +103,20 @@ impl Cells {
         sum / places.len().max(1) as f64
     }
 
+    /// Squared length that noise alone gives the mean embedding of some cells: the sum over features of their variance,
+    /// over their number. 0 for a single cell, of which nothing is known.
+    pub fn noise(&self, places: &[usize]) -> f64 {
+        let n = places.len();
+        if n < 2 {
+            return 0.0;
+        }
+        let mean = self.mean(places);
+        let square = |&place: &usize| -> f64 {
+            self.z.row(place).iter().zip(&mean).map(|(&z, mean)| (f64::from(z) - mean).powi(2)).sum()
+        };
+        places.iter().map(square).sum::<f64>() / ((n - 1) * n) as f64
+    }
+
     /// How a condition moves the mean embedding, `(width,)`; `None` without cells of it or of its control.
     pub fn shift(&self, condition: &Condition) -> Option<Array1<f64>> {
         let perturbed = self.places.get(condition)?;

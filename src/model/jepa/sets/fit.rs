@@ -125,7 +125,7 @@ impl SetsJepa {
     /// What is added to the decoder's logits, `(genes,)`.
     fn offset(&self, condition: &Condition) -> Result<Array1<f64>> {
         match &self.offsets {
-            Some(offsets) => offsets.of(condition, self.members.choice.factor),
+            Some(offsets) => offsets.of(condition),
             None => Ok(Array1::zeros(self.genes)),
         }
     }
