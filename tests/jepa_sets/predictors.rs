@@ -103,7 +103,7 @@ fn cells_are_drawn_anew_for_each_seed_and_an_unknown_gene_is_named() {
     let drawn = many - controls.mean_axis(Axis(0)).expect("cells");
     let effect = fitted.effect(condition).expect("it applies");
     let off = l2(&drawn.to_vec(), &effect.to_vec()).expect("same length");
-    let size = effect.dot(&effect).sqrt();
+    let size = f64::from(effect.dot(&effect).sqrt());
     assert!(off < 0.6 * size, "drawn cells are {off:.3} away from an effect of {size:.3}");
 
     let error = fitted.effect(&Condition::of(Perturbation::of(["NOGENE"]))).expect_err("nothing is known of it");
