@@ -33,7 +33,6 @@ mod jepa_predictor;
 mod metrics;
 mod multiple_testing;
 mod neighbours;
-
 mod predictor;
 mod probe;
 mod ranking;
@@ -52,7 +51,7 @@ pub use evaluation::{Evaluation, PerturbationScore, SIGNIFICANCE, Summary};
 pub use grid::{Align, Cell, Grid};
 pub(crate) use grid::{escape, show_in_notebook};
 pub use held_out::{EXPRESSED_IN_10K, HeldOut, TruthAgreement, evaluate_effects, evaluate_vae, truth_agreement};
-pub use jepa_predictor::JepaPredictor;
+pub use jepa_predictor::{JepaPredictor, JepaSetsPredictor};
 pub use metrics::{
     PERTURBENCH_PSEUDOCOUNT, Separation, centroid_accuracy, cosine, difference, discrimination_score,
     fold_change_of_means, l2, mae, mse, pearson, perturbation_weights, perturbench_log_fold_change, perturbench_rank,

@@ -232,7 +232,7 @@ impl CountVae {
 
 /// Where the output bias starts: the log mean share of each gene (relative to the remainder's, if there is one), or the
 /// mean log1p-normalised expression for a Gaussian decoder.
-fn output_bias(data: &Dataset, rows: &[usize], likelihood: Likelihood, with_remainder: bool) -> Vec<f32> {
+pub(super) fn output_bias(data: &Dataset, rows: &[usize], likelihood: Likelihood, with_remainder: bool) -> Vec<f32> {
     let mut sums = vec![0f64; data.genes.len()];
     let mut total = 0f64;
     for &row in rows {

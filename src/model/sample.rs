@@ -6,7 +6,7 @@ use super::{
 };
 use crate::nn::{Backend, ops};
 use dfdx::prelude::NoneTape;
-use ndarray::{Array2, Axis, Zip, parallel::prelude::*};
+use ndarray::{Array1, Array2, Axis, Zip, parallel::prelude::*};
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Gamma, Normal, Poisson};
@@ -37,6 +37,26 @@ impl CountModel {
         }
     }
 
+    /// Negative binomials of these logits `(cells, genes)` and log theta, one row for all cells or one a cell.
+    pub(super) fn negative_binomial(logits: Array2<f32>, log_theta: Array2<f32>) -> Self {
+        Self { likelihood: Likelihood::Nb, output: logits, log_dispersion: log_theta, zero_logits: None }
+    }
+
+    /// Sum over the cells of `E[ln(1 + scale x)]` for negative binomial counts x, `(genes,)`; one size factor and one
+    /// scale a cell. See [`expected_log1p`].
+    pub(super) fn expected_log1p(&self, size_factor: &[f32], scale: &[f64], with_remainder: bool) -> Array1<f64> {
+        let mean = self.rate(size_factor, with_remainder);
+        let one_row = self.log_dispersion.nrows() == 1;
+        let of_gene = |gene: usize| -> f64 {
+            let of_cell = |cell: usize| {
+                let theta = f64::from(self.log_dispersion[[if one_row { 0 } else { cell }, gene]]).exp();
+                expected_log1p(f64::from(mean[[cell, gene]]), theta, scale[cell])
+            };
+            (0..mean.nrows()).map(of_cell).sum()
+        };
+        (0..mean.ncols()).into_par_iter().map(of_gene).collect::<Vec<f64>>().into()
+    }
+
     /// The negative binomial's mean `softmax(output) * size_factor`, or the Gaussian's mean.
     fn rate(&self, size_factor: &[f32], with_remainder: bool) -> Array2<f32> {
         let mut mean = self.output.clone();
@@ -62,6 +82,32 @@ impl CountModel {
         }
         mean
     }
+}
+
+/// `E[ln(1 + scale x)]` of x ~ NB(mean, theta), to about 1e-7 of probability: summed over x by the recursion
+/// `p(x + 1) = p(x) (x + theta) / (x + 1) * mean / (mean + theta)`. Where `p(0)` is no number any more the mean is large
+/// against its spread, and the second-order expansion around it stands in.
+fn expected_log1p(mean: f64, theta: f64, scale: f64) -> f64 {
+    const SMALLEST_LOG: f64 = -600.0;
+    const REST: f64 = 1e-7;
+    const MOST_TERMS: usize = 20_000;
+    let log_zero = -theta * (mean / theta).ln_1p();
+    if log_zero < SMALLEST_LOG || !log_zero.is_finite() {
+        let (slope, variance) = (scale / (1.0 + scale * mean), mean + mean * mean / theta);
+        return (scale * mean).ln_1p() - 0.5 * slope * slope * variance;
+    }
+    let ratio = mean / (mean + theta);
+    let (mut p, mut below, mut sum) = (log_zero.exp(), 0.0, 0.0);
+    for x in 0..MOST_TERMS {
+        let x = x as f64;
+        below += p;
+        sum += p * (scale * x).ln_1p();
+        if 1.0 - below < REST && x > mean {
+            break;
+        }
+        p *= (x + theta) / (x + 1.0) * ratio;
+    }
+    sum
 }
 
 fn sigmoid(x: f32) -> f32 {

@@ -1,4 +1,8 @@
-//! The JEPA as a predictor.
+//! The JEPA as a predictor: level 0 here, levels 1 and 2 in `sets`.
+
+mod sets;
+
+pub use sets::JepaSetsPredictor;
 
 use super::{Fitted, Predictor, Training};
 use crate::{

@@ -14,7 +14,7 @@ use crate::{
     Result,
     nn::{
         AttentionConfig, Backend, CrossAttentionBlock, Film, FinishConfig, LayerNorm, Linear, Matrix, Mlp, Norm,
-        RowSets, ops, walk_params,
+        RowSets, init, ops, walk_params,
     },
 };
 use dfdx::prelude::Tape;
@@ -83,6 +83,22 @@ impl<D: Backend> ConditionalPredictor<D> {
             output: Linear::new(device, hidden, width, rng)?,
             conditioning,
         })
+    }
+
+    /// The same with an output layer of zeros: before training it predicts 0 everywhere, so that what is added to it
+    /// is what a training starts from.
+    ///
+    /// # Errors
+    /// A device without memory.
+    pub fn with_zero_output(mut self) -> Result<Self> {
+        use dfdx::prelude::HasShape;
+        let (weight, bias) = (&self.output.weight, &self.output.bias);
+        let device = weight.device();
+        self.output = Linear {
+            weight: init::constant(device, *weight.shape(), 0.0)?,
+            bias: init::constant(device, *bias.shape(), 0.0)?,
+        };
+        Ok(self)
     }
 
     /// z of each row; `rows` says which rows of h are under which perturbation. Dropout where `rng` is given.

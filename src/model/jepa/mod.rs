@@ -9,8 +9,9 @@
 //! | `pretrain`, `heads` | the network in training: student, teacher, predictor, losses |
 //! | `diagnostics` | spread, effective rank, and the alarm for a collapse |
 //! | `cell_jepa`, `saved` | the model as users meet it, and its files |
-//! | `conditional` | from a control and a perturbation to the perturbed state's embedding |
-//! | `prototype` | level 0: that prediction for mean effects |
+//! | `conditional` | from a control's embedding and the perturbed genes to the perturbed state's embedding |
+//! | `prototype` | level 0: mean effects |
+//! | `sets` | levels 1 and 2: sets of cells, and pseudo-pairs |
 
 mod cell_jepa;
 mod conditional;
@@ -24,6 +25,7 @@ mod pretrain;
 mod prototype;
 mod regulons;
 mod saved;
+mod sets;
 mod tokens;
 mod views;
 
@@ -39,5 +41,9 @@ pub use masks::{GeneMasks, MaskPattern};
 pub use pretrain::PretrainNet;
 pub use prototype::{GeneFeature, Mixture, PrototypeConfig, PrototypeJepa, Prototypes, UnseenChoice};
 pub use regulons::{Regulon, Regulons};
+pub use sets::{
+    Choice, Coupling, Drawing, Level, PairConfig, SetLoss, SetsConfig, SetsJepa, SinkhornConfig, pseudo_pairs,
+    sinkhorn, squared_distances,
+};
 pub use tokens::TokenEncoder;
 pub use views::{CellSets, JepaBatch};

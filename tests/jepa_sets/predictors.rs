@@ -1,0 +1,166 @@
+//! The predictors on a small simulated experiment.
+
+use genailab::{
+    ErrorKind,
+    data::{Condition, Opened, Perturbation, Simulation, SimulationConfig, Split},
+    eval::{
+        JepaSetsPredictor, Predictor,
+        baselines::{NoChange, models},
+        benchmark::{BenchmarkData, Task},
+        l2,
+    },
+    model::jepa::{Conditioning, Level, SetLoss, SetsConfig, SetsJepa},
+    ndarray::{Array2, Axis},
+    train::TrainConfig,
+};
+use std::{collections::BTreeMap, sync::OnceLock};
+
+/// Small networks, few epochs.
+fn quick(config: SetsConfig) -> SetsConfig {
+    let mut cell = config.cell.clone();
+    cell.width = 24;
+    SetsConfig {
+        cell,
+        pretraining: TrainConfig { epochs: 6, ..config.pretraining },
+        hidden: 32,
+        cells: 24,
+        draws: 3,
+        folds: 2,
+        training: TrainConfig { epochs: 4, ..config.training },
+        decoder: 64,
+        decoding: TrainConfig { epochs: 12, ..config.decoding },
+        ..config
+    }
+}
+
+fn simulated() -> &'static Simulation {
+    static DATA: OnceLock<Simulation> = OnceLock::new();
+    DATA.get_or_init(|| {
+        let config = SimulationConfig {
+            n_cells: 1_200,
+            n_genes: 120,
+            seed: 4,
+            n_singles: 10,
+            doubles_per_class: 1,
+            ..SimulationConfig::default()
+        };
+        Simulation::new(&config).expect("settings within their ranges")
+    })
+}
+
+/// Every second double is held out.
+fn split() -> Split {
+    let data = &simulated().dataset;
+    let doubles = data.perturbations.iter().filter(|p| p.genes().len() == 2);
+    let test: Vec<&Perturbation> = doubles.step_by(2).collect();
+    let (test, train) = (0..data.n_cells()).partition(|&cell| test.contains(&data.perturbation_of(cell)));
+    Split { train, validation: Vec::new(), test }
+}
+
+fn task() -> Task {
+    let data = BenchmarkData::new(Opened::Cells(simulated().dataset.clone()), None).expect("cells");
+    Task::new(&data, &split(), &BTreeMap::new(), 0).expect("the split fits")
+}
+
+fn mean_error(task: &Task, model: &dyn Predictor) -> f64 {
+    let predicted = task.predict(model).expect("it fits");
+    let observed = task.observed.effects.rows().into_iter();
+    let errors: Vec<f64> = observed
+        .zip(&predicted.effects)
+        .map(|(observed, effect)| l2(&effect.as_ref().expect("applies").to_vec(), &observed.to_vec()).expect("same"))
+        .collect();
+    errors.iter().sum::<f64>() / errors.len() as f64
+}
+
+#[test]
+fn both_levels_say_more_of_unseen_doubles_than_no_change() {
+    let task = task();
+    let nothing = mean_error(&task, &NoChange);
+    for mut model in [JepaSetsPredictor::sets(), JepaSetsPredictor::pairs()] {
+        model.config = quick(model.config);
+        let error = mean_error(&task, &model);
+        assert!(error < 0.95 * nothing, "{}: L2 {error:.3}, no change has {nothing:.3}", model.name());
+    }
+}
+
+#[test]
+fn cells_are_drawn_anew_for_each_seed_and_an_unknown_gene_is_named() {
+    let task = task();
+    let mut model = JepaSetsPredictor::sets();
+    model.config = quick(model.config);
+    let fitted = model.fit(&task.training).expect("it fits");
+    let condition = &task.training.conditions[0];
+    let draw = |n: usize, seed: u64| fitted.cells(condition, n, seed).expect("it knows cells").expect("it applies");
+    let cells = draw(40, 1);
+    assert_eq!(cells.dim(), (40, task.training.genes.len()));
+    assert!(cells.iter().all(|v| v.is_finite() && *v >= 0.0), "log-normalised counts");
+    assert_eq!(cells, draw(40, 1));
+    assert_ne!(cells, draw(40, 2));
+    // The effect is the mean that the cells have in expectation.
+    let many = draw(600, 3).mean_axis(Axis(0)).expect("cells");
+    let control = Condition { perturbation: Perturbation::control(), context: None };
+    let controls = fitted.cells(&control, 600, 4).expect("it knows cells").expect("control is known");
+    let drawn = many - controls.mean_axis(Axis(0)).expect("cells");
+    let effect = fitted.effect(condition).expect("it applies");
+    let off = l2(&drawn.to_vec(), &effect.to_vec()).expect("same length");
+    let size = f64::from(effect.dot(&effect).sqrt());
+    assert!(off < 0.6 * size, "drawn cells are {off:.3} away from an effect of {size:.3}");
+
+    let error = fitted.effect(&Condition::of(Perturbation::of(["NOGENE"]))).expect_err("nothing is known of it");
+    assert_eq!(error.kind(), ErrorKind::Inapplicable);
+    assert!(error.to_string().contains("NOGENE"), "{error}");
+}
+
+#[test]
+fn the_same_seed_is_the_same_model_and_every_setting_trains() {
+    let (data, split) = (&simulated().dataset, split());
+    let conditions: Vec<Condition> =
+        (0..data.n_cells()).map(|cell| Condition::of(data.perturbation_of(cell).clone())).collect();
+    let held_out = conditions[split.test[0]].clone();
+    let controls: Vec<usize> = data.control_cells().into_iter().take(30).collect();
+    let moved = |config: &SetsConfig, seed: u64| -> Array2<f32> {
+        let model = SetsJepa::fit(data, &conditions, &split, config, seed).expect("it trains");
+        let choice = model.choice();
+        assert!(choice.error <= 1.0 && (0.0..=1.0).contains(&choice.combinations), "{choice:?}");
+        assert!(!model.histories().is_empty());
+        model.moved(&model.embed(data, &controls).expect("cells"), &held_out).expect("both genes are known")
+    };
+    let mut config = quick(SetsConfig::sets());
+    config.pretraining.epochs = 1;
+    config.decoding.epochs = 1;
+    let first = moved(&config, 3);
+    assert_eq!(first, moved(&config, 3));
+    assert_ne!(first, moved(&config, 5));
+    for (conditioning, distance) in [
+        (Conditioning::Film, SetLoss::Mmd),
+        (Conditioning::CrossAttention, SetLoss::SlicedWasserstein { directions: 16 }),
+    ] {
+        let level = Level::Sets { distance };
+        let config = SetsConfig { conditioning, level, learned: true, ..config.clone() };
+        assert!(moved(&config, 3).iter().all(|v| v.is_finite()), "{conditioning:?}");
+    }
+}
+
+#[test]
+fn a_split_that_trains_on_its_test_cells_is_refused() {
+    let (data, mut split) = (&simulated().dataset, split());
+    split.train.push(split.test[0]);
+    let conditions: Vec<Condition> =
+        (0..data.n_cells()).map(|cell| Condition::of(data.perturbation_of(cell).clone())).collect();
+    let error = SetsJepa::fit(data, &conditions, &split, &quick(SetsConfig::pairs()), 0).err().expect("a leak");
+    assert!(error.to_string().contains("test cells"), "{error}");
+}
+
+#[test]
+fn both_are_among_the_models_and_effects_are_no_cells() {
+    let all = models();
+    let names: Vec<&str> = all.iter().map(|model| model.name()).collect();
+    let place = names.iter().position(|name| *name == "jepa").expect("level 0");
+    assert_eq!(names[place + 1..place + 3], ["jepa_sets", "jepa_pairs"]);
+    let mut training = task().training;
+    training.cells = None;
+    for model in &all[place + 1..place + 3] {
+        let error = model.fit(&training).err().expect("effects have no cells");
+        assert_eq!(error.kind(), ErrorKind::Inapplicable);
+    }
+}
