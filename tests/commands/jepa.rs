@@ -1,12 +1,14 @@
 //! `train --model jepa`, its `predict`, and `screen`.
 
 use crate::tool::{Place, json};
-use genailab::data::Effects;
+use genailab::data::{Dataset, Effects};
 
-/// Simulated effects at `e.h5ad`.
+/// Simulated cells at `c.h5ad`, and their mean effects at `e.h5ad`.
 fn place() -> Place {
     let place = Place::new();
-    place.run("simulate --cells 400 --genes 120 --seed 3 --out c.h5ad --effects e.h5ad").done();
+    place.run("simulate --cells 800 --genes 120 --seed 3 --out c.h5ad").done();
+    let cells = Dataset::open(place.path("c.h5ad")).expect("cells");
+    Effects::of_cells(&cells).expect("there is control").write(place.path("e.h5ad")).expect("a file");
     place
 }
 

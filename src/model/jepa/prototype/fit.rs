@@ -24,7 +24,7 @@ use std::{collections::BTreeSet, sync::Arc};
 /// Fewer training combinations are too few to learn a departure from and judge it.
 const FEWEST_COMBINATIONS: usize = 6;
 
-/// A fitted JEPA of level 0: see the [module](super).
+/// A fitted JEPA of level 0: see the equations of its module.
 #[derive(Debug, Clone)]
 pub struct PrototypeJepa {
     pub(super) genes: Arc<[String]>,

@@ -32,7 +32,7 @@ pub struct Choice {
     pub error_of_singles: f64,
 }
 
-/// A fitted JEPA of level 1 or 2: see the [module](super).
+/// A fitted JEPA of level 1 or 2: see the equations of its module.
 pub struct SetsJepa {
     latent: Latent,
     shifts: Shifts,
