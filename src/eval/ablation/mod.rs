@@ -87,7 +87,7 @@ fn spread(values: &[f64], failed: usize) -> String {
         return if failed > 0 { format!("{failed} failed") } else { "-".to_owned() };
     }
     let mean = values.iter().sum::<f64>() / n;
-    let digits = if mean.abs() >= 10.0 { 1 } else { 3 };
+    let digits = if mean.abs() >= 100.0 { 1 } else { 3 };
     if values.len() < 2 {
         return format!("{mean:.digits$}{note}");
     }
