@@ -25,7 +25,7 @@ fn variants(base: &PrototypeConfig) -> Vec<(&'static str, PrototypeConfig)> {
     let sized = |width: usize, hidden: usize, epochs: f64| {
         with(&|c| {
             (c.width, c.hidden) = (width, hidden);
-            c.training.epochs = (c.training.epochs as f64 * epochs).round() as usize;
+            c.training.epochs = ((c.training.epochs as f64 * epochs).round() as usize).max(1);
         })
     };
     vec![
