@@ -7,13 +7,11 @@
 //!   2007, *The effective rank*): 1 when all cells lie on a line, the width when all directions are used alike.
 
 use super::config::{CollapseAlarm, OnCollapse};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, linalg::symmetric_eigen};
 use ndarray::{Array2, ArrayView2, Axis};
 
 /// Added to a row's variance, as in a layer norm.
 const EPSILON: f64 = 1e-5;
-/// QL steps for one eigenvalue; two or three are usual.
-const MAX_STEPS: usize = 60;
 
 /// How much the embeddings of some cells differ.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,80 +42,13 @@ pub fn effective_rank(z: ArrayView2<'_, f32>) -> f64 {
     z -= &mean;
     // Rows or columns, whichever are fewer: the eigenvalues that are not zero are the same.
     let product = if z.nrows() < z.ncols() { z.dot(&z.t()) } else { z.t().dot(&z) };
-    let values: Vec<f64> = eigenvalues(product).into_iter().map(|value| value.max(0.0)).collect();
+    let values: Vec<f64> = symmetric_eigen(product).0.into_iter().map(|value| value.max(0.0)).collect();
     let total: f64 = values.iter().sum();
     if total <= 0.0 {
         return 0.0;
     }
     let entropy: f64 = values.iter().map(|value| value / total).filter(|&p| p > 0.0).map(|p: f64| -p * p.ln()).sum();
     entropy.exp()
-}
-
-/// Eigenvalues of a symmetric matrix, in no order: Householder reflections to tridiagonal form, then implicit QL steps
-/// (Golub and Van Loan, sections 8.3.1 and 8.3.3).
-fn eigenvalues(mut a: Array2<f64>) -> Vec<f64> {
-    let n = a.nrows();
-    for k in 0..n.saturating_sub(2) {
-        let mut v = a.slice(ndarray::s![k + 1.., k]).to_owned();
-        let norm = v.dot(&v).sqrt();
-        v[0] += norm.copysign(v[0]);
-        let length = v.dot(&v).sqrt();
-        if length == 0.0 {
-            continue;
-        }
-        v /= length;
-        a[[k + 1, k]] = -norm.copysign(a[[k + 1, k]]);
-        let mut rest = a.slice_mut(ndarray::s![k + 1.., k + 1..]);
-        let mut q = rest.dot(&v);
-        let overlap = q.dot(&v);
-        q.scaled_add(-overlap, &v);
-        for (i, mut row) in rest.rows_mut().into_iter().enumerate() {
-            row.scaled_add(-2.0 * v[i], &q);
-            row.scaled_add(-2.0 * q[i], &v);
-        }
-    }
-    let mut diagonal: Vec<f64> = a.diag().to_vec();
-    let mut beside: Vec<f64> = (1..n).map(|i| a[[i, i - 1]]).collect();
-    for first in 0..n.saturating_sub(1) {
-        for _ in 0..MAX_STEPS {
-            let negligible = |&i: &usize| beside[i].abs() <= f64::EPSILON * (diagonal[i].abs() + diagonal[i + 1].abs());
-            let last = (first..n - 1).find(negligible).unwrap_or(n - 1);
-            if last == first {
-                break;
-            }
-            ql_step(&mut diagonal, &mut beside, first, last);
-        }
-    }
-    diagonal
-}
-
-/// One implicit QL step with Wilkinson's shift on the block from `first` to `last`; `beside[i]` stands between the
-/// diagonal's `i` and `i + 1`.
-fn ql_step(diagonal: &mut [f64], beside: &mut [f64], first: usize, last: usize) {
-    let half = (diagonal[first + 1] - diagonal[first]) / (2.0 * beside[first]);
-    let shift = diagonal[first] - beside[first] / (half + half.hypot(1.0).copysign(half));
-    let (mut sin, mut cos, mut moved) = (1.0, 1.0, 0.0);
-    let mut g = diagonal[last] - shift;
-    for i in (first..last).rev() {
-        let (bulge, kept) = (sin * beside[i], cos * beside[i]);
-        let r = bulge.hypot(g);
-        if i + 1 < last {
-            beside[i + 1] = r;
-        }
-        if r == 0.0 {
-            // The block falls apart here: the next step starts on its part.
-            diagonal[i + 1] -= moved;
-            return;
-        }
-        (sin, cos) = (bulge / r, g / r);
-        g = diagonal[i + 1] - moved;
-        let t = (diagonal[i] - g) * sin + 2.0 * cos * kept;
-        moved = sin * t;
-        diagonal[i + 1] = g + moved;
-        g = cos * t - kept;
-    }
-    diagonal[first] -= moved;
-    beside[first] = g;
 }
 
 /// Sums of an epoch's figures, and how often the regulariser was raised.
@@ -203,7 +134,7 @@ mod tests {
         // Fewer cells than features: the same eigenvalues from the other product.
         let few = z.slice(ndarray::s![..8, ..]);
         let values = |z: Array2<f64>| {
-            let mut v = eigenvalues(z);
+            let mut v = symmetric_eigen(z).0.to_vec();
             v.sort_by(|a, b| b.total_cmp(a));
             v
         };
