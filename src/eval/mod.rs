@@ -23,6 +23,7 @@ pub mod ablation;
 pub mod baselines;
 pub mod benchmark;
 pub mod calibration;
+mod control_starts;
 mod de;
 pub mod enrichment;
 mod evaluation;

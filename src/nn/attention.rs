@@ -46,6 +46,13 @@ impl Default for AttentionConfig {
     }
 }
 
+impl AttentionConfig {
+    /// As many heads as divide `width`, of 8, 4, 2 and 1; no dropout.
+    pub fn of_width(width: usize) -> Self {
+        Self { heads: [8, 4, 2].into_iter().find(|heads| width.is_multiple_of(*heads)).unwrap_or(1), dropout: 0.0 }
+    }
+}
+
 /// What one attention operation is told besides its numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionSpec {

@@ -76,6 +76,32 @@ impl History {
         self.epochs.iter().min_by(|a, b| a.watched_loss().total_cmp(&b.watched_loss()))
     }
 
+    /// One history of the members of an ensemble, over the epochs that all of them have: training losses, their parts and
+    /// the gradients' norms are means, seconds add up, the rest is the first member's. Validation is left out.
+    pub fn mean(members: &[Self]) -> Self {
+        let Some(first) = members.first() else { return Self::default() };
+        let n = members.len() as f64;
+        let epochs = members.iter().map(|member| member.epochs.len()).min().unwrap_or(0);
+        let record = |epoch: usize| {
+            let all = || members.iter().map(|member| &member.epochs[epoch]);
+            let mean = |value: &dyn Fn(&EpochRecord) -> f64| all().map(value).sum::<f64>() / n;
+            let parts = first.epochs[epoch]
+                .train
+                .parts
+                .keys()
+                .map(|name| (name.clone(), mean(&|record| record.train.parts.get(name).copied().unwrap_or(0.0))));
+            EpochRecord {
+                train: Figures { loss: mean(&|record| record.train.loss), parts: parts.collect() },
+                validation: None,
+                gradient_norm: mean(&|record| record.gradient_norm),
+                seconds: all().map(|record| record.seconds).sum(),
+                cells_per_second: mean(&|record| record.cells_per_second),
+                ..first.epochs[epoch].clone()
+            }
+        };
+        Self { epochs: (0..epochs).map(record).collect() }
+    }
+
     /// One JSON object an epoch, one a line.
     pub fn to_json_lines(&self) -> String {
         let line = |record| serde_json::to_string(record).expect("numbers and names always serialise") + "\n";

@@ -24,7 +24,7 @@ fn a_jepa_is_trained_saved_and_asked() {
     assert!(said.done().contains("perturbations x 120 genes"), "{}", said.stdout);
     assert_eq!(json(&place.path("m/model.json"))["model"], "jepa");
     assert!(json(&place.path("m/metrics.json"))["chosen"]["mixture"].is_object());
-    for file in ["model.safetensors", "split.json", "member-0/history.jsonl"] {
+    for file in ["model.safetensors", "split.json", "history.jsonl", "member-0/history.jsonl"] {
         assert!(place.path("m").join(file).exists(), "{file} is missing: {:?}", place.files());
     }
     let (singles, doubles) = (names(&place, 1), names(&place, 2));

@@ -2,7 +2,6 @@
 
 mod collapse;
 mod effects;
-mod papalexi;
 mod pretrain;
 mod probe;
 mod views;

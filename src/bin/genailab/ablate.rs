@@ -2,7 +2,7 @@
 
 use crate::options::{DataArgs, OutputFolder, check_interrupt, interrupt_flag, say};
 use genailab::{
-    Error, Result,
+    Error, ErrorKind, Result,
     data::Opened,
     eval::{
         ablation::{Ablation, Trial, ablate_cells, ablate_effects},
@@ -45,13 +45,18 @@ pub fn run(args: &Args) -> Result<()> {
     let opened = args.columns.open(&args.data)?;
     let out = OutputFolder::new(&args.out)?;
     let interrupt = interrupt_flag()?;
-    let mut told = |trial: &Trial| {
+    let dataset = args.data.display().to_string();
+    let mut done = Ablation { dataset, trials: Vec::new() };
+    let mut told = |trial: Trial| {
         let figures: Vec<String> = trial.figures.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
         let outcome = trial.failure.clone().unwrap_or_else(|| figures.join(", "));
         say(format_args!("seed {}, {}: {outcome}", trial.seed, trial.variant))?;
-        check_interrupt(&interrupt, "nothing is written before the last trial")
+        done.trials.push(trial);
+        let text = serde_json::to_string_pretty(&done).expect("names and numbers always serialise");
+        write_atomically(&out.join("ablation.json"), text.as_bytes())?;
+        check_interrupt(&interrupt, format_args!("the trials so far are in {}", out.join("ablation.json").display()))
     };
-    let trials = match opened {
+    match opened {
         Opened::Effects(data) => {
             let mut config = PrototypeConfig::default();
             config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
@@ -65,11 +70,8 @@ pub fn run(args: &Args) -> Result<()> {
             ablate_cells(&data, &config, &training, args.seeds, Some(&interrupt), &mut told)
         }
     }
-    .map_err(|e| e.at(args.data.display()))?;
-    let ablation = Ablation { dataset: args.data.display().to_string(), trials };
-    let table = ablation.table()?;
-    let text = serde_json::to_string_pretty(&ablation).expect("names and numbers always serialise");
-    write_atomically(&out.join("ablation.json"), text.as_bytes())?;
+    .map_err(|e| if e.kind() == ErrorKind::Data { e.at(args.data.display()) } else { e })?;
+    let table = done.table()?;
     say(&table)?;
     let report =
         Report::new("What each part of the JEPA is good for").section("One thing changed at a time").table(table);

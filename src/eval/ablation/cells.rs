@@ -54,7 +54,7 @@ fn variants(base: &CellJepaConfig) -> Vec<(&'static str, CellJepaConfig, f64)> {
     ]
 }
 
-/// Every variant on a stratified split of each seed; `told` is called after each trial. A training that an alarm stops is a
+/// Every variant on a stratified split of each seed; `told` is given each trial when it is done. A training that an alarm stops is a
 /// trial that failed.
 ///
 /// # Errors
@@ -65,9 +65,8 @@ pub fn ablate_cells(
     training: &TrainConfig,
     seeds: u64,
     interrupt: Option<&Arc<AtomicBool>>,
-    told: &mut dyn FnMut(&Trial) -> Result<()>,
-) -> Result<Vec<Trial>> {
-    let mut trials = Vec::new();
+    told: &mut dyn FnMut(Trial) -> Result<()>,
+) -> Result<()> {
     let rows: Vec<usize> = (0..data.n_cells()).collect();
     for seed in 0..seeds {
         let split = data.split(&SplitPlan::Stratified { validation: 0.0, test: JUDGED, seed })?;
@@ -103,9 +102,8 @@ pub fn ablate_cells(
                 }
             };
             let trial = Trial { variant: variant.to_owned(), seed, figures, failure };
-            told(&trial)?;
-            trials.push(trial);
+            told(trial)?;
         }
     }
-    Ok(trials)
+    Ok(())
 }

@@ -12,7 +12,7 @@ use crate::{
     nn::EmbeddingLoss,
 };
 use ndarray::Array2;
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 /// The variants: what is changed, and the settings.
 fn variants(base: &PrototypeConfig) -> Vec<(&'static str, PrototypeConfig)> {
@@ -48,7 +48,7 @@ fn variants(base: &PrototypeConfig) -> Vec<(&'static str, PrototypeConfig)> {
     ]
 }
 
-/// Every variant on the doubles split of each seed; `told` is called after each trial.
+/// Every variant on the doubles split of each seed; `told` is given each trial when it is done.
 ///
 /// # Errors
 /// Data without doubles whose two single perturbations are there; those of the fit.
@@ -56,18 +56,11 @@ pub fn ablate_effects(
     data: &BenchmarkData,
     base: &PrototypeConfig,
     seeds: u64,
-    told: &mut dyn FnMut(&Trial) -> Result<()>,
-) -> Result<Vec<Trial>> {
-    let mut trials = Vec::new();
+    told: &mut dyn FnMut(Trial) -> Result<()>,
+) -> Result<()> {
     for seed in 0..seeds {
         let task = Task::of_plan(data, &SplitPlan::parse("doubles", seed)?, seed)?;
-        let training = &task.training;
-        let prototypes = Prototypes {
-            genes: Arc::clone(&training.genes),
-            conditions: training.conditions.clone(),
-            effects: training.effects.clone(),
-            n_cells: training.n_cells.clone(),
-        };
+        let prototypes = Prototypes::from(&task.training);
         for (variant, config) in variants(base) {
             let start = Instant::now();
             let model = PrototypeJepa::fit(&prototypes, &config, seed)?;
@@ -84,11 +77,10 @@ pub fn ablate_effects(
             figures.extend(model.mixture().left_out_l2.map(|l2| ("L2 of left-out training doubles", l2)));
             figures.push(("seconds", seconds));
             let trial = Trial { variant: variant.to_owned(), seed, figures, failure: None };
-            told(&trial)?;
-            trials.push(trial);
+            told(trial)?;
         }
     }
-    Ok(trials)
+    Ok(())
 }
 
 fn mean_l2(predicted: &Array2<f32>, observed: &Array2<f32>) -> f64 {

@@ -38,13 +38,18 @@ impl Predictor for JepaPredictor {
         if training.conditions.is_empty() {
             return Err(Error::inapplicable("no perturbation was trained on"));
         }
-        let data = Prototypes {
+        Ok(Box::new(Trained(PrototypeJepa::fit(&training.into(), &self.config, training.seed)?)))
+    }
+}
+
+impl From<&Training> for Prototypes {
+    fn from(training: &Training) -> Self {
+        Self {
             genes: Arc::clone(&training.genes),
             conditions: training.conditions.clone(),
             effects: training.effects.clone(),
             n_cells: training.n_cells.clone(),
-        };
-        Ok(Box::new(Trained(PrototypeJepa::fit(&data, &self.config, training.seed)?)))
+        }
     }
 }
 

@@ -6,20 +6,16 @@
 
 use crate::{
     Error, Result,
-    data::{Condition, Perturbation, shuffle},
-    eval::{Fitted, Predictor, Training, TrainingCells},
+    data::Condition,
+    eval::{
+        Fitted, Predictor, Training, TrainingCells,
+        control_starts::{CELLS_PER_EFFECT, ControlStarts},
+    },
     model::jepa::{Level, SetsConfig, SetsJepa},
 };
 use ndarray::{Array1, Array2};
-use rand_chacha::{
-    ChaCha8Rng,
-    rand_core::{RngCore, SeedableRng},
-};
 use serde_json::json;
-use std::{collections::BTreeMap, sync::Arc};
-
-/// Control cells of a context that an effect is the mean over; more hardly change it.
-const CELLS_PER_EFFECT: usize = 500;
+use std::sync::Arc;
 
 /// Level 1 or 2, by its settings.
 #[derive(Debug, Clone)]
@@ -72,67 +68,32 @@ impl Predictor for JepaSetsPredictor {
     }
 }
 
-/// Where the predictions of a context start from.
-struct Start {
-    /// The training control cells of the context.
-    rows: Vec<usize>,
-    /// Those that effects are the mean over.
-    chosen: Vec<usize>,
-    /// Expected log-normalised expression of `chosen` as control, `(genes,)`.
-    mean: Array1<f64>,
-}
-
 struct Trained {
     model: SetsJepa,
     cells: Arc<TrainingCells>,
-    starts: BTreeMap<Option<String>, Start>,
+    /// With the expected log-normalised expression of the chosen cells as control, `(genes,)`.
+    starts: ControlStarts<Array1<f64>>,
 }
 
 impl Trained {
     fn new(model: SetsJepa, cells: Arc<TrainingCells>, seed: u64) -> Result<Self> {
-        let mut rows_of: BTreeMap<Option<String>, Vec<usize>> = BTreeMap::new();
-        for &row in &cells.split.train {
-            let condition = &cells.conditions[row];
-            if condition.perturbation.is_control() {
-                rows_of.entry(condition.context.clone()).or_default().push(row);
-            }
-        }
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut starts = BTreeMap::new();
-        for (context, rows) in rows_of {
-            let mut chosen = rows.clone();
-            shuffle(&mut chosen, &mut rng);
-            chosen.truncate(CELLS_PER_EFFECT);
-            let control = Condition { perturbation: Perturbation::control(), context: context.clone() };
-            let mean = model.mean(&cells.data, &chosen, &control)?;
-            starts.insert(context, Start { rows, chosen, mean });
-        }
+        let mean = |control: &Condition, chosen: &[usize]| model.mean(&cells.data, chosen, control);
+        let starts = ControlStarts::new(&cells, &cells.split.train, seed, mean)?;
         Ok(Self { model, cells, starts })
-    }
-
-    fn start(&self, condition: &Condition) -> Result<&Start> {
-        self.starts
-            .get(&condition.context)
-            .ok_or_else(|| Error::inapplicable(format!("{condition}: no control cell of its context was trained on")))
     }
 }
 
 impl Fitted for Trained {
     fn effect(&self, condition: &Condition) -> Result<Array1<f32>> {
-        let start = self.start(condition)?;
+        let start = self.starts.of(condition)?;
         let mean = self.model.mean(&self.cells.data, &start.chosen, condition)?;
-        Ok((mean - &start.mean).mapv(|value| value as f32))
+        Ok((mean - &start.of_chosen).mapv(|value| value as f32))
     }
 
     fn cells(&self, condition: &Condition, n: usize, seed: u64) -> Option<Result<Array2<f32>>> {
         let cells = || {
-            let start = self.start(condition)?;
-            // Each control cell once before any is taken again.
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let mut rows = start.rows.clone();
-            shuffle(&mut rows, &mut rng);
-            let rows: Vec<usize> = rows.into_iter().cycle().take(n).collect();
-            self.model.cells(&self.cells.data, &rows, condition, rng.next_u64())
+            let (rows, seed) = self.starts.of(condition)?.draw(n, seed);
+            self.model.cells(&self.cells.data, &rows, condition, seed)
         };
         Some(cells())
     }

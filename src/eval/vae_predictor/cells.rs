@@ -2,38 +2,23 @@
 
 use super::{check, shifts::Shifts};
 use crate::{
-    Error, Result,
-    data::{Condition, Perturbation, Split, shuffle},
-    eval::{Fitted, TrainingCells},
+    Result,
+    data::{Condition, Perturbation, Split},
+    eval::{Fitted, TrainingCells, control_starts::ControlStarts},
     model::CountVae,
 };
 use ndarray::{Array1, Array2, Axis};
-use rand_chacha::{
-    ChaCha8Rng,
-    rand_core::{RngCore, SeedableRng},
-};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-/// Control cells of a context that an effect is the mean over; more hardly change it.
-pub(super) const CELLS_PER_EFFECT: usize = 500;
 /// Seed of the draws behind an effect, so that control and perturbed cells start from the same latents.
 const EFFECT_SEED: u64 = 0x6566_6665_6374;
-
-/// Where the effects of a context start from.
-struct Start {
-    /// The training control cells of the context.
-    rows: Vec<usize>,
-    /// Those that effects are the mean over.
-    chosen: Vec<usize>,
-    /// Mean log-normalised expression of the cells decoded from `chosen` as control, `(genes,)`.
-    mean: Array1<f64>,
-}
 
 /// A VAE trained on cells.
 pub(super) struct OfCells {
     vae: CountVae,
     cells: Arc<TrainingCells>,
-    controls: BTreeMap<Option<String>, Start>,
+    /// With the mean log-normalised expression of the cells decoded from the chosen ones as control, `(genes,)`.
+    starts: ControlStarts<Array1<f64>>,
     shifts: Option<Shifts>,
 }
 
@@ -46,67 +31,48 @@ impl OfCells {
         split: &Split,
         seed: u64,
     ) -> Result<Self> {
-        let mut fitted = Self { vae, cells, controls: BTreeMap::new(), shifts };
-        fitted.controls = fitted.starts(split, seed)?;
-        Ok(fitted)
-    }
-
-    fn starts(&self, split: &Split, seed: u64) -> Result<BTreeMap<Option<String>, Start>> {
-        let mut rows_of: BTreeMap<Option<String>, Vec<usize>> = BTreeMap::new();
-        for &row in &split.train {
-            let condition = &self.cells.conditions[row];
-            if condition.perturbation.is_control() {
-                rows_of.entry(condition.context.clone()).or_default().push(row);
-            }
-        }
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let start = |(context, rows): (Option<String>, Vec<usize>)| -> Result<_> {
-            let mut chosen = rows.clone();
-            shuffle(&mut chosen, &mut rng);
-            chosen.truncate(CELLS_PER_EFFECT);
-            let control = Condition { perturbation: Perturbation::control(), context: context.clone() };
-            let mean = mean(&self.draw(&control, &chosen, EFFECT_SEED)?);
-            Ok((context, Start { rows, chosen, mean }))
+        let mean = |control: &Condition, chosen: &[usize]| {
+            Ok(mean(&draw(&vae, &cells, shifts.as_ref(), control, chosen, EFFECT_SEED)?))
         };
-        rows_of.into_iter().map(start).collect()
+        let starts = ControlStarts::new(&cells, &split.train, seed, mean)?;
+        Ok(Self { vae, cells, starts, shifts })
     }
 
-    fn start(&self, condition: &Condition) -> Result<&Start> {
-        self.controls
-            .get(&condition.context)
-            .ok_or_else(|| Error::inapplicable(format!("{condition}: no control cell of its context was trained on")))
-    }
-
-    /// Log-normalised cells of a condition from the control cells `rows`, `(rows, genes)`.
     fn draw(&self, condition: &Condition, rows: &[usize], seed: u64) -> Result<Array2<f32>> {
-        check(&self.vae, condition)?;
-        let data = &self.cells.data;
-        let drawn = match &self.shifts {
-            None => self.vae.sample_from(data, rows, &condition.perturbation, None, seed)?,
-            Some(shifts) => {
-                self.vae.sample_from(data, rows, &Perturbation::control(), Some(&shifts.sum(condition)?), seed)?
-            }
-        };
-        Ok(drawn.log_normalised())
+        draw(&self.vae, &self.cells, self.shifts.as_ref(), condition, rows, seed)
     }
+}
+
+/// Log-normalised cells of a condition from the control cells `rows`, `(rows, genes)`.
+fn draw(
+    vae: &CountVae,
+    cells: &TrainingCells,
+    shifts: Option<&Shifts>,
+    condition: &Condition,
+    rows: &[usize],
+    seed: u64,
+) -> Result<Array2<f32>> {
+    check(vae, condition)?;
+    let drawn = match shifts {
+        None => vae.sample_from(&cells.data, rows, &condition.perturbation, None, seed)?,
+        Some(shifts) => {
+            vae.sample_from(&cells.data, rows, &Perturbation::control(), Some(&shifts.sum(condition)?), seed)?
+        }
+    };
+    Ok(drawn.log_normalised())
 }
 
 impl Fitted for OfCells {
     fn effect(&self, condition: &Condition) -> Result<Array1<f32>> {
-        let start = self.start(condition)?;
+        let start = self.starts.of(condition)?;
         let drawn = mean(&self.draw(condition, &start.chosen, EFFECT_SEED)?);
-        Ok((drawn - &start.mean).mapv(|value| value as f32))
+        Ok((drawn - &start.of_chosen).mapv(|value| value as f32))
     }
 
     fn cells(&self, condition: &Condition, n: usize, seed: u64) -> Option<Result<Array2<f32>>> {
         let cells = || {
-            let start = self.start(condition)?;
-            // Each control cell once before any is taken again.
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let mut rows = start.rows.clone();
-            shuffle(&mut rows, &mut rng);
-            let rows: Vec<usize> = rows.into_iter().cycle().take(n).collect();
-            self.draw(condition, &rows, rng.next_u64())
+            let (rows, seed) = self.starts.of(condition)?.draw(n, seed);
+            self.draw(condition, &rows, seed)
         };
         Some(cells())
     }

@@ -12,7 +12,7 @@
 mod cells;
 mod shifts;
 
-use super::{Fitted, Predictor, Training};
+use super::{Fitted, Predictor, Training, control_starts::CELLS_PER_EFFECT};
 use crate::{
     Error, Result,
     data::{Condition, Effects, Perturbation, SplitPlan, Table},
@@ -20,7 +20,7 @@ use crate::{
     model::{CountVae, Likelihood, VaeConfig},
     train::{FitOptions, Progress, TrainConfig},
 };
-use cells::{CELLS_PER_EFFECT, OfCells};
+use cells::OfCells;
 use ndarray::Array1;
 use serde_json::json;
 use shifts::Shifts;

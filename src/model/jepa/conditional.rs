@@ -69,8 +69,7 @@ impl<D: Backend> ConditionalPredictor<D> {
         dropout: f32,
         rng: &mut ChaCha8Rng,
     ) -> Result<Self> {
-        let heads = [8, 4, 2, 1].into_iter().find(|heads| width.is_multiple_of(*heads)).unwrap_or(1);
-        let attention = AttentionConfig { heads, dropout: 0.0 };
+        let attention = AttentionConfig::of_width(width);
         let inputs = if conditioning == Conditioning::Concatenation { 2 * width } else { width };
         let finish = FinishConfig { norm: Norm::Layer, dropout, ..FinishConfig::default() };
         Ok(Self {

@@ -32,8 +32,7 @@ impl<D: Backend> Backbone<D> {
         let encoder = CellEncoder::new(device, genes, config, rng)?;
         let pool = match config.objective {
             Objective::Conditions { latents, .. } => {
-                let heads = [8, 4, 2].into_iter().find(|heads| config.width.is_multiple_of(*heads)).unwrap_or(1);
-                let attention = AttentionConfig { heads, dropout: 0.0 };
+                let attention = AttentionConfig::of_width(config.width);
                 let set = SetEncoderConfig { width: config.width, latents, depth: POOL_DEPTH, attention };
                 Some(SetEncoder::new(device, config.width, set, rng)?)
             }

@@ -7,7 +7,7 @@ use genailab::{
     data::{Condition, Effects, Opened},
     eval::evaluate_effects,
     model::jepa::{PrototypeConfig, PrototypeJepa, Prototypes},
-    train::FitOptions,
+    train::{FitOptions, History},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -59,8 +59,17 @@ pub fn run(args: &Args) -> Result<()> {
     rows.sort_unstable();
     let options = FitOptions { dir: Some(out.to_owned()), interrupt: Some(interrupt_flag()?), ..FitOptions::default() };
     let fit = PrototypeJepa::fit_with(&Prototypes::of_effects(&data, &rows), &config.model, seed, &options);
-    let model = fit.map_err(|e| if e.kind() == ErrorKind::Data { e.at(args.data.display()) } else { e })?;
+    let model = fit.map_err(|e| match e.kind() {
+        ErrorKind::Data => e.at(args.data.display()),
+        // A member cannot be gone on with, whatever it left in its folder.
+        ErrorKind::Interrupted => Error::new(
+            ErrorKind::Interrupted,
+            "interrupted; no model is kept: the same command begins anew, and takes seconds",
+        ),
+        _ => e,
+    })?;
     model.save(&out)?;
+    History::mean(model.history()).write(&out.join("history.jsonl"))?;
     split.save(out.join("split.json"))?;
     let mixture = model.mixture();
     match (mixture.start_l2, mixture.left_out_l2) {

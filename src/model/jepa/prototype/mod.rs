@@ -19,6 +19,7 @@ mod combinations;
 mod config;
 mod data;
 mod fit;
+mod member;
 mod memory;
 mod net;
 mod saved;

@@ -1,7 +1,7 @@
 //! A saved JEPA of level 0: its description, and its arrays beside the networks' weights.
 
 use super::{
-    Mixture, PrototypeConfig, PrototypeJepa, UnseenChoice, fit::Member, memory::Memory, net::Net,
+    Mixture, PrototypeConfig, PrototypeJepa, UnseenChoice, member::Member, memory::Memory, net::Net,
     scaled_sum::ScaledSum, singles::Singles, space::Space, unseen::Unseen,
 };
 use crate::{

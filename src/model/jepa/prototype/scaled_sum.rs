@@ -12,8 +12,11 @@
 //! the leading components of the single effects, which takes the noise of single genes off. The five numbers are found
 //! by ridge regression, the factor of a gene is shrunk to 1 with c a multiple of the mean of `sum_i w_i b_ig^2`.
 
-use super::singles::Singles;
-use crate::{Result, linalg::cholesky};
+use super::{PrototypeConfig, combinations::Combinations, singles::Singles};
+use crate::{
+    Result,
+    linalg::{cholesky, directions},
+};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 
 /// Number of columns.
@@ -36,18 +39,32 @@ pub(super) struct ScaledSum {
 
 impl ScaledSum {
     /// The plain sum: what is left where no combination was trained on.
-    pub fn plain(singles: &Singles, components: Array2<f64>) -> Self {
+    fn plain(singles: &Singles, components: Array2<f64>) -> Self {
         let genes = singles.mean.len();
         let mut coefficients = Array1::zeros(COLUMNS);
         coefficients[0] = 1.0;
         Self { coefficients, factors: Array1::ones(genes), components, mean: singles.mean.clone() }
     }
 
+    /// Fits to the combinations of a fold. P is of the single effects alone: components that had seen a combination would
+    /// hold more of it than of one that was never seen.
+    ///
+    /// # Errors
+    /// Those of the linear algebra.
+    pub fn of(singles: &Singles, train: &Combinations, config: &PrototypeConfig) -> Result<Self> {
+        let smooth = match directions(&singles.effects, config.smooth) {
+            Ok(smooth) => smooth,
+            // No single effect but zeros.
+            Err(_) => Array2::zeros((0, singles.mean.len())),
+        };
+        Self::fit(singles, smooth, &train.members, train.effects.view(), &train.trust, config.shrinkage)
+    }
+
     /// Fits to combinations: the single effects of each, their effects y `(combinations, genes)`, and the weights w.
     ///
     /// # Errors
     /// Those of the linear algebra.
-    pub fn fit(
+    fn fit(
         singles: &Singles,
         components: Array2<f64>,
         members: &[Array2<f64>],

@@ -144,14 +144,17 @@ impl Unseen {
     /// A gene without features: [`ErrorKind::Inapplicable`](crate::ErrorKind), with its name.
     pub fn effect(&self, gene: &str) -> Result<Array1<f64>> {
         let row = self.place.get(gene).ok_or_else(|| {
-            Error::inapplicable(format!("{gene} was never perturbed alone in training, and {}", self.lacks()))
+            Error::inapplicable(format!(
+                "{gene} cannot be represented: never perturbed alone in training, {}",
+                self.lacks()
+            ))
         })?;
         Ok(&self.mean + &self.features.row(*row).dot(&self.map))
     }
 
     /// What a gene that cannot be represented lacks, in words.
     pub fn lacks(&self) -> &'static str {
-        "it is neither among the measured genes nor in a gene set: give a GMT file that has it"
+        "neither measured nor in a gene set: train with a GMT file (gene_sets) that has them"
     }
 }
 

@@ -1,8 +1,12 @@
-//! The embeddings of real cells: JEPA against PCA(50) and the VAE's latents on `papalexi_cells.h5ad`.
+//! What embeddings of real cells tell of the perturbation: JEPA against PCA(50) and the VAE's latents, by a linear probe and
+//! nearest neighbours on cells that nothing was fitted to.
 //!
-//! A measurement, not a check: `cargo test --release --test jepa -- --ignored --nocapture papalexi`. Validation cells are
-//! judged unless `JUDGE=test`; `JEPA` names a JSON file `[{"name", "model", "train", "seed"}]` of settings to try instead
-//! of the defaults; `BASELINES=no` leaves out PCA and the VAE.
+//! ```sh
+//! cargo bench --bench embeddings -- papalexi_cells.h5ad
+//! ```
+//!
+//! Validation cells are judged unless `JUDGE=test`; `JEPA` names a JSON file `[{"name", "model", "train", "seed"}]` of
+//! settings to try instead of the defaults; `BASELINES=no` leaves out PCA and the VAE. A measurement of minutes, not a check.
 
 use genailab::{
     data::{Dataset, QcConfig, SplitPlan, TargetSum, normalize::log_normalize},
@@ -15,7 +19,7 @@ use genailab::{
     ndarray::{Array2, Axis},
     train::{FitOptions, Progress, Schedule, TrainConfig},
 };
-use std::{path::Path, time::Instant};
+use std::time::Instant;
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,16 +33,12 @@ struct Run {
     seed: u64,
 }
 
-#[test]
-#[ignore = "a measurement of minutes"]
-fn papalexi() {
-    let folder = std::env::var_os("GENAILAB_TEST_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), Into::into);
-    let path = folder.join("papalexi_cells.h5ad");
-    if !path.exists() {
-        eprintln!("SKIPPED: {} is not there; set GENAILAB_TEST_DATA to the folder that holds it", path.display());
-        return;
-    }
+fn main() {
+    // `cargo bench` adds an argument of its own.
+    let Some(path) = std::env::args().skip(1).find(|argument| argument != "--bench") else {
+        eprintln!("give the .h5ad file of a cells dataset");
+        std::process::exit(2);
+    };
     let raw = Dataset::open(&path).expect("a cells dataset");
     let (data, _) = QcConfig::for_dataset(&raw).apply(&raw).expect("cells are left");
     let seed = 0;
