@@ -6,6 +6,7 @@ mod condition;
 mod config;
 mod count_vae;
 mod counterfactual;
+pub mod diffusion;
 mod draw;
 mod folder;
 mod generate;

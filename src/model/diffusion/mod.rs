@@ -1,0 +1,3 @@
+//! Diffusion models.
+
+pub mod net;
