@@ -8,6 +8,7 @@ mod count_vae;
 mod counterfactual;
 pub mod diffusion;
 mod draw;
+pub mod flow;
 mod folder;
 mod generate;
 pub mod jepa;
