@@ -7,6 +7,7 @@ use crate::{Error, ErrorKind, Result};
 use ndarray::{Array1, Array2, Axis, Zip};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
 
 /// Predicts the noise in noised samples.
 pub trait Denoiser {
@@ -18,6 +19,11 @@ pub trait Denoiser {
     /// # Errors
     /// What the implementor cannot compute; another width.
     fn noise(&self, x: &Array2<f64>, t: f64) -> Result<Array2<f64>>;
+
+    /// See [`Velocity::difference_step`]; what the probability flow of this denoiser uses.
+    fn difference_step(&self) -> f64 {
+        1e-5
+    }
 }
 
 /// A velocity `dx/dt` over time 0 to 1, for the solvers of [`ode`](super::ode).
@@ -85,6 +91,12 @@ pub fn hutchinson(
         divergence.scaled_add(0.5 / h / probes as f64, &((ahead - behind) * signs).sum_axis(Axis(1)));
     }
     Ok(divergence)
+}
+
+/// Standard normal noise, `(rows, dims)`, scaled by `std`: with [`Sde::prior_std`](super::Sde::prior_std), what samplers start
+/// from.
+pub fn gaussian_noise(rows: usize, dims: usize, std: f64, rng: &mut ChaCha8Rng) -> Array2<f64> {
+    Array2::from_shape_simple_fn((rows, dims), || std * rng.sample::<f64, _>(StandardNormal))
 }
 
 /// Samples `x` fit a field of `dims` columns and are finite; `what` names the operation.

@@ -1,1 +1,20 @@
-//! Flows: a velocity carries samples of a source at time 0 to samples of the data at time 1.
+//! Flows: a velocity carries samples of a source (noise, or control cells) at time 0 to samples of the data at time 1.
+//!
+//! | file | what |
+//! |---|---|
+//! | `path` | the line or arc from a source sample to its data sample, and the velocity that a network is trained on |
+//! | `coupling`, `assignment` | which source sample goes to which data sample: by chance, or by optimal transport; reflow |
+//! | `transport` | sampling, encoding, likelihood, straightness |
+//! | `closed_form` | exact velocities for Gaussian mixtures |
+
+mod assignment;
+mod closed_form;
+mod coupling;
+mod path;
+mod transport;
+
+pub use assignment::assignment;
+pub use closed_form::MixtureVelocity;
+pub use coupling::{EXACT_ROWS, Pairing, reflow, squared_distances};
+pub use path::FlowPath;
+pub use transport::{curvature, encode, flow_log_likelihood, transport};
