@@ -129,4 +129,3 @@ pub(crate) fn stratified_times(rows: usize, from: f64, rng: &mut ChaCha8Rng) -> 
 pub(crate) fn normal(shape: (usize, usize), rng: &mut ChaCha8Rng) -> Array2<f32> {
     Array2::from_shape_simple_fn(shape, || rng.sample(rand_distr::StandardNormal))
 }
-

@@ -133,12 +133,7 @@ impl Diffusion {
     /// # Errors
     /// A model that is not trained; a condition that is missing, not expected or of another shape; a guidance that is
     /// negative, or other than 1 on an unconditional model.
-    pub fn denoiser(
-        &self,
-        rows: usize,
-        condition: Option<&Array2<f32>>,
-        guidance: f64,
-    ) -> Result<impl Denoiser + '_> {
+    pub fn denoiser(&self, rows: usize, condition: Option<&Array2<f32>>, guidance: f64) -> Result<impl Denoiser + '_> {
         let guide = self.guide(rows, condition, guidance)?;
         Ok(LearnedDenoiser { net: &self.net, dims: self.dims, training: self.denoising(), guide })
     }

@@ -93,7 +93,7 @@ impl Placed {
                 let starts: Vec<usize> = (0..rows.max(1)).step_by(BLOCK).collect();
                 let block = |(number, &start): (usize, &usize)| f(net, number, start..rows.min(start + BLOCK));
                 let blocks = starts.par_iter().enumerate().map(block).collect::<Result<Vec<_>>>()?;
-                let views: Vec<_> = blocks.iter().map(Array2::view).collect();
+                let views: Vec<_> = blocks.iter().map(|block| block.view()).collect();
                 Ok(concatenate(Axis(0), &views).expect("every block has the same number of columns"))
             }
             #[cfg(feature = "cuda")]

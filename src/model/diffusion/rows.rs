@@ -46,14 +46,12 @@ pub(crate) fn check_condition(condition: Option<&Array2<f32>>, rows: usize, widt
         Some(_) if width == 0 => {
             Err(Error::config("the model is unconditional (condition = 0): leave the condition out"))
         }
-        Some(c) if c.ncols() != width => Err(Error::config(format!(
-            "the condition has {} columns, but the model was made for {width}",
-            c.ncols()
-        ))),
-        Some(c) if c.nrows() != rows => Err(Error::config(format!(
-            "the condition has {} rows, where {rows} were expected",
-            c.nrows()
-        ))),
+        Some(c) if c.ncols() != width => {
+            Err(Error::config(format!("the condition has {} columns, but the model was made for {width}", c.ncols())))
+        }
+        Some(c) if c.nrows() != rows => {
+            Err(Error::config(format!("the condition has {} rows, where {rows} were expected", c.nrows())))
+        }
         Some(_) => Ok(()),
     }
 }

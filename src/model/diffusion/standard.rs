@@ -105,10 +105,7 @@ impl Standard {
         if columns == self.mean.len() {
             return Ok(());
         }
-        Err(Error::config(format!(
-            "{what} has {columns} columns, but the model was trained on {}",
-            self.mean.len()
-        )))
+        Err(Error::config(format!("{what} has {columns} columns, but the model was trained on {}", self.mean.len())))
     }
 }
 
@@ -132,7 +129,12 @@ impl Scales {
     ///
     /// # Errors
     /// No rows; a condition that is missing, not expected or of another shape.
-    pub fn conditions(&self, rows: usize, condition: Option<&Array2<f32>>, width: usize) -> Result<Option<Array2<f32>>> {
+    pub fn conditions(
+        &self,
+        rows: usize,
+        condition: Option<&Array2<f32>>,
+        width: usize,
+    ) -> Result<Option<Array2<f32>>> {
         if rows == 0 {
             return Err(Error::config("no rows are asked for; give at least 1"));
         }
