@@ -23,10 +23,10 @@ pub mod sampler;
 mod schedule;
 mod sde;
 
-mod config;
+pub(crate) mod config;
 mod denoising;
 pub(crate) mod guided_net;
-mod learned;
+pub(crate) mod learned;
 pub(crate) mod learner;
 mod model;
 pub mod net;

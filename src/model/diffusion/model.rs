@@ -8,7 +8,7 @@ use super::{
     learned::LearnedDenoiser,
     learner::LearnerConfig,
     placed::Placed,
-    rows::{Rows, check_condition},
+    rows::{Rows, Source, check_condition},
     sampler::{SamplerConfig, prior, sample},
     standard::{Scales, Standard},
 };
@@ -57,7 +57,7 @@ impl Diffusion {
         let DiffusionConfig { sde, parameterization, weight, t_min, net, condition_dropout, ema } = *config;
         let corruption = Arc::new(Denoising { sde, parameterization, weight, t_min });
         let learner = LearnerConfig { dims, condition, net, condition_dropout, ema, corruption };
-        Ok(Self { config: config.clone(), dims, condition, net: Placed::new(learner, seed, device)?, scales: None })
+        Ok(Self { config: *config, dims, condition, net: Placed::new(learner, seed, device)?, scales: None })
     }
 
     /// The settings.
@@ -107,7 +107,7 @@ impl Diffusion {
         let scales = Scales { x: x_scale, condition: condition.map(Standard::of_conditions).transpose()? };
         let rows = |x: &Array2<f32>, condition: Option<&Array2<f32>>| -> Result<Rows> {
             check_condition(condition, x.nrows(), self.condition)?;
-            Ok(Rows { x: scales.x.forward("x", x)?, source: None, condition: scales.condition(condition)? })
+            Ok(Rows { x: scales.x.forward("x", x)?, source: Source::Noise, condition: scales.condition(condition)? })
         };
         let train_rows = rows(x, condition)?;
         let validation = validation.map(|(x, condition)| rows(x, condition)).transpose()?;

@@ -2,14 +2,24 @@
 
 use crate::{Error, Result, train::BatchSource};
 use ndarray::{Array2, Axis};
+use std::sync::Arc;
+
+/// Where a flow begins; a diffusion needs none.
+#[derive(Clone)]
+pub(crate) enum Source {
+    /// At noise, drawn anew for each batch.
+    Noise,
+    /// At rows drawn from these, `(source rows, dims)`, for each batch.
+    Drawn(Arc<Array2<f32>>),
+    /// Each row of x at its own, `(rows, dims)`.
+    Paired(Array2<f32>),
+}
 
 /// Rows in the network's units.
 pub(crate) struct Rows {
     /// `(rows, dims)`.
     pub x: Array2<f32>,
-    /// Where a flow begins: rows that belong to those of x or are paired with them in each batch; noise where there are
-    /// none. As many as x.
-    pub source: Option<Array2<f32>>,
+    pub source: Source,
     /// `(rows, condition)`.
     pub condition: Option<Array2<f32>>,
 }
@@ -23,11 +33,11 @@ impl BatchSource for Rows {
 
     fn batch(&self, rows: &[usize]) -> Result<Rows> {
         let select = |values: &Array2<f32>| values.select(Axis(0), rows);
-        Ok(Rows {
-            x: select(&self.x),
-            source: self.source.as_ref().map(select),
-            condition: self.condition.as_ref().map(select),
-        })
+        let source = match &self.source {
+            Source::Paired(source) => Source::Paired(select(source)),
+            other => other.clone(),
+        };
+        Ok(Rows { x: select(&self.x), source, condition: self.condition.as_ref().map(select) })
     }
 
     fn name(&self, row: usize) -> String {

@@ -30,7 +30,7 @@ impl Diffusion {
     pub fn save(&self, dir: &Path) -> Result<()> {
         let saved = Saved {
             header: Header::of(KIND),
-            config: self.config.clone(),
+            config: self.config,
             dims: self.dims,
             condition: self.condition,
             scales: self.scales()?.clone(),
