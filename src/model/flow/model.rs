@@ -283,6 +283,7 @@ impl Flow {
         condition: Option<&Array2<f32>>,
         how: &TransportConfig,
     ) -> Result<Vec<Array2<f32>>> {
+        how.ode.validate()?;
         let steps = how.ode.steps;
         let one = TransportConfig { ode: crate::model::diffusion::OdeConfig { steps: 1, ..how.ode }, ..*how };
         let guide = self.guide(source.nrows(), condition, how.guidance)?;
