@@ -17,6 +17,7 @@
 //! | `ablation` | what is each part of a model good for? |
 //! | `screen` | which perturbation would bring a cell to a wanted state? |
 //! | `sets` | how near are two sets of cells? (E-distance, MMD, Wasserstein, spread, zeros) |
+//! | `uncertainty` | is a predicted distribution the observed one? what is not known? |
 //! | `grid` | a result table that prints as text and as HTML |
 
 pub mod ablation;
@@ -25,6 +26,7 @@ pub mod benchmark;
 pub mod calibration;
 mod control_starts;
 mod de;
+mod diffusion_predictor;
 pub mod enrichment;
 mod evaluation;
 mod grid;
@@ -41,6 +43,7 @@ pub mod screen;
 pub mod sets;
 mod umap;
 mod umap_layout;
+pub mod uncertainty;
 mod vae_predictor;
 mod virtual_cell;
 
@@ -48,6 +51,7 @@ pub use crate::linalg::Pca;
 pub use de::{
     DeTest, DifferentialExpression, RankSum, Reference, ReferenceCells, differential_expression, rank_sum_test,
 };
+pub use diffusion_predictor::DiffusionPredictor;
 pub use evaluation::{Evaluation, PerturbationScore, SIGNIFICANCE, Summary};
 pub use grid::{Align, Cell, Grid};
 pub(crate) use grid::{escape, show_in_notebook};

@@ -1,6 +1,7 @@
 //! The models, one a file.
 
 mod annealing;
+mod arrays;
 mod batch;
 mod condition;
 mod config;
@@ -12,6 +13,8 @@ pub mod flow;
 mod folder;
 mod generate;
 pub mod jepa;
+pub mod latent_diffusion;
+mod latents;
 mod look;
 mod reference;
 mod sample;
@@ -25,6 +28,7 @@ pub use config::{LibrarySize, Likelihood, ThetaScope, VaeConfig};
 pub use count_vae::{CountVae, TrainedOn};
 pub use folder::saved_kind;
 pub use generate::Generated;
+pub use latents::Carrier;
 pub use look::{Collapse, Elbo};
 pub use reference::{REFERENCE_CELLS, Reference};
 pub use vae::{Decoded, Posterior, VaeNet};

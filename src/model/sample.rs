@@ -42,6 +42,16 @@ impl CountModel {
         Self { likelihood: Likelihood::Nb, output: logits, log_dispersion: log_theta, zero_logits: None }
     }
 
+    /// The same with `offset` `(genes,)` added to the logits of every cell.
+    pub(super) fn with_offset(&self, offset: &Array1<f64>) -> Self {
+        Self {
+            likelihood: self.likelihood,
+            output: &self.output + &offset.mapv(|value| value as f32),
+            log_dispersion: self.log_dispersion.clone(),
+            zero_logits: self.zero_logits.clone(),
+        }
+    }
+
     /// Sum over the cells of `E[ln(1 + scale x)]` for negative binomial counts x, `(genes,)`; one size factor and one
     /// scale a cell. See [`expected_log1p`].
     pub(super) fn expected_log1p(&self, size_factor: &[f32], scale: &[f64], with_remainder: bool) -> Array1<f64> {

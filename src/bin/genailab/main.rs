@@ -3,6 +3,7 @@
 mod ablate;
 mod bench;
 mod bench_train;
+mod calibrate;
 mod datasets;
 mod de;
 mod distances;
@@ -38,6 +39,7 @@ enum Command {
     Ablate(ablate::Args),
     Enrich(enrich::Args),
     BenchTrain(bench_train::Args),
+    Calibrate(calibrate::Args),
     De(de::Args),
     Distances(distances::Args),
     Screen(screen::Args),
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Enrich(args) => enrich::run(&args),
         Command::BenchTrain(args) => bench_train::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::De(args) => de::run(&args),
         Command::Distances(args) => distances::run(&args),
         Command::Screen(args) => screen::run(&args),

@@ -39,7 +39,7 @@ pub use means::{MatchingMean, Mean, MeanDoubles};
 pub use nearest::Nearest;
 pub use ridge::Ridge;
 
-use super::{Fitted, JepaPredictor, JepaSetsPredictor, Predictor, VaePredictor};
+use super::{DiffusionPredictor, Fitted, JepaPredictor, JepaSetsPredictor, Predictor, VaePredictor};
 use crate::{Error, Result, data::Condition};
 use ndarray::Array1;
 
@@ -65,13 +65,14 @@ pub fn baselines() -> Vec<Box<dyn Predictor>> {
 
 /// All predictors, in the order of the tables: the [`baselines`], then the models that take a training of their own.
 pub fn models() -> Vec<Box<dyn Predictor>> {
-    let trained: [Box<dyn Predictor>; 6] = [
+    let trained: [Box<dyn Predictor>; 7] = [
         Box::new(VaePredictor::effects()),
         Box::new(VaePredictor::conditional()),
         Box::new(VaePredictor::arithmetic()),
         Box::new(JepaPredictor::default()),
         Box::new(JepaSetsPredictor::sets()),
         Box::new(JepaSetsPredictor::pairs()),
+        Box::new(DiffusionPredictor::default()),
     ];
     baselines().into_iter().chain(trained).collect()
 }

@@ -12,10 +12,10 @@
 mod cells;
 mod shifts;
 
-use super::{Fitted, Predictor, Training, control_starts::CELLS_PER_EFFECT};
+use super::{Fitted, Predictor, Training, TrainingCells, control_starts::CELLS_PER_EFFECT};
 use crate::{
     Error, Result,
-    data::{Condition, Effects, Perturbation, SplitPlan, Table},
+    data::{Condition, Effects, Perturbation, Split, SplitPlan, Table},
     device::Device,
     model::{CountVae, Likelihood, VaeConfig},
     train::{FitOptions, Progress, TrainConfig},
@@ -141,6 +141,16 @@ impl VaePredictor {
         let Some(cells) = &training.cells else {
             return Err(Error::inapplicable("an effects dataset has no cells to train a model of cells on"));
         };
+        let (vae, split) = self.train_on_cells(training, cells)?;
+        let shifts = (self.used == VaeUse::Arithmetic).then(|| Shifts::of(&vae, cells, &split)).transpose()?;
+        Ok(Box::new(OfCells::new(vae, Arc::clone(cells), shifts, &split, training.seed)?))
+    }
+
+    /// A VAE trained on the training cells, and how they were divided to watch the training.
+    ///
+    /// # Errors
+    /// Those of the training.
+    pub(super) fn train_on_cells(&self, training: &Training, cells: &TrainingCells) -> Result<(CountVae, Split)> {
         let mut split = cells.split.clone();
         if split.validation.is_empty() {
             split = SplitPlan::Stratified { validation: self.put_aside, test: 0.0, seed: training.seed }
@@ -156,8 +166,7 @@ impl VaePredictor {
         let mut vae = CountVae::new(&cells.data, &split, self.model.clone(), training.seed, self.device)?;
         let config = self.config(training, !split.validation.is_empty());
         vae.fit_with(&cells.data, &split, &config, &mut Self::options())?;
-        let shifts = (self.used == VaeUse::Arithmetic).then(|| Shifts::of(&vae, cells, &split)).transpose()?;
-        Ok(Box::new(OfCells::new(vae, Arc::clone(cells), shifts, &split, training.seed)?))
+        Ok((vae, split))
     }
 }
 

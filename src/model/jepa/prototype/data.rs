@@ -41,7 +41,7 @@ impl Prototypes {
     }
 
     /// Some of the conditions.
-    pub(super) fn select(&self, rows: &[usize]) -> Self {
+    pub(in crate::model) fn select(&self, rows: &[usize]) -> Self {
         Self {
             genes: Arc::clone(&self.genes),
             conditions: rows.iter().map(|&row| self.conditions[row].clone()).collect(),

@@ -5,12 +5,14 @@ use super::{
     scaled_sum::ScaledSum, singles::Singles, space::Space, unseen::Unseen,
 };
 use crate::{
-    Error, Result,
-    model::folder::{self, Header},
-    nn::{Checkpoint, HostTensor, Snapshot},
+    Result,
+    model::{
+        arrays::{self, host, host_row},
+        folder::{self, Header},
+    },
+    nn::{Checkpoint, Snapshot},
 };
 use dfdx::prelude::Cpu;
-use ndarray::{Array2, Axis};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -58,19 +60,22 @@ impl PrototypeJepa {
             },
         )?;
         let mut arrays = Snapshot::default();
-        let row = |values: &ndarray::Array1<f64>| values.clone().insert_axis(Axis(0));
         for (name, array) in [
-            ("singles", self.singles.effects.clone()),
-            ("unseen.features", self.singles.unseen.features.clone()),
-            ("unseen.mean", row(&self.singles.unseen.mean)),
-            ("unseen.map", self.singles.unseen.map.clone()),
-            ("start.coefficients", row(&self.start.coefficients)),
-            ("start.factors", row(&self.start.factors)),
-            ("start.components", self.start.components.clone()),
-            ("memory.points", self.memory.points.clone()),
-            ("memory.weights", self.memory.weights.clone()),
+            ("singles", &self.singles.effects),
+            ("unseen.features", &self.singles.unseen.features),
+            ("unseen.map", &self.singles.unseen.map),
+            ("start.components", &self.start.components),
+            ("memory.points", &self.memory.points),
+            ("memory.weights", &self.memory.weights),
         ] {
-            arrays.insert(name, host(&array));
+            arrays.insert(name, host(array));
+        }
+        for (name, row) in [
+            ("unseen.mean", &self.singles.unseen.mean),
+            ("start.coefficients", &self.start.coefficients),
+            ("start.factors", &self.start.factors),
+        ] {
+            arrays.insert(name, host_row(row));
         }
         let mut file = Checkpoint::default();
         for (number, member) in self.members.iter().enumerate() {
@@ -93,17 +98,10 @@ impl PrototypeJepa {
     }
 
     fn parts(saved: Saved, file: &mut Checkpoint) -> Result<Self> {
-        let arrays = file.take("arrays");
+        let tensors = file.take("arrays");
         let n = saved.genes.len();
-        let array = |name: &str, columns: Option<usize>| -> Result<Array2<f64>> {
-            let wrong = || Error::data(format!("there is no array `{name}` that fits the description; train again"));
-            let tensor = arrays.tensors().get(name).ok_or_else(wrong)?;
-            let [rows, width] = tensor.shape[..] else { return Err(wrong()) };
-            let values = tensor.values.iter().map(|&value| f64::from(value)).collect();
-            let array = Array2::from_shape_vec((rows, width), values).map_err(|_| wrong())?;
-            if columns.is_some_and(|columns| columns != width) { Err(wrong()) } else { Ok(array) }
-        };
-        let row = |name: &str, columns: usize| array(name, Some(columns)).map(|array| array.row(0).to_owned());
+        let array = |name: &str, columns: Option<usize>| arrays::array(&tensors, name, columns);
+        let row = |name: &str, columns: usize| arrays::row(&tensors, name, columns);
         let unseen = Unseen {
             place: saved.featured.into_iter().zip(0..).collect(),
             features: array("unseen.features", None)?,
@@ -135,9 +133,4 @@ impl PrototypeJepa {
         let (config, mixture) = (saved.config, saved.mixture);
         Ok(Self { genes: saved.genes.into(), config, singles, start, memory, members, mixture, history: Vec::new() })
     }
-}
-
-fn host(array: &Array2<f64>) -> HostTensor {
-    let (rows, columns) = array.dim();
-    HostTensor { shape: vec![rows, columns], values: array.iter().map(|&value| value as f32).collect() }
 }

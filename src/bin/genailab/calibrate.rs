@@ -1,0 +1,118 @@
+//! `genailab calibrate`: are the predicted distributions the observed ones?
+
+mod story;
+
+use crate::{
+    options::{DataArgs, OutputFolder, say},
+    train::write_json,
+};
+use genailab::{
+    Error, Result,
+    data::{AnnData, GeneSets, Truth},
+    eval::{
+        DiffusionPredictor,
+        benchmark::{BenchmarkData, Setup, Task},
+        uncertainty::Study,
+    },
+};
+use serde_json::json;
+use std::{path::PathBuf, time::Instant};
+
+/// Judge the diffusion models' distributions on conditions (or cells) that they have not seen
+///
+/// Cells: latent diffusion is trained on the training part, and the cells that it draws are compared with held-out cells,
+/// gene by gene (coverage, CRPS, variance, zeros) and as sets (E-distance). Effects, and the means of cells: draws of the
+/// mean effect are compared with the held-out effect. Pairs that were not measured are ranked by what their experiment
+/// would tell.
+///
+/// Writes results.json and report.html into --out. `--split doubles` judges perturbations never seen; `--split
+/// stratified` other cells of perturbations that were.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The .h5ad file to use: cells or effects
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// What is held out; the names are those of `genailab bench`
+    #[arg(long, value_name = "NAME", default_value = "doubles")]
+    split: String,
+    /// Seed of the split and of the training
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+    /// Gene sets (GMT), by which genes are known that were never perturbed
+    #[arg(long, value_name = "FILE.gmt")]
+    gene_sets: Option<PathBuf>,
+    /// Settings: a TOML file with the tables [effects] and [cells]
+    #[arg(long, value_name = "TOML")]
+    config: Option<PathBuf>,
+    /// Folder for the results
+    #[arg(long, value_name = "DIR", default_value = "genailab-calibrate")]
+    out: PathBuf,
+    #[command(flatten)]
+    columns: DataArgs,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    Setup::plans(&args.split, 1)?;
+    args.gene_sets.as_ref().map(GeneSets::open).transpose()?;
+    let mut predictor = args.config.as_deref().map_or_else(|| Ok(DiffusionPredictor::default()), settings)?;
+    for effects in [&mut predictor.effects, &mut predictor.cells.effects] {
+        effects.jepa.gene_sets.clone_from(&args.gene_sets);
+    }
+    let opened = args.columns.open(&args.data)?;
+    let name = args.data.file_stem().unwrap_or_default().to_string_lossy();
+    let Setup { data, plans } = Setup::new(opened, &name, &args.split, args.seed + 1, &args.columns.options())?;
+    let (seed, plan) = plans.last().expect("one plan a seed, and at least one seed");
+    let out = OutputFolder::new(&args.out)?;
+    let task = Task::of_plan(&data, plan, *seed)?;
+    let start = Instant::now();
+    let study = match &data {
+        BenchmarkData::Effects(_) => Study::of_effects(&predictor.fit_effects(&task.training)?, &task)?,
+        BenchmarkData::Cells(_) => {
+            let simulated = AnnData::open(&args.data)?.uns_keys().iter().any(|key| key == "truth");
+            let truth = simulated.then(|| Truth::read(&args.data)).transpose()?;
+            Study::of_cells(&predictor.fit_cells(&task.training)?, &task, truth.as_ref())?
+        }
+    };
+    if study.rows.is_empty() {
+        let reason = study.notes.first().map_or("", String::as_str);
+        return Err(Error::data(format!("no held-out condition could be judged: {reason}")));
+    }
+    let summary = json!({
+        "unseen_cells": study.cells(false),
+        "seen_cells": study.cells(true),
+        "means": study.effects(),
+        "error_correlation": study.error_correlation(),
+    });
+    write_json(
+        &out.join("results.json"),
+        &json!({
+            "genailab": env!("CARGO_PKG_VERSION"),
+            "dataset": args.data.display().to_string(),
+            "split": args.split,
+            "seed": seed,
+            "summary": summary,
+            "study": study,
+            "seconds": start.elapsed().as_secs_f64(),
+        }),
+    )?;
+    let verdicts = story::verdicts(&study);
+    story::report(&study, &verdicts)?.save(out.join("report.html"))?;
+    verdicts.iter().try_for_each(|(_, line)| say(line))?;
+    say(format_args!("report: {}", out.join("report.html").display()))
+}
+
+/// The settings in a file; what it leaves out is as usual.
+fn settings(file: &std::path::Path) -> Result<DiffusionPredictor> {
+    #[derive(serde::Deserialize, Default)]
+    #[serde(default, deny_unknown_fields)]
+    struct File {
+        effects: genailab::model::latent_diffusion::EffectDiffusionConfig,
+        cells: genailab::model::latent_diffusion::LatentDiffusionConfig,
+    }
+    let file: File = crate::options::read_toml(file, |file: &File| {
+        file.effects.jepa.validate()?;
+        file.effects.spread.validate()?;
+        file.cells.validate()
+    })?;
+    Ok(DiffusionPredictor { effects: file.effects, cells: file.cells, ..DiffusionPredictor::default() })
+}

@@ -1,0 +1,204 @@
+//! What a study says in words, tables and figures.
+
+use genailab::{
+    Result,
+    eval::{
+        Align, Grid,
+        uncertainty::{LEVELS, Study, StudySummary},
+    },
+    plot::{Figure, Panel, Report, Series, Verdict, training_curves},
+};
+
+/// Experiments that are listed.
+const NEXT_SHOWN: usize = 20;
+
+/// What a reader should take away.
+pub fn verdicts(study: &Study) -> Vec<(Verdict, String)> {
+    let mut lines = Vec::new();
+    for (seen, summary) in [(true, study.cells(true)), (false, study.cells(false))] {
+        if let Some(summary) = summary {
+            lines.push(spread_of_cells(study, seen, &summary));
+        }
+    }
+    if let Some(summary) = study.effects() {
+        let covered = summary.coverage[LEVELS.len() - 1];
+        let [draws, point, gaussian] = summary.crps;
+        let good = (0.85..=0.95).contains(&covered) && draws < point && draws < gaussian;
+        lines.push((
+            if good { Verdict::Good } else { Verdict::Warning },
+            format!(
+                "Mean effects never seen: 90 % intervals hold {:.0} % of the observed values ({} conditions); CRPS \
+                 {draws:.4}, of the point prediction {point:.4}, of a normal spread that is the same for all {gaussian:.4}.",
+                100.0 * covered,
+                summary.n
+            ),
+        ));
+    }
+    if let Some(correlation) = study.error_correlation() {
+        let good = correlation > 0.3;
+        lines.push((
+            if good { Verdict::Good } else { Verdict::Warning },
+            format!(
+                "Expected and actual errors of predictions rank alike by {correlation:.2} (Spearman): {}.",
+                if good {
+                    "setting unsure predictions aside lowers the error"
+                } else {
+                    "the model hardly knows which predictions are worse"
+                }
+            ),
+        ));
+    }
+    lines
+}
+
+fn spread_of_cells(study: &Study, seen: bool, summary: &StudySummary) -> (Verdict, String) {
+    let covered = summary.coverage[LEVELS.len() - 1];
+    let [draws, point, gaussian] = summary.crps;
+    let cells = |of: fn(&genailab::eval::uncertainty::CellCalibration) -> Option<f64>| {
+        study.mean(seen, |row| row.cells.as_ref().and_then(of))
+    };
+    let correlation = cells(|row| row.variance_correlation);
+    let ratio = cells(|row| row.e_distance).zip(cells(|row| row.e_distance_halves)).map(|(got, half)| got / half);
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+    let good = (0.86..=0.94).contains(&covered) && draws < point && draws < gaussian;
+    let which = if seen { "Perturbations that were trained on, other cells" } else { "Perturbations never seen" };
+    (
+        if good { Verdict::Good } else { Verdict::Warning },
+        format!(
+            "{which}: 90 % intervals hold {:.1} % of the held-out cells ({} conditions); CRPS {draws:.4}, of a point at the \
+             predicted mean {point:.4}, of a normal spread around it {gaussian:.4}; drawn and observed variances of genes \
+             correlate by {}; the E-distance to held-out cells is {} times that between two halves of them.",
+            100.0 * covered,
+            summary.n,
+            number(correlation),
+            number(ratio)
+        ),
+    )
+}
+
+/// The whole report.
+pub fn report(study: &Study, verdicts: &[(Verdict, String)]) -> Result<Report> {
+    let mut report = Report::new("Is the predicted spread the true one?");
+    for (verdict, line) in verdicts {
+        report = report.verdict(*verdict, line.clone());
+    }
+    sections(report, study)
+}
+
+/// The sections of a study, after what a report says already.
+pub fn sections(mut report: Report, study: &Study) -> Result<Report> {
+    report = report
+        .section("Calibration")
+        .paragraph(
+            "A central interval of 90 % should hold 90 % of what is observed, and so for every level: a curve below the \
+             diagonal means intervals that are too narrow, one above it intervals that are too wide.",
+        )
+        .figure(coverage(study)?)
+        .table(table(study)?);
+    if let Some(curve) = study.selective() {
+        let (share, error): (Vec<f64>, Vec<f64>) = curve.into_iter().unzip();
+        let overall = vec![*error.last().expect("a curve has a point"); error.len()];
+        let series = vec![
+            Series::new("surest predictions", share.clone(), error),
+            Series::new("all predictions", share, overall),
+        ];
+        let panel = Panel { y_label: "mean error (root mean square over genes)".to_owned(), series };
+        report = report
+            .section("What to trust")
+            .paragraph(
+                "Predictions are taken in, the surest first. If the model knows what it does not know, the error of the \
+                 surest is below that of all.",
+            )
+            .figure(training_curves("Selective prediction", "share of predictions kept", &[panel])?);
+    }
+    if !study.next.is_empty() {
+        report = report
+            .section("What to measure next")
+            .paragraph(
+                "Pairs of perturbed genes that were not measured, by how far the prediction of their mean effect is \
+                 expected to be off (root mean square over genes): the experiment that would remove most error is first.",
+            )
+            .table(next(study)?);
+    }
+    if !study.notes.is_empty() {
+        let shown: Vec<&str> = study.notes.iter().take(20).map(String::as_str).collect();
+        report = report.section("Not judged").code(shown.join("\n"));
+    }
+    Ok(report)
+}
+
+fn coverage(study: &Study) -> Result<Figure> {
+    let mut series = vec![Series::new("calibrated", LEVELS.to_vec(), LEVELS.to_vec())];
+    let curves = [
+        ("cells, perturbations trained on", study.cells(true)),
+        ("cells, perturbations never seen", study.cells(false)),
+        ("mean effects never seen", study.effects()),
+    ];
+    for (name, summary) in curves {
+        if let Some(summary) = summary {
+            series.push(Series::new(name, LEVELS.to_vec(), summary.coverage));
+        }
+    }
+    let panel = Panel { y_label: "share of observed values inside".to_owned(), series };
+    training_curves("Coverage of central intervals", "level of the interval", &[panel])
+}
+
+fn table(study: &Study) -> Result<Grid> {
+    let mut grid = Grid::new(
+        "Held-out conditions",
+        [
+            ("condition", Align::Left),
+            ("trained on", Align::Left),
+            ("cells", Align::Right),
+            ("cells in 90 %", Align::Right),
+            ("CRPS", Align::Right),
+            ("CRPS, point", Align::Right),
+            ("variance r", Align::Right),
+            ("zeros off by", Align::Right),
+            ("E-distance", Align::Right),
+            ("between halves", Align::Right),
+            ("mean in 90 %", Align::Right),
+            ("expected error", Align::Right),
+            ("error", Align::Right),
+        ],
+    );
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
+    let last = LEVELS.len() - 1;
+    for row in &study.rows {
+        let (cells, means) = (row.cells.as_ref(), row.means.as_ref());
+        grid.push([
+            row.condition.clone(),
+            if row.seen { "yes" } else { "no" }.to_owned(),
+            cells.map_or_else(|| "-".to_owned(), |cells| cells.cells.to_string()),
+            number(cells.map(|cells| cells.coverage[last])),
+            number(cells.map(|cells| cells.crps)),
+            number(cells.map(|cells| cells.crps_point)),
+            number(cells.and_then(|cells| cells.variance_correlation)),
+            number(cells.and_then(|cells| cells.zero_fraction_error)),
+            number(cells.and_then(|cells| cells.e_distance)),
+            number(cells.and_then(|cells| cells.e_distance_halves)),
+            number(means.map(|means| means.coverage[last])),
+            number(means.map(|means| means.expected_error)),
+            number(means.map(|means| means.error)),
+        ])?;
+    }
+    Ok(grid)
+}
+
+fn next(study: &Study) -> Result<Grid> {
+    let mut grid = Grid::new(
+        "Next experiments",
+        [
+            ("pair", Align::Left),
+            ("expected error", Align::Right),
+            ("predicted effect", Align::Right),
+            ("error / effect", Align::Right),
+        ],
+    );
+    for next in study.next.iter().take(NEXT_SHOWN) {
+        let numbers = [next.expected_error, next.effect, next.relative].map(|value| format!("{value:.3}"));
+        let [error, effect, relative] = numbers;
+        grid.push([next.perturbation.clone(), error, effect, relative])?;
+    }
+    Ok(grid)
+}

@@ -1,0 +1,124 @@
+//! Mean effects with their uncertainty: the JEPA's prediction, and draws around it.
+
+use super::{
+    residuals::{MeanPredictor, Novelty, leave_out},
+    spread::{Spread, SpreadConfig},
+};
+use crate::{
+    Error, Result,
+    data::Condition,
+    model::jepa::{PrototypeConfig, PrototypeJepa, Prototypes},
+    train::FitOptions,
+};
+use ndarray::{Array1, Array2};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Settings of an [`EffectDiffusion`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EffectDiffusionConfig {
+    /// What predicts the mean.
+    pub jepa: PrototypeConfig,
+    /// What predicts how far it is off.
+    pub spread: SpreadConfig,
+}
+
+/// The JEPA of mean effects (level 0), and the distribution of what it misses.
+///
+/// The draws are about the *mean* effect of a perturbation: what the predictor does not know (epistemic), not how cells
+/// differ from each other.
+#[derive(Debug, Clone)]
+pub struct EffectDiffusion {
+    pub(super) jepa: PrototypeJepa,
+    pub(super) spread: Spread,
+}
+
+impl EffectDiffusion {
+    /// Fits to the mean effects of a training fold; `options` are those of the diffusion's training.
+    ///
+    /// # Errors
+    /// As [`PrototypeJepa::fit`] and [`Spread::fit`].
+    pub fn fit(
+        data: &Prototypes,
+        config: &EffectDiffusionConfig,
+        seed: u64,
+        options: &mut FitOptions<'_>,
+    ) -> Result<Self> {
+        let jepa = PrototypeJepa::fit(data, &config.jepa, seed)?;
+        Self::around(jepa, data, config, seed, options)
+    }
+
+    /// As [`Self::fit`], around a JEPA that was fitted to the same data.
+    ///
+    /// # Errors
+    /// As [`Spread::fit`].
+    pub fn around(
+        jepa: PrototypeJepa,
+        data: &Prototypes,
+        config: &EffectDiffusionConfig,
+        seed: u64,
+        options: &mut FitOptions<'_>,
+    ) -> Result<Self> {
+        let left = leave_out(data, config.spread.folds, seed, |fold| PrototypeJepa::fit(fold, &config.jepa, seed))?;
+        let spread = Spread::fit(&left, &config.spread, seed, options)?;
+        Ok(Self { jepa, spread })
+    }
+
+    /// What predicts the mean.
+    pub fn mean(&self) -> &PrototypeJepa {
+        &self.jepa
+    }
+
+    /// What is drawn around it.
+    pub fn spread(&self) -> &Spread {
+        &self.spread
+    }
+
+    /// Why a condition has to be predicted; `None` where it has not: control, and single perturbations that were
+    /// trained on.
+    ///
+    /// # Errors
+    /// Genes that nothing is known of, all named: [`ErrorKind::Inapplicable`](crate::ErrorKind).
+    pub fn novelty(&self, condition: &Condition) -> Result<Option<Novelty>> {
+        self.jepa.check(std::slice::from_ref(condition))?;
+        let perturbed: BTreeSet<&String> = self.jepa.perturbed().collect();
+        let genes = condition.perturbation.genes();
+        Ok(match genes {
+            genes if genes.iter().any(|gene| !perturbed.contains(gene)) => Some(Novelty::UnseenGene),
+            [] | [_] => None,
+            _ => Some(Novelty::Combination),
+        })
+    }
+
+    /// Draws of the mean effect of a condition, `(n, genes)`; their mean is the JEPA's prediction.
+    ///
+    /// # Errors
+    /// Genes that nothing is known of; a condition whose effect was measured in training, so that there is nothing to
+    /// draw: [`ErrorKind::Inapplicable`](crate::ErrorKind).
+    pub fn draws(&self, condition: &Condition, n: usize, seed: u64) -> Result<Array2<f64>> {
+        let Some(novelty) = self.novelty(condition)? else {
+            return Err(Error::inapplicable(format!(
+                "{condition} is control or was trained on as a single perturbation: its effect is the measured one, and \
+                 has no predicted spread"
+            )));
+        };
+        let predicted = MeanPredictor::effects(&self.jepa, std::slice::from_ref(condition))?;
+        self.spread.draws(predicted.row(0), novelty, n, seed)
+    }
+
+    /// How far the prediction of a condition is expected to be off, root mean square over genes: 0 where its effect was
+    /// measured in training.
+    ///
+    /// # Errors
+    /// Genes that nothing is known of: [`ErrorKind::Inapplicable`](crate::ErrorKind).
+    pub fn expected_error(&self, condition: &Condition) -> Result<f64> {
+        match self.novelty(condition)? {
+            None => Ok(0.0),
+            Some(novelty) => {
+                let predicted: Array1<f64> = self.jepa.effect(condition)?;
+                self.spread.expected_error(predicted.view(), novelty)
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What draws points around a condition's mean: diffusion, or a flow from noise or from control cells.
+
+use crate::{
+    Result,
+    device::Device,
+    model::{
+        diffusion::{Diffusion, DiffusionConfig, SampleConfig},
+        flow::{Flow, FlowConfig, FlowData, TransportConfig},
+    },
+    train::{FitOptions, History, TrainConfig},
+};
+use ndarray::{Array2, Axis};
+use rand::Rng;
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Which generator, and how it draws.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum GeneratorConfig {
+    /// Diffusion from noise.
+    Diffusion {
+        /// The network and its noise.
+        #[serde(default)]
+        model: DiffusionConfig,
+        /// Sampler, steps, guidance.
+        #[serde(default)]
+        sampling: SampleConfig,
+    },
+    /// A flow.
+    Flow {
+        /// The network and its path.
+        #[serde(default)]
+        model: FlowConfig,
+        /// Solver and steps.
+        #[serde(default)]
+        transport: TransportConfig,
+        /// Whether it begins at control cells, rather than at noise: the map from control to perturbed cells.
+        #[serde(default)]
+        from_control: bool,
+    },
+}
+
+impl Default for GeneratorConfig {
+    fn default() -> Self {
+        Self::Diffusion { model: DiffusionConfig::default(), sampling: SampleConfig::default() }
+    }
+}
+
+impl GeneratorConfig {
+    /// Refuses settings that cannot train.
+    ///
+    /// # Errors
+    /// A setting out of its range, with its name.
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            Self::Diffusion { model, sampling } => {
+                model.validate()?;
+                sampling.sampler.validate()
+            }
+            Self::Flow { model, transport, .. } => {
+                model.validate()?;
+                transport.ode.validate()
+            }
+        }
+    }
+}
+
+/// A trained one.
+#[derive(Debug, Clone)]
+pub(super) enum Generator {
+    Diffusion(Diffusion, SampleConfig),
+    Flow(Flow, TransportConfig),
+    /// With the points of control cells that it may begin at, `(cells, dims)`.
+    FromControl(Flow, TransportConfig, Array2<f32>),
+}
+
+/// Points and what is known of each.
+pub(super) struct Points<'a> {
+    /// `(rows, dims)`.
+    pub x: &'a Array2<f32>,
+    /// `(rows, width)`.
+    pub condition: &'a Array2<f32>,
+}
+
+impl Generator {
+    /// Trains on `train`, watching `watched`; `controls` are points of control cells, `(cells, dims)`.
+    ///
+    /// # Errors
+    /// A loss that is not finite; an interruption.
+    pub fn fit(
+        config: &GeneratorConfig,
+        train: &Points<'_>,
+        watched: Option<&Points<'_>>,
+        controls: &Array2<f32>,
+        training: &TrainConfig,
+        options: &mut FitOptions<'_>,
+    ) -> Result<(Self, History)> {
+        let (dims, width, seed) = (train.x.ncols(), train.condition.ncols(), training.seed);
+        match config {
+            GeneratorConfig::Diffusion { model, sampling } => {
+                let mut net = Diffusion::new(dims, width, model, seed, Device::Cpu)?;
+                let watched = watched.map(|points| (points.x, Some(points.condition)));
+                let history = net.fit(train.x, Some(train.condition), watched, training, options)?;
+                Ok((Self::Diffusion(net, *sampling), history))
+            }
+            GeneratorConfig::Flow { model, transport, from_control } => {
+                let mut net = Flow::new(dims, width, model, seed, Device::Cpu)?;
+                let source = from_control.then_some(controls);
+                let data = FlowData { source, x: train.x, condition: Some(train.condition) };
+                let watched = watched.map(|points| FlowData { source, x: points.x, condition: Some(points.condition) });
+                let history = net.fit_with(data, watched, training, options)?;
+                let net = match from_control {
+                    true => Self::FromControl(net, transport.clone(), controls.clone()),
+                    false => Self::Flow(net, transport.clone()),
+                };
+                Ok((net, history))
+            }
+        }
+    }
+
+    /// Reads one back from its folder; `controls` gives the points that a flow begins at.
+    ///
+    /// # Errors
+    /// No model there, or one that does not fit.
+    pub fn load(config: &GeneratorConfig, dir: &Path, controls: impl FnOnce() -> Result<Array2<f32>>) -> Result<Self> {
+        Ok(match config {
+            GeneratorConfig::Diffusion { sampling, .. } => {
+                Self::Diffusion(Diffusion::load(dir, Device::Cpu)?, *sampling)
+            }
+            GeneratorConfig::Flow { transport, from_control: true, .. } => {
+                Self::FromControl(Flow::load(dir, Device::Cpu)?, transport.clone(), controls()?)
+            }
+            GeneratorConfig::Flow { transport, .. } => Self::Flow(Flow::load(dir, Device::Cpu)?, transport.clone()),
+        })
+    }
+
+    /// One point for each row of `condition`, `(rows, dims)`.
+    ///
+    /// # Errors
+    /// A condition of another width; a network that gives what is not finite.
+    pub fn draw(&self, condition: &Array2<f32>, seed: u64) -> Result<Array2<f32>> {
+        match self {
+            Self::Diffusion(net, sampling) => net.sample(condition.nrows(), Some(condition), sampling, seed),
+            Self::Flow(net, transport) => net.sample(condition.nrows(), Some(condition), transport, seed),
+            Self::FromControl(net, transport, controls) => {
+                net.transport(&begun(controls, condition.nrows(), seed), Some(condition), transport)
+            }
+        }
+    }
+
+    /// The points `x` of cells under the condition `from` as they would be under `to`: taken to the noise (or control)
+    /// that they came from, and back (abduction, action, prediction; Pearl 2009).
+    ///
+    /// # Errors
+    /// As [`Self::draw`].
+    pub fn counterfactual(&self, x: &Array2<f32>, from: &Array2<f32>, to: &Array2<f32>) -> Result<Array2<f32>> {
+        match self {
+            Self::Diffusion(net, sampling) => {
+                let noise = net.encode(x, Some(from), sampling.sampler.steps)?;
+                net.decode(&noise, Some(to), sampling.sampler.steps)
+            }
+            Self::Flow(net, transport) | Self::FromControl(net, transport, _) => {
+                let source = net.encode(x, Some(from), transport)?;
+                net.transport(&source, Some(to), transport)
+            }
+        }
+    }
+}
+
+/// `n` rows of `controls`, drawn with replacement.
+fn begun(controls: &Array2<f32>, n: usize, seed: u64) -> Array2<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0063_6f6e_7472_6f6c);
+    let chosen: Vec<usize> = (0..n).map(|_| rng.random_range(0..controls.nrows())).collect();
+    controls.select(Axis(0), &chosen)
+}

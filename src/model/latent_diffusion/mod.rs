@@ -1,0 +1,45 @@
+//! Latent diffusion: not only the mean of what a perturbation does, but what could happen.
+//!
+//! A cell x of a condition c (a perturbation, in a context) has a point z in the latent space of a count VAE. With
+//! the mean point `m_c` of its condition and what is told of it, t_c (the scores of the predicted mean effect, and where
+//! control cells of the context are),
+//!
+//! ```text
+//! z = m_c + r,    r ~ diffusion (or flow) given t_c,    x ~ NB(library * softmax(decoder(z, c) + o_c), theta)
+//! ```
+//!
+//! The offsets `o_c` (one a gene) are such that the mean of the cells is what the mean predictor says, so the mean is its,
+//! and diffusion says how cells differ from it (aleatoric). How far the mean itself may be off (epistemic) is learned
+//! apart, from predictions of training perturbations that were left out.
+//!
+//! | file | what |
+//! |---|---|
+//! | `residuals`, `spread` | left-out predictions; the distribution of what they miss |
+//! | `effects` | mean effects with their uncertainty, for effects datasets |
+//! | `space` | the latent space, or principal components of expression for comparison |
+//! | `atlas` | what is known of conditions |
+//! | `generator` | diffusion or flow, from noise or from control cells |
+//! | `mean_match` | cells whose mean is a wanted one |
+//! | `cells`, `sample` | the model of cells, and what it is asked |
+//! | `saved` | the models' files |
+//!
+//! Sources: Rombach et al. 2022 (latent diffusion), Lopez et al. 2018 (the counts' model), Lipman et al. 2023 (flows).
+
+mod atlas;
+mod cells;
+mod effects;
+mod generator;
+mod mean_match;
+mod residuals;
+mod sample;
+mod saved;
+mod space;
+mod spread;
+
+pub use cells::{FoldCells, LatentDiffusion, LatentDiffusionConfig};
+pub use effects::{EffectDiffusion, EffectDiffusionConfig};
+pub use generator::GeneratorConfig;
+pub use residuals::{LeftOut, MeanPredictor, Novelty, leave_out};
+pub use sample::{Draw, Library, Uncertain, Uncertainty};
+pub use space::SpaceKind;
+pub use spread::{Spread, SpreadConfig};
