@@ -9,6 +9,10 @@
 //! | `ode` | solvers, probability flow, likelihood |
 //! | `guidance` | two models as one |
 //! | `closed_form` | Gaussian mixtures, where all of this is known exactly |
+//! | `net` | the networks that are trained |
+//! | `denoising`, `learner`, `rows`, `placed` | what they are trained on, with their moving average, on which device |
+//! | `config`, `model`, `saved` | [`Diffusion`]: a model to train, sample, save |
+//! | `standard`, `guided_net`, `learned` | its units, its condition, and the network as a [`Denoiser`] |
 
 mod closed_form;
 pub(crate) mod field;
@@ -18,6 +22,21 @@ mod parameterization;
 pub mod sampler;
 mod schedule;
 mod sde;
+
+pub(crate) mod config;
+mod denoising;
+pub(crate) mod guided_net;
+pub(crate) mod learned;
+pub(crate) mod learner;
+mod model;
+pub mod net;
+pub(crate) mod placed;
+pub(crate) mod rows;
+mod saved;
+pub(crate) mod standard;
+
+pub use config::{DiffusionConfig, SampleConfig};
+pub use model::Diffusion;
 
 pub use closed_form::{GaussianMixture, MixtureDenoiser};
 pub use field::{Denoiser, Velocity, gaussian_noise, hutchinson};

@@ -1,0 +1,180 @@
+//! The networks that learn a score or a velocity: `(x, t, condition)` to a vector of x's size.
+//!
+//! [`FilmMlp`] is small and fast; [`Tabular`] and [`Dit`] attend among the numbers of a latent. All begin at 0, take the
+//! condition by a learned embedding, and have a learned embedding for "no condition".
+
+mod condition;
+mod dit;
+mod dit_block;
+mod film_mlp;
+mod tabular;
+mod time;
+mod tokens;
+
+pub use condition::{ConditionEmbedding, Given};
+pub use dit::{Conditioning, Dit, DitConfig};
+pub use dit_block::{Cross, DitBlock, Gate};
+pub use film_mlp::{FilmBlock, FilmMlp, FilmMlpConfig};
+pub use tabular::{Tabular, TabularBlock, TabularConfig};
+pub use time::{TIME_SCALE, TimeEmbedding, sinusoidal};
+
+use crate::{
+    Error, Result,
+    nn::{Backend, Linear, Matrix, Params, Visitor, VisitorMut, init},
+};
+use dfdx::prelude::{HasShape, Tape};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// Which network, and its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ScoreNetConfig {
+    /// [`FilmMlp`].
+    FilmMlp(FilmMlpConfig),
+    /// [`Tabular`].
+    Tabular(TabularConfig),
+    /// [`Dit`].
+    Dit(DitConfig),
+}
+
+impl Default for ScoreNetConfig {
+    /// The FiLM MLP of 4 blocks of 256 features.
+    fn default() -> Self {
+        Self::FilmMlp(FilmMlpConfig::default())
+    }
+}
+
+impl ScoreNetConfig {
+    /// A FiLM MLP of this size.
+    pub fn film_mlp(width: usize, depth: usize) -> Self {
+        Self::FilmMlp(FilmMlpConfig { width, depth, ..FilmMlpConfig::default() })
+    }
+
+    /// A tabular attention network with so many numbers a token.
+    pub fn tabular(group: usize) -> Self {
+        Self::Tabular(TabularConfig { group, ..TabularConfig::default() })
+    }
+
+    /// A diffusion transformer with so many numbers a token.
+    pub fn dit(group: usize) -> Self {
+        Self::Dit(DitConfig { group, ..DitConfig::default() })
+    }
+
+    /// The network's name: `film_mlp`, `tabular`, `dit`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::FilmMlp(_) => "film_mlp",
+            Self::Tabular(_) => "tabular",
+            Self::Dit(_) => "dit",
+        }
+    }
+
+    /// Checks that there is something of everything.
+    ///
+    /// # Errors
+    /// A size of 0, with its name.
+    pub fn validate(&self) -> Result<()> {
+        let sizes: &[(&str, usize)] = match self {
+            Self::FilmMlp(FilmMlpConfig { width, depth, embedding }) => {
+                &[("width", *width), ("depth", *depth), ("embedding", *embedding)]
+            }
+            Self::Tabular(TabularConfig { group, width, depth, heads, embedding }) => {
+                &[("group", *group), ("width", *width), ("depth", *depth), ("heads", *heads), ("embedding", *embedding)]
+            }
+            Self::Dit(DitConfig { group, width, depth, heads, embedding, conditioning }) => &[
+                ("group", *group),
+                ("width", *width),
+                ("depth", *depth),
+                ("heads", *heads),
+                ("embedding", *embedding),
+                ("conditioning.count", if *conditioning == Conditioning::AdaLn { 1 } else { conditioning.tokens() }),
+            ],
+        };
+        match sizes.iter().find(|(_, size)| *size == 0) {
+            Some((name, _)) => Err(Error::config(format!("{}: {name} = 0, but it must be at least 1", self.name()))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Any of the networks.
+#[derive(Debug, Clone)]
+pub enum ScoreNet<D: Backend> {
+    /// Residual MLP.
+    FilmMlp(Box<FilmMlp<D>>),
+    /// Attention over features.
+    Tabular(Box<Tabular<D>>),
+    /// Diffusion transformer.
+    Dit(Box<Dit<D>>),
+}
+
+impl<D: Backend> Params<D> for ScoreNet<D> {
+    fn walk<V: Visitor<D>>(&self, path: &str, visitor: &mut V) -> Result<()> {
+        match self {
+            Self::FilmMlp(net) => net.walk(path, visitor),
+            Self::Tabular(net) => net.walk(path, visitor),
+            Self::Dit(net) => net.walk(path, visitor),
+        }
+    }
+    fn walk_mut<V: VisitorMut<D>>(&mut self, path: &str, visitor: &mut V) -> Result<()> {
+        match self {
+            Self::FilmMlp(net) => net.walk_mut(path, visitor),
+            Self::Tabular(net) => net.walk_mut(path, visitor),
+            Self::Dit(net) => net.walk_mut(path, visitor),
+        }
+    }
+}
+
+impl<D: Backend> ScoreNet<D> {
+    /// A network over rows of `dims` numbers with conditions of `condition`, 0 for none.
+    ///
+    /// # Errors
+    /// A size of 0, heads that do not divide the width, a device without memory for it.
+    pub fn new(
+        device: &D,
+        dims: usize,
+        condition: usize,
+        config: &ScoreNetConfig,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self> {
+        config.validate()?;
+        if dims == 0 {
+            return Err(Error::config("score network: rows of 0 numbers leave nothing to learn"));
+        }
+        Ok(match *config {
+            ScoreNetConfig::FilmMlp(size) => Self::FilmMlp(Box::new(FilmMlp::new(device, dims, condition, size, rng)?)),
+            ScoreNetConfig::Tabular(size) => Self::Tabular(Box::new(Tabular::new(device, dims, condition, size, rng)?)),
+            ScoreNetConfig::Dit(size) => Self::Dit(Box::new(Dit::new(device, dims, condition, size, rng)?)),
+        })
+    }
+
+    /// `(rows, dims)` to the same shape; goes on with the tape of x.
+    ///
+    /// # Errors
+    /// An x of another width; what is given is of other rows, or its condition of another width.
+    pub fn forward<T: Tape<f32, D>>(&self, x: Matrix<D, T>, given: &Given) -> Result<Matrix<D, T>> {
+        given.check(x.shape().0, self.condition())?;
+        match self {
+            Self::FilmMlp(net) => net.forward(x, given),
+            Self::Tabular(net) => net.forward(x, given),
+            Self::Dit(net) => net.forward(x, given),
+        }
+    }
+
+    /// Numbers of a condition; 0 of an unconditional network.
+    pub fn condition(&self) -> usize {
+        let condition = match self {
+            Self::FilmMlp(net) => &net.condition,
+            Self::Tabular(net) => &net.condition,
+            Self::Dit(net) => &net.condition,
+        };
+        condition.as_ref().map_or(0, |condition| condition.up.weight.shape().0)
+    }
+}
+
+/// A linear layer that starts at 0.
+fn zero_linear<D: Backend>(device: &D, inputs: usize, outputs: usize) -> Result<Linear<D>> {
+    let weight = init::constant(device, (inputs, outputs), 0.0)?;
+    Ok(Linear { weight, bias: init::constant(device, (outputs,), 0.0)? })
+}

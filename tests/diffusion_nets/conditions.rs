@@ -1,0 +1,96 @@
+//! Conditional models: samples follow their label, guidance sharpens, a dropped condition is the whole mixture.
+
+use crate::toys::*;
+use genailab::{
+    model::diffusion::{
+        Diffusion, DiffusionConfig, SampleConfig,
+        net::{Conditioning, DitConfig, ScoreNetConfig},
+    },
+    ndarray::{Array2, Axis},
+};
+use std::sync::OnceLock;
+
+fn model() -> &'static Diffusion {
+    static MODEL: OnceLock<Diffusion> = OnceLock::new();
+    MODEL.get_or_init(|| diffusion(&DiffusionConfig { net: small(), ..DiffusionConfig::default() }, true, 80))
+}
+
+fn samples(model: &Diffusion, component: usize, guidance: f64) -> Array2<f32> {
+    let how = SampleConfig::ddim(40).guided(guidance);
+    model.sample(500, Some(&label(component)), &how, component as u64).expect("it is trained")
+}
+
+/// Share of samples that are nearest to this component's centre.
+fn right(x: &Array2<f32>, component: usize) -> f64 {
+    let square = |row: &[f32; 2], centre: &[f32; 2]| (row[0] - centre[0]).powi(2) + (row[1] - centre[1]).powi(2);
+    let nearest = |row: [f32; 2]| {
+        (0..4).min_by(|&a, &b| square(&row, &CENTRES[a]).total_cmp(&square(&row, &CENTRES[b]))).expect("four")
+    };
+    let hits = x.rows().into_iter().filter(|row| nearest([row[0], row[1]]) == component).count();
+    hits as f64 / x.nrows() as f64
+}
+
+#[test]
+fn samples_follow_their_label() {
+    for component in 0..4 {
+        let x = samples(model(), component, 1.0);
+        let (mean, std) = moments(&x);
+        assert!(right(&x, component) > 0.95, "label {component}: {} at the right centre", right(&x, component));
+        for axis in 0..2 {
+            let off = (mean[axis] - f64::from(CENTRES[component][axis])).abs();
+            assert!(off < 0.3, "label {component}, axis {axis}: the mean is off by {off}");
+            assert!((0.2..0.8).contains(&std[axis]), "label {component}, axis {axis}: spread {}", std[axis]);
+        }
+    }
+}
+
+#[test]
+fn labels_of_many_rows_are_each_their_own() {
+    let labels = Array2::from_shape_fn((600, 4), |(row, at)| f32::from(row % 4 == at));
+    let x = model().sample(600, Some(&labels), &SampleConfig::ddim(40), 3).expect("it is trained");
+    for component in 0..4 {
+        let rows: Vec<usize> = (0..600).filter(|row| row % 4 == component).collect();
+        assert!(right(&x.select(Axis(0), &rows), component) > 0.95, "label {component}");
+    }
+}
+
+#[test]
+fn the_other_ways_in_follow_their_label_too() {
+    for conditioning in [Conditioning::Tokens { count: 2 }, Conditioning::CrossAttention { count: 2 }] {
+        let net =
+            ScoreNetConfig::Dit(DitConfig { group: 1, width: 32, depth: 2, heads: 2, embedding: 32, conditioning });
+        let model = diffusion(&DiffusionConfig { net, ..DiffusionConfig::default() }, true, 40);
+        for component in 0..4 {
+            let share = right(&samples(&model, component, 1.0), component);
+            assert!(share > 0.9, "{conditioning:?}, label {component}: {share} at the right centre");
+        }
+    }
+}
+
+/// Guidance 0 is the whole mixture, 1 the condition; above it samples lie closer together.
+#[test]
+fn guidance_sharpens() {
+    let (x, _) = mixture(500, 7);
+    let none = apart(&samples(model(), 0, 0.0), &x);
+    assert!(none < 0.08, "guidance 0 is {none} from the whole mixture");
+    let spread = |guidance| moments(&samples(model(), 0, guidance)).1.iter().sum::<f64>();
+    let (plain, strong) = (spread(1.0), spread(3.0));
+    println!("whole {none:.4}, spread {plain:.3} at guidance 1, {strong:.3} at 3");
+    assert!(strong < 0.9 * plain, "the spread is {strong} at guidance 3 and {plain} at 1");
+    assert!(right(&samples(model(), 0, 3.0), 0) >= right(&samples(model(), 0, 1.0), 0));
+}
+
+/// The same noise under another label: what the sample would have been.
+#[test]
+fn a_counterfactual_keeps_the_noise_and_changes_the_label() {
+    let x = samples(model(), 0, 1.0);
+    let noise = model().encode(&x, Some(&label(0)), 60).expect("it is trained");
+    let other = model().decode(&noise, Some(&label(2)), 60).expect("it is trained");
+    assert!(right(&other, 2) > 0.95, "{} at the other label's centre", right(&other, 2));
+    // The samples keep their order: what was left of its centre is so still.
+    let centred = |x: &Array2<f32>| x - &x.mean_axis(Axis(0)).expect("rows");
+    let (a, b) = (centred(&x), centred(&other));
+    let correlation = (&a * &b).sum() / ((&a * &a).sum() * (&b * &b).sum()).sqrt();
+    println!("correlation of deviations {correlation:.3}");
+    assert!(correlation > 0.7, "deviations from the centres correlate by {correlation}");
+}

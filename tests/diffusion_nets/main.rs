@@ -1,0 +1,10 @@
+//! Score networks, and the diffusions and flows that are trained with them.
+
+mod conditions;
+mod errors;
+mod flows;
+mod learns;
+mod nets;
+mod parity;
+mod saved;
+mod toys;
