@@ -71,6 +71,15 @@ fn a_screen_ranks_all_candidates() {
     assert!(results["retrieval"].as_array().is_some_and(|found| !found.is_empty()));
     assert!(std::fs::read_to_string(place.path("s/report.html")).expect("a report").contains("Nearest candidates"));
 
+    // The columns of all candidates' genes are left out, as far as they are measured; and are not if that is asked for.
+    let measured = Effects::open(place.path("e.h5ad")).expect("effects").genes.names;
+    let own = singles.iter().filter(|gene| measured.contains(gene)).count();
+    assert!(own > 0);
+    assert_eq!((&results["genes"], &results["genes_left_out"]), (&120.into(), &own.into()));
+    assert!(said.stdout.contains("left out"), "{}", said.stdout);
+    place.run(&format!("screen --data e.h5ad --target {} --own-genes --out w", doubles[0])).done();
+    assert_eq!(json(&place.path("w/results.json"))["genes_left_out"], 0);
+
     // The wanted state as a file of its own, of effects and of cells.
     let line = format!("screen --data e.h5ad --target-file c.h5ad --target {} --candidates pairs --out u", singles[0]);
     place.run(&line).done();
