@@ -59,7 +59,8 @@ pub fn run(args: &Args) -> Result<()> {
         "jepa" => return predict_jepa(args),
         "cell-jepa" => {
             return Err(Error::config(format!(
-                "{} holds an encoder of cells, which predicts no perturbation; give the folder of a vae or a jepa",
+                "{} holds an encoder of cells (cell-jepa), which predicts no perturbation: use `genailab embed` for its \
+                 embeddings, or give the folder of a vae or a jepa",
                 args.model.display()
             )));
         }
