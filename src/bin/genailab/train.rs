@@ -3,6 +3,7 @@
 mod cell_jepa;
 mod cell_report;
 mod jepa;
+mod sets;
 
 use crate::options::{Config, DataArgs, Fractions, OutputFolder, interrupt_flag, say};
 use genailab::{
@@ -39,7 +40,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
     /// Which model: vae, the count VAE; jepa, the JEPA of mean effects (cells are summed up to mean effects first);
-    /// cell-jepa, an encoder of cells that is trained without labels
+    /// cell-jepa, an encoder of cells that is trained without labels; jepa-sets and jepa-pairs, the JEPA of sets of cells
+    /// (levels 1 and 2)
     #[arg(long, value_name = "NAME", default_value = "vae")]
     model: String,
     /// Folder for the model; made if it is not there. A finished training in it is replaced
@@ -80,9 +82,10 @@ pub fn run(args: &Args) -> Result<()> {
         "vae" | "count-vae" => {}
         "jepa" => return jepa::run(args),
         "cell-jepa" => return cell_jepa::run(args),
+        "jepa-sets" | "jepa-pairs" => return sets::run(args),
         other => {
             return Err(Error::config(format!(
-                "model {other:?} is unknown; this version trains: vae, jepa, cell-jepa"
+                "model {other:?} is unknown; this version trains: vae, jepa, cell-jepa, jepa-sets, jepa-pairs"
             )));
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     Error, ErrorKind, Result,
     device::Device,
     model::folder::{self, Header},
-    nn::{load_params, save_params},
+    nn::{Snapshot, load_params, save_params},
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -69,6 +69,29 @@ impl CellJepa {
         }
         self.save_description(dir)?;
         on_device!(&self.net, net => save_params(net, &folder::weights(dir)))
+    }
+
+    /// All its weights, those of the teacher too.
+    ///
+    /// # Errors
+    /// Those of the network's walk.
+    pub(super) fn snapshot(&self) -> Result<Snapshot> {
+        on_device!(&self.net, net => Snapshot::of(net))
+    }
+
+    /// From parts that were saved with another model.
+    ///
+    /// # Errors
+    /// Weights that do not fit.
+    pub(super) fn restored(
+        config: CellJepaConfig,
+        genes: Vec<String>,
+        target_sum: f32,
+        weights: &Snapshot,
+    ) -> Result<Self> {
+        let mut model = Self::build(config, genes, target_sum, 0, Device::Cpu)?;
+        on_device!(&mut model.net, net => weights.restore(net))?;
+        Ok(model)
     }
 
     /// Reads a model back from its folder.

@@ -16,7 +16,7 @@ use serde_json::json;
 use std::path::Path;
 
 /// What a training writes when it is done; an earlier one's must not be taken for this one's.
-const RESULTS: [&str; 4] = ["metrics.json", "report.html", "split.json", WEIGHTS];
+const RESULTS: [&str; 5] = ["metrics.json", "report.html", "split.json", WEIGHTS, CHECKPOINT];
 
 /// A configuration file: every key may be left out, an unknown one is refused.
 #[derive(Debug, Clone, Deserialize)]
@@ -94,10 +94,14 @@ pub fn run(args: &Args) -> Result<()> {
         interrupt: Some(interrupt_flag()?),
         ..FitOptions::default()
     };
-    let history = model.fit_with(&data, &split, &config.train, &mut options).map_err(|e| match e.kind() {
-        ErrorKind::Numeric => e.at(format!("no model is kept in {}", out.display())),
-        _ => located(e),
-    })?;
+    let history = match model.fit_with(&data, &split, &config.train, &mut options) {
+        // What has collapsed cannot be gone on with either.
+        Err(e) if e.kind() == ErrorKind::Numeric => {
+            remove(&out, &["model.json", CHECKPOINT])?;
+            return Err(e.at(format!("no model is kept in {}", out.display())));
+        }
+        done => done.map_err(located)?,
+    };
     model.save(&out)?;
     split.save(out.join("split.json"))?;
 
@@ -143,14 +147,20 @@ fn begin(model: &CellJepa, dir: &Path, resume: bool) -> Result<()> {
     if resume {
         return model.check_description(dir);
     }
-    for name in RESULTS.into_iter().chain([CHECKPOINT]) {
+    remove(dir, &RESULTS)?;
+    model.save_description(dir)
+}
+
+/// Removes files of a folder that are there.
+fn remove(dir: &Path, names: &[&str]) -> Result<()> {
+    for name in names {
         let file = dir.join(name);
         match std::fs::remove_file(&file) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &file, e)),
             _ => {}
         }
     }
-    model.save_description(dir)
+    Ok(())
 }
 
 /// A trained VAE to compare with, which must not have been trained on the cells that are held out here.

@@ -29,10 +29,10 @@ const GARROTE: f64 = 2.0;
 
 /// Missing log fold changes.
 pub(super) struct Offsets {
-    controls: BTreeMap<Option<String>, Array1<f64>>,
-    genes: GeneTable,
+    pub controls: BTreeMap<Option<String>, Array1<f64>>,
+    pub genes: GeneTable,
     /// t, 1 where there is no combination.
-    factor: f64,
+    pub factor: f64,
 }
 
 /// Missing log fold changes of the genes, `(genes,)` each, and their variances.
