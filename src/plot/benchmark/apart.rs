@@ -12,7 +12,7 @@ use crate::{
     Result,
     eval::{
         Align, Grid,
-        benchmark::{Benchmark, Better, Verdict},
+        benchmark::{Benchmark, Better, Role, Verdict},
     },
 };
 
@@ -42,7 +42,7 @@ fn noun(n: usize) -> String {
 }
 
 /// A sentence a number of genes: the best model there against the mean of the training perturbations, in L2 and in
-/// systema-referenced Pearson, of which that mean has none.
+/// systema-referenced Pearson against no change (the mean itself has none).
 pub(super) fn verdict(view: &View<'_>) -> Vec<(Tone, String)> {
     let told = numbers(view).into_iter().filter_map(|n| one(view, n));
     told.collect()
@@ -63,22 +63,35 @@ fn one(view: &View<'_>, n: usize) -> Option<(Tone, String)> {
         Verdict::None => format!("{model} against {MEAN}: {how}, without an interval"),
     };
     let mut good = comparison.verdict == Verdict::Better;
-    let systema = view.benchmark.mean_where(model, SYSTEMA, kept).map_or_else(String::new, |mean| {
-        let above = mean.low.is_some_and(|low| low > 0.0);
-        good &= above;
-        let interval = match (mean.low, mean.high) {
-            (Some(low), Some(high)) => format!(" (95 % interval {low:.3} to {high:.3})"),
-            _ => String::new(),
-        };
-        let than = if above { "above" } else { "not distinguishable from or below" };
-        format!(
-            "; its Pearson against the mean of the training perturbations (systema) is {:.3}{interval}, {than} the 0 of \
-             knowing nothing of the gene",
-            mean.mean
-        )
+    let systema = against_floor(view, model, kept).map_or_else(String::new, |(better, text)| {
+        good &= better;
+        text
     });
     let tone = if good { Tone::Good } else { Tone::Warning };
     Some((tone, format!("On {} alone ({}): {said}{systema}.", noun(n), comparison.conditions)))
+}
+
+/// The systema-referenced Pearson of a model beside that of no change, which is not 0 where effects are weak: less than the
+/// mean effect in the same direction is correlated with none at all. Whether it is better, and the sentence.
+fn against_floor(view: &View<'_>, model: &str, kept: impl Fn(&str) -> bool) -> Option<(bool, String)> {
+    let mean = view.benchmark.mean_where(model, SYSTEMA, &kept)?;
+    let interval = match (mean.low, mean.high) {
+        (Some(low), Some(high)) => format!(" (95 % interval {low:.3} to {high:.3})"),
+        _ => String::new(),
+    };
+    let text =
+        format!("; its Pearson against the mean of the training perturbations (systema) is {:.3}{interval}", mean.mean);
+    let floor = view.of_role(Role::Floor);
+    let Some(paired) = floor.and_then(|floor| view.benchmark.compare_where(model, floor, SYSTEMA, &kept)) else {
+        return Some((false, text));
+    };
+    let than = match paired.verdict {
+        Verdict::Better => "above",
+        Verdict::Worse => "below",
+        Verdict::Unclear | Verdict::None => "not distinguishable from",
+    };
+    let of_floor = mean.mean - paired.difference;
+    Some((paired.verdict == Verdict::Better, format!("{text}, {than} the {of_floor:.3} of no change")))
 }
 
 /// L2 and systema-referenced Pearson of each model, a pair of columns a number of genes. `None` where all judged conditions
