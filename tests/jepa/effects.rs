@@ -272,8 +272,8 @@ fn a_screen_does_not_read_the_label() {
     // A wrong label, of two other genes, decides where it is read, and changes nothing where it is not.
     let mut mislabelled = wanted.clone();
     let own = test.conditions[0].perturbation.genes().to_vec();
-    for gene in 0..PERTURBED {
-        mislabelled[gene] = if own.contains(&World::name(gene)) { 0.0 } else { f32::from(gene % 8 == 7) * 50.0 };
+    for (gene, value) in mislabelled.iter_mut().take(PERTURBED).enumerate() {
+        *value = if own.contains(&World::name(gene)) { 0.0 } else { f32::from(gene % 8 == 7) * 50.0 };
     }
     assert!(place(&mislabelled, whole) > 20, "read as another pair");
     assert_eq!(place(&mislabelled, Search::default()), place(&wanted, Search::default()));
