@@ -14,7 +14,7 @@ use genailab::{
     eval::{Pca, ProbeConfig, compare_embeddings},
     model::{
         CountVae, VaeConfig,
-        jepa::{CellJepa, CellJepaConfig, Objective, Reader, Size},
+        jepa::{CellJepa, CellJepaConfig, Reader},
     },
     ndarray::{Array2, Axis},
     train::{FitOptions, Progress, Schedule, TrainConfig},
@@ -98,12 +98,7 @@ fn runs() -> Vec<Run> {
         }
         None => vec![Run {
             name: "JEPA".to_owned(),
-            // Chosen by validation cells; see the commit that set them.
-            model: CellJepaConfig {
-                objective: Objective::split_views(),
-                width: 64,
-                ..CellJepaConfig::mlp(Size::Small)
-            },
+            model: CellJepaConfig::default(),
             train: TrainConfig {
                 epochs: 15,
                 schedule: Schedule::WarmupCosine { warmup_steps: 100, final_fraction: 0.01 },

@@ -9,6 +9,7 @@ use super::{
     AnnData, AnnDataWriter, Column, Counts, Dataset, Effects, Naming, Perturbation, Table, Uns, effects, labels, names,
 };
 use crate::{Error, Result};
+use ndarray::Array2;
 use std::path::Path;
 
 /// Where lanes stand if no column is named.
@@ -240,9 +241,18 @@ impl Dataset {
     /// # Errors
     /// Those of [`AnnDataWriter::write`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.write_with(path, &[])
+    }
+
+    /// As [`Dataset::write`], with embeddings in `obsm`: names such as `X_jepa`, and `(cells, dimensions)` each.
+    ///
+    /// # Errors
+    /// Those of [`AnnDataWriter::write`].
+    pub fn write_with(&self, path: impl AsRef<Path>, embeddings: &[(&str, &Array2<f32>)]) -> Result<()> {
         let mut cells = self.cells.clone();
         self.annotate(&mut cells);
-        AnnDataWriter::new(&cells, &self.genes).x(&self.counts).uns(UNS, self.hints()).write(path)
+        let writer = AnnDataWriter::new(&cells, &self.genes).x(&self.counts).uns(UNS, self.hints());
+        embeddings.iter().fold(writer, |writer, (name, values)| writer.obsm(name, values)).write(path)
     }
 
     /// Sets the columns of `obs` that tell this library what each cell is.

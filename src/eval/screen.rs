@@ -4,6 +4,12 @@
 //! for a single perturbation that was trained on) and compared with it. The same question asked of perturbations whose
 //! effect *was* measured but not trained on says how far the answer is to be trusted: at which rank does the true
 //! perturbation come back, among all candidates? ([`retrieve`])
+//!
+//! A perturbed gene is among the measured ones, and its own expression is the label of its perturbation: high where it was
+//! activated, low where it was knocked down. A wanted state that comes from elsewhere carries no such label. So the columns
+//! of every gene that is perturbed in any candidate, or in the target where that is known, are left out of *all* comparisons
+//! ([`Search`]): of all, and not only of that candidate's own, because a distance over fewer genes is a smaller one, and
+//! because a candidate must not be told from others by a gene of theirs that it does not move.
 
 use super::{cosine, l2, pearson};
 use crate::{
@@ -11,9 +17,9 @@ use crate::{
     data::{Condition, Perturbation},
     model::jepa::PrototypeJepa,
 };
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use serde::Serialize;
-use std::{fmt, str::FromStr};
+use std::{collections::HashSet, fmt, str::FromStr};
 
 /// Candidates whose effects are predicted at once; more would only take more memory.
 const BATCH: usize = 512;
@@ -64,6 +70,47 @@ impl FromStr for Closeness {
     }
 }
 
+/// How effects are compared. A [`Closeness`] alone stands for the default: own genes are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Search {
+    /// What near means.
+    pub by: Closeness,
+    /// Compare the columns of perturbed genes too, which name the perturbation. Default no.
+    pub own_genes: bool,
+    /// Genes that are perturbed in the target, where that is known; their columns are left out too.
+    pub target_genes: Vec<String>,
+}
+
+impl From<Closeness> for Search {
+    fn from(by: Closeness) -> Self {
+        Self { by, ..Self::default() }
+    }
+}
+
+impl Search {
+    /// The columns of `genes` that are compared, in order: all but those of the genes that a candidate or the target
+    /// perturbs.
+    ///
+    /// # Errors
+    /// No column is left ([`ErrorKind::Inapplicable`](crate::ErrorKind::Inapplicable)).
+    pub fn columns(&self, genes: &[String], candidates: &[Perturbation]) -> Result<Vec<usize>> {
+        if self.own_genes {
+            return Ok((0..genes.len()).collect());
+        }
+        let perturbed = candidates.iter().flat_map(Perturbation::genes);
+        let own: HashSet<&String> = perturbed.chain(&self.target_genes).collect();
+        let kept: Vec<usize> = (0..genes.len()).filter(|&gene| !own.contains(&genes[gene])).collect();
+        match kept.is_empty() {
+            false => Ok(kept),
+            true => Err(Error::inapplicable(format!(
+                "all {} genes are perturbed by a candidate, so that none is left to compare; try fewer candidates, or \
+                 compare the perturbed genes too",
+                genes.len()
+            ))),
+        }
+    }
+}
+
 /// Which perturbations are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Candidates {
@@ -105,7 +152,7 @@ impl Candidates {
     }
 }
 
-/// A candidate, and how near it comes.
+/// A candidate, and how near it comes; all figures are over the genes that are compared.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Hit {
     /// What would be perturbed.
@@ -126,20 +173,30 @@ pub struct Hit {
 /// Predicted effects of `candidates`, and how near each is to the effect `target` (genes), the nearest first.
 ///
 /// # Errors
-/// A gene that the model cannot represent; a target of another length, or that is zero or not finite.
-pub fn screen(model: &PrototypeJepa, candidates: &[Perturbation], target: &[f32], by: Closeness) -> Result<Vec<Hit>> {
+/// A gene that the model cannot represent; a target of another length, or that is zero or not finite; no gene left to
+/// compare.
+pub fn screen(
+    model: &PrototypeJepa,
+    candidates: &[Perturbation],
+    target: &[f32],
+    search: impl Into<Search>,
+) -> Result<Vec<Hit>> {
+    let search = search.into();
     if target.len() != model.genes().len() {
         return Err(Error::shape("screen: target", target.len(), model.genes().len()));
     }
     if let Some(gene) = target.iter().position(|value| !value.is_finite()) {
         return Err(Error::data(format!("the target effect of {} is not a finite number", model.genes()[gene])));
     }
+    let columns = search.columns(model.genes(), candidates)?;
+    let target: Vec<f32> = columns.iter().map(|&gene| target[gene]).collect();
     if target.iter().all(|&value| value == 0.0) {
         return Err(Error::data("the target effect is zero: it is control, and every perturbation leads away from it"));
     }
+    let (by, target) = (search.by, target.as_slice());
     let mut hits = Vec::with_capacity(candidates.len());
     for chunk in candidates.chunks(BATCH) {
-        let (predicted, sums) = effects(model, chunk)?;
+        let (predicted, sums) = effects(model, chunk, &columns)?;
         for (i, perturbation) in chunk.iter().enumerate() {
             let (effect, sum) = (row(&predicted, i), row(&sums, i));
             let length = |v: &[f32]| v.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
@@ -165,11 +222,17 @@ fn row(effects: &Array2<f32>, row: usize) -> &[f32] {
     &effects.as_slice().expect("made row by row")[row * genes..(row + 1) * genes]
 }
 
-/// The predicted effects of perturbations, and the sums of their single effects, `(perturbations, genes)` each.
-fn effects(model: &PrototypeJepa, perturbations: &[Perturbation]) -> Result<(Array2<f32>, Array2<f32>)> {
+/// The predicted effects of perturbations, and the sums of their single effects, `(perturbations, columns)` each.
+fn effects(
+    model: &PrototypeJepa,
+    perturbations: &[Perturbation],
+    columns: &[usize],
+) -> Result<(Array2<f32>, Array2<f32>)> {
     let conditions: Vec<Condition> = perturbations.iter().cloned().map(Condition::of).collect();
-    let as_f32 = |effects: Array2<f64>| effects.mapv(|value| value as f32);
-    Ok((as_f32(model.effects(&conditions)?), as_f32(model.sums(&conditions)?)))
+    let compared = |effects: Array2<f64>| {
+        Array2::from_shape_fn((effects.nrows(), columns.len()), |(row, gene)| effects[[row, columns[gene]]] as f32)
+    };
+    Ok((compared(model.effects(&conditions)?), compared(model.sums(&conditions)?)))
 }
 
 /// At which rank a perturbation came back when its measured effect was the target.
@@ -189,15 +252,23 @@ pub struct Retrieved {
 /// contain the perturbations.
 ///
 /// # Errors
-/// A perturbation that is no candidate; a gene that the model cannot represent.
+/// A perturbation that is no candidate; a gene that the model cannot represent; other genes than the model's; no gene left
+/// to compare.
 pub fn retrieve(
     model: &PrototypeJepa,
     candidates: &[Perturbation],
     perturbations: &[Perturbation],
     observed: ArrayView2<'_, f32>,
-    by: Closeness,
+    search: impl Into<Search>,
 ) -> Result<Vec<Retrieved>> {
-    let (predicted, sums) = effects(model, candidates)?;
+    let search = search.into();
+    if observed.dim() != (perturbations.len(), model.genes().len()) {
+        let expected = (perturbations.len(), model.genes().len());
+        return Err(Error::shape("retrieve: observed effects", observed.dim(), expected));
+    }
+    let columns = search.columns(model.genes(), candidates)?;
+    let (predicted, sums) = effects(model, candidates, &columns)?;
+    let (observed, by) = (observed.select(Axis(1), &columns), search.by);
     let rank = |effects: &Array2<f32>, place: usize, target: &[f32]| {
         let own = by.near(row(effects, place), target);
         1 + (0..candidates.len()).filter(|&other| by.near(row(effects, other), target) > own).count()

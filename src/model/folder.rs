@@ -61,6 +61,33 @@ pub(super) fn write_description(dir: &Path, content: &impl Serialize) -> Result<
     write_atomically(&description(dir), text.as_bytes())
 }
 
+/// The settings that differ between two configurations, in words.
+pub(super) fn changed_settings(then: &impl Serialize, now: &impl Serialize) -> Vec<String> {
+    let fields = |config: serde_json::Result<serde_json::Value>| match config {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => unreachable!("a struct of named fields serialises as an object"),
+    };
+    let (then, now) = (fields(serde_json::to_value(then)), fields(serde_json::to_value(now)));
+    let changed = then.iter().filter(|(name, value)| now.get(*name) != Some(value));
+    changed.map(|(name, value)| format!("{name} was {value} and is now {}", now[name])).collect()
+}
+
+/// Refuses to resume a training in `dir` where something differs from what is described there.
+///
+/// # Errors
+/// There is a difference.
+pub(super) fn refuse_differences(dir: &Path, differences: &[String]) -> Result<()> {
+    match differences.is_empty() {
+        true => Ok(()),
+        false => Err(Error::config(format!(
+            "cannot resume with another model than that of {}: {}; give the same data and settings, or train anew in \
+             another folder",
+            description(dir).display(),
+            differences.join(", ")
+        ))),
+    }
+}
+
 /// The kind of the model in a folder: `count-vae`, `cell-jepa`, `jepa`.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use super::{
     folder::{self, Header},
 };
 use crate::{
-    Error, Result,
+    Result,
     device::Device,
     nn::{load_params, save_params},
 };
@@ -43,16 +43,7 @@ impl CountVae {
     pub fn check_description(&self, dir: &Path) -> Result<()> {
         let then: Saved = folder::read_description(dir, KIND)?;
         let now = self.description();
-        let mut differences = Vec::new();
-        if then.config != now.config {
-            let fields = |config| match serde_json::to_value(config) {
-                Ok(serde_json::Value::Object(fields)) => fields,
-                _ => unreachable!("a struct of named fields serialises as an object"),
-            };
-            let (then, now) = (fields(&then.config), fields(&now.config));
-            let changed = then.iter().filter(|(name, value)| now.get(*name) != Some(value));
-            differences.extend(changed.map(|(name, value)| format!("{name} was {value} and is now {}", now[name])));
-        }
+        let mut differences = folder::changed_settings(&then.config, &now.config);
         if then.vocabulary != now.vocabulary
             || then.trained_on != now.trained_on
             || then.with_remainder != now.with_remainder
@@ -62,15 +53,7 @@ impl CountVae {
                     .to_owned(),
             );
         }
-        if differences.is_empty() {
-            return Ok(());
-        }
-        Err(Error::config(format!(
-            "cannot resume with another model than that of {}: {}; give the same data and settings, or train anew in \
-             another folder",
-            folder::description(dir).display(),
-            differences.join(", ")
-        )))
+        folder::refuse_differences(dir, &differences)
     }
 
     fn description(&self) -> Saved {

@@ -9,3 +9,4 @@ mod mistakes;
 mod real;
 mod referees;
 mod resume;
+mod told;

@@ -58,6 +58,33 @@ fn cells_are_trained_on_by_their_means() {
 }
 
 #[test]
+fn a_jepa_of_sets_is_trained_and_writes_cells_of_a_combination() {
+    let place = Place::new().with_cells();
+    place.write(
+        "quick.toml",
+        "[model]\nhidden = 16\ndecoder = 32\ndraws = 2\nfolds = 2\ncell = { width = 16, objective = { kind = \"masks\" } }\n\
+         pretraining = { epochs = 1 }\ndecoding = { epochs = 2 }\n",
+    );
+    let data = Dataset::open(place.path("cells.h5ad")).expect("cells");
+    let double = data.perturbations.iter().find(|p| p.genes().len() == 2).expect("a double").to_string();
+    for model in ["jepa-sets", "jepa-pairs"] {
+        place
+            .run(&format!("train --data cells.h5ad --model {model} --config quick.toml --epochs 1 --out {model}"))
+            .done();
+        assert_eq!(json(&place.path(model).join("model.json"))["model"], model);
+        place.run(&format!("predict --model {model} --perturbations {double},control --cells 30 --out p.h5ad")).done();
+        let predicted = Dataset::open(place.path("p.h5ad")).expect("cells");
+        assert_eq!((predicted.n_cells(), predicted.n_genes()), (60, 150));
+        assert_eq!(predicted.perturbations[1].to_string(), double);
+        place.fails(
+            &format!("predict --model {model} --perturbations NOSUCH --out q.h5ad"),
+            &["--perturbations", "NOSUCH"],
+        );
+    }
+    place.fails("train --data cells.h5ad --model jepa-sets --resume --out m", &["--resume"]);
+}
+
+#[test]
 fn a_screen_ranks_all_candidates() {
     let place = place();
     let (singles, doubles) = (names(&place, 1), names(&place, 2));
@@ -70,6 +97,15 @@ fn a_screen_ranks_all_candidates() {
     assert_eq!(results["hits"].as_array().map(Vec::len), Some(n + n * (n - 1) / 2));
     assert!(results["retrieval"].as_array().is_some_and(|found| !found.is_empty()));
     assert!(std::fs::read_to_string(place.path("s/report.html")).expect("a report").contains("Nearest candidates"));
+
+    // The columns of all candidates' genes are left out, as far as they are measured; and are not if that is asked for.
+    let measured = Effects::open(place.path("e.h5ad")).expect("effects").genes.names;
+    let own = singles.iter().filter(|gene| measured.contains(gene)).count();
+    assert!(own > 0);
+    assert_eq!((&results["genes"], &results["genes_left_out"]), (&120.into(), &own.into()));
+    assert!(said.stdout.contains("left out"), "{}", said.stdout);
+    place.run(&format!("screen --data e.h5ad --target {} --own-genes --out w", doubles[0])).done();
+    assert_eq!(json(&place.path("w/results.json"))["genes_left_out"], 0);
 
     // The wanted state as a file of its own, of effects and of cells.
     let line = format!("screen --data e.h5ad --target-file c.h5ad --target {} --candidates pairs --out u", singles[0]);

@@ -3,7 +3,7 @@
 use genailab::{
     ErrorKind,
     data::{Condition, Effects, GeneSets, Perturbation},
-    eval::screen::{Candidates, Closeness, retrieve, screen},
+    eval::screen::{Candidates, Closeness, Search, retrieve, screen},
     model::jepa::{GeneFeature, PrototypeConfig, PrototypeJepa, Prototypes},
     train::TrainConfig,
 };
@@ -240,6 +240,59 @@ fn a_screen_finds_what_made_the_effect() {
         let error = screen(&model, &pairs, &target, Closeness::Cosine).expect_err("no target").to_string();
         assert!(error.contains(word), "{error}");
     }
+}
+
+/// The first genes are those that are perturbed, and go up by much where they are: the label of an activation screen.
+fn labelled(data: &Prototypes) -> Prototypes {
+    let mut labelled = data.clone();
+    let genes = (0..GENES).map(|gene| if gene < PERTURBED { World::name(gene) } else { format!("G{gene}") });
+    labelled.genes = genes.collect();
+    for (condition, mut effect) in data.conditions.iter().zip(labelled.effects.rows_mut()) {
+        for gene in 0..PERTURBED {
+            let perturbed = condition.perturbation.genes().contains(&World::name(gene));
+            effect[gene] = if perturbed { 50.0 } else { 0.0 };
+        }
+    }
+    labelled
+}
+
+#[test]
+fn a_screen_does_not_read_the_label() {
+    let (train, test) = World::new(12).data(every_third);
+    let (train, test) = (labelled(&train), labelled(&test));
+    let model = PrototypeJepa::fit(&train, &config(), 0).expect("trainable");
+    let pairs = Candidates::Pairs.of(&model.perturbed().cloned().collect::<Vec<_>>());
+    let wanted = test.effects.row(0).to_vec();
+    let place = |target: &[f32], search: Search| {
+        let hits = screen(&model, &pairs, target, search).expect("a screen");
+        hits.iter().position(|hit| hit.perturbation == test.conditions[0].perturbation).expect("a candidate")
+    };
+    let whole = Search { own_genes: true, ..Search::default() };
+    assert_eq!(place(&wanted, whole.clone()), 0, "the label gives it away");
+    // A wrong label, of two other genes, decides where it is read, and changes nothing where it is not.
+    let mut mislabelled = wanted.clone();
+    let own = test.conditions[0].perturbation.genes().to_vec();
+    for (gene, value) in mislabelled.iter_mut().take(PERTURBED).enumerate() {
+        *value = if own.contains(&World::name(gene)) { 0.0 } else { f32::from(gene % 8 == 7) * 50.0 };
+    }
+    assert!(place(&mislabelled, whole) > 20, "read as another pair");
+    assert_eq!(place(&mislabelled, Search::default()), place(&wanted, Search::default()));
+
+    let left_out = |search: Search| GENES - search.columns(model.genes(), &pairs).expect("some are left").len();
+    assert_eq!(left_out(Search::default()), PERTURBED);
+    assert_eq!(left_out(Search { target_genes: vec!["G20".to_owned()], ..Search::default() }), PERTURBED + 1);
+    let asked: Vec<Perturbation> = test.conditions.iter().map(|c| c.perturbation.clone()).collect();
+    let first = |search: Search| {
+        let found = retrieve(&model, &pairs, &asked, test.effects.view(), search).expect("candidates all");
+        found.iter().filter(|found| found.rank == 1).count() as f64 / found.len() as f64
+    };
+    let (with, without) = (first(Search { own_genes: true, ..Search::default() }), first(Search::default()));
+    assert!(with > 0.95 && without < with - 0.1, "first with the labels {with}, without {without}");
+    let all: Vec<Perturbation> = model.genes().iter().map(|gene| Perturbation::of([gene.as_str()])).collect();
+    assert_eq!(
+        Search::default().columns(model.genes(), &all).expect_err("none is left").kind(),
+        ErrorKind::Inapplicable
+    );
 }
 
 #[test]

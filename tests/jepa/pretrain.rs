@@ -2,12 +2,13 @@
 
 use crate::{quiet, short, small};
 use genailab::{
-    data::{Dataset, Split},
+    data::{Dataset, Simulation, SimulationConfig, Split, SplitPlan, TargetSum, normalize},
     device::Device,
     model::jepa::{
         AntiCollapse, CellJepa, CellJepaConfig, EncoderConfig, MaskConfig, MaskKind, Objective, Reader, Regularise,
         Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
     },
+    ndarray::Axis,
     nn::{AttentionConfig, EmbeddingLoss, SetEncoderConfig},
     train::{FitOptions, History, TrainConfig},
 };
@@ -100,6 +101,38 @@ fn reconstruction_learns() {
         ..config(Objective::Reconstruction)
     };
     check_learns(config, 6);
+}
+
+/// With 600 cells and a few epochs the decoder has not even learnt the genes' means, and is worse than they are; with
+/// enough of both it finds what genes tell of each other.
+#[test]
+fn with_enough_cells_and_epochs_hidden_values_are_told_better_than_by_the_genes_means() {
+    let world = SimulationConfig {
+        n_cells: 3000,
+        n_genes: 120,
+        seed: 3,
+        n_singles: 5,
+        doubles_per_class: 0,
+        n_programs: 4,
+        damaged_fraction: 0.0,
+        ..SimulationConfig::default()
+    };
+    let data = Simulation::new(&world).expect("a world").dataset;
+    let split = data.split(&SplitPlan::default()).expect("3000 cells can be divided");
+    let expression = normalize::log_normalize(&data, TargetSum::Fixed(1e4)).expect("counts").to_dense();
+    let mean = expression.select(Axis(0), &split.train).mean_axis(Axis(0)).expect("cells");
+    let off = &expression.select(Axis(0), &split.validation) - &mean;
+    // Hidden genes are drawn at random, so that the error over all genes is what is expected over them.
+    let by_means = off.mapv(|v| f64::from(v * v)).mean().expect("cells");
+    let config = CellJepaConfig {
+        anti_collapse: AntiCollapse::None,
+        target_sum: Some(1e4),
+        ..config(Objective::Reconstruction)
+    };
+    let (_, history) = train(&data, &split, config, &short(60));
+    let error = |epoch: usize| history.epochs[epoch].validation.as_ref().expect("validation cells").parts["prediction"];
+    assert!(error(5) > by_means, "after 6 epochs {}, the means {by_means}", error(5));
+    assert!(error(59) < 0.98 * by_means, "after 60 epochs {}, the means {by_means}", error(59));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use genailab::{
     ErrorKind,
-    data::{Condition, Opened, Perturbation, Simulation, SimulationConfig, Split},
+    data::{Condition, Opened, Perturbation, Simulation, SimulationConfig, Split, TargetSum, normalize},
     eval::{
         JepaSetsPredictor, Predictor,
         baselines::{NoChange, models},
@@ -139,6 +139,66 @@ fn the_same_seed_is_the_same_model_and_every_setting_trains() {
         let config = SetsConfig { conditioning, level, learned: true, ..config.clone() };
         assert!(moved(&config, 3).iter().all(|v| v.is_finite()), "{conditioning:?}");
     }
+}
+
+#[test]
+fn a_model_is_read_back_and_predicts_without_the_data() {
+    let (data, split) = (&simulated().dataset, split());
+    let conditions: Vec<Condition> =
+        (0..data.n_cells()).map(|cell| Condition::of(data.perturbation_of(cell).clone())).collect();
+    let held_out = conditions[split.test[0]].clone();
+    let controls: Vec<usize> = data.control_cells().into_iter().take(30).collect();
+    for config in [SetsConfig::sets(), SetsConfig::pairs()] {
+        let mut config = quick(config);
+        (config.pretraining.epochs, config.decoding.epochs, config.learned) = (1, 2, true);
+        let model = SetsJepa::fit(data, &conditions, &split, &config, 3).expect("it trains");
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        model.save(dir.path()).expect("it is written");
+        let read = SetsJepa::load(dir.path()).expect("it was just written");
+        assert_eq!((read.choice(), read.config()), (model.choice(), model.config()));
+        // Shifts and offsets are kept in single precision.
+        let moved = |model: &SetsJepa| {
+            model.moved(&model.embed(data, &controls).expect("cells"), &held_out).expect("both genes are known")
+        };
+        let off = (&moved(&read) - &moved(&model)).iter().fold(0.0_f32, |most, off| most.max(off.abs()));
+        assert!(off < 1e-4, "embeddings are {off} off");
+        let (first, again) = (model.sample(&held_out, 40, 1).expect("it applies"), read.sample(&held_out, 40, 1));
+        let again = again.expect("it applies");
+        assert_eq!(first.library_size, again.library_size);
+        let differ = first.values.iter().zip(&again.values).filter(|(a, b)| a != b).count();
+        assert!(differ * 1000 < first.values.len(), "{differ} counts differ");
+        assert!(first.are_counts && first.values.iter().all(|&v| v >= 0.0 && v.fract() == 0.0));
+        assert_eq!(first.values.dim(), (40, data.n_genes()));
+        let unknown = read.sample(&Condition::of(Perturbation::of(["NOGENE"])), 3, 0).expect_err("nothing is known");
+        assert!(unknown.to_string().contains("NOGENE"), "{unknown}");
+        std::fs::remove_file(dir.path().join("model.safetensors")).expect("it was there");
+        assert!(SetsJepa::load(dir.path()).is_err());
+    }
+}
+
+#[test]
+fn offsets_carry_what_embeddings_lose_of_a_single_perturbation() {
+    let (data, split) = (&simulated().dataset, split());
+    let conditions: Vec<Condition> =
+        (0..data.n_cells()).map(|cell| Condition::of(data.perturbation_of(cell).clone())).collect();
+    let expression = normalize::log_normalize(data, TargetSum::Fixed(1e4)).expect("counts").to_dense();
+    let mean = |rows: &[usize]| expression.select(Axis(0), rows).mean_axis(Axis(0)).expect("cells").mapv(f64::from);
+    let controls = data.control_cells();
+    let error = |offsets: bool| -> f64 {
+        let config = SetsConfig { offsets, ..quick(SetsConfig::sets()) };
+        let model = SetsJepa::fit(data, &conditions, &split, &config, 3).expect("it trains");
+        let start = model.mean(data, &controls, &Condition::of(Perturbation::control())).expect("cells");
+        let singles = data.perturbations.iter().filter(|perturbation| perturbation.genes().len() == 1);
+        let errors = singles.map(|perturbation| {
+            let predicted =
+                model.mean(data, &controls, &Condition::of(perturbation.clone())).expect("trained on") - &start;
+            let observed = mean(&data.cells_of(perturbation)) - mean(&controls);
+            (predicted - observed).mapv(|v| v * v).sum().sqrt()
+        });
+        errors.sum()
+    };
+    let (with, without) = (error(true), error(false));
+    assert!(with < 0.9 * without, "L2 over the singles {with:.2} with offsets, {without:.2} without");
 }
 
 #[test]

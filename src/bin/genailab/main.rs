@@ -8,6 +8,7 @@ mod datasets;
 mod de;
 mod distances;
 mod doctor;
+mod embed;
 mod enrich;
 mod fetch;
 mod inspect;
@@ -35,6 +36,7 @@ enum Command {
     Inspect(inspect::Args),
     Train(train::Args),
     Predict(predict::Args),
+    Embed(embed::Args),
     Bench(bench::Args),
     Ablate(ablate::Args),
     Enrich(enrich::Args),
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Embed(args) => embed::run(&args),
         Command::Ablate(args) => ablate::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Enrich(args) => enrich::run(&args),

@@ -5,7 +5,11 @@ use genailab::{
     Error, Result,
     data::{AnnDataWriter, Column, Condition, Counts, Naming, Perturbation, Table, Uns},
     device::Device,
-    model::{CountVae, TrainedOn, jepa::PrototypeJepa, saved_kind},
+    model::{
+        CountVae, Generated, TrainedOn,
+        jepa::{PrototypeJepa, SetsJepa},
+        saved_kind,
+    },
     ndarray::{Array2, ArrayView2, Axis, concatenate},
 };
 use std::path::PathBuf;
@@ -57,9 +61,11 @@ pub fn run(args: &Args) -> Result<()> {
     check_output_file(&args.out)?;
     match saved_kind(&args.model)?.as_str() {
         "jepa" => return predict_jepa(args),
+        "jepa-sets" | "jepa-pairs" => return predict_sets(args, rows_each),
         "cell-jepa" => {
             return Err(Error::config(format!(
-                "{} holds an encoder of cells, which predicts no perturbation; give the folder of a vae or a jepa",
+                "{} holds an encoder of cells (cell-jepa), which predicts no perturbation: use `genailab embed` for its \
+                 embeddings, or give the folder of a vae or a jepa",
                 args.model.display()
             )));
         }
@@ -97,6 +103,31 @@ fn predict_cells(model: &CountVae, perturbations: &[Perturbation], rows_each: us
         .iter()
         .map(|perturbation| model.sample(perturbation, rows_each, args.seed))
         .collect::<Result<Vec<_>>>()?;
+    write_cells(perturbations, &blocks, model.vocabulary().genes.clone(), "genailab count VAE", args)
+}
+
+/// Cells by a JEPA of sets of cells.
+fn predict_sets(args: &Args, rows_each: usize) -> Result<()> {
+    let model = SetsJepa::load(&args.model)?;
+    let perturbations = perturbations(&args.perturbations, |gene| model.perturbs(gene))?;
+    let sample = |perturbation: &Perturbation| {
+        let condition = Condition::of(perturbation.clone());
+        model.sample(&condition, rows_each, args.seed).map_err(|e| e.at("--perturbations"))
+    };
+    let blocks = perturbations.iter().map(sample).collect::<Result<Vec<_>>>()?;
+    write_cells(&perturbations, &blocks, model.gene_names().to_vec(), "genailab JEPA of sets of cells", args)?;
+    say(args.out.display())
+}
+
+/// Writes the cells of perturbations, a block each.
+fn write_cells(
+    perturbations: &[Perturbation],
+    blocks: &[Generated],
+    genes: Vec<String>,
+    by: &str,
+    args: &Args,
+) -> Result<()> {
+    let rows_each = blocks.first().map_or(0, |block| block.library_size.len());
     let views: Vec<ArrayView2<'_, f32>> = blocks.iter().map(|block| block.values.view()).collect();
     let values = concatenate(Axis(0), &views).expect("every block has the model's genes");
     let names: Vec<String> = perturbations
@@ -112,11 +143,10 @@ fn predict_cells(model: &CountVae, perturbations: &[Perturbation], rows_each: us
         rows.map(|(row, &size)| f64::from(if are_counts { size.max(row.sum()) } else { size })).collect::<Vec<_>>()
     });
     cells.set("ncounts", Column::Float(library.collect()));
-    let genes = Table::from_names(model.vocabulary().genes.clone());
+    let genes = Table::from_names(genes);
     let columns = [("perturbation_column", "perturbation"), ("library_size_column", "ncounts")];
-    let writer = AnnDataWriter::new(&cells, &genes)
-        .uns("predicted_by", "genailab count VAE")
-        .uns(HINTS, columns.into_iter().collect::<Uns>());
+    let writer =
+        AnnDataWriter::new(&cells, &genes).uns("predicted_by", by).uns(HINTS, columns.into_iter().collect::<Uns>());
     if are_counts {
         writer.x(&Counts::from_dense(&values)).write(&args.out)
     } else {

@@ -6,7 +6,7 @@ use genailab::{
     data::{Effects, Opened, Perturbation},
     eval::{
         Align, Grid,
-        screen::{Candidates, Closeness, Hit, Retrieved, retrieve, screen},
+        screen::{Candidates, Closeness, Hit, Retrieved, Search, retrieve, screen},
     },
     model::jepa::{PrototypeConfig, PrototypeJepa, Prototypes},
     plot::{Report, Verdict, ranked},
@@ -31,6 +31,10 @@ const SHOWN: usize = 40;
 /// To say how far the answer is to be trusted, a fifth of the measured doubles is left out, and each is asked for by its
 /// measured effect: the report tells at which rank it comes back, and where it would by adding effects.
 ///
+/// The expression of a perturbed gene is the label of its perturbation, and a state from elsewhere carries no label: the
+/// columns of all genes that a candidate or the target perturbs are left out of every comparison, unless --own-genes is
+/// given.
+///
 /// Writes screen.csv (all candidates, the nearest first), results.json and report.html into --out.
 #[derive(clap::Args)]
 pub struct Args {
@@ -49,6 +53,9 @@ pub struct Args {
     /// What near means: cosine, pearson or l2
     #[arg(long, value_name = "MEASURE", default_value_t = Closeness::Cosine)]
     by: Closeness,
+    /// Compare the columns of the perturbed genes too
+    #[arg(long)]
+    own_genes: bool,
     /// Candidates to print
     #[arg(long, value_name = "N", default_value_t = 10)]
     top: usize,
@@ -68,11 +75,11 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let data = effects(args, &args.data)?;
-    let (name, target, own) = match &args.target_file {
+    let (wanted, target, own) = match &args.target_file {
         None => {
-            let wanted = find(&data, args.target.as_deref().expect("clap asks for one of the two"))
+            let row = find(&data, args.target.as_deref().expect("clap asks for one of the two"))
                 .map_err(|e| e.at("--target"))?;
-            (data.perturbations[wanted].to_string(), data.values.row(wanted).to_vec(), Some(wanted))
+            (data.perturbations[row].clone(), data.values.row(row).to_vec(), Some(row))
         }
         Some(path) => {
             let file = effects(args, path)?;
@@ -86,9 +93,10 @@ pub fn run(args: &Args) -> Result<()> {
                     )));
                 }
             };
-            (file.perturbations[row].to_string(), aligned(&data, &file, row).map_err(|e| e.at(path.display()))?, None)
+            (file.perturbations[row].clone(), aligned(&data, &file, row).map_err(|e| e.at(path.display()))?, None)
         }
     };
+    let name = wanted.to_string();
     let out = OutputFolder::new(&args.out)?;
     let config = PrototypeConfig { gene_sets: args.gene_sets.clone(), ..PrototypeConfig::default() };
 
@@ -107,7 +115,9 @@ pub fn run(args: &Args) -> Result<()> {
             args.data.display()
         )));
     }
-    let hits = screen(&model, &candidates, &target, args.by)?;
+    let search = Search { by: args.by, own_genes: args.own_genes, target_genes: wanted.genes().to_vec() };
+    let left_out = model.genes().len() - search.columns(model.genes(), &candidates)?.len();
+    let hits = screen(&model, &candidates, &target, search)?;
     let table = table(&name, &hits[..hits.len().min(SHOWN)], args.by)?;
     write_atomically(&out.join("screen.csv"), csv(&hits).as_bytes())?;
     let results = json!({
@@ -115,14 +125,18 @@ pub fn run(args: &Args) -> Result<()> {
         "target": name,
         "by": args.by,
         "candidates": hits.len(),
+        "genes": model.genes().len(),
+        "genes_left_out": left_out,
         "hits": hits,
         "retrieval": trust,
     });
     write_atomically(&out.join("results.json"), format!("{results:#}\n").as_bytes())?;
-    report(&name, &hits, &trust, table, args)?.save(out.join("report.html"))?;
+    report(&name, &hits, &trust, table, &compared(left_out, model.genes().len()), args)?
+        .save(out.join("report.html"))?;
     for hit in &hits[..hits.len().min(args.top)] {
         say(line(hit))?;
     }
+    say(compared(left_out, model.genes().len()))?;
     say(verdict(&trust))?;
     say(format_args!("report: {}", out.join("report.html").display()))
 }
@@ -179,7 +193,8 @@ fn trusted(args: &Args, data: &Effects, config: &PrototypeConfig) -> Result<Vec<
     let candidates = Candidates::All.of(&model.perturbed().cloned().collect::<Vec<_>>());
     let asked: Vec<Perturbation> = left_out.iter().map(|&row| data.perturbations[row].clone()).collect();
     let observed = data.values.select(genailab::ndarray::Axis(0), left_out);
-    retrieve(&model, &candidates, &asked, observed.view(), args.by)
+    let search = Search { own_genes: args.own_genes, ..args.by.into() };
+    retrieve(&model, &candidates, &asked, observed.view(), search)
 }
 
 fn median(mut ranks: Vec<usize>) -> usize {
@@ -202,6 +217,18 @@ fn verdict(trust: &[Retrieved]) -> String {
         median(trust.iter().map(|found| found.rank).collect()),
         median(trust.iter().map(|found| found.additive_rank).collect())
     )
+}
+
+/// What effects are compared by.
+fn compared(left_out: usize, genes: usize) -> String {
+    match left_out {
+        0 => format!("compared by all {genes} genes, the perturbed ones among them"),
+        _ => format!(
+            "compared by {} of {genes} genes: the columns of {left_out} genes that are perturbed in a candidate or in the \
+             target are left out, because they would name it",
+            genes - left_out
+        ),
+    }
 }
 
 fn number(value: Option<f64>) -> String {
@@ -255,7 +282,7 @@ fn csv(hits: &[Hit]) -> String {
     text
 }
 
-fn report(target: &str, hits: &[Hit], trust: &[Retrieved], table: Grid, args: &Args) -> Result<Report> {
+fn report(target: &str, hits: &[Hit], trust: &[Retrieved], table: Grid, compared: &str, args: &Args) -> Result<Report> {
     let near = |hit: &Hit| match args.by {
         Closeness::Cosine => hit.cosine,
         Closeness::Pearson => hit.pearson,
@@ -271,6 +298,7 @@ fn report(target: &str, hits: &[Hit], trust: &[Retrieved], table: Grid, args: &A
     let mut report = Report::new(format!("Screen for {target}"))
         .verdict(Verdict::Plain, format!("Nearest of {} candidates: {}.", hits.len(), hits[0].perturbation))
         .verdict(if trust.is_empty() { Verdict::Warning } else { Verdict::Plain }, format!("{}.", verdict(trust)))
+        .paragraph(format!("Effects are {compared}."))
         .section("Nearest candidates")
         .figure(ranked(&format!("The candidates nearest to {target}"), label, &shown)?)
         .table(table)

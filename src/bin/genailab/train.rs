@@ -1,6 +1,9 @@
 //! `genailab train`.
 
+mod cell_jepa;
+mod cell_report;
 mod jepa;
+mod sets;
 
 use crate::options::{Config, DataArgs, Fractions, OutputFolder, interrupt_flag, say};
 use genailab::{
@@ -29,13 +32,16 @@ const WEIGHTS: &str = "model.safetensors";
 /// effects dataset.
 ///
 /// Writes model.json and model.safetensors (the model), last.safetensors (the checkpoint of the last epoch, for
-/// --resume), split.json, metrics.json, history.jsonl and TensorBoard events into --out.
+/// --resume), split.json, metrics.json, history.jsonl and TensorBoard events into --out; of a cell-jepa also report.html
+/// and figures. `genailab predict` uses a vae or a jepa, `genailab embed` a vae or a cell-jepa.
 #[derive(clap::Args)]
 pub struct Args {
     /// The .h5ad file to train on
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Which model: vae, the count VAE; jepa, the JEPA of mean effects (cells are summed up to mean effects first)
+    /// Which model: vae, the count VAE; jepa, the JEPA of mean effects (cells are summed up to mean effects first);
+    /// cell-jepa, an encoder of cells that is trained without labels; jepa-sets and jepa-pairs, the JEPA of sets of cells
+    /// (levels 1 and 2)
     #[arg(long, value_name = "NAME", default_value = "vae")]
     model: String,
     /// Folder for the model; made if it is not there. A finished training in it is replaced
@@ -57,15 +63,31 @@ pub struct Args {
     /// Go on from the last checkpoint in --out, with the other arguments as they were; only --epochs may differ
     #[arg(long)]
     resume: bool,
+    /// cell-jepa: the column of obs that its embeddings are asked for, and that colours the pictures [default: the
+    /// perturbation]
+    #[arg(long, value_name = "COLUMN")]
+    label: Option<String>,
+    /// cell-jepa: folder of a VAE that was trained on the same cells, to compare its latent with
+    #[arg(long, value_name = "DIR")]
+    compare_vae: Option<PathBuf>,
     #[command(flatten)]
     columns: DataArgs,
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    if args.model != "cell-jepa" && (args.label.is_some() || args.compare_vae.is_some()) {
+        return Err(Error::config("--label and --compare-vae are for --model cell-jepa; leave them out"));
+    }
     match args.model.as_str() {
         "vae" | "count-vae" => {}
         "jepa" => return jepa::run(args),
-        other => return Err(Error::config(format!("model {other:?} is unknown; this version trains: vae, jepa"))),
+        "cell-jepa" => return cell_jepa::run(args),
+        "jepa-sets" | "jepa-pairs" => return sets::run(args),
+        other => {
+            return Err(Error::config(format!(
+                "model {other:?} is unknown; this version trains: vae, jepa, cell-jepa, jepa-sets, jepa-pairs"
+            )));
+        }
     }
     args.device.check()?;
     // Cheap questions first: a large file takes long to read.

@@ -75,6 +75,9 @@ pub(super) fn assemble(
     }
     let rows: Vec<_> = parts.iter().flat_map(Part::rows).collect();
     drop(parts);
+    let judged: BTreeSet<&str> = rows.iter().map(|row| row.perturbation.as_str()).collect();
+    let mut conditions: Vec<_> = data.condition_facts().into_values().collect();
+    conditions.retain(|facts| judged.contains(facts.name.as_str()));
     let series = series(&rows);
     let (summary, groups, comparisons) = (summarise(&series), by_group(&series, &groups), compare(&series));
     Benchmark {
@@ -83,6 +86,7 @@ pub(super) fn assemble(
         split: options.split.clone(),
         data: facts,
         splits,
+        conditions,
         models: facts_of_models,
         notes,
         summary,

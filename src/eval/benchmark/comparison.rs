@@ -7,7 +7,7 @@
 //! corrected for the number of metrics: of twenty metrics one may be "better" by chance.
 
 use super::{
-    ALL, Benchmark, Better, Comparison, Verdict, better,
+    ALL, Benchmark, Better, Comparison, MeanInterval, Verdict, better,
     summary::{Series, mean},
 };
 use rand_chacha::{
@@ -62,13 +62,45 @@ impl Benchmark {
     /// Any model against any other by a metric, as [`Benchmark::comparisons`] have each against the reference. `None`
     /// where they have no condition in common.
     pub fn compare(&self, model: &str, other: &str, metric: &str) -> Option<Comparison> {
-        let series = |name| {
-            let rows = self.rows.iter().filter(|row| row.model == name && row.metric == metric);
-            Series { model: name, metric, values: rows.map(|r| (r.seed, r.perturbation.as_str(), r.value)).collect() }
-        };
-        let of_model = series(model);
-        let pairs = paired(&of_model, &series(other));
+        self.compare_where(model, other, metric, |_| true)
+    }
+
+    /// As [`Benchmark::compare`], on the conditions whose name is kept.
+    pub fn compare_where(
+        &self,
+        model: &str,
+        other: &str,
+        metric: &str,
+        kept: impl Fn(&str) -> bool,
+    ) -> Option<Comparison> {
+        let of_model = self.series(model, metric, &kept);
+        let pairs = paired(&of_model, &self.series(other, metric, &kept));
         (!pairs.is_empty()).then(|| one(&of_model, other, &pairs, &Resamples::new(pairs.len())))
+    }
+
+    /// The mean of a metric of a model on the conditions whose name is kept, with its interval. `None` where it has no
+    /// value of them.
+    pub fn mean_where(&self, model: &str, metric: &str, kept: impl Fn(&str) -> bool) -> Option<MeanInterval> {
+        let series = self.series(model, metric, &kept);
+        let mut clusters: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+        for (_, condition, value) in series.values {
+            let cluster = clusters.entry(condition).or_default();
+            *cluster = (cluster.0 + value, cluster.1 + 1.0);
+        }
+        let clusters: Vec<(f64, f64)> = clusters.into_values().collect();
+        let n: f64 = clusters.iter().map(|(_, n)| n).sum();
+        let interval = (clusters.len() >= FEWEST).then(|| Resamples::new(clusters.len()).interval(&clusters));
+        (n > 0.0).then(|| MeanInterval {
+            mean: clusters.iter().map(|(sum, _)| sum).sum::<f64>() / n,
+            low: interval.map(|(low, _)| low),
+            high: interval.map(|(_, high)| high),
+            conditions: clusters.len(),
+        })
+    }
+
+    fn series<'a>(&'a self, model: &'a str, metric: &'a str, kept: impl Fn(&str) -> bool) -> Series<'a> {
+        let rows = self.rows.iter().filter(|row| row.model == model && row.metric == metric && kept(&row.perturbation));
+        Series { model, metric, values: rows.map(|r| (r.seed, r.perturbation.as_str(), r.value)).collect() }
     }
 }
 

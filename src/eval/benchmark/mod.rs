@@ -4,6 +4,7 @@ mod assemble;
 mod ceiling;
 mod cell_truth;
 mod comparison;
+mod conditions;
 mod data;
 mod direction;
 mod measure;
@@ -24,6 +25,7 @@ mod task;
 mod truth;
 
 pub use ceiling::CEILING;
+pub use conditions::ConditionFacts;
 pub use data::{BenchmarkCells, BenchmarkData};
 pub use direction::better;
 pub use measure::{interaction_curve, measure};
@@ -33,8 +35,8 @@ pub use options::MeasureOptions;
 pub use predict::{Answer, MOST_CELLS};
 pub use predictions::{PredictionFile, PredictionKind};
 pub use result::{
-    Benchmark, Better, Comparison, DataFacts, Example, GroupSummary, InteractionCurve, ModelFacts, Role, SplitFacts,
-    Summary, Verdict,
+    Benchmark, Better, Comparison, DataFacts, Example, GroupSummary, InteractionCurve, MeanInterval, ModelFacts, Role,
+    SplitFacts, Summary, Verdict,
 };
 pub use run::{Progress, RunOptions, run, run_with};
 pub use score::{ALL, Absent, Row, Scores};

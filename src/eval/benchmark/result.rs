@@ -1,6 +1,6 @@
 //! What a benchmark found: every score, and what is said about them together.
 
-use super::{Absent, Row};
+use super::{Absent, ConditionFacts, Row};
 use crate::data::Condition;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ pub struct Benchmark {
     pub data: DataFacts,
     /// The splits, one a seed.
     pub splits: Vec<SplitFacts>,
+    /// What is known of the judged conditions.
+    #[serde(default)]
+    pub conditions: Vec<ConditionFacts>,
     /// The models, in the order of tables.
     pub models: Vec<ModelFacts>,
     /// What the user should know: one sentence each.
@@ -163,6 +166,19 @@ pub struct Comparison {
     pub conditions: usize,
     /// Number of (seed, condition) pairs.
     pub pairs: usize,
+}
+
+/// The mean of a metric of a model over some conditions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MeanInterval {
+    /// Mean over the (seed, condition) pairs.
+    pub mean: f64,
+    /// Lower end of its 95 % interval (bootstrap over conditions); `None` for fewer than five conditions.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
+    /// Number of conditions.
+    pub conditions: usize,
 }
 
 /// Which direction of a metric is good.

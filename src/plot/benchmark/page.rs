@@ -2,8 +2,10 @@
 
 use super::{
     super::{Report, axis::number},
+    apart,
     figures::primary,
     metrics::{MOST_COLUMNS, families, headline, known, label},
+    perturbations,
     table::{absent, card_id, order, rule, summary},
     verdict,
     view::View,
@@ -43,6 +45,16 @@ impl Benchmark {
             report = report.figure(figure);
         }
         report = report.section(format!("Every held-out {}", view.noun(1))).figure(self.condition_dots(metric)?);
+        if let Some(grid) = perturbations::table(self)? {
+            if let Ok(figure) = self.per_perturbation() {
+                report = report.figure(figure);
+            }
+            let inside = Report::new("").table(grid);
+            report = report.details("perturbations", format!("Every held-out {}, in numbers", view.noun(1)), inside);
+        }
+        if let Some(grid) = apart::table(self)? {
+            report = report.section("Singles apart from combinations").table(grid);
+        }
         if !self.groups.is_empty()
             && let Ok(figure) = self.group_panels(metric)
         {

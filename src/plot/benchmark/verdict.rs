@@ -4,7 +4,7 @@
 //! 95 % interval lies on one side of zero; what lies between is said to be not distinguishable. Intervals are of one
 //! comparison each.
 
-use super::{super::Verdict as Tone, metrics::label, view::View};
+use super::{super::Verdict as Tone, apart, metrics::label, populations, view::View};
 use crate::eval::benchmark::{Benchmark, Better, Comparison, Role, Verdict};
 
 /// Fewer splits than these do not say how much their choice matters.
@@ -27,6 +27,8 @@ pub fn verdict(benchmark: &Benchmark, metric: &str) -> Vec<(Tone, String)> {
             .map(|(_, sentence)| sentence)
             .collect::<Vec<_>>(),
     );
+    sentences.extend(apart::verdict(&view));
+    sentences.extend(populations::verdict(&view));
     sentences.extend(reference_and_floor(&view, metric, reference));
     sentences.extend(floor(&view, metric));
     sentences.extend(ceiling(&view, metric));
@@ -146,7 +148,7 @@ fn best_first(comparisons: &mut [&Comparison], better: Better) {
 }
 
 /// "by 17 % in L2 (95 % interval 12 to 22 %), on 31 of 38 doubles"; absolute where a percentage means nothing.
-fn by_how_much(view: &View<'_>, comparison: &Comparison) -> String {
+pub(super) fn by_how_much(view: &View<'_>, comparison: &Comparison) -> String {
     let name = label(&comparison.metric);
     let lower_is_better = comparison.better == Some(Better::Lower);
     // How much better: positive is good, whichever way the metric points.

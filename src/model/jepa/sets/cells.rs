@@ -16,10 +16,10 @@ const LEAST_VARIANCE: f64 = 1e-6;
 
 /// A pretrained encoder, and the moments that standardise its embeddings.
 pub(super) struct Latent {
-    jepa: CellJepa,
-    reader: Reader,
-    mean: Array1<f32>,
-    scale: Array1<f32>,
+    pub jepa: CellJepa,
+    pub reader: Reader,
+    pub mean: Array1<f32>,
+    pub scale: Array1<f32>,
 }
 
 impl Latent {

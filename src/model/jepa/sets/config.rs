@@ -3,7 +3,7 @@
 use super::PairConfig;
 use crate::{
     Error, Result,
-    model::jepa::{CellJepaConfig, Conditioning},
+    model::jepa::{CellJepaConfig, Conditioning, Size},
     nn::SetDistance,
     train::TrainConfig,
 };
@@ -119,7 +119,7 @@ impl Default for SetsConfig {
     fn default() -> Self {
         Self {
             level: Level::Sets { distance: SetLoss::default() },
-            cell: CellJepaConfig::default(),
+            cell: CellJepaConfig::mlp(Size::Small),
             pretraining: TrainConfig { epochs: 20, ..TrainConfig::default() },
             conditioning: Conditioning::default(),
             hidden: 64,

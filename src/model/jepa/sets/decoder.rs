@@ -17,7 +17,7 @@ use crate::{
     },
     nn::{
         Backend, CountTarget, Dispersion, FinishConfig, LOG_THETA_MAX, LOG_THETA_MIN, Linear, Matrix, Mlp, Norm,
-        Vector, init, ops, walk_params,
+        Snapshot, Vector, init, ops, walk_params,
     },
     train::{BatchSource, FitOptions, Loss, Progress, StepContext, TrainConfig, Trainable, fit},
 };
@@ -77,6 +77,22 @@ impl BatchSource for DecodedCells<'_> {
     }
 }
 
+impl DecoderNet<Cpu> {
+    fn new((width, hidden, genes): (usize, usize, usize), with_remainder: bool, seed: u64) -> Result<Self> {
+        let (device, mut rng) = (Cpu::seed_from_u64(seed), ChaCha8Rng::seed_from_u64(seed));
+        let finish = FinishConfig { norm: Norm::Layer, ..FinishConfig::default() };
+        // Drawn in this order ever since, so that a seed means the same model.
+        let output = Linear::new(&device, hidden, genes, &mut rng)?;
+        Ok(Self {
+            trunk: Mlp::new(&device, &[width, hidden], finish, &mut rng)?,
+            output,
+            log_theta: init::constant(&device, (genes,), 0.0)?,
+            device,
+            with_remainder,
+        })
+    }
+}
+
 impl<D: Backend> DecoderNet<D> {
     fn logits<T: Tape<f32, D>>(&self, z: Matrix<D, T>) -> Result<Matrix<D, T>> {
         self.output.forward(self.trunk.forward(z)?)
@@ -116,18 +132,8 @@ impl Decoder {
         // A library larger than its modelled counts has genes that are not modelled; see `CountTarget`.
         let sum = |row: usize| data.counts.row(row).1.iter().sum::<f32>();
         let with_remainder = rows.iter().any(|&row| data.library_size[row] > sum(row) * 1.001);
-        let (device, mut rng) = (Cpu::seed_from_u64(config.seed), ChaCha8Rng::seed_from_u64(config.seed));
-        let finish = FinishConfig { norm: Norm::Layer, ..FinishConfig::default() };
-        let genes = data.n_genes();
-        let mut output = Linear::new(&device, hidden, genes, &mut rng)?;
-        output.bias.copy_from(&output_bias(data, &rows, Likelihood::Nb, with_remainder));
-        let mut net = DecoderNet {
-            trunk: Mlp::new(&device, &[z.ncols(), hidden], finish, &mut rng)?,
-            output,
-            log_theta: init::constant(&device, (genes,), 0.0)?,
-            device,
-            with_remainder,
-        };
+        let mut net = DecoderNet::new((z.ncols(), hidden, data.n_genes()), with_remainder, config.seed)?;
+        net.output.bias.copy_from(&output_bias(data, &rows, Likelihood::Nb, with_remainder));
         let source = |cells: Vec<(usize, usize)>| DecodedCells { data, cells, z, with_remainder };
         let (train, aside) = (source(train), source(aside));
         let watched = (!aside.is_empty()).then_some(&aside);
@@ -136,6 +142,35 @@ impl Decoder {
         let mut options = FitOptions { progress: Progress::Silent, ..FitOptions::default() };
         fit(&mut net, &train, watched, &Cpu::default(), &config, &mut options)?;
         Ok(Self { net })
+    }
+
+    /// From saved weights.
+    ///
+    /// # Errors
+    /// Weights that do not fit.
+    pub fn restored(
+        width: usize,
+        hidden: usize,
+        genes: usize,
+        with_remainder: bool,
+        weights: &Snapshot,
+    ) -> Result<Self> {
+        let mut net = DecoderNet::new((width, hidden, genes), with_remainder, 0)?;
+        weights.restore(&mut net)?;
+        Ok(Self { net })
+    }
+
+    /// Its weights.
+    ///
+    /// # Errors
+    /// Those of the network's walk.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Snapshot::of(&self.net)
+    }
+
+    /// Whether a library counts genes that are not modelled; see `CountTarget`.
+    pub fn with_remainder(&self) -> bool {
+        self.net.with_remainder
     }
 
     /// What the decoder says of embeddings, with `offset` `(genes,)` added to its logits.
@@ -166,13 +201,13 @@ impl Decoder {
         Ok((means.mapv(f64::from).sum_axis(Axis(0)), total))
     }
 
-    /// Cells of embeddings z `(cells, width)` in log-normalised expression, `(cells, genes)`; the library sizes are those
+    /// Counts of cells of embeddings z `(cells, width)`, `(cells, genes)`; the library sizes are those
     /// of the rows `from` of the dataset. Drawn anew; or, where their control embeddings and offset are given, the counts
     /// of `from` taken over at their quantiles (see `quantile`).
     ///
     /// # Errors
     /// A width that does not fit.
-    pub fn cells(
+    pub fn counts(
         &self,
         (z, offset): (&Array2<f32>, &Array1<f64>),
         control: Option<(&Array2<f32>, &Array1<f64>)>,
@@ -183,7 +218,7 @@ impl Decoder {
         let (sizes, total) = (self.size_factors(data, from), self.net.with_remainder);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let decoded = self.decoded(z, Some(offset))?;
-        let mut cells = match control {
+        Ok(match control {
             None => sample_counts(&decoded, &sizes, total, &mut rng),
             Some((h, offset)) => {
                 let before = self.decoded(h, Some(offset))?.mean(&sizes, total);
@@ -200,12 +235,7 @@ impl Decoder {
                 });
                 cells
             }
-        };
-        for (mut cell, &row) in cells.rows_mut().into_iter().zip(from) {
-            let scale = NORMALISED_TOTAL / data.library_size[row].max(1.0);
-            cell.mapv_inplace(|count| (count * scale).ln_1p());
-        }
-        Ok(cells)
+        })
     }
 
     /// Expected log-normalised expression, the mean over the cells z, `(genes,)`: without the noise of a draw.

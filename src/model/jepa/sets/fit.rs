@@ -6,11 +6,13 @@ use super::{
     decoder::Decoder,
     members::{Members, Places},
     offsets::Offsets,
+    reference::Reference,
     shifts::Shifts,
 };
 use crate::{
     Error, Result,
     data::{Condition, Dataset, Perturbation, Split, shuffle},
+    model::NORMALISED_TOTAL,
     train::{History, TrainConfig},
 };
 use ndarray::{Array1, Array2};
@@ -34,13 +36,15 @@ pub struct Choice {
 
 /// A fitted JEPA of level 1 or 2: see the equations of its module.
 pub struct SetsJepa {
-    latent: Latent,
-    shifts: Shifts,
-    members: Members,
-    decoder: Decoder,
-    offsets: Option<Offsets>,
-    drawing: Drawing,
-    genes: usize,
+    pub(super) latent: Latent,
+    pub(super) shifts: Shifts,
+    pub(super) members: Members,
+    pub(super) decoder: Decoder,
+    pub(super) offsets: Option<Offsets>,
+    pub(super) drawing: Drawing,
+    pub(super) genes: usize,
+    pub(super) reference: Reference,
+    pub(super) config: SetsConfig,
 }
 
 impl SetsJepa {
@@ -80,7 +84,14 @@ impl SetsJepa {
         let decoding = seeded(&config.decoding);
         let decoder = Decoder::fit(data, &cells.z, listed(&kept), listed(&aside), config.decoder, &decoding)?;
         let offsets = config.offsets.then(|| Offsets::fit(data, &cells, &shifts, &members, &decoder)).transpose()?;
-        Ok(Self { latent, shifts, members, decoder, offsets, drawing: config.drawing, genes: data.n_genes() })
+        let reference = Reference::of(data, conditions, &split.train, seed)?;
+        let (drawing, config) = (config.drawing, config.clone());
+        Ok(Self { latent, shifts, members, decoder, offsets, drawing, genes: data.n_genes(), reference, config })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &SetsConfig {
+        &self.config
     }
 
     /// What was chosen inside the training fold.
@@ -114,12 +125,25 @@ impl SetsJepa {
     /// # Errors
     /// As [`Self::embed`] and [`Self::moved`].
     pub fn cells(&self, data: &Dataset, rows: &[usize], condition: &Condition, seed: u64) -> Result<Array2<f32>> {
+        let mut cells = self.counts(data, rows, condition, seed)?;
+        for (mut cell, &row) in cells.rows_mut().into_iter().zip(rows) {
+            let scale = NORMALISED_TOTAL / data.library_size[row].max(1.0);
+            cell.mapv_inplace(|count| (count * scale).ln_1p());
+        }
+        Ok(cells)
+    }
+
+    /// Counts of cells of a condition from the control cells `rows`, with their library sizes, `(rows, genes)`.
+    ///
+    /// # Errors
+    /// As [`Self::embed`] and [`Self::moved`].
+    pub fn counts(&self, data: &Dataset, rows: &[usize], condition: &Condition, seed: u64) -> Result<Array2<f32>> {
         let h = self.embed(data, rows)?;
         let (moved, offset) = (self.moved(&h, condition)?, self.offset(condition)?);
         let control = Condition { perturbation: Perturbation::control(), context: condition.context.clone() };
         let before = self.offset(&control)?;
         let control = (self.drawing == Drawing::FromControl).then_some((&h, &before));
-        self.decoder.cells((&moved, &offset), control, data, rows, seed)
+        self.decoder.counts((&moved, &offset), control, data, rows, seed)
     }
 
     /// What is added to the decoder's logits, `(genes,)`.

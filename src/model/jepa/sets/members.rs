@@ -32,14 +32,14 @@ const JUDGED: usize = 256;
 const FEWEST_COMBINATIONS: usize = 2;
 
 /// One trained network, and the factor of its start.
-struct Member {
-    net: SetNet<Cpu>,
-    factor: f64,
+pub(super) struct Member {
+    pub net: SetNet<Cpu>,
+    pub factor: f64,
 }
 
 /// All of them.
 pub(super) struct Members {
-    members: Vec<Member>,
+    pub members: Vec<Member>,
     pub choice: Choice,
     pub histories: Vec<History>,
 }

@@ -25,6 +25,7 @@
 //! | `decoder` | from embeddings to counts |
 //! | `offsets` | fold changes that embeddings do not carry |
 //! | `quantile` | a control cell's counts under another mean |
+//! | `reference`, `saved` | the control cells that a model carries with it; its files |
 //! | `fit` | the model as users meet it |
 //!
 //! Sources: Szekely and Rizzo 2013 (energy distance), Cuturi 2013 and Schmitzer 2019 (Sinkhorn in the log domain),
@@ -39,6 +40,8 @@ mod net;
 mod offsets;
 mod pairs;
 mod quantile;
+mod reference;
+mod saved;
 mod shifts;
 mod sinkhorn;
 mod source;

@@ -55,12 +55,26 @@ impl<D: Backend> SetNet<D> {
         config: &SetsConfig,
         rng: &mut ChaCha8Rng,
     ) -> Result<Self> {
-        let width = z.ncols();
-        let finish = FinishConfig { norm: Norm::Layer, ..FinishConfig::default() };
         let distance = match &config.level {
             Level::Sets { distance } => distance.distance(z, rng)?,
             Level::Pairs(_) => SetDistance::Energy,
         };
+        Ok(Self { distance, ..Self::untrained(device, z.ncols(), genes, config, rng)? })
+    }
+
+    /// A network for embeddings of `width` features whose weights are read from elsewhere: it knows no distance to be
+    /// trained by.
+    ///
+    /// # Errors
+    /// A device without memory for it.
+    pub fn untrained(
+        device: &D,
+        width: usize,
+        genes: usize,
+        config: &SetsConfig,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self> {
+        let finish = FinishConfig { norm: Norm::Layer, ..FinishConfig::default() };
         let predictor =
             ConditionalPredictor::new(device, width, config.hidden, config.conditioning, config.dropout, rng)?;
         Ok(Self {
@@ -73,7 +87,7 @@ impl<D: Backend> SetNet<D> {
                 .transpose()?,
             predictor: predictor.with_zero_output()?,
             level: config.level.clone(),
-            distance,
+            distance: SetDistance::Energy,
         })
     }
 

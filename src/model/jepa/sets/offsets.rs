@@ -29,10 +29,10 @@ const GARROTE: f64 = 2.0;
 
 /// Missing log fold changes.
 pub(super) struct Offsets {
-    controls: BTreeMap<Option<String>, Array1<f64>>,
-    genes: GeneTable,
+    pub controls: BTreeMap<Option<String>, Array1<f64>>,
+    pub genes: GeneTable,
     /// t, 1 where there is no combination.
-    factor: f64,
+    pub factor: f64,
 }
 
 /// Missing log fold changes of the genes, `(genes,)` each, and their variances.
@@ -137,5 +137,41 @@ impl Offsets {
             offset.scaled_add(factor, &members.sum_axis(Axis(0)));
         }
         Ok(offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn what_sampling_explains_is_left_out_and_what_is_far_above_it_stays() {
+        // v = 0.01: a noise of 0.1, and of that size an offset is nothing; at 20 times it little is taken off.
+        let shrunk =
+            Missing { offset: array![0.0, 0.1, -0.14, 0.2, -2.0], variance: Array1::from_elem(5, 0.01) }.shrunk();
+        assert_eq!((shrunk[0], shrunk[1], shrunk[2]), (0.0, 0.0, 0.0));
+        assert!((shrunk[3] - 0.2 * 0.5).abs() < 1e-12, "o (1 - 2 v / o^2) = 0.2 (1 - 0.02 / 0.04): {shrunk}");
+        assert!((shrunk[4] + 2.0 * 0.995).abs() < 1e-12, "{shrunk}");
+    }
+
+    #[test]
+    fn a_combination_takes_the_factor_and_a_single_does_not() {
+        let mut genes = GeneTable::new(2);
+        genes.insert("A", None, array![1.0, 0.0]);
+        genes.insert("B", None, array![0.5, -1.0]);
+        let controls = BTreeMap::from([(None, array![0.1, 0.2])]);
+        let offsets = Offsets { controls, genes, factor: 0.5 };
+        let of = |genes: &[&str]| offsets.of(&Condition::of(Perturbation::of(genes.iter().copied())));
+        let near = |found: Array1<f64>, expected: Array1<f64>| {
+            assert!((&found - &expected).iter().all(|off| off.abs() < 1e-12), "{found}, expected {expected}");
+        };
+        near(offsets.of(&Condition::of(Perturbation::control())).expect("control"), array![0.1, 0.2]);
+        near(of(&["A"]).expect("known"), array![1.1, 0.2]);
+        near(of(&["A", "B"]).expect("known"), array![0.1 + 0.75, 0.2 - 0.5]);
+        assert!(of(&["A", "NOGENE"]).expect_err("unknown").to_string().contains("NOGENE"));
+        // A context whose control was never seen has no offset of its own.
+        let elsewhere = Condition { perturbation: Perturbation::control(), context: Some("other".to_owned()) };
+        near(offsets.of(&elsewhere).expect("control"), array![0.0, 0.0]);
     }
 }

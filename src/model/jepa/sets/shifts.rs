@@ -26,6 +26,37 @@ impl GeneTable {
         self.width
     }
 
+    /// From a vector a row, and the gene and context of each.
+    pub fn from_rows(names: &[(String, Option<String>)], vectors: &Array2<f64>) -> Self {
+        let mut table = Self::new(vectors.ncols());
+        for ((gene, context), vector) in names.iter().zip(vectors.rows()) {
+            table.insert(gene, context.as_ref(), vector.to_owned());
+        }
+        table
+    }
+
+    /// Gene and context of each vector, in order.
+    pub fn names(&self) -> Vec<(String, Option<String>)> {
+        let of = |(gene, contexts): (&String, &BTreeMap<Option<String>, Array1<f64>>)| {
+            contexts.keys().map(|context| (gene.clone(), context.clone())).collect::<Vec<_>>()
+        };
+        self.of.iter().flat_map(of).collect()
+    }
+
+    /// The vectors in the order of their names, `(vectors, width)`.
+    pub fn vectors(&self) -> Array2<f64> {
+        let mut rows = Array2::zeros((0, self.width));
+        for vector in self.of.values().flat_map(BTreeMap::values) {
+            rows.push_row(vector.view()).expect("all vectors are of one width");
+        }
+        rows
+    }
+
+    /// Whether a gene has a vector.
+    pub fn knows(&self, gene: &str) -> bool {
+        self.of.contains_key(gene)
+    }
+
     /// The vector of a gene in a context.
     pub fn insert(&mut self, gene: &str, context: Option<&String>, vector: Array1<f64>) {
         self.of.entry(gene.to_owned()).or_default().insert(context.cloned(), vector);
@@ -83,6 +114,21 @@ impl Shifts {
         }
         let scale = if squares > 0.0 { (squares / n as f64).sqrt() } else { 1.0 };
         Self { table, scale }
+    }
+
+    /// From what is saved.
+    pub fn from_parts(table: GeneTable, scale: f64) -> Self {
+        Self { table, scale }
+    }
+
+    /// The shifts.
+    pub fn table(&self) -> &GeneTable {
+        &self.table
+    }
+
+    /// What tokens are in units of.
+    pub fn scale(&self) -> f64 {
+        self.scale
     }
 
     /// Number of genes that were perturbed alone.

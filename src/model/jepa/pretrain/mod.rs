@@ -12,26 +12,30 @@
 //! ```
 //!
 //! The other objectives ([`Objective`]) change what is seen and predicted; student, losses, diagnostics and alarm are the
-//! same. r is 1 until the alarm raises it.
+//! same, and each has its file: `hidden_genes`, `two_views`, `reconstruction`, `cell_sets`. r is 1 until the alarm raises it.
+
+mod cell_sets;
+mod hidden_genes;
+mod loss;
+mod reconstruction;
+mod two_views;
 
 use super::{
-    config::{CellJepaConfig, Objective, Regularise, TeacherSees, ViewNoise},
+    config::{CellJepaConfig, Objective},
     diagnostics::{Monitor, effective_rank, spread},
     encoder::Seen,
     heads::{Backbone, Decoder, Pointer, Predictor},
     masks::GeneMasks,
-    views::{JepaBatch, Patterns, halves, hidden},
+    views::{JepaBatch, Patterns},
 };
 use crate::{
     Error, Result,
     data::Counts,
-    nn::{
-        Backend, EmbeddingLoss, Frozen, Matrix, RowSets, Scalar, Vector, ema_update, init, layer_normed, ops, vicreg,
-        walk_params,
-    },
+    nn::{Backend, Frozen, Matrix, RowSets, Vector, ema_update, init, layer_normed, walk_params},
     train::{Loss, StepContext, Trainable},
 };
-use dfdx::prelude::{HasShape, NoneTape, Tape, TryMul};
+use dfdx::prelude::{NoneTape, Tape};
+use loss::Predicted;
 use ndarray::Array2;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
@@ -56,17 +60,6 @@ pub struct PretrainNet<D: Backend> {
 }
 
 walk_params!(PretrainNet { params: [], buffers: [raised], layers: [student, teacher, predictor, decoder] });
-
-/// What an objective gives: the loss of the prediction, and the embeddings that are kept apart.
-struct Predicted<D: Backend, T: Tape<f32, D>> {
-    loss: Scalar<D, T>,
-    /// Mean of the anti-collapse terms is taken over these, each `(rows, width)`.
-    apart: Vec<Matrix<D, T>>,
-    /// The student's embeddings, on the host.
-    student: Array2<f32>,
-    /// The teacher's of the same input, where it was asked for.
-    teacher: Option<Array2<f32>>,
-}
 
 impl<D: Backend> PretrainNet<D> {
     /// A new network for `genes` genes; the teacher begins as the student's copy.
@@ -147,149 +140,6 @@ impl<D: Backend> PretrainNet<D> {
             self.masks.as_ref().ok_or_else(|| Error::config("this objective hides genes; set the masks first"))?;
         Ok(Patterns::draw(masks, self.config.masks.patterns, rows, rng))
     }
-
-    fn masked<T: Tape<f32, D>>(
-        &mut self,
-        batch: &JepaBatch,
-        tape: T,
-        context: &mut StepContext<'_>,
-        measure: bool,
-    ) -> Result<Predicted<D, T>> {
-        let [counts, other] = batch.pair(self.config.masks.noise, context.rng);
-        let rows = counts.n_cells();
-        let patterns = self.patterns(rows, context.rng)?;
-        let seen = patterns.context(&counts);
-        let z = self.encode(&seen, tape, context)?; // (rows, width)
-        let student = Array2::from_shape_vec(*z.shape(), z.as_vec()).expect("as many values as its shape says");
-        let each = RowSets::uniform(rows, 1);
-        let teacher = measure.then(|| self.taught(&seen, &each)).transpose()?.map(|t| ops::download(&t));
-        let (of_cell, of_target) = patterns.target_rows();
-        let of_cell: Arc<[u32]> = of_cell.iter().map(|&row| row as u32).collect();
-        let taught = match self.config.teacher.sees {
-            TeacherSees::Target => self.taught(&patterns.targets_seen(&other), &RowSets::uniform(of_cell.len(), 1))?,
-            TeacherSees::Cell => D::take_rows(self.taught(&Seen::whole(Arc::new(other)), &each)?, &of_cell)?,
-        };
-        let target = self.target(taught)?; // (rows * targets, width)
-        let pointer = Pointer { sets: patterns.target_sets(), of_row: of_target };
-        let prediction = self.predict(D::take_rows(z.retaped::<T>(), &of_cell)?, Some(&pointer))?;
-        self.compared(z, prediction, &target, student, teacher)
-    }
-
-    fn views<T: Tape<f32, D>>(
-        &mut self,
-        batch: &JepaBatch,
-        (gene_dropout, noise): (f64, ViewNoise),
-        tape: T,
-        context: &mut StepContext<'_>,
-    ) -> Result<Predicted<D, T>> {
-        let patterns = self.config.masks.patterns;
-        let [a, b] = batch.pair(noise, context.rng).map(|counts| hidden(&counts, gene_dropout, patterns, context.rng));
-        let (a, b) = (self.encode(&a, tape, context)?, self.encode(&b, T::default(), context)?);
-        let student = Array2::from_shape_vec(*a.shape(), a.as_vec()).expect("as many values as its shape says");
-        // VICReg's expander: the losses are taken behind it, the embedding is what comes before.
-        let (a, b) = (self.predict(a, None)?, self.predict(b, None)?);
-        let loss = vicreg::invariance(a.retaped::<T>(), b.retaped::<T>())?;
-        Ok(Predicted { loss, apart: vec![a, b], student, teacher: None })
-    }
-
-    fn reconstructed<T: Tape<f32, D>>(
-        &mut self,
-        batch: &JepaBatch,
-        tape: T,
-        context: &mut StepContext<'_>,
-    ) -> Result<Predicted<D, T>> {
-        let [counts, other] = batch.pair(self.config.masks.noise, context.rng);
-        let (rows, genes) = (counts.n_cells(), counts.n_genes());
-        let patterns = self.patterns(rows, context.rng)?;
-        let z = self.encode(&patterns.context(&counts), tape, context)?;
-        let student = Array2::from_shape_vec(*z.shape(), z.as_vec()).expect("as many values as its shape says");
-        let mut hidden = vec![0.0_f32; rows * genes];
-        for row in 0..rows {
-            patterns.hidden(row).iter().for_each(|&gene| hidden[row * genes + gene as usize] = 1.0);
-        }
-        let mut target = other.map_values(f32::ln_1p).to_dense();
-        target.iter_mut().zip(&hidden).for_each(|(value, hidden)| *value *= hidden);
-        let n = hidden.iter().sum::<f32>().max(1.0);
-        let decoder = self.decoder.as_ref().expect("made for this objective");
-        let output = D::multiply(decoder.forward(z.retaped::<T>())?, hidden)?; // (rows, genes), 0 where visible
-        // The loss is a mean over all genes, of which the visible ones add nothing.
-        let loss = EmbeddingLoss::L2.forward(output, &ops::upload(&self.device, &target)?)?;
-        let loss = loss.try_mul((rows * genes) as f32 / n).map_err(|e| Error::device("scale", e))?;
-        Ok(Predicted { loss, apart: vec![z], student, teacher: None })
-    }
-
-    fn conditions<T: Tape<f32, D>>(
-        &mut self,
-        batch: &JepaBatch,
-        tape: T,
-        context: &mut StepContext<'_>,
-        measure: bool,
-    ) -> Result<Predicted<D, T>> {
-        let counts = batch.normalised();
-        let [(first, first_sets), (second, second_sets)] = halves(&batch.objects, context.rng);
-        let seen = Seen::whole(Arc::new(counts.select_cells(&first)));
-        let cells = self.encode(&seen, tape, context)?;
-        let z = self.student.pooled(cells, &first_sets)?; // (objects, width)
-        let student = Array2::from_shape_vec(*z.shape(), z.as_vec()).expect("as many values as its shape says");
-        let teacher = measure.then(|| self.taught(&seen, &first_sets)).transpose()?.map(|t| ops::download(&t));
-        let target = self.taught(&Seen::whole(Arc::new(counts.select_cells(&second))), &second_sets)?;
-        let target = self.target(target)?;
-        let prediction = self.predict(z.retaped::<T>(), None)?;
-        self.compared(z, prediction, &target, student, teacher)
-    }
-
-    /// The loss of a prediction, and what is to be held apart: the embeddings z or the predictions.
-    fn compared<T: Tape<f32, D>>(
-        &self,
-        z: Matrix<D, T>,
-        prediction: Matrix<D, T>,
-        target: &Matrix<D>,
-        student: Array2<f32>,
-        teacher: Option<Array2<f32>>,
-    ) -> Result<Predicted<D, T>> {
-        let (loss, apart) = match self.config.regularise {
-            Regularise::Usual => (self.config.loss.forward(prediction, target)?, z),
-            Regularise::Predictions => {
-                let loss = self.config.loss.forward(prediction.retaped::<T>(), target)?;
-                (keep_tape(loss, z)?, prediction)
-            }
-        };
-        Ok(Predicted { loss, apart: vec![apart], student, teacher })
-    }
-
-    /// `a D + r (b V + c C)` and its parts.
-    fn total<T: Tape<f32, D>>(
-        &self,
-        loss: Scalar<D, T>,
-        apart: Vec<Matrix<D, T>>,
-        parts: &mut Vec<(&'static str, f32)>,
-    ) -> Result<Scalar<D, T>> {
-        let (a, b, c) = self.config.anti_collapse.weights();
-        let raised = self.raised.as_vec()[0];
-        parts.push(("prediction", ops::to_f32(&loss)));
-        let mut total = loss.try_mul(a).map_err(|e| Error::device("scale", e))?;
-        let share = raised / apart.len() as f32;
-        let (mut variance, mut covariance) = (0.0, 0.0);
-        for z in apart {
-            // Of one row there is no variance: the last batch of an epoch may be that small.
-            let many = z.shape().0 > 1;
-            let (of_variance, of_covariance) = (many && b > 0.0, many && c > 0.0);
-            if of_variance {
-                let term = vicreg::variance(z.retaped::<T>())?;
-                variance += ops::to_f32(&term);
-                total = ops::add_scaled(total, term, share * b)?;
-            }
-            if of_covariance {
-                let term = vicreg::covariance(z.retaped::<T>())?;
-                covariance += ops::to_f32(&term);
-                total = ops::add_scaled(total, term, share * c)?;
-            }
-            // What came before z is on its own tape.
-            total = keep_tape(total, z)?;
-        }
-        parts.extend([("variance", variance), ("covariance", covariance), ("raised", raised)]);
-        Ok(total)
-    }
 }
 
 impl<D: Backend> Trainable<D> for PretrainNet<D> {
@@ -355,15 +205,6 @@ fn steps_per_epoch(context: &StepContext<'_>) -> usize {
 /// The number of this step in its epoch, from 0.
 fn within_epoch(context: &StepContext<'_>) -> usize {
     context.step % steps_per_epoch(context)
-}
-
-/// Joins the tape of `z`, of which every use so far was a copy without it, to that of `total`.
-fn keep_tape<D: Backend, T: Tape<f32, D>>(total: Scalar<D, T>, z: Matrix<D, T>) -> Result<Scalar<D, T>> {
-    use dfdx::prelude::{PutTape, SplitTape, TryAdd};
-    let (_, tape) = z.split_tape();
-    let device = total.device().clone();
-    let nothing: Scalar<D> = device.try_zeros().map_err(|e| Error::device("joining tapes", e))?;
-    total.try_add(nothing.put_tape(tape)).map_err(|e| Error::device("joining tapes", e))
 }
 
 /// Mean over rows of `|a - b| / |b|`.

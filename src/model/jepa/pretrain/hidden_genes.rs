@@ -1,0 +1,41 @@
+//! From the visible genes of a cell, the teacher's embedding of the hidden ones.
+
+use super::{Predicted, PretrainNet};
+use crate::{
+    Result,
+    model::jepa::{config::TeacherSees, encoder::Seen, heads::Pointer, views::JepaBatch},
+    nn::{Backend, RowSets, ops},
+    train::StepContext,
+};
+use dfdx::prelude::{HasShape, Tape};
+use ndarray::Array2;
+use std::sync::Arc;
+
+impl<D: Backend> PretrainNet<D> {
+    pub(super) fn masked<T: Tape<f32, D>>(
+        &mut self,
+        batch: &JepaBatch,
+        tape: T,
+        context: &mut StepContext<'_>,
+        measure: bool,
+    ) -> Result<Predicted<D, T>> {
+        let [counts, other] = batch.pair(self.config.masks.noise, context.rng);
+        let rows = counts.n_cells();
+        let patterns = self.patterns(rows, context.rng)?;
+        let seen = patterns.context(&counts);
+        let z = self.encode(&seen, tape, context)?; // (rows, width)
+        let student = Array2::from_shape_vec(*z.shape(), z.as_vec()).expect("as many values as its shape says");
+        let each = RowSets::uniform(rows, 1);
+        let teacher = measure.then(|| self.taught(&seen, &each)).transpose()?.map(|t| ops::download(&t));
+        let (of_cell, of_target) = patterns.target_rows();
+        let of_cell: Arc<[u32]> = of_cell.iter().map(|&row| row as u32).collect();
+        let taught = match self.config.teacher.sees {
+            TeacherSees::Target => self.taught(&patterns.targets_seen(&other), &RowSets::uniform(of_cell.len(), 1))?,
+            TeacherSees::Cell => D::take_rows(self.taught(&Seen::whole(Arc::new(other)), &each)?, &of_cell)?,
+        };
+        let target = self.target(taught)?; // (rows * targets, width)
+        let pointer = Pointer { sets: patterns.target_sets(), of_row: of_target };
+        let prediction = self.predict(D::take_rows(z.retaped::<T>(), &of_cell)?, Some(&pointer))?;
+        self.compared(z, prediction, &target, student, teacher)
+    }
+}
