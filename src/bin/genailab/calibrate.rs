@@ -1,6 +1,6 @@
 //! `genailab calibrate`: are the predicted distributions the observed ones?
 
-mod story;
+pub mod story;
 
 use crate::{
     options::{DataArgs, OutputFolder, say},

@@ -1,5 +1,7 @@
 //! `genailab predict`.
 
+mod diffusion;
+
 use crate::options::{check_output_file, say};
 use genailab::{
     Error, Result,
@@ -35,18 +37,46 @@ pub struct Args {
     /// Cells to predict for each perturbation, each from a control cell of the training data (models of cells)
     #[arg(long, value_name = "N", default_value_t = 200)]
     cells: usize,
-    /// Multiplies --cells: N cells and M samples are N x M predicted cells (models of cells)
+    /// Times that the cells of a perturbation are drawn, N cells each. A diffusion model draws the mean anew each time where
+    /// the mean is not known; of mean effects it draws M of them. obs["sample"] is the number of the sample
     #[arg(long, value_name = "M", default_value_t = 1)]
     samples: usize,
     /// The same seed gives the same cells
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
+    /// Steps of the sampler [default: as the model was trained for] (latent diffusion)
+    #[arg(long, value_name = "N")]
+    steps: Option<usize>,
+    /// Scale of classifier-free guidance: 1 is the conditional model, 0 ignores the perturbation's latent (latent diffusion)
+    #[arg(long, value_name = "S")]
+    guidance: Option<f64>,
+    /// Library size of every cell, in counts over all measured genes [default: those of control cells] (latent diffusion)
+    #[arg(long, value_name = "COUNTS")]
+    library: Option<f32>,
     /// The .h5ad to write
     #[arg(long, value_name = "FILE.h5ad")]
     out: PathBuf,
     /// Where to compute: auto, cpu, cuda, cuda:N, metal
     #[arg(long, default_value = "auto")]
     device: Device,
+}
+
+impl Args {
+    /// Refuses what only a latent diffusion of cells can do.
+    fn refuse_options_of_diffusion(&self, model: &str) -> Result<()> {
+        let given = [
+            ("--steps", self.steps.is_some()),
+            ("--guidance", self.guidance.is_some()),
+            ("--library", self.library.is_some()),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(Error::config(format!(
+                "{name} is for latent diffusion, but {} holds {model}; leave it out",
+                self.model.display()
+            ))),
+            None => Ok(()),
+        }
+    }
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -60,8 +90,16 @@ pub fn run(args: &Args) -> Result<()> {
     args.device.check()?;
     check_output_file(&args.out)?;
     match saved_kind(&args.model)?.as_str() {
-        "jepa" => return predict_jepa(args),
-        "jepa-sets" | "jepa-pairs" => return predict_sets(args, rows_each),
+        "jepa" => {
+            args.refuse_options_of_diffusion("the JEPA of mean effects")?;
+            return predict_jepa(args);
+        }
+        "jepa-sets" | "jepa-pairs" => {
+            args.refuse_options_of_diffusion("the JEPA of sets of cells")?;
+            return predict_sets(args, rows_each);
+        }
+        "effect-diffusion" => return diffusion::effects(args),
+        "latent-diffusion" => return diffusion::cells(args),
         "cell-jepa" => {
             return Err(Error::config(format!(
                 "{} holds an encoder of cells (cell-jepa), which predicts no perturbation: use `genailab embed` for its \
@@ -72,6 +110,7 @@ pub fn run(args: &Args) -> Result<()> {
         // Whatever it is, the count VAE's reader says so.
         _ => {}
     }
+    args.refuse_options_of_diffusion("the count VAE")?;
     let model = CountVae::load(&args.model, args.device)?;
     let perturbations = perturbations(&args.perturbations, |gene| model.vocabulary().perturbs(gene)).and_then(|read| {
         model.vocabulary().check(&read)?;
@@ -135,7 +174,9 @@ fn write_cells(
         .flat_map(|perturbation| (0..rows_each).map(move |cell| format!("{perturbation}-{cell}")))
         .collect();
     let mut cells = Table::from_names(names);
-    cells.set("perturbation", categories(perturbations, rows_each));
+    for (name, column) in diffusion::row_columns(perturbations, args.samples, rows_each) {
+        cells.set(name, column);
+    }
     let are_counts = blocks.iter().all(|block| block.are_counts);
     let library = blocks.iter().flat_map(|block| {
         let rows = block.values.rows().into_iter().zip(&block.library_size);
@@ -161,17 +202,35 @@ fn predict_jepa(args: &Args) -> Result<()> {
     let conditions: Vec<Condition> = perturbations.iter().cloned().map(Condition::of).collect();
     model.check(&conditions).map_err(|e| e.at("--perturbations"))?;
     let effects = model.effects(&conditions)?.mapv(|value| value as f32);
-    write_effects(&perturbations, &effects, model.genes().to_vec(), args)?;
+    write_effects(&perturbations, 1, &effects, model.genes().to_vec(), args)?;
     say(args.out.display())
 }
 
 fn predict_effects(model: &CountVae, perturbations: &[Perturbation], args: &Args) -> Result<()> {
-    write_effects(perturbations, &model.predict_effects(perturbations)?, model.vocabulary().genes.clone(), args)
+    write_effects(perturbations, 1, &model.predict_effects(perturbations)?, model.vocabulary().genes.clone(), args)
 }
 
-fn write_effects(perturbations: &[Perturbation], effects: &Array2<f32>, genes: Vec<String>, args: &Args) -> Result<()> {
-    let mut table = Table::from_names(perturbations.iter().map(ToString::to_string).collect());
-    table.set("perturbation", categories(perturbations, 1));
+/// Writes effects, `samples` rows a perturbation.
+fn write_effects(
+    perturbations: &[Perturbation],
+    samples: usize,
+    effects: &Array2<f32>,
+    genes: Vec<String>,
+    args: &Args,
+) -> Result<()> {
+    let names = perturbations.iter().flat_map(|perturbation| {
+        (0..samples).map(move |sample| match samples {
+            1 => perturbation.to_string(),
+            _ => format!("{perturbation}-{sample}"),
+        })
+    });
+    let mut table = Table::from_names(names.collect());
+    match samples {
+        1 => table.set("perturbation", categories(perturbations, 1)),
+        _ => diffusion::row_columns(perturbations, samples, samples)
+            .into_iter()
+            .for_each(|(name, column)| table.set(name, column)),
+    }
     AnnDataWriter::new(&table, &Table::from_names(genes))
         .uns("effect", "predicted difference to control, in the units of the training data")
         .uns(HINTS, [("perturbation_column", "perturbation")].into_iter().collect::<Uns>())

@@ -1,6 +1,7 @@
 //! `genailab run`: from cells to a trained model and a report.
 
 mod effects;
+mod stages;
 mod story;
 
 use crate::{
@@ -27,13 +28,16 @@ const CELLS_PER_PREDICTION: usize = 1000;
 /// Seed of the built-in dataset, so that everybody's first report is the same.
 const BUILT_IN_SEED: u64 = 7;
 
-/// Do the main job: read (or simulate) cells, train the count VAE, judge it on held-out cells, write a report
+/// Do the main job: train the three stages on cells (or effects), judge each on what was held out, write a report
 ///
-/// Writes report.html, results.json, split.json and the model (folder vae) into --out; what an earlier run left there
-/// is replaced. Open report.html in a browser. `genailab predict --model DIR/vae` uses the model.
+/// The stages are the count VAE, the JEPA (on doubles that it has not seen, beside the baselines) and diffusion around what
+/// it predicts (is its spread the true one?). Without a file, cells are simulated.
 ///
-/// An effects dataset (one row a perturbation, uns["effect"]) is taken too: the model is then judged on perturbations
-/// of two genes that it has not seen, beside the sum of the two single effects.
+/// Writes report.html, results.json, split.json and the models (folders vae and diffusion) into --out; what an earlier run
+/// left there is replaced. Open report.html in a browser. `genailab predict --model DIR/diffusion` uses the models.
+///
+/// An effects dataset (one row a perturbation, uns["effect"]) is taken too: the models are then judged on perturbations
+/// of two genes that they have not seen, beside the sum of the two single effects.
 #[derive(clap::Args)]
 pub struct Args {
     /// The .h5ad file to use [default: the built-in simulated dataset of 6000 cells]
@@ -75,6 +79,7 @@ struct Outcome {
     held_out: HeldOut,
     collapse: Collapse,
     truth: Option<Vec<TruthAgreement>>,
+    later: stages::Later,
     seconds: f64,
 }
 
@@ -106,7 +111,7 @@ pub fn run(args: &Args) -> Result<()> {
         ..FitOptions::default()
     };
     let done = match (data, &args.data) {
-        (Some(Opened::Effects(data)), Some(file)) => effects::run(&data, file, args, options, start),
+        (Some(Opened::Effects(data)), Some(file)) => effects::run(&data, file, args, options, &interrupt, start),
         (Some(Opened::Cells(data)), Some(file)) => {
             let simulated = AnnData::open(file)?.uns_keys().iter().any(|key| key == "truth");
             let truth = simulated.then(|| Truth::read(file)).transpose()?;
@@ -132,7 +137,7 @@ fn run_cells(
     truth: Option<Truth>,
     args: &Args,
     mut options: FitOptions<'_>,
-    interrupt: &AtomicBool,
+    interrupt: &Arc<AtomicBool>,
     start: Instant,
 ) -> Result<()> {
     let (out, folder) = (&args.out, args.out.join("vae"));
@@ -162,12 +167,28 @@ fn run_cells(
     let collapse = model.collapse(&data, &split.test)?;
     let controls: Vec<usize> =
         split.test.iter().copied().filter(|&row| data.perturbation_of(row).is_control()).collect();
-    let truth = truth.map(|truth| truth_agreement(&model, &data, &controls, &truth)).transpose()?;
+    let agreement = truth.as_ref().map(|truth| truth_agreement(&model, &data, &controls, truth)).transpose()?;
+    let later = stages::Later::of_cells(&data, &split, &model, truth.as_ref(), (out, seed), interrupt)?;
+    check_interrupt(interrupt, &kept)?;
 
     let seconds = start.elapsed().as_secs_f64();
     let train_config = config.train;
-    let outcome =
-        Outcome { source, data, raw, qc, split, model, train_config, history, held_out, collapse, truth, seconds };
+    let truth = agreement;
+    let outcome = Outcome {
+        source,
+        data,
+        raw,
+        qc,
+        split,
+        model,
+        train_config,
+        history,
+        held_out,
+        collapse,
+        truth,
+        later,
+        seconds,
+    };
     let figures = story::Figures::of(&outcome)?;
     check_interrupt(interrupt, &kept)?;
     write_json(&out.join("results.json"), &results(&outcome))?;
@@ -203,6 +224,7 @@ fn results(outcome: &Outcome) -> serde_json::Value {
         },
         "latent": outcome.collapse,
         "truth": outcome.truth,
+        "stages": outcome.later.to_json(),
         "seconds": outcome.seconds,
     })
 }

@@ -2,6 +2,7 @@
 
 mod cell_jepa;
 mod cell_report;
+mod diffusion;
 mod jepa;
 mod sets;
 
@@ -83,9 +84,10 @@ pub fn run(args: &Args) -> Result<()> {
         "jepa" => return jepa::run(args),
         "cell-jepa" => return cell_jepa::run(args),
         "jepa-sets" | "jepa-pairs" => return sets::run(args),
+        "diffusion" => return diffusion::run(args),
         other => {
             return Err(Error::config(format!(
-                "model {other:?} is unknown; this version trains: vae, jepa, cell-jepa, jepa-sets, jepa-pairs"
+                "model {other:?} is unknown; this version trains: vae, jepa, cell-jepa, jepa-sets, jepa-pairs, diffusion"
             )));
         }
     }

@@ -138,6 +138,14 @@ impl LatentDiffusion {
         Ok((Self { config: config.clone(), space, atlas, generator, spread }, history))
     }
 
+    /// Changes how points are drawn: steps of the sampler or solver, scale of the guidance.
+    ///
+    /// # Errors
+    /// No steps; a guidance that is negative or not finite.
+    pub fn set_sampling(&mut self, steps: Option<usize>, guidance: Option<f64>) -> Result<()> {
+        self.generator.set_sampling(steps, guidance)
+    }
+
     /// The settings.
     pub fn config(&self) -> &LatentDiffusionConfig {
         &self.config

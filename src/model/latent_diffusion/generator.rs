@@ -1,7 +1,7 @@
 //! What draws points around a condition's mean: diffusion, or a flow from noise or from control cells.
 
 use crate::{
-    Result,
+    Error, Result,
     device::Device,
     model::{
         diffusion::{Diffusion, DiffusionConfig, SampleConfig},
@@ -112,8 +112,8 @@ impl Generator {
                 let watched = watched.map(|points| FlowData { source, x: points.x, condition: Some(points.condition) });
                 let history = net.fit_with(data, watched, training, options)?;
                 let net = match from_control {
-                    true => Self::FromControl(net, transport.clone(), controls.clone()),
-                    false => Self::Flow(net, transport.clone()),
+                    true => Self::FromControl(net, *transport, controls.clone()),
+                    false => Self::Flow(net, *transport),
                 };
                 Ok((net, history))
             }
@@ -130,10 +130,34 @@ impl Generator {
                 Self::Diffusion(Diffusion::load(dir, Device::Cpu)?, *sampling)
             }
             GeneratorConfig::Flow { transport, from_control: true, .. } => {
-                Self::FromControl(Flow::load(dir, Device::Cpu)?, transport.clone(), controls()?)
+                Self::FromControl(Flow::load(dir, Device::Cpu)?, *transport, controls()?)
             }
-            GeneratorConfig::Flow { transport, .. } => Self::Flow(Flow::load(dir, Device::Cpu)?, transport.clone()),
+            GeneratorConfig::Flow { transport, .. } => Self::Flow(Flow::load(dir, Device::Cpu)?, *transport),
         })
+    }
+
+    /// Changes the steps of the sampler or solver, and the scale of the guidance.
+    ///
+    /// # Errors
+    /// No steps; a guidance that is negative or not finite.
+    pub fn set_sampling(&mut self, steps: Option<usize>, guidance: Option<f64>) -> Result<()> {
+        if let Some(scale) = guidance.filter(|scale| !scale.is_finite() || *scale < 0.0) {
+            return Err(Error::config(format!(
+                "the guidance scale is {scale}; it must be 0 (no condition), 1 (the condition) or any larger number"
+            )));
+        }
+        match self {
+            Self::Diffusion(_, sampling) => {
+                sampling.sampler.steps = steps.unwrap_or(sampling.sampler.steps);
+                sampling.guidance = guidance.unwrap_or(sampling.guidance);
+                sampling.sampler.validate()
+            }
+            Self::Flow(_, transport) | Self::FromControl(_, transport, _) => {
+                transport.ode.steps = steps.unwrap_or(transport.ode.steps);
+                transport.guidance = guidance.unwrap_or(transport.guidance);
+                transport.ode.validate()
+            }
+        }
     }
 
     /// One point for each row of `condition`, `(rows, dims)`.

@@ -1,6 +1,6 @@
 //! `genailab run` on an effects dataset: doubles that were held out, beside the sum of their singles.
 
-use super::{Args, story};
+use super::{Args, stages::Later, story};
 use crate::{
     options::{Config, say},
     train::{FittedEffects, fit_effects, write_json},
@@ -13,13 +13,24 @@ use genailab::{
     train::{FitOptions, TrainConfig},
 };
 use serde_json::json;
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
 
 /// Epochs without a better validation loss after which training stops: there are few doubles to watch, so their loss is
 /// noisy.
 const PATIENCE: usize = 20;
 
-pub fn run(data: &Effects, file: &Path, args: &Args, mut options: FitOptions<'_>, start: Instant) -> Result<()> {
+pub fn run(
+    data: &Effects,
+    file: &Path,
+    args: &Args,
+    mut options: FitOptions<'_>,
+    interrupt: &Arc<AtomicBool>,
+    start: Instant,
+) -> Result<()> {
     let usual = Config::for_effects();
     let doubles = data.perturbations.iter().any(|perturbation| perturbation.genes().len() > 1);
     // Without doubles nothing is held out, and nothing is there to watch.
@@ -27,6 +38,7 @@ pub fn run(data: &Effects, file: &Path, args: &Args, mut options: FitOptions<'_>
     let config = args.config(Config { train, ..usual })?;
     let fitted = fit_effects(data, &config, args.device, &args.out.join("vae"), &mut options)?;
     fitted.split.save(args.out.join("split.json"))?;
+    let later = Later::of_effects(data, &fitted.split, (&args.out, config.train.seed), interrupt)?;
     let source = file.display().to_string();
     let results = json!({
         "genailab": env!("CARGO_PKG_VERSION"),
@@ -42,16 +54,18 @@ pub fn run(data: &Effects, file: &Path, args: &Args, mut options: FitOptions<'_>
         "training": config.train,
         "history": fitted.history.epochs,
         "held_out": { "unit": "difference to control", "effects": fitted.scores },
+        "stages": later.to_json(),
         "seconds": start.elapsed().as_secs_f64(),
     });
-    let report = report(data, &source, &config, &fitted)?;
+    let report = report(data, &source, &config, &fitted, &later)?;
     write_json(&args.out.join("results.json"), &results)?;
     report.save(args.out.join("report.html"))?;
     for evaluation in fitted.scores.iter().flatten() {
         say(evaluation)?;
     }
     let (_, line) = verdict(fitted.scores.as_deref());
-    say(line)
+    say(line)?;
+    later.verdicts().iter().try_for_each(|(_, line)| say(line))
 }
 
 /// Whether the model is better than adding two effects, in size and in direction: shrinking every effect lowers L2, too.
@@ -74,7 +88,7 @@ fn verdict(scores: Option<&[Evaluation]>) -> (Verdict, String) {
     (if better { Verdict::Good } else { Verdict::Warning }, line)
 }
 
-fn report(data: &Effects, source: &str, config: &Config, fitted: &FittedEffects) -> Result<Report> {
+fn report(data: &Effects, source: &str, config: &Config, fitted: &FittedEffects, later: &Later) -> Result<Report> {
     let (kind, line) = verdict(fitted.scores.as_deref());
     let facts = [
         ("source", source.to_owned()),
@@ -84,21 +98,26 @@ fn report(data: &Effects, source: &str, config: &Config, fitted: &FittedEffects)
         ("doubles to watch", fitted.split.validation.len().to_string()),
         ("doubles held out", fitted.split.test.len().to_string()),
     ];
-    let mut report = Report::new("Predicted effects of unseen doubles")
-        .verdict(kind, line)
+    let mut report =
+        Report::new("Predicted effects of unseen doubles").verdict(kind, format!("Stage 1, the VAE. {line}"));
+    for (kind, line) in later.verdicts() {
+        report = report.verdict(kind, line);
+    }
+    report = report
         .section("Data")
         .table(Grid::facts("", facts))
-        .section("Training")
+        .section("Stage 1: the VAE")
         .paragraph("A Gaussian variational autoencoder of effects, conditioned on the set of perturbed genes; losses are in nats a perturbation.")
         .figure(story::curves(&fitted.history, "nats")?)
-        .section("Held-out doubles");
+        .section("Stage 1: held-out doubles");
     for evaluation in fitted.scores.iter().flatten() {
         let items: Vec<(&str, Option<f64>)> =
             evaluation.scores.iter().map(|score| (score.perturbation.as_str(), score.pearson)).collect();
         let title = format!("{}: agreement of predicted with observed effects", evaluation.model);
         report = report.figure(ranked(&title, "Pearson correlation over genes", &items)?).table(evaluation.to_grid());
     }
-    Ok(report
+    Ok(later
+        .report(report)?
         .section("Settings")
         .code(toml::to_string_pretty(fitted.model.config()).expect("settings always serialise"))
         .code(toml::to_string_pretty(&config.train).expect("settings always serialise")))

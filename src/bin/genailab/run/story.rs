@@ -55,6 +55,7 @@ pub fn verdicts(outcome: &Outcome) -> Vec<(Verdict, String)> {
             ),
         ));
     }
+    lines.extend(outcome.later.verdicts());
     lines
 }
 
@@ -121,7 +122,7 @@ impl Figures {
 /// The whole report.
 pub fn report(outcome: &Outcome, figures: Figures) -> Result<Report> {
     let Outcome { data, held_out, .. } = outcome;
-    let mut report = Report::new("What the count VAE learned");
+    let mut report = Report::new("What the three stages learned");
     for (verdict, line) in verdicts(outcome) {
         report = report.verdict(verdict, line);
     }
@@ -142,7 +143,7 @@ pub fn report(outcome: &Outcome, figures: Figures) -> Result<Report> {
         .code(outcome.qc.to_string());
 
     report = report
-        .section("Training")
+        .section("Stage 1: the count VAE")
         .paragraph(format!(
             "A conditional variational autoencoder of counts, trained on {} cells and watched on {}; {} cells were held \
              out for what follows. All losses are in nats a cell, summed over genes and latents.",
@@ -153,7 +154,7 @@ pub fn report(outcome: &Outcome, figures: Figures) -> Result<Report> {
         .figure(figures.training);
 
     report = report
-        .section("Held-out cells")
+        .section("Stage 1: held-out cells")
         .paragraph(
             "An effect is the difference to control in mean log1p expression at 10,000 counts a cell. It is observed on \
              held-out cells alone, whose sampling noise bounds what any prediction can reach; a gene counts as changed \
@@ -165,7 +166,7 @@ pub fn report(outcome: &Outcome, figures: Figures) -> Result<Report> {
 
     if let Some(rows) = &outcome.truth {
         report = report
-            .section("Against the simulation's truth")
+            .section("Stage 1: against the simulation's truth")
             .paragraph(
                 "Held-out control cells, decoded under each perturbation, against the true conditional means, over \
                  expressed genes. The mean says whether the cell is right; the effect (log fold change to control) is \
@@ -173,14 +174,17 @@ pub fn report(outcome: &Outcome, figures: Figures) -> Result<Report> {
             )
             .table(truth_table(rows)?);
     }
-    Ok(report
-        .section("Latents")
+    report = report
+        .section("Stage 1: latents")
         .paragraph(
             "Each point is a held-out cell of control or of one of the perturbations that change most genes, encoded as \
              if it were a control cell, so that what its perturbation did is left in its latent. Distances between far groups in a UMAP mean nothing.",
         )
         .figure(figures.latent_umap)
-        .figure(figures.latent_pca)
+        .figure(figures.latent_pca);
+    Ok(outcome
+        .later
+        .report(report)?
         .section("Settings")
         .code(toml::to_string_pretty(outcome.model.config()).expect("settings always serialise"))
         .code(toml::to_string_pretty(&outcome.train_config).expect("settings always serialise")))
