@@ -6,6 +6,7 @@
 mod cell_jepa;
 mod data;
 mod de;
+mod diffusion;
 mod jepa;
 mod prediction;
 mod running;

@@ -39,7 +39,8 @@ pub fn verdicts(study: &Study) -> Vec<(Verdict, String)> {
         lines.push((
             if good { Verdict::Good } else { Verdict::Warning },
             format!(
-                "Expected and actual errors of predictions rank alike by {correlation:.2} (Spearman): {}.",
+                "Expected and actual errors of predictions rank alike by {correlation:.2} (Spearman, {} conditions): {}.",
+                study.rows.iter().filter(|row| row.means.is_some()).count(),
                 if good {
                     "setting unsure predictions aside lowers the error"
                 } else {
@@ -54,11 +55,11 @@ pub fn verdicts(study: &Study) -> Vec<(Verdict, String)> {
 fn spread_of_cells(study: &Study, seen: bool, summary: &StudySummary) -> (Verdict, String) {
     let covered = summary.coverage[LEVELS.len() - 1];
     let [draws, point, gaussian] = summary.crps;
-    let cells = |of: fn(&genailab::eval::uncertainty::CellCalibration) -> Option<f64>| {
+    let of_cells = |of: fn(&genailab::eval::uncertainty::CellCalibration) -> Option<f64>| {
         study.mean(seen, |row| row.cells.as_ref().and_then(of))
     };
-    let correlation = cells(|row| row.variance_correlation);
-    let ratio = cells(|row| row.e_distance).zip(cells(|row| row.e_distance_halves)).map(|(got, half)| got / half);
+    let correlation = of_cells(|row| row.variance_correlation);
+    let ratio = of_cells(|row| row.e_distance).zip(of_cells(|row| row.e_distance_halves)).map(|(got, half)| got / half);
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
     let good = (0.86..=0.94).contains(&covered) && draws < point && draws < gaussian;
     let which = if seen { "Perturbations that were trained on, other cells" } else { "Perturbations never seen" };
@@ -93,8 +94,13 @@ pub fn sections(mut report: Report, study: &Study) -> Result<Report> {
             "A central interval of 90 % should hold 90 % of what is observed, and so for every level: a curve below the \
              diagonal means intervals that are too narrow, one above it intervals that are too wide.",
         )
-        .figure(coverage(study)?)
-        .table(table(study)?);
+        .figure(coverage(study)?);
+    if study.rows.iter().any(|row| row.cells.is_some()) {
+        report = report.table(cells(study)?);
+    }
+    if study.rows.iter().any(|row| row.means.is_some()) {
+        report = report.table(means(study)?);
+    }
     if let Some(curve) = study.selective() {
         let (share, error): (Vec<f64>, Vec<f64>) = curve.into_iter().unzip();
         let overall = vec![*error.last().expect("a curve has a point"); error.len()];
@@ -102,14 +108,17 @@ pub fn sections(mut report: Report, study: &Study) -> Result<Report> {
             Series::new("surest predictions", share.clone(), error),
             Series::new("all predictions", share, overall),
         ];
-        let panel = Panel { y_label: "mean error (root mean square over genes)".to_owned(), series };
+        let panel = Panel { y_label: "mean error (RMS)".to_owned(), series };
         report = report
             .section("What to trust")
             .paragraph(
                 "Predictions are taken in, the surest first. If the model knows what it does not know, the error of the \
                  surest is below that of all.",
             )
-            .figure(training_curves("Selective prediction", "share of predictions kept", &[panel])?);
+            .figure(
+                training_curves("Selective prediction", "share of predictions kept, the surest first", &[panel])?
+                    .with_caption("Error of a prediction: root mean square over genes of predicted less observed effect."),
+            );
     }
     if !study.next.is_empty() {
         report = report
@@ -140,49 +149,70 @@ fn coverage(study: &Study) -> Result<Figure> {
         }
     }
     let panel = Panel { y_label: "share of observed values inside".to_owned(), series };
-    training_curves("Coverage of central intervals", "level of the interval", &[panel])
+    Ok(training_curves("Coverage of central intervals", "level of the interval", &[panel])?
+        .with_caption("By randomised transforms, so that zeros, which many cells share, do not lift it."))
 }
 
-fn table(study: &Study) -> Result<Grid> {
+/// The cells of each condition.
+fn cells(study: &Study) -> Result<Grid> {
     let mut grid = Grid::new(
-        "Held-out conditions",
+        "Drawn cells against held-out cells",
         [
             ("condition", Align::Left),
             ("trained on", Align::Left),
             ("cells", Align::Right),
-            ("cells in 90 %", Align::Right),
+            ("in 90 %", Align::Right),
             ("CRPS", Align::Right),
-            ("CRPS, point", Align::Right),
+            ("of a point", Align::Right),
             ("variance r", Align::Right),
-            ("zeros off by", Align::Right),
+            ("zeros off", Align::Right),
             ("E-distance", Align::Right),
-            ("between halves", Align::Right),
-            ("mean in 90 %", Align::Right),
+            ("of halves", Align::Right),
+        ],
+    );
+    for row in &study.rows {
+        let Some(cells) = &row.cells else { continue };
+        grid.push([
+            row.condition.clone(),
+            if row.seen { "yes" } else { "no" }.to_owned(),
+            cells.cells.to_string(),
+            number(Some(cells.coverage[LEVELS.len() - 1])),
+            number(Some(cells.crps)),
+            number(Some(cells.crps_point)),
+            number(cells.variance_correlation),
+            number(cells.zero_fraction_error),
+            number(cells.e_distance),
+            number(cells.e_distance_halves),
+        ])?;
+    }
+    Ok(grid)
+}
+
+/// The mean effect of each condition that was not trained on.
+fn means(study: &Study) -> Result<Grid> {
+    let mut grid = Grid::new(
+        "Drawn mean effects against held-out effects",
+        [
+            ("condition", Align::Left),
+            ("in 90 %", Align::Right),
+            ("CRPS", Align::Right),
+            ("of a point", Align::Right),
             ("expected error", Align::Right),
             ("error", Align::Right),
         ],
     );
-    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
-    let last = LEVELS.len() - 1;
     for row in &study.rows {
-        let (cells, means) = (row.cells.as_ref(), row.means.as_ref());
-        grid.push([
-            row.condition.clone(),
-            if row.seen { "yes" } else { "no" }.to_owned(),
-            cells.map_or_else(|| "-".to_owned(), |cells| cells.cells.to_string()),
-            number(cells.map(|cells| cells.coverage[last])),
-            number(cells.map(|cells| cells.crps)),
-            number(cells.map(|cells| cells.crps_point)),
-            number(cells.and_then(|cells| cells.variance_correlation)),
-            number(cells.and_then(|cells| cells.zero_fraction_error)),
-            number(cells.and_then(|cells| cells.e_distance)),
-            number(cells.and_then(|cells| cells.e_distance_halves)),
-            number(means.map(|means| means.coverage[last])),
-            number(means.map(|means| means.expected_error)),
-            number(means.map(|means| means.error)),
-        ])?;
+        let Some(means) = &row.means else { continue };
+        let covered = means.coverage[LEVELS.len() - 1];
+        let [covered, crps, point, expected, error] =
+            [covered, means.crps, means.crps_point, means.expected_error, means.error].map(|value| number(Some(value)));
+        grid.push([row.condition.clone(), covered, crps, point, expected, error])?;
     }
     Ok(grid)
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
 }
 
 fn next(study: &Study) -> Result<Grid> {
