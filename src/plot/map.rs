@@ -154,7 +154,9 @@ pub fn maps(
         pen.text(axes.0, (middle.0, bottom + 1.7 * TICK_SIZE + 0.6 * LABEL_SIZE), font);
         pen.text(axes.1, (MARGIN + 0.6 * LABEL_SIZE, middle.1), Font { upward: true, ..font });
     });
-    Ok(Figure::new(title, format!("{what}, in one scale of colours over all panels."), canvas))
+    let step = (greatest - least) / 100.0;
+    let ends = (number(least, step), number(greatest, step));
+    Ok(Figure::new(title, format!("{what}, {} to {}, in one scale over all panels.", ends.0, ends.1), canvas))
 }
 
 /// Squares of colour levels; level 0 is transparent.
