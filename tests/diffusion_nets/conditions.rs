@@ -67,17 +67,38 @@ fn the_other_ways_in_follow_their_label_too() {
     }
 }
 
-/// Guidance 0 is the whole mixture, 1 the condition; above it samples lie closer together.
+#[test]
+fn without_guidance_it_is_the_whole_mixture() {
+    let whole = apart(&samples(model(), 0, 0.0), &mixture(500, 7).0);
+    assert!(whole < 0.08, "guidance 0 is {whole} from the whole mixture");
+}
+
+/// Two classes that overlap, N(-1, 1) and N(1, 1) along the first axis. Guided samples have the density p(x | c) times a power
+/// of p(c | x): they leave the part where the classes overlap, so that they lie closer together and further out.
 #[test]
 fn guidance_sharpens() {
-    let (x, _) = mixture(500, 7);
-    let none = apart(&samples(model(), 0, 0.0), &x);
-    assert!(none < 0.08, "guidance 0 is {none} from the whole mixture");
-    let spread = |guidance| moments(&samples(model(), 0, guidance)).1.iter().sum::<f64>();
-    let (plain, strong) = (spread(1.0), spread(3.0));
-    println!("whole {none:.4}, spread {plain:.3} at guidance 1, {strong:.3} at 3");
-    assert!(strong < 0.9 * plain, "the spread is {strong} at guidance 3 and {plain} at 1");
-    assert!(right(&samples(model(), 0, 3.0), 0) >= right(&samples(model(), 0, 1.0), 0));
+    let rows = 2000;
+    let label = Array2::from_shape_fn((rows, 1), |(row, _)| (row % 2) as f32);
+    let mut x = genailab::model::flow::noise(rows, 2, 1);
+    x.column_mut(0).zip_mut_with(&label.column(0), |x, label| *x += 2.0 * label - 1.0);
+    let config = DiffusionConfig { net: small(), condition_dropout: 0.2, ..DiffusionConfig::default() };
+    let mut model = Diffusion::new(2, 1, &config, 0, Default::default()).expect("it fits");
+    model.fit(&x, Some(&label), None, &short(40), &mut silent()).expect("it trains");
+    let draw = |guidance| {
+        let how = SampleConfig::ddim(40).guided(guidance);
+        model.sample(2000, Some(&Array2::ones((1, 1))), &how, 2).expect("it is trained")
+    };
+    let of = |guidance| {
+        let x = draw(guidance);
+        let share = x.column(0).iter().filter(|&&v| v > 0.0).count() as f64 / 2000.0;
+        (share, moments(&x).0[0], moments(&x).1[0])
+    };
+    let (plain, strong) = (of(1.0), of(4.0));
+    println!("share on its side, mean, spread: {plain:?} at guidance 1, {strong:?} at 4");
+    assert!((plain.0 - 0.841).abs() < 0.05, "{} on their side, where the truth is 0.841", plain.0);
+    assert!(strong.0 > 0.95, "{} on their side at guidance 4", strong.0);
+    assert!(strong.1 > plain.1 + 0.2, "the mean is {} at guidance 4 and {} at 1", strong.1, plain.1);
+    assert!(strong.2 < 0.92 * plain.2, "the spread is {} at guidance 4 and {} at 1", strong.2, plain.2);
 }
 
 /// The same noise under another label: what the sample would have been.
