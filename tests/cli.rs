@@ -6,11 +6,12 @@ use std::{
 };
 
 /// Every command of the contract.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "run",
     "inspect",
     "train",
     "predict",
+    "embed",
     "bench-train",
     "bench",
     "ablate",

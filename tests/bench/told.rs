@@ -38,6 +38,7 @@ impl Told {
             }
         }
         let mut models: Vec<String> = names.iter().map(|(model, _)| model.clone()).collect();
+        models.sort();
         models.dedup();
         let models = models.into_iter().map(|name| ModelFacts {
             description: format!("What {name} does"),
@@ -134,9 +135,10 @@ fn populations_of_cells_are_told_in_words() {
     let noise = |number: usize| (number % 5) as f64 - 2.0;
     let found = Told::new((0..10).map(|i| format!("A{i}+B{i}")).collect())
         .with("additive", "l2", |_, _| 20.0)
+        .with("jepa_sets", "l2", |_, i| 19.0 + noise(i))
         .with("no_change", "edistance", |_, i| 60.0 + noise(i))
         .with("additive", "edistance", |_, i| 47.0 + noise(i))
-        .with("vae", "edistance", |_, i| 47.0 - noise(i))
+        .with("vae_conditional", "edistance", |_, i| 47.0 - noise(i))
         .with("jepa_sets", "edistance", |_, i| 50.0 + noise(i))
         .with("jepa_pairs", "edistance", |_, _| 40.0)
         .benchmark("additive");

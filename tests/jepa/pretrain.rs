@@ -103,10 +103,10 @@ fn reconstruction_learns() {
     check_learns(config, 6);
 }
 
-/// With 600 cells and a few epochs the decoder has not even learnt the genes' means, and is worse than they are; with
-/// enough of both it finds what genes tell of each other.
+/// Six hundred cells are too few for this: what is gained on them is lost on others, and hidden values are told no better than
+/// by the genes' means. Of five times as many cells the decoder learns what genes tell of each other.
 #[test]
-fn with_enough_cells_and_epochs_hidden_values_are_told_better_than_by_the_genes_means() {
+fn of_enough_cells_hidden_values_are_told_better_than_by_the_genes_means() {
     let world = SimulationConfig {
         n_cells: 3000,
         n_genes: 120,
@@ -131,7 +131,6 @@ fn with_enough_cells_and_epochs_hidden_values_are_told_better_than_by_the_genes_
     };
     let (_, history) = train(&data, &split, config, &short(60));
     let error = |epoch: usize| history.epochs[epoch].validation.as_ref().expect("validation cells").parts["prediction"];
-    assert!(error(5) > by_means, "after 6 epochs {}, the means {by_means}", error(5));
     assert!(error(59) < 0.98 * by_means, "after 60 epochs {}, the means {by_means}", error(59));
 }
 
