@@ -229,6 +229,17 @@ fn by_group() -> Figure {
     group_panels("L2 by group", "L2 (log1p)", Better::Lower, &groups, &values, &HIGHLIGHT).expect("values")
 }
 
+/// A function of the plane with its gradient, and one with a hole.
+fn rings() -> Figure {
+    let (places, few) = (map_grid(-2.0, 2.0, 40), map_grid(-2.0, 2.0, 6));
+    let height = |p: (f64, f64)| (-(p.0.hypot(p.1) - 1.2_f64).powi(2) / 0.1).exp();
+    let values = Array2::from_shape_fn((40, 40), |(i, j)| height((places[[40 * i + j, 0]], places[[40 * i + j, 1]])));
+    let away = Array2::from_shape_fn(few.dim(), |(i, j)| few[[i, j]]);
+    let holed = Array2::from_shape_fn((40, 40), |at| if values[at] < 0.1 { f64::NAN } else { values[at] });
+    let panels = [MapPanel::new("a ring", values).with_arrows(&few, &away, 0.2), MapPanel::new("a hole", holed)];
+    maps("A ring", ("x", "y"), (-2.0, 2.0), "height", &panels).expect("values")
+}
+
 fn gallery() -> Vec<(&'static str, Figure)> {
     vec![
         ("history", history()),
@@ -240,6 +251,7 @@ fn gallery() -> Vec<(&'static str, Figure)> {
         ("ranked_many", pearsons(120)),
         ("cells_per_perturbation", cells_per_perturbation()),
         ("histogram", genes_per_cell()),
+        ("maps", rings()),
         ("heatmap_models", models_by_metric()),
         ("heatmap_small", effects_by_gene(12, 40)),
         ("heatmap_large", effects_by_gene(100, 800)),

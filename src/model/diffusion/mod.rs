@@ -39,7 +39,7 @@ pub use config::{DiffusionConfig, SampleConfig};
 pub use model::Diffusion;
 
 pub use closed_form::{GaussianMixture, MixtureDenoiser};
-pub use field::{Denoiser, Velocity, gaussian_noise, hutchinson};
+pub use field::{Denoiser, Velocity, gaussian_noise, hutchinson, seeded};
 pub use guidance::{Guided, guide};
 pub use ode::{Divergence, Likelihood, OdeConfig, ProbabilityFlow, Solution, Solver, integrate, log_likelihood};
 pub use parameterization::{LossWeight, Parameterization};

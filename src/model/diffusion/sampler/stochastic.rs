@@ -40,9 +40,13 @@ pub(super) fn reverse_sde(
     Ok(x)
 }
 
-/// Annealed Langevin dynamics: some steps at each time, from the latest to the earliest.
+/// Annealed Langevin dynamics: some steps at each time, from the latest to the earliest. Between two times the samples are scaled
+/// as the signal is: in `x / mean` this is the dynamics of Song and Ermon, whose noise falls while the data stay.
 pub(super) fn langevin(run: &Run, mut x: Array2<f64>, rng: &mut ChaCha8Rng) -> Result<Array2<f64>> {
+    let mut before = run.times[0];
     for &t in &run.times {
+        x *= run.sde.mean(t) / run.sde.mean(before);
+        before = t;
         for _ in 0..run.config.corrector_steps {
             x = langevin_step(run, x, t, rng)?;
         }
