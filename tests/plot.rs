@@ -240,6 +240,23 @@ fn rings() -> Figure {
     maps("A ring", ("x", "y"), (-2.0, 2.0), "height", &panels).expect("values")
 }
 
+/// Points that are carried along bent paths, in two panels.
+fn carried() -> Figure {
+    let start = Array2::from_shape_fn((200, 2), |(row, axis)| ((row * (7 + 6 * axis)) % 41) as f32 / 20.0 - 1.0);
+    let places: Vec<Array2<f32>> = (0..=8)
+        .map(|step| {
+            let turn = 0.1 * step as f32;
+            Array2::from_shape_fn((200, 2), |(row, axis)| {
+                let (x, y) = (start[[row, 0]], start[[row, 1]]);
+                if axis == 0 { x * turn.cos() - y * turn.sin() } else { x * turn.sin() + y * turn.cos() + turn }
+            })
+        })
+        .collect();
+    let clouds = || [("start", start.clone()), ("end", places[8].clone())];
+    let panels = [PlanePanel::new("turned", clouds()).with_paths(&places), PlanePanel::new("without paths", clouds())];
+    plane("Points on their way", ("x", "y"), &panels).expect("values")
+}
+
 fn gallery() -> Vec<(&'static str, Figure)> {
     vec![
         ("history", history()),
@@ -252,6 +269,7 @@ fn gallery() -> Vec<(&'static str, Figure)> {
         ("cells_per_perturbation", cells_per_perturbation()),
         ("histogram", genes_per_cell()),
         ("maps", rings()),
+        ("plane", carried()),
         ("heatmap_models", models_by_metric()),
         ("heatmap_small", effects_by_gene(12, 40)),
         ("heatmap_large", effects_by_gene(100, 800)),

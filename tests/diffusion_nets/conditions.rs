@@ -32,12 +32,12 @@ fn right(x: &Array2<f32>, component: usize) -> f64 {
 
 #[test]
 fn samples_follow_their_label() {
-    for component in 0..4 {
+    for (component, centre) in CENTRES.iter().enumerate() {
         let x = samples(model(), component, 1.0);
         let (mean, std) = moments(&x);
         assert!(right(&x, component) > 0.95, "label {component}: {} at the right centre", right(&x, component));
         for axis in 0..2 {
-            let off = (mean[axis] - f64::from(CENTRES[component][axis])).abs();
+            let off = (mean[axis] - f64::from(centre[axis])).abs();
             assert!(off < 0.3, "label {component}, axis {axis}: the mean is off by {off}");
             assert!((0.2..0.8).contains(&std[axis]), "label {component}, axis {axis}: spread {}", std[axis]);
         }

@@ -105,11 +105,11 @@ fn a_conditional_flow_follows_its_label() {
     let (x, labels) = mixture(2000, 1);
     let mut flow = Flow::new(2, 4, &config(Pairing::OptimalTransport), 0, Default::default()).expect("it fits");
     flow.fit(&x, Some(&labels), &short(60), &mut silent()).expect("it trains");
-    for component in 0..4 {
+    for (component, centre) in CENTRES.iter().enumerate() {
         let samples = flow.sample(400, Some(&label(component)), &TransportConfig::default(), 2).expect("trained");
         let (mean, std) = moments(&samples);
         for axis in 0..2 {
-            let off = (mean[axis] - f64::from(CENTRES[component][axis])).abs();
+            let off = (mean[axis] - f64::from(centre[axis])).abs();
             assert!(off < 0.2, "label {component}, axis {axis}: the mean is off by {off}");
             assert!((0.25..0.6).contains(&std[axis]), "label {component}, axis {axis}: spread {}", std[axis]);
         }

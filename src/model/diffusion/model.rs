@@ -172,7 +172,7 @@ impl Diffusion {
     pub fn encode(&self, x: &Array2<f32>, condition: Option<&Array2<f32>>, steps: usize) -> Result<Array2<f32>> {
         let z = self.scales()?.x.forward("x", x)?.mapv(f64::from);
         let ode = OdeConfig::fixed(Solver::Heun, steps);
-        let noise = self.along_flow(z.nrows(), condition, 1.0, &|flow, rows| {
+        let noise = self.along_flow(z.nrows(), condition, &|flow, rows| {
             Ok(flow.encode(&z.slice(s![rows, ..]).to_owned(), &ode)?.x)
         })?;
         Ok(noise.mapv(|v| v as f32))
@@ -186,7 +186,7 @@ impl Diffusion {
     pub fn decode(&self, noise: &Array2<f32>, condition: Option<&Array2<f32>>, steps: usize) -> Result<Array2<f32>> {
         let noise = noise.mapv(f64::from);
         let ode = OdeConfig::fixed(Solver::Heun, steps);
-        let z = self.along_flow(noise.nrows(), condition, 1.0, &|flow, rows| {
+        let z = self.along_flow(noise.nrows(), condition, &|flow, rows| {
             Ok(flow.decode(&noise.slice(s![rows, ..]).to_owned(), &ode)?.x)
         })?;
         Ok(self.scales()?.x.back(z))
@@ -208,7 +208,7 @@ impl Diffusion {
         let scale = &self.scales()?.x;
         let z = scale.forward("x", x)?.mapv(f64::from);
         let ode = OdeConfig::fixed(Solver::Heun, steps);
-        let density = self.along_flow(z.nrows(), condition, 1.0, &|flow, rows| {
+        let density = self.along_flow(z.nrows(), condition, &|flow, rows| {
             let of = flow.log_likelihood(&z.slice(s![rows, ..]).to_owned(), divergence, &ode)?;
             Ok(of.log_density.insert_axis(Axis(1)))
         })?;
@@ -216,14 +216,8 @@ impl Diffusion {
     }
 
     /// Runs `f` with the probability flow of each block of rows.
-    fn along_flow(
-        &self,
-        rows: usize,
-        condition: Option<&Array2<f32>>,
-        guidance: f64,
-        f: &(dyn Fn(&ProbabilityFlow<'_>, Range<usize>) -> Result<Array2<f64>> + Sync),
-    ) -> Result<Array2<f64>> {
-        let guide = self.guide(rows, condition, guidance)?;
+    fn along_flow(&self, rows: usize, condition: Option<&Array2<f32>>, f: FlowTask<'_>) -> Result<Array2<f64>> {
+        let guide = self.guide(rows, condition, 1.0)?;
         let (dims, training) = (self.dims, self.denoising());
         self.net.in_blocks(rows, &|net, _, rows| {
             let denoiser = LearnedDenoiser { net, dims, training, guide: guide.rows(rows.clone()) };
@@ -236,3 +230,6 @@ impl Diffusion {
         Denoising { sde, parameterization, weight, t_min }
     }
 }
+
+/// What is done with the probability flow of a block of rows, and their range.
+type FlowTask<'a> = &'a (dyn Fn(&ProbabilityFlow<'_>, Range<usize>) -> Result<Array2<f64>> + Sync);

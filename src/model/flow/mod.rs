@@ -6,7 +6,7 @@
 //! | `coupling`, `assignment` | which source sample goes to which data sample: by chance, or by optimal transport; reflow |
 //! | `transport` | sampling, encoding, likelihood, straightness |
 //! | `closed_form` | exact velocities for Gaussian mixtures |
-//! | `config`, `matching`, `learned`, `model`, `saved` | [`Flow`]: a flow to train, sample, carry samples with, save |
+//! | `config`, `matching`, `learned`, `model`, `carry`, `saved` | [`Flow`]: a flow to train, sample, carry samples with, save |
 
 mod assignment;
 mod closed_form;
@@ -14,6 +14,7 @@ mod coupling;
 mod path;
 mod transport;
 
+mod carry;
 mod config;
 mod learned;
 mod matching;

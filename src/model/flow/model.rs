@@ -2,26 +2,22 @@
 
 use super::{
     config::{FlowConfig, TransportConfig},
-    curvature,
-    learned::LearnedVelocity,
     matching::Matching,
 };
 use crate::{
     Error, Result,
     device::Device,
     model::diffusion::{
-        Divergence, Velocity,
-        guided_net::Guide,
         learner::LearnerConfig,
         placed::Placed,
         rows::{Rows, Source, check_condition},
-        standard::{Scales, Standard},
+        standard::{Scales, Standard, check_finite},
     },
     train::{FitOptions, History, TrainConfig},
 };
-use ndarray::{Array1, Array2, Axis, concatenate, s};
+use ndarray::{Array2, Axis, concatenate};
 use serde::{Deserialize, Serialize};
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 /// Where a trained flow begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,8 +179,8 @@ impl Flow {
                 if source.nrows() == 0 {
                     return Err(Error::data("the source has no rows: there is nowhere to begin"));
                 }
-                crate::model::diffusion::standard::check_finite("the source", source)?;
-                crate::model::diffusion::standard::check_finite("x", data.x)?;
+                check_finite("the source", source)?;
+                check_finite("x", data.x)?;
                 let both = concatenate(Axis(0), &[source.view(), data.x.view()]).expect("both are of this width");
                 Standard::of_samples(&both)?
             }
@@ -237,182 +233,7 @@ impl Flow {
         Ok(second)
     }
 
-    /// Carries source rows `(rows, dims)` to the data, `(rows, dims)`, with a condition of as many rows or of one for all of
-    /// them. The source is in the units of the data, and noise for a flow from noise.
-    ///
-    /// # Errors
-    /// A flow that is not trained; a source of another width or not finite; a condition that is missing, not expected or of
-    /// another shape; a guidance that is negative, or other than 1 on an unconditional flow; no steps.
-    pub fn transport(
-        &self,
-        source: &Array2<f32>,
-        condition: Option<&Array2<f32>>,
-        how: &TransportConfig,
-    ) -> Result<Array2<f32>> {
-        let start = self.enter(source)?;
-        let guide = self.guide(source.nrows(), condition, how.guidance)?;
-        Ok(self.trained()?.scales.x.back(self.carry(&start, &guide, how)?))
-    }
-
-    /// New samples, `(n, dims)`, of a flow from noise. The same seed gives the same samples.
-    ///
-    /// # Errors
-    /// As [`Self::transport`]; a flow that begins at samples: there is nothing to draw them from.
-    pub fn sample(
-        &self,
-        n: usize,
-        condition: Option<&Array2<f32>>,
-        how: &TransportConfig,
-        seed: u64,
-    ) -> Result<Array2<f32>> {
-        self.check_origin("sample")?;
-        if n == 0 {
-            return Err(Error::config("no rows are asked for; give at least 1"));
-        }
-        self.transport(&super::noise(n, self.dims, seed), condition, how)
-    }
-
-    /// The places of source rows on their way, `steps + 1` arrays `(rows, dims)` at evenly spaced times from 0 to 1, in the
-    /// units of the data; for a flow from noise, the noise too.
-    ///
-    /// # Errors
-    /// As [`Self::transport`].
-    pub fn paths(
-        &self,
-        source: &Array2<f32>,
-        condition: Option<&Array2<f32>>,
-        how: &TransportConfig,
-    ) -> Result<Vec<Array2<f32>>> {
-        how.ode.validate()?;
-        let steps = how.ode.steps;
-        let one = TransportConfig { ode: crate::model::diffusion::OdeConfig { steps: 1, ..how.ode }, ..*how };
-        let guide = self.guide(source.nrows(), condition, how.guidance)?;
-        let mut x = self.enter(source)?;
-        let scale = &self.trained()?.scales.x;
-        let mut places = vec![scale.back(x.clone())];
-        for step in 0..steps {
-            let at = |step: usize| step as f64 / steps as f64;
-            x = self.integrate(&x, &guide, (at(step), at(step + 1)), &one)?;
-            places.push(scale.back(x.clone()));
-        }
-        Ok(places)
-    }
-
-    /// The source that data rows come from, by the flow backward: noise, or in the units of the data, `(rows, dims)`.
-    ///
-    /// # Errors
-    /// As [`Self::transport`].
-    pub fn encode(
-        &self,
-        x: &Array2<f32>,
-        condition: Option<&Array2<f32>>,
-        how: &TransportConfig,
-    ) -> Result<Array2<f32>> {
-        let Trained { origin, scales } = self.trained()?;
-        let guide = self.guide(x.nrows(), condition, how.guidance)?;
-        let z = self.integrate(&scales.x.forward("x", x)?.mapv(f64::from), &guide, (1.0, 0.0), how)?;
-        Ok(match origin {
-            Origin::Noise => z.mapv(|v| v as f32),
-            Origin::Samples => scales.x.back(z),
-        })
-    }
-
-    /// Log density of the rows of x in nats, in the units of the data, `(rows,)`, of a flow from noise. The exact divergence
-    /// takes 2 x dims evaluations of the network at each step; see [`Divergence`].
-    ///
-    /// # Errors
-    /// As [`Self::transport`]; a flow that begins at samples, whose density nobody knows.
-    pub fn log_likelihood(
-        &self,
-        x: &Array2<f32>,
-        condition: Option<&Array2<f32>>,
-        divergence: Divergence,
-        how: &TransportConfig,
-    ) -> Result<Array1<f64>> {
-        self.check_origin("a log likelihood")?;
-        let scale = &self.trained()?.scales.x;
-        let guide = self.guide(x.nrows(), condition, how.guidance)?;
-        let z = scale.forward("x", x)?.mapv(f64::from);
-        let density = self.along(z.nrows(), &guide, &|velocity, rows| {
-            let z = z.slice(s![rows, ..]).to_owned();
-            let of = super::flow_log_likelihood(velocity, &z, divergence, &how.ode)?;
-            Ok(of.log_density.insert_axis(Axis(1)))
-        })?;
-        Ok(density.remove_axis(Axis(1)) - scale.log_volume())
-    }
-
-    /// How far the paths of source rows are from straight lines; see [`curvature`]. In units of the standardised data.
-    ///
-    /// # Errors
-    /// As [`Self::transport`].
-    pub fn curvature(&self, source: &Array2<f32>, condition: Option<&Array2<f32>>, steps: usize) -> Result<f64> {
-        let start = self.enter(source)?;
-        let guide = self.guide(source.nrows(), condition, 1.0)?;
-        curvature(&LearnedVelocity { net: &self.net, dims: self.dims, guide }, &start, steps)
-    }
-
-    /// The trained network as a velocity for the solvers of this library, of rows in the flow's own units (mean 0 and
-    /// standard deviation 1 a dimension), with a condition of `rows` rows or of one for all of them.
-    ///
-    /// # Errors
-    /// As [`Self::transport`].
-    pub fn velocity(&self, rows: usize, condition: Option<&Array2<f32>>, guidance: f64) -> Result<impl Velocity + '_> {
-        Ok(LearnedVelocity { net: &self.net, dims: self.dims, guide: self.guide(rows, condition, guidance)? })
-    }
-
     pub(super) fn trained(&self) -> Result<&Trained> {
         self.trained.as_ref().ok_or_else(|| Error::config("this flow is not trained; call fit first"))
-    }
-
-    fn check_origin(&self, what: &str) -> Result<()> {
-        match self.origin()? {
-            Origin::Noise => Ok(()),
-            Origin::Samples => Err(Error::inapplicable(format!(
-                "{what} needs a flow from noise, and this one begins at given samples; carry some with transport"
-            ))),
-        }
-    }
-
-    /// Source rows in the network's units.
-    fn enter(&self, source: &Array2<f32>) -> Result<Array2<f64>> {
-        let Trained { origin, scales } = self.trained()?;
-        let start = match origin {
-            Origin::Samples => scales.x.forward("the source", source)?,
-            Origin::Noise => source.clone(),
-        };
-        Ok(start.mapv(f64::from))
-    }
-
-    fn guide(&self, rows: usize, condition: Option<&Array2<f32>>, guidance: f64) -> Result<Guide> {
-        Guide::new(self.trained()?.scales.conditions(rows, condition, self.condition)?, guidance)
-    }
-
-    fn carry(&self, start: &Array2<f64>, guide: &Guide, how: &TransportConfig) -> Result<Array2<f64>> {
-        self.integrate(start, guide, (0.0, 1.0), how)
-    }
-
-    fn integrate(
-        &self,
-        start: &Array2<f64>,
-        guide: &Guide,
-        (from, to): (f64, f64),
-        how: &TransportConfig,
-    ) -> Result<Array2<f64>> {
-        self.along(start.nrows(), guide, &|velocity, rows| {
-            let start = start.slice(s![rows, ..]).to_owned();
-            Ok(crate::model::diffusion::integrate(velocity, start, from, to, &how.ode)?.x)
-        })
-    }
-
-    /// Runs `f` with the velocity of each block of rows.
-    fn along(
-        &self,
-        rows: usize,
-        guide: &Guide,
-        f: &(dyn Fn(&LearnedVelocity<'_>, Range<usize>) -> Result<Array2<f64>> + Sync),
-    ) -> Result<Array2<f64>> {
-        let dims = self.dims;
-        self.net
-            .in_blocks(rows, &|net, _, rows| f(&LearnedVelocity { net, dims, guide: guide.rows(rows.clone()) }, rows))
     }
 }
