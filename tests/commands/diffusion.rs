@@ -12,8 +12,12 @@ fn place() -> Place {
     place.run("simulate --cells 1200 --genes 100 --seed 3 --out c.h5ad").done();
     let cells = Dataset::open(place.path("c.h5ad")).expect("cells");
     Effects::of_cells(&cells).expect("there is control").write(place.path("e.h5ad")).expect("a file");
-    place.write("quick.toml", &format!("{QUICK}[train]\nepochs = 2\n[vae]\nlatent = 8\nhidden = [32]\n"));
-    place.write("judge.toml", QUICK);
+    // A low beta: so few steps would leave all latents at the prior, and a collapsed latent is refused.
+    place.write("quick.toml", &format!("{QUICK}[train]\nepochs = 20\n[vae]\nlatent = 8\nhidden = [32]\nbeta = 0.1\n"));
+    place.write(
+        "collapsed.toml",
+        &format!("{QUICK}[train]\nepochs = 2\n[vae]\nlatent = 8\nhidden = [32]\nbeta = 1e4\n"),
+    );
     place
 }
 
@@ -40,7 +44,7 @@ fn effects_are_drawn_and_judged() {
         &["--guidance", "latent diffusion"],
     );
 
-    let said = place.run("calibrate --data e.h5ad --config judge.toml --out c");
+    let said = place.run("calibrate --data e.h5ad --config quick.toml --out c");
     assert!(said.done().contains("90 % intervals"), "{}", said.stdout);
     let found = json(&place.path("c/results.json"));
     let covered = found["summary"]["means"]["coverage"][8].as_f64().expect("a share");
@@ -75,7 +79,7 @@ fn cells_are_drawn_and_judged() {
     ] {
         place.fails(&format!("predict --model m --perturbations {double} {options} --out q.h5ad"), &words);
     }
-    let said = place.run("calibrate --data c.h5ad --split stratified --config judge.toml --out c");
+    let said = place.run("calibrate --data c.h5ad --split stratified --config quick.toml --out c");
     assert!(said.done().contains("trained on"), "{}", said.stdout);
     let found = json(&place.path("c/results.json"));
     assert!(found["summary"]["seen_cells"]["crps"][0].as_f64().expect("a score") > 0.0);
@@ -91,4 +95,5 @@ fn mistakes_are_told_in_one_line() {
     place.write("typo.toml", "[cells]\nspaces = 1\n");
     place.fails("train --data c.h5ad --model diffusion --config typo.toml --out m", &["typo.toml line 2", "spaces"]);
     place.fails("calibrate --data e.h5ad --split stratified --out c", &["stratified"]);
+    place.fails("train --data c.h5ad --model diffusion --config collapsed.toml --out m", &["c.h5ad", "collapsed"]);
 }

@@ -42,12 +42,13 @@ fn world() -> &'static World {
             (0..data.n_cells()).map(|cell| Condition::of(data.perturbation_of(cell).clone())).collect();
         let mut split = data.split(&SplitPlan::doubles(0)).unwrap();
         // Some training cells, not whole conditions, are watched.
-        let (watched, train) = split.train.iter().partition(|&&row| row % 10 == 0);
+        let (watched, train) = split.train.iter().partition(|&&row| row.is_multiple_of(10));
         (split.validation, split.train) = (watched, train);
         let double = conditions[split.test[0]].clone();
-        let model = VaeConfig { latent: 8, hidden: vec![64], ..VaeConfig::default() };
+        // A low beta, because so few steps would leave the latents at the prior.
+        let model = VaeConfig { latent: 8, hidden: vec![64], beta: 0.3, ..VaeConfig::default() };
         let mut vae = CountVae::new(&data, &split, model, 0, Device::Cpu).unwrap();
-        let training = TrainConfig { epochs: 15, ..TrainConfig::default() };
+        let training = TrainConfig { epochs: 30, ..TrainConfig::default() };
         vae.fit_with(&data, &split, &training, &mut quiet()).unwrap();
         World { data, conditions, split, vae, double }
     })

@@ -130,7 +130,7 @@ fn intervals_of_a_known_error_hold_what_they_should() {
 #[test]
 fn the_mean_of_draws_is_the_prediction_and_the_same_seed_gives_the_same_draws() {
     let data = world(4);
-    let held_out = |row: usize| row % 3 == 0 && data.conditions[row].perturbation.genes().len() == 2;
+    let held_out = |row: usize| row.is_multiple_of(3) && data.conditions[row].perturbation.genes().len() == 2;
     let train = part(&data, |row| !held_out(row));
     let config = EffectDiffusionConfig {
         jepa: PrototypeConfig { decode: false, ..PrototypeConfig::default() },

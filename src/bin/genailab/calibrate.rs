@@ -10,10 +10,15 @@ use genailab::{
     Error, Result,
     data::{AnnData, GeneSets, Truth},
     eval::{
-        DiffusionPredictor,
+        DiffusionPredictor, VaePredictor,
         benchmark::{BenchmarkData, Setup, Task},
         uncertainty::Study,
     },
+    model::{
+        VaeConfig,
+        latent_diffusion::{EffectDiffusionConfig, LatentDiffusionConfig},
+    },
+    train::TrainConfig,
 };
 use serde_json::json;
 use std::{path::PathBuf, time::Instant};
@@ -41,7 +46,7 @@ pub struct Args {
     /// Gene sets (GMT), by which genes are known that were never perturbed
     #[arg(long, value_name = "FILE.gmt")]
     gene_sets: Option<PathBuf>,
-    /// Settings: a TOML file with the tables [effects] and [cells]
+    /// Settings: a TOML file with the tables [effects], [cells], [vae] and [train] (the VAE's training)
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
     /// Folder for the results
@@ -106,13 +111,20 @@ fn settings(file: &std::path::Path) -> Result<DiffusionPredictor> {
     #[derive(serde::Deserialize, Default)]
     #[serde(default, deny_unknown_fields)]
     struct File {
-        effects: genailab::model::latent_diffusion::EffectDiffusionConfig,
-        cells: genailab::model::latent_diffusion::LatentDiffusionConfig,
+        effects: EffectDiffusionConfig,
+        cells: LatentDiffusionConfig,
+        vae: Option<VaeConfig>,
+        train: Option<TrainConfig>,
     }
     let file: File = crate::options::read_toml(file, |file: &File| {
         file.effects.jepa.validate()?;
         file.effects.spread.validate()?;
+        file.vae.as_ref().map_or(Ok(()), VaeConfig::validate)?;
+        file.train.as_ref().map_or(Ok(()), TrainConfig::validate)?;
         file.cells.validate()
     })?;
-    Ok(DiffusionPredictor { effects: file.effects, cells: file.cells, ..DiffusionPredictor::default() })
+    let mut vae = VaePredictor::conditional();
+    vae.model = file.vae.unwrap_or(vae.model);
+    vae.training = file.train.unwrap_or(vae.training);
+    Ok(DiffusionPredictor { effects: file.effects, cells: file.cells, vae })
 }

@@ -16,7 +16,8 @@ pub struct NextExperiment {
 }
 
 /// Perturbations by what their experiment would tell, most first: the expected error of the prediction, in units of
-/// expression. An experiment removes that error, so the largest one first (uncertainty sampling; Settles 2009).
+/// expression. An experiment removes that error, so the largest one first (uncertainty sampling; Settles 2009), and of those
+/// that are expected to be off alike the one with the larger effect.
 ///
 /// Each is a name, an expected error and the size of the predicted effect, root mean squares over genes; those that are
 /// not finite are left out.
@@ -29,7 +30,10 @@ pub fn next_experiments(candidates: impl IntoIterator<Item = (String, f64, f64)>
             NextExperiment { perturbation, expected_error, effect, relative }
         })
         .collect();
-    ranked.sort_by(|a, b| b.expected_error.total_cmp(&a.expected_error).then(a.perturbation.cmp(&b.perturbation)));
+    ranked.sort_by(|a, b| {
+        let by_error = b.expected_error.total_cmp(&a.expected_error);
+        by_error.then(b.effect.total_cmp(&a.effect)).then(a.perturbation.cmp(&b.perturbation))
+    });
     ranked
 }
 
