@@ -19,7 +19,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::FRAC_PI_2;
 
-/// How the noise grows; see the [module](self). Each default leaves 1e-4 of the data's variance or less at time 1.
+/// How the noise grows: a rate, and its integral in closed form. Each default leaves 1e-4 of the data's variance or less at time 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
