@@ -8,7 +8,8 @@
 //!
 //! sigma: its size, which grows with the effect; s: its scores on the leading directions B of all `r / sigma`, drawn by
 //! diffusion given the direction of the predicted effect; u: what is left, drawn from those of the training residuals.
-//! Which way a prediction is off is not known beforehand, so r and -r are trained on alike and draws come in such pairs:
+//! The size is known from as many residuals as there are: each draw's is multiplied by `sqrt(nu / chi^2_nu)`, nu their number
+//! less one. Which way a prediction is off is not known beforehand, so r and -r are trained on alike and draws come in such pairs:
 //! the mean of an even number of draws is the prediction itself.
 
 use super::residuals::{LeftOut, Novelty};
@@ -22,6 +23,7 @@ use crate::{
 use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate, s};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::{ChiSquared, Distribution};
 use serde::{Deserialize, Serialize};
 
 /// Fewer residuals tell no distribution.
@@ -97,8 +99,8 @@ pub struct Spread {
 /// How large a residual is, by the size of the predicted effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Size {
-    /// a of each novelty that was met in training.
-    pub level: Vec<(Novelty, f64)>,
+    /// a of each novelty that was met in training, and the number of residuals that it was learned from.
+    pub level: Vec<(Novelty, f64, usize)>,
     /// b.
     pub slope: f64,
 }
@@ -129,7 +131,10 @@ impl Size {
             }
         }
         let slope = if square > 0.0 { (along / square).clamp(0.0, 1.0) } else { 0.0 };
-        let level = |kind| (kind, mean(kind, |row| row.2) - slope * mean(kind, |row| row.1));
+        let level = |kind| {
+            let n = rows.iter().filter(|row| row.0 == kind).count();
+            (kind, mean(kind, |row| row.2) - slope * mean(kind, |row| row.1), n)
+        };
         Self { level: kinds.into_iter().map(level).collect(), slope }
     }
 
@@ -138,8 +143,8 @@ impl Size {
     /// # Errors
     /// A novelty that was not met in training: [`ErrorKind::Inapplicable`](crate::ErrorKind).
     fn of(&self, predicted: ArrayView1<'_, f64>, novelty: Novelty) -> Result<f64> {
-        match self.level.iter().find(|(known, _)| *known == novelty) {
-            Some((_, level)) => Ok((level + self.slope * log_norm(predicted)).exp()),
+        match self.level.iter().find(|(known, ..)| *known == novelty) {
+            Some((_, level, _)) => Ok((level + self.slope * log_norm(predicted)).exp()),
             None => Err(Error::inapplicable(match novelty {
                 Novelty::Combination => {
                     "too few combinations were trained on to know how far predictions of one are off"
@@ -254,10 +259,16 @@ impl Spread {
         let scores = self.net.sample(pairs, Some(&seen), &self.sampling, rng.random())?;
         let scores = scores.mapv(f64::from) * &self.correction;
         let smooth = scores.dot(&self.basis); // (pairs, genes)
+        // A size that was learned from n residuals is not known: Student's t in place of a normal distribution, which
+        // matters where they are few.
+        let n_learned = self.size.level.iter().find(|(known, ..)| *known == novelty).map_or(FEWEST, |level| level.2);
+        let freedom = (n_learned.max(FEWEST) - 1) as f64;
+        let chi = ChiSquared::new(freedom).expect("at least five degrees of freedom");
         for (pair, smooth) in smooth.rows().into_iter().enumerate() {
             let rest = self.rest.row(rng.random_range(0..self.rest.nrows()));
             let sign = if rng.random::<bool>() { 1.0 } else { -1.0 };
-            let off = (&smooth + &(&rest * sign)) * sigma;
+            let wider = (freedom / chi.sample(&mut rng).max(f64::MIN_POSITIVE)).sqrt();
+            let off = (&smooth + &(&rest * sign)) * (sigma * wider);
             draws.row_mut(2 * pair).assign(&(&predicted + &off));
             if 2 * pair + 1 < n {
                 draws.row_mut(2 * pair + 1).assign(&(&predicted - &off));

@@ -14,6 +14,7 @@ use genailab::{
 };
 use serde::Deserialize;
 use serde_json::json;
+use std::time::Instant;
 
 /// A configuration file: every key may be left out, an unknown one is refused.
 #[derive(Debug, Clone, Deserialize)]
@@ -138,20 +139,20 @@ fn train_cells(mut data: Dataset, config: &Config, seed: u64, args: &Args, out: 
     let train = TrainConfig { seed, early_stopping, ..config.train.clone() };
     vae.fit_with(&data, &split, &train, &mut options)?;
     say("the diffusion in them")?;
+    let start = Instant::now();
     let conditions: Vec<Condition> =
         (0..data.n_cells()).map(|cell| Condition::of(data.perturbation_of(cell).clone())).collect();
     let fold = FoldCells { data: &data, conditions: &conditions, split: &split };
     let (model, history) = LatentDiffusion::fit(fold, vae, &config.cells, seed, &mut options)?;
+    let seconds = start.elapsed().as_secs_f64();
     model.save(out)?;
     split.save(out.join("split.json"))?;
     history.write(&out.join("history.jsonl"))?;
     if let Err(reason) = model.spread() {
         say(format_args!("note: how far predicted means are off is not known: {reason}"))?;
     }
-    write_json(
-        &out.join("metrics.json"),
-        &json!({ "best_watched_loss": history.best().map(EpochRecord::watched_loss) }),
-    )
+    let best = history.best().map(EpochRecord::watched_loss);
+    write_json(&out.join("metrics.json"), &json!({ "best_watched_loss": best, "seconds_of_diffusion": seconds }))
 }
 
 fn quiet() -> Result<FitOptions<'static>> {
