@@ -101,10 +101,6 @@ impl Fitted for OfEffects {
         };
         Ok(effect.mapv(|value| value as f32))
     }
-
-    fn draws(&self, condition: &Condition, n: usize, seed: u64) -> Option<Result<Array2<f32>>> {
-        Some(self.0.draws(condition, n, seed).map(|draws| draws.mapv(|value| value as f32)))
-    }
 }
 
 struct OfCells(LatentDiffusion);
@@ -117,9 +113,5 @@ impl Fitted for OfCells {
     fn cells(&self, condition: &Condition, n: usize, seed: u64) -> Option<Result<Array2<f32>>> {
         let draw = Draw { cells: n, ..Draw::default() };
         Some(self.0.sample(condition, draw, seed).map(|drawn| drawn.log_normalised()))
-    }
-
-    fn draws(&self, condition: &Condition, n: usize, seed: u64) -> Option<Result<Array2<f32>>> {
-        Some(self.0.mean_draws(condition, n, seed).map(|draws| draws.mapv(|value| value as f32)))
     }
 }

@@ -167,11 +167,4 @@ pub trait Fitted {
         let _ = (condition, n, seed);
         None
     }
-
-    /// `n` draws of the mean effect of a condition, `(n, genes)`: how far the predicted mean may be off. `None` where the
-    /// predictor gives no distribution of it.
-    fn draws(&self, condition: &Condition, n: usize, seed: u64) -> Option<Result<Array2<f32>>> {
-        let _ = (condition, n, seed);
-        None
-    }
 }

@@ -5,7 +5,7 @@ use genailab::{
     Error, Result,
     data::GeneSets,
     eval::{
-        JepaPredictor,
+        DiffusionPredictor, JepaPredictor,
         benchmark::{self, MeasureOptions, PredictionFile, PredictionKind, Progress, RunOptions, Setup},
     },
     model::jepa::PrototypeConfig,
@@ -50,7 +50,7 @@ pub struct Args {
     /// What the rows of --predictions are: effects, profiles or cells [default: as the file says]
     #[arg(long, value_name = "KIND")]
     predictions_are: Option<PredictionKind>,
-    /// Gene sets (GMT): for the metrics of enrichment, and for jepa, which knows genes that were never perturbed by them
+    /// Gene sets (GMT): for the metrics of enrichment, and for jepa and diffusion, which know genes that were never perturbed by them
     #[arg(long, value_name = "FILE.gmt")]
     gene_sets: Option<PathBuf>,
     /// Threads to use [default: all cores]; the results do not depend on it
@@ -71,6 +71,13 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(jepa) = models.iter_mut().find(|model| model.name() == "jepa") {
         let config = PrototypeConfig { gene_sets: args.gene_sets.clone(), ..PrototypeConfig::default() };
         *jepa = Box::new(JepaPredictor { config });
+    }
+    if let Some(diffusion) = models.iter_mut().find(|model| model.name() == "diffusion") {
+        let mut predictor = DiffusionPredictor::default();
+        for effects in [&mut predictor.effects, &mut predictor.cells.effects] {
+            effects.jepa.gene_sets.clone_from(&args.gene_sets);
+        }
+        *diffusion = Box::new(predictor);
     }
     if let Some(threads) = args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
