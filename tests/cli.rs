@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Every command of the contract.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "run",
     "inspect",
     "train",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 16] = [
     "embed",
     "bench-train",
     "bench",
+    "calibrate",
     "ablate",
     "de",
     "distances",

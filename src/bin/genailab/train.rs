@@ -34,7 +34,7 @@ const WEIGHTS: &str = "model.safetensors";
 ///
 /// Writes model.json and model.safetensors (the model), last.safetensors (the checkpoint of the last epoch, for
 /// --resume), split.json, metrics.json, history.jsonl and TensorBoard events into --out; of a cell-jepa also report.html
-/// and figures. `genailab predict` uses a vae or a jepa, `genailab embed` a vae or a cell-jepa.
+/// and figures. `genailab predict` uses a vae, a jepa or a diffusion, `genailab embed` a vae or a cell-jepa.
 #[derive(clap::Args)]
 pub struct Args {
     /// The .h5ad file to train on
@@ -42,14 +42,14 @@ pub struct Args {
     data: PathBuf,
     /// Which model: vae, the count VAE; jepa, the JEPA of mean effects (cells are summed up to mean effects first);
     /// cell-jepa, an encoder of cells that is trained without labels; jepa-sets and jepa-pairs, the JEPA of sets of cells
-    /// (levels 1 and 2)
+    /// (levels 1 and 2); diffusion, the spread around the JEPA's mean: of cells (with a VAE of its own) or of mean effects
     #[arg(long, value_name = "NAME", default_value = "vae")]
     model: String,
     /// Folder for the model; made if it is not there. A finished training in it is replaced
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Settings: a TOML file with the tables [model], [train], [split] and [qc]; model.json and split.json of a training
-    /// show what can be set
+    /// Settings: a TOML file with the tables [model], [train], [split] and [qc] (diffusion: [effects], [cells], [vae],
+    /// [train], [split] and [qc]); model.json and split.json of a training show what can be set
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
     /// Passes over the training data [default: the configuration's]
