@@ -4,19 +4,22 @@ use crate::tool::{Place, json};
 use genailab::data::{Dataset, Effects};
 
 const QUICK: &str = "[cells.training]\nepochs = 2\n[cells.effects.spread.training]\nepochs = 2\n\
-                     [effects.spread.training]\nepochs = 5\n";
+                     [effects.spread.training]\nepochs = 5\n[effects.jepa]\ndecode = false\n\
+                     [cells.effects.jepa]\ndecode = false\n";
 
 /// Simulated cells at `c.h5ad`, and their mean effects at `e.h5ad`.
 fn place() -> Place {
     let place = Place::new();
-    place.run("simulate --cells 1200 --genes 100 --seed 3 --out c.h5ad").done();
+    place.run("simulate --cells 2400 --genes 80 --seed 3 --out c.h5ad").done();
     let cells = Dataset::open(place.path("c.h5ad")).expect("cells");
     Effects::of_cells(&cells).expect("there is control").write(place.path("e.h5ad")).expect("a file");
     // A low beta: so few steps would leave all latents at the prior, and a collapsed latent is refused.
     place.write("quick.toml", &format!("{QUICK}[train]\nepochs = 20\n[vae]\nlatent = 8\nhidden = [32]\nbeta = 0.1\n"));
     place.write(
         "collapsed.toml",
-        &format!("{QUICK}[train]\nepochs = 2\n[vae]\nlatent = 8\nhidden = [32]\nbeta = 1e4\n"),
+        &format!(
+            "{QUICK}[train]\nepochs = 10\n[vae]\nlatent = 4\nhidden = [16]\nbeta = 1e4\nkl_annealing = \"constant\"\n"
+        ),
     );
     place
 }
@@ -70,7 +73,7 @@ fn cells_are_drawn_and_judged() {
         ))
         .done();
     let drawn = Dataset::open(place.path("p.h5ad")).expect("cells");
-    assert_eq!((drawn.n_cells(), drawn.n_genes()), (80, 100));
+    assert_eq!((drawn.n_cells(), drawn.n_genes()), (80, 80));
     for (options, words) in [
         ("--steps 0", ["steps", "0"]),
         ("--guidance=-1", ["guidance", "-1"]),

@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> Result<()> {
             Study::of_cells(&predictor.fit_cells(&task.training)?, &task, truth.as_ref())?
         }
     };
-    if study.rows.is_empty() {
+    if study.rows.iter().all(|row| row.cells.is_none() && row.means.is_none()) {
         let reason = study.notes.first().map_or("", String::as_str);
         return Err(Error::data(format!("no held-out condition could be judged: {reason}")));
     }

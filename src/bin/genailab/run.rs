@@ -49,8 +49,8 @@ pub struct Args {
     /// Settings: a TOML file with the tables [model], [train], [split] and [qc]
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
-    /// Most passes over the training data; training stops earlier when what it watches gains nothing any more
-    /// [default: 60; 200 for an effects dataset]
+    /// Most passes over the training data, of the VAE and of diffusion on cells; the VAE's training stops earlier when what it
+    /// watches gains nothing any more [default: 60; 200 for the VAE of an effects dataset]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Seed of the split, the weights, the training and the draws [default: the configuration's, else 0]
@@ -168,7 +168,7 @@ fn run_cells(
     let controls: Vec<usize> =
         split.test.iter().copied().filter(|&row| data.perturbation_of(row).is_control()).collect();
     let agreement = truth.as_ref().map(|truth| truth_agreement(&model, &data, &controls, truth)).transpose()?;
-    let later = stages::Later::of_cells(&data, &split, &model, truth.as_ref(), (out, seed), interrupt)?;
+    let later = stages::Later::of_cells(&data, &split, &model, truth.as_ref(), (out, seed, args.epochs), interrupt)?;
     check_interrupt(interrupt, &kept)?;
 
     let seconds = start.elapsed().as_secs_f64();

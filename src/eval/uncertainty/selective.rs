@@ -46,7 +46,7 @@ mod tests {
         let candidates = [("a", 0.1, 1.0), ("b", 0.4, 0.2), ("c", f64::NAN, 1.0), ("d", 0.1, 2.0)];
         let ranked = next_experiments(candidates.map(|(name, error, effect)| (name.to_owned(), error, effect)));
         let names: Vec<&str> = ranked.iter().map(|next| next.perturbation.as_str()).collect();
-        assert_eq!(names, ["b", "a", "d"]);
+        assert_eq!(names, ["b", "d", "a"]);
         assert!((ranked[0].relative - 2.0).abs() < 1e-12);
     }
 }

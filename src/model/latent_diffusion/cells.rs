@@ -33,6 +33,8 @@ pub struct LatentDiffusionConfig {
     pub generator: GeneratorConfig,
     /// Its training; the seed is that of the task.
     pub training: TrainConfig,
+    /// Most rows that its training goes through: over many cells there are fewer passes.
+    pub most_rows: usize,
     /// Directions on which the network sees the predicted effect of a condition.
     pub directions: usize,
     /// Cells at which the observed mean of a trained condition weighs as much as the decoder's: `w = n / (n + trust)`.
@@ -47,6 +49,7 @@ impl Default for LatentDiffusionConfig {
             space: SpaceKind::default(),
             generator: GeneratorConfig::default(),
             training: TrainConfig { epochs: 60, ..DiffusionConfig::training() },
+            most_rows: 500_000,
             directions: 16,
             trust: 100.0,
             effects: EffectDiffusionConfig::default(),
@@ -209,7 +212,8 @@ fn trained(
         }
     };
     let watched = watched.as_ref().map(|(x, told)| Points { x, condition: told });
-    let training = TrainConfig { seed, ..config.training.clone() };
+    let passes = (config.most_rows / x.nrows().max(1)).max(1);
+    let training = TrainConfig { seed, epochs: config.training.epochs.min(passes), ..config.training.clone() };
     let points = Points { x: &x, condition: &told };
     Generator::fit(&config.generator, &points, watched.as_ref(), &controls, &training, options)
 }

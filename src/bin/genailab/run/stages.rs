@@ -15,7 +15,7 @@ use genailab::{
     model::{
         CountVae,
         jepa::Prototypes,
-        latent_diffusion::{EffectDiffusion, EffectDiffusionConfig, FoldCells, LatentDiffusion, LatentDiffusionConfig},
+        latent_diffusion::{EffectDiffusion, EffectDiffusionConfig, FoldCells, LatentDiffusion},
     },
     plot::{Report, Verdict, verdict},
     train::{FitOptions, Progress},
@@ -49,17 +49,22 @@ impl Later {
         split: &Split,
         vae: &CountVae,
         truth: Option<&Truth>,
-        (out, seed): (&Path, u64),
+        (out, seed, epochs): (&Path, u64, Option<usize>),
         interrupt: &Arc<AtomicBool>,
     ) -> Result<Self> {
         let mut later = Self::default();
         let prepared = BenchmarkData::new(Opened::Cells(data.clone()), None)?;
+        let mut predictor = DiffusionPredictor::default();
+        if let Some(epochs) = epochs {
+            predictor.vae.training.epochs = epochs;
+            predictor.cells.training.epochs = epochs;
+        }
         say("diffusion in the latent space")?;
         let mut options = quiet(interrupt);
         let conditions: Vec<Condition> =
             (0..data.n_cells()).map(|cell| Condition::of(data.perturbation_of(cell).clone())).collect();
         let fold = FoldCells { data, conditions: &conditions, split };
-        let fitted = LatentDiffusion::fit(fold, vae.clone(), &LatentDiffusionConfig::default(), seed, &mut options);
+        let fitted = LatentDiffusion::fit(fold, vae.clone(), &predictor.cells, seed, &mut options);
         if let Some((model, _)) = later.reasoned("latent diffusion", fitted)? {
             model.save(&out.join("diffusion"))?;
             let task = Task::new(&prepared, split, &BTreeMap::new(), seed);
@@ -73,7 +78,7 @@ impl Later {
             let jepa = Benchmark::run(data.clone(), "doubles", 1, &COMPARED);
             later.jepa = later.reasoned("the JEPA", jepa)?;
             let task = Task::of_plan(&prepared, &SplitPlan::doubles(seed), seed)?;
-            let fitted = DiffusionPredictor::default().fit_cells(&task.training);
+            let fitted = predictor.fit_cells(&task.training);
             if let Some(model) = later.reasoned("diffusion on doubles never seen", fitted)? {
                 later.unseen = Some(Study::of_cells(&model, &task, truth)?);
             }
