@@ -94,7 +94,7 @@ impl LatentDiffusion {
             let carriers = &ready.carriers[start..end];
             let points = ready.points.slice(s![start..end, ..]).to_owned();
             let decoded = self.space.decode(&points, &condition.perturbation, carriers)?;
-            let drawn = decoded.draw(&offset, carriers, self.space.rest(), &mut rng);
+            let drawn = decoded.draw(&offset, carriers, &mut rng);
             are_counts = drawn.are_counts;
             library_size.extend(drawn.library_size);
             blocks.push(drawn.values);

@@ -15,6 +15,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
+use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 /// Steps of the search for offsets in expression space, where zeros cut values off.
 const CUT_STEPS: usize = 8;
@@ -56,8 +57,16 @@ pub(super) struct Expression {
 
 /// Decoded cells, not yet drawn.
 pub(super) enum Decoded {
-    Counts { model: CountModel, remainder: bool },
-    Values(Array2<f64>),
+    Counts {
+        model: CountModel,
+        remainder: bool,
+    },
+    /// Values `(cells, genes)`, and the standard deviation of the noise around them, `(genes,)`; what is drawn is cut off at
+    /// zero.
+    Values {
+        values: Array2<f64>,
+        rest: Array1<f64>,
+    },
 }
 
 impl Space {
@@ -125,28 +134,21 @@ impl Space {
             Self::Latent(vae) => {
                 Decoded::Counts { model: vae.decode_latents(z, perturbation, carriers)?, remainder: vae.with_remainder }
             }
-            Self::Expression(space) => Decoded::Values(z.mapv(f64::from).dot(&space.components) + &space.mean),
+            Self::Expression(space) => Decoded::Values {
+                values: z.mapv(f64::from).dot(&space.components) + &space.mean,
+                rest: space.rest.clone(),
+            },
         })
-    }
-
-    /// What stands for a gene's noise beside the points, `(genes,)`, in expression space.
-    pub fn rest(&self) -> Option<&Array1<f64>> {
-        match self {
-            Self::Latent(_) => None,
-            Self::Expression(space) => Some(&space.rest),
-        }
     }
 }
 
 impl Decoded {
-    /// Expected log-normalised expression with `offset`, mean over the cells, `(genes,)`. In expression space that of the
-    /// points themselves, cut off at zero.
+    /// Expected log-normalised expression with `offset`, mean over the cells, `(genes,)`.
     pub fn expected(&self, offset: &Array1<f64>, carriers: &[Carrier]) -> Array1<f64> {
         match self {
             Self::Counts { model, remainder } => mean_match::expected(model, offset, carriers, *remainder),
-            Self::Values(values) => {
-                let shifted = values + offset;
-                shifted.mapv(|v| v.max(0.0)).mean_axis(Axis(0)).expect("cells are asked for")
+            Self::Values { .. } => {
+                self.mean(offset, carriers).mapv(f64::from).mean_axis(Axis(0)).expect("cells are asked for")
             }
         }
     }
@@ -155,7 +157,7 @@ impl Decoded {
     pub fn offset_to(&self, wanted: &Array1<f64>, carriers: &[Carrier]) -> Array1<f64> {
         match self {
             Self::Counts { model, remainder } => mean_match::offset_to(model, wanted, carriers, *remainder),
-            Self::Values(_) => {
+            Self::Values { .. } => {
                 let mut offset = Array1::zeros(wanted.len());
                 for _ in 0..CUT_STEPS {
                     offset = &offset + wanted - &self.expected(&offset, carriers);
@@ -169,18 +171,12 @@ impl Decoded {
     pub fn offset_between(&self, wanted: &Array1<f64>, other: &Array1<f64>) -> Array1<f64> {
         match self {
             Self::Counts { .. } => mean_match::log_ratio(other, wanted),
-            Self::Values(_) => other - wanted,
+            Self::Values { .. } => other - wanted,
         }
     }
 
     /// Draws one cell a point.
-    pub fn draw(
-        &self,
-        offset: &Array1<f64>,
-        carriers: &[Carrier],
-        rest: Option<&Array1<f64>>,
-        rng: &mut ChaCha8Rng,
-    ) -> Generated {
+    pub fn draw(&self, offset: &Array1<f64>, carriers: &[Carrier], rng: &mut ChaCha8Rng) -> Generated {
         let library_size = carriers.iter().map(|carrier| carrier.library_size).collect();
         match self {
             Self::Counts { model, remainder } => {
@@ -188,14 +184,12 @@ impl Decoded {
                 let values = sample_counts(&model.with_offset(offset), &sizes, *remainder, rng);
                 Generated { values, library_size, are_counts: true }
             }
-            Self::Values(values) => {
+            Self::Values { values, rest } => {
                 let mut drawn = values + offset;
-                if let Some(rest) = rest {
-                    for mut cell in drawn.rows_mut() {
-                        Zip::from(&mut cell).and(rest).for_each(|value, sd| {
-                            *value += sd * rng.sample::<f64, _>(StandardNormal);
-                        });
-                    }
+                for mut cell in drawn.rows_mut() {
+                    Zip::from(&mut cell).and(rest).for_each(|value, sd| {
+                        *value += sd * rng.sample::<f64, _>(StandardNormal);
+                    });
                 }
                 Generated { values: drawn.mapv(|v| v.max(0.0) as f32), library_size, are_counts: false }
             }
@@ -209,9 +203,25 @@ impl Decoded {
                 let sizes: Vec<f32> = carriers.iter().map(|carrier| carrier.size_factor).collect();
                 model.with_offset(offset).mean(&sizes, *remainder)
             }
-            Self::Values(values) => (values + offset).mapv(|v| v.max(0.0) as f32),
+            Self::Values { values, rest } => {
+                let mut mean = values + offset;
+                for mut cell in mean.rows_mut() {
+                    Zip::from(&mut cell).and(rest).for_each(|value, &sd| *value = cut_mean(*value, sd));
+                }
+                mean.mapv(|v| v as f32)
+            }
         }
     }
+}
+
+/// `E[max(0, X)]` of a normal X: `m Phi(m / sd) + sd phi(m / sd)`.
+fn cut_mean(mean: f64, sd: f64) -> f64 {
+    if sd <= 0.0 {
+        return mean.max(0.0);
+    }
+    let z = mean / sd;
+    let phi = (-0.5 * z * z).exp() / (2.0 * PI).sqrt();
+    mean * 0.5 * libm::erfc(-z * FRAC_1_SQRT_2) + sd * phi
 }
 
 /// Log-normalised expression of the cells `rows` (10,000 counts a cell), `(rows, genes)`.
