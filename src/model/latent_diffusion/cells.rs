@@ -4,7 +4,7 @@ use super::{
     atlas::{Atlas, grouped, prototypes},
     effects::EffectDiffusionConfig,
     generator::{Generator, GeneratorConfig, Points},
-    residuals::leave_out,
+    residuals::{applicable, leave_out},
     space::{Space, SpaceKind},
     spread::Spread,
 };
@@ -216,15 +216,6 @@ fn trained(
     let training = TrainConfig { seed, epochs: config.training.epochs.min(passes), ..config.training.clone() };
     let points = Points { x: &x, condition: &told };
     Generator::fit(&config.generator, &points, watched.as_ref(), &controls, &training, options)
-}
-
-/// `None` for what is inapplicable.
-fn applicable<T>(result: Result<T>) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == ErrorKind::Inapplicable => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// Rows of one width as a matrix.

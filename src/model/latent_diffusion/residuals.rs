@@ -110,7 +110,7 @@ impl LeftOut {
 }
 
 /// `None` for what is inapplicable.
-fn applicable<T>(result: Result<T>) -> Result<Option<T>> {
+pub(super) fn applicable<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == ErrorKind::Inapplicable => Ok(None),
