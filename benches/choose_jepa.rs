@@ -13,7 +13,7 @@
 use genailab::{
     data::{Condition, Conditions, Effects, NamedSplit, SplitPlan},
     eval::l2,
-    model::jepa::{PrototypeConfig, PrototypeJepa, Prototypes},
+    model::combination::{CombinationConfig, CombinationData, CombinationModel},
     train::TrainConfig,
 };
 use rayon::prelude::*;
@@ -64,33 +64,33 @@ fn main() {
 }
 
 /// The defaults, and each with one setting changed.
-fn settings() -> Vec<(String, PrototypeConfig)> {
-    let usual = PrototypeConfig {
-        training: TrainConfig { epochs: EPOCHS, ..PrototypeConfig::default().training },
-        ..PrototypeConfig::default()
+fn settings() -> Vec<(String, CombinationConfig)> {
+    let usual = CombinationConfig {
+        training: TrainConfig { epochs: EPOCHS, ..CombinationConfig::default().training },
+        ..CombinationConfig::default()
     };
     let mut all = vec![("defaults".to_owned(), usual.clone())];
     for half_trust in [0.0, 50.0, 800.0] {
-        all.push((format!("half_trust {half_trust}"), PrototypeConfig { half_trust, ..usual.clone() }));
+        all.push((format!("half_trust {half_trust}"), CombinationConfig { half_trust, ..usual.clone() }));
     }
     for shrinkage in [0.3, 30.0] {
-        all.push((format!("shrinkage {shrinkage}"), PrototypeConfig { shrinkage, ..usual.clone() }));
+        all.push((format!("shrinkage {shrinkage}"), CombinationConfig { shrinkage, ..usual.clone() }));
     }
     for smooth in [10, 40] {
-        all.push((format!("smooth {smooth}"), PrototypeConfig { smooth, ..usual.clone() }));
+        all.push((format!("smooth {smooth}"), CombinationConfig { smooth, ..usual.clone() }));
     }
     for memory_width in [0.5, 2.0] {
-        all.push((format!("memory_width {memory_width}"), PrototypeConfig { memory_width, ..usual.clone() }));
+        all.push((format!("memory_width {memory_width}"), CombinationConfig { memory_width, ..usual.clone() }));
     }
     for components in [15, 60] {
-        all.push((format!("components {components}"), PrototypeConfig { components, ..usual.clone() }));
+        all.push((format!("components {components}"), CombinationConfig { components, ..usual.clone() }));
     }
-    all.push(("remember false".to_owned(), PrototypeConfig { remember: false, ..usual }));
+    all.push(("remember false".to_owned(), CombinationConfig { remember: false, ..usual }));
     all
 }
 
 /// L2 of every left-out double of every training half, in order.
-fn errors(data: &Effects, halves: &[Vec<usize>], config: &PrototypeConfig) -> Vec<f64> {
+fn errors(data: &Effects, halves: &[Vec<usize>], config: &CombinationConfig) -> Vec<f64> {
     let jobs: Vec<(u64, usize)> =
         (0..halves.len() as u64).flat_map(|split| (0..FOLDS).map(move |fold| (split, fold))).collect();
     let one = |(split, fold): (u64, usize)| -> Vec<f64> {
@@ -103,7 +103,7 @@ fn errors(data: &Effects, halves: &[Vec<usize>], config: &PrototypeConfig) -> Ve
         let doubles: Vec<usize> = half.iter().copied().filter(known).collect();
         let left_out: Vec<usize> = doubles.into_iter().skip(fold).step_by(FOLDS).collect();
         let kept: Vec<usize> = half.iter().copied().filter(|row| !left_out.contains(row)).collect();
-        let model = PrototypeJepa::fit(&Prototypes::of_effects(data, &kept), config, split).expect("it trains");
+        let model = CombinationModel::fit(&CombinationData::of_effects(data, &kept), config, split).expect("it trains");
         let asked: Vec<Condition> =
             left_out.iter().map(|&row| Condition::of(data.perturbations[row].clone())).collect();
         let predicted = model.effects(&asked).expect("their singles are trained on").mapv(|value| value as f32);

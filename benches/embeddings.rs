@@ -11,7 +11,8 @@
 use genailab::{
     data::{Dataset, QcConfig, SplitPlan, TargetSum, normalize::log_normalize},
     device::Device,
-    eval::{Pca, ProbeConfig, compare_embeddings},
+    eval::{ProbeConfig, compare_embeddings},
+    math::Pca,
     model::{
         CountVae, VaeConfig,
         jepa::{CellJepa, CellJepaConfig, Reader},

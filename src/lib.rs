@@ -13,21 +13,34 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Data flows one way: [`data`] -> [`nn`] -> [`model`] -> [`train`] -> [`eval`] -> [`plot`]. A model is trained by the one
-//! trainer of [`train`] through two traits and knows nothing of evaluation or figures.
+//! Each module may use those above it in this list, and none below:
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`math`] | numerical methods: no biology, no models |
+//! | [`data`] | files, counts, conditions, splits, simulation |
+//! | [`nn`] | layers, fused operations, optimizers, on dfdx's tape |
+//! | [`train`] | one trainer, which knows no model |
+//! | [`model`] | the models, one folder per family |
+//! | [`predict`] | baselines, and models as predictors of effects |
+//! | [`eval`] | metrics and tests of predictions: knows no model |
+//! | [`mod@bench`] | benchmarks, ablations, calibration, screens |
+//! | [`show`] | figures, tables, reports |
 
 #![deny(missing_docs)]
 
+pub mod bench;
 pub mod data;
 pub mod device;
 mod error;
 pub mod eval;
 mod files;
-mod linalg;
+pub mod math;
 pub mod model;
 pub mod nn;
-pub mod plot;
+pub mod predict;
 pub mod prelude;
+pub mod show;
 pub mod train;
 
 pub use dfdx;

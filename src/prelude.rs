@@ -2,9 +2,9 @@
 
 pub use crate::{
     Error, Result,
+    bench::{Benchmark, evaluate_vae, truth_agreement},
     data::{Counts, Dataset, Effects, Perturbation, QcConfig, Simulation, SimulationConfig, Split, SplitPlan},
     device::Device,
-    eval::{benchmark::Benchmark, evaluate_vae, truth_agreement},
     model::{CountVae, KlAnnealing, Likelihood, VaeConfig},
     train::{History, TrainConfig},
 };

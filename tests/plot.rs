@@ -3,9 +3,9 @@
 //! To look at them: `GENAILAB_FIGURES=folder cargo test --test plot` keeps the figures and a sample report there.
 
 use genailab::{
-    eval::{Align, Grid, benchmark::InteractionCurve},
+    bench::InteractionCurve,
     ndarray::{Array2, array},
-    plot::*,
+    show::{Align, Grid, *},
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

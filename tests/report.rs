@@ -5,17 +5,13 @@
 
 use genailab::{
     Error, Result,
-    data::{Condition, Effects, Perturbation, SplitPlan, Table},
-    eval::{
-        Fitted, Predictor, Training,
-        baselines::baselines,
-        benchmark::{
-            self, Absent, Benchmark, BenchmarkData, Better, Comparison, ModelFacts, Role, Row, SplitFacts, Summary,
-            Verdict,
-        },
+    bench::{
+        self, Absent, Benchmark, BenchmarkData, Better, Comparison, ModelFacts, Role, Row, SplitFacts, Summary, Verdict,
     },
+    data::{Condition, Effects, Perturbation, SplitPlan, Table},
     ndarray::{Array1, Array2},
-    plot::{Report, Verdict as Tone, verdict},
+    predict::{Fitted, Predictor, Training, baselines::baselines},
+    show::{Report, Verdict as Tone, verdict},
 };
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use rand_distr::{Distribution, Normal};
@@ -357,7 +353,7 @@ fn scaled(name: &'static str, factor: f32) -> Box<dyn Predictor> {
 fn simulated(models: Vec<Box<dyn Predictor>>, doubles: usize, seeds: u64, hostile: bool) -> Benchmark {
     let plans: Vec<(u64, SplitPlan)> = (0..seeds).map(|seed| (seed, SplitPlan::Doubles { test: 0.5, seed })).collect();
     let data = BenchmarkData::Effects(effects(14, doubles, hostile));
-    let mut found = benchmark::run(&data, &plans, &models).expect("the benchmark runs");
+    let mut found = bench::run(&data, &plans, &models).expect("the benchmark runs");
     (found.dataset, found.split) = ("simulated <effects>".into(), "doubles".into());
     found
 }
@@ -517,7 +513,7 @@ fn real_effects_make_a_report() {
     }
     let plans: Vec<(u64, SplitPlan)> = (0..3).map(|seed| (seed, SplitPlan::Doubles { test: 0.5, seed })).collect();
     let data = BenchmarkData::Effects(Effects::open(&path).expect("readable"));
-    let mut found = benchmark::run(&data, &plans, &baselines()).expect("the benchmark runs");
+    let mut found = bench::run(&data, &plans, &baselines()).expect("the benchmark runs");
     (found.dataset, found.split) = ("norman_pseudobulk.h5ad".into(), "doubles".into());
     let report = found.report().expect("a report");
     keep("norman_pseudobulk", &report);

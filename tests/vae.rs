@@ -2,10 +2,10 @@
 //! user-facing calls, and how well it does on a simulation whose truth is known.
 
 use genailab::{
+    bench::truth_agreement,
     data::{Counts, Dataset, Perturbation, Simulation, SimulationConfig, Split, SplitPlan, Table},
     device::Device,
     dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, Shape, Tensor},
-    eval::truth_agreement,
     model::{
         CellSource, CellView, CountVae, KlAnnealing, LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeNet, Vocabulary,
     },

@@ -11,7 +11,8 @@
 //!
 //! Genes are chosen from training cells alone, else the choice has already seen the test: hence the list of cells.
 
-use super::{Counts, Dataset, TargetSum, loess::loess, normalize::normalize_total};
+use super::{Counts, Dataset, TargetSum, normalize::normalize_total};
+use crate::math::loess::loess;
 use crate::{Error, Result};
 use std::borrow::Cow;
 

@@ -11,7 +11,6 @@ mod gene_sets;
 mod hvg;
 mod join;
 mod labels;
-mod loess;
 mod names;
 pub mod normalize;
 mod open;

@@ -10,7 +10,7 @@
 
 use crate::{
     Error, Result,
-    model::jepa::logistic::{Logistic, LogisticConfig, fit_logistic},
+    math::logistic::{Logistic, LogisticConfig, fit_logistic},
 };
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;

@@ -7,7 +7,8 @@
 //!
 //! Distances between far clusters and their sizes mean nothing in such a picture; for a measurement use the latent space.
 
-use super::{Pca, nearest_neighbours, umap_layout};
+use super::{nearest_neighbours, umap_layout};
+use crate::math::Pca;
 use crate::{Error, Result};
 use ndarray::{Array2, ArrayView2};
 use umap_rs::{GraphParams, ManifoldParams, UmapConfig};

@@ -2,14 +2,15 @@
 //!
 //! They compare two tests for differential expression: that of the observed cells against control, and that of the
 //! predicted cells against the same control. A gene is significant where its adjusted p-value is below
-//! [`SIGNIFICANCE`](super::SIGNIFICANCE).
+//! [`SIGNIFICANCE`](crate::bench::SIGNIFICANCE).
 //! cell-eval's own test (pdex) is Wilcoxon's with a correction for continuity and without a pseudocount in the fold change;
 //! given the same tables, the numbers here are cell-eval's. Where cell-eval says 0 because nothing is significant in the
 //! observed cells, here is `None`.
 //!
 //! PDS is [`discrimination_score`](super::discrimination_score).
 
-use super::{SIGNIFICANCE, ranking::hits_among};
+use super::ranking::hits_among;
+use crate::bench::SIGNIFICANCE;
 
 /// What a test says of the genes of one perturbation, `(genes,)` each.
 #[derive(Debug, Clone, Copy)]

@@ -2,12 +2,10 @@
 
 use crate::common::shared_path;
 use genailab::{
+    bench::{BenchmarkData, Task},
     data::{SplitPlan, open},
-    eval::{
-        baselines::{baselines, predictor},
-        benchmark::{BenchmarkData, Task},
-        l2,
-    },
+    eval::l2,
+    predict::baselines::{baselines, predictor},
 };
 use std::collections::BTreeMap;
 

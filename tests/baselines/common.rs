@@ -2,12 +2,10 @@
 
 use genailab::{
     ErrorKind,
+    bench::{BenchmarkData, Task},
     data::{Condition, Effects, Opened, Perturbation, Split},
-    eval::{
-        Controls, Predictor, Training,
-        benchmark::{BenchmarkData, Task},
-    },
     ndarray::{Array1, Array2, Axis},
+    predict::{Controls, Predictor, Training},
 };
 use std::{collections::BTreeMap, path::PathBuf};
 

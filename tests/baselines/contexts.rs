@@ -2,8 +2,8 @@
 
 use crate::common::{condition, effect, reason, training};
 use genailab::{
-    eval::{Predictor, Training, baselines::*},
     ndarray::array,
+    predict::{Predictor, Training, baselines::*},
 };
 
 /// Three genes, of which C is never perturbed; contexts x and y are trained on, z has control only.

@@ -2,9 +2,11 @@
 
 use crate::common::{norman, task};
 use genailab::{
+    bench::Task,
     data::{Effects, Perturbation},
-    eval::{baselines::baselines, benchmark::Task, l2},
+    eval::l2,
     ndarray::Axis,
+    predict::baselines::baselines,
 };
 use std::collections::BTreeMap;
 
@@ -25,7 +27,7 @@ fn reversed(data: &Effects) -> Effects {
 
 /// Predictions by condition and gene name.
 fn by_name(task: &Task, model: &str) -> BTreeMap<String, Vec<f32>> {
-    let model = genailab::eval::baselines::predictor(model).expect("it exists");
+    let model = genailab::predict::baselines::predictor(model).expect("it exists");
     let predicted = task.predict(model.as_ref()).expect("it fits");
     let mut genes: Vec<usize> = (0..task.observed.genes.len()).collect();
     genes.sort_by_key(|&gene| &task.observed.genes[gene]);

@@ -3,15 +3,15 @@
 use crate::common::{condition, norman, shared_path, task};
 use genailab::{
     ErrorKind,
+    bench::{BenchmarkData, Task},
     data::{Opened, Perturbation, Simulation, SimulationConfig, SplitPlan},
-    eval::{
-        Predictor, VaePredictor,
-        baselines::{LatentAdditive, NoChange, predictor},
-        benchmark::{BenchmarkData, Task},
-        l2,
-    },
+    eval::l2,
     model::VaeConfig,
     ndarray::Axis,
+    predict::{
+        Predictor, VaePredictor,
+        baselines::{LatentAdditive, NoChange, predictor},
+    },
     train::TrainConfig,
 };
 

@@ -1,10 +1,7 @@
 //! Each closed-form baseline against `tests/reference/baselines.py`.
 
 use crate::common::{norman, task};
-use genailab::{
-    data::Perturbation,
-    eval::{baselines::predictor, l2},
-};
+use genailab::{data::Perturbation, eval::l2, predict::baselines::predictor};
 use serde_json::Value;
 
 const RELATIVE: f64 = 1e-5;

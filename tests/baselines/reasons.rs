@@ -3,7 +3,7 @@
 use crate::common::{condition, effect, norman, reason, task, training};
 use genailab::{
     data::Perturbation,
-    eval::{Predictor, Training, baselines::*},
+    predict::{Predictor, Training, baselines::*},
 };
 
 fn singles_only() -> Training {

@@ -2,12 +2,10 @@
 
 use crate::common::norman;
 use genailab::{
+    bench::{BenchmarkData, Task},
     data::{Opened, SplitPlan},
-    eval::{
-        baselines::{baselines, predictor},
-        benchmark::{BenchmarkData, Task},
-        l2, pearson,
-    },
+    eval::{l2, pearson},
+    predict::baselines::{baselines, predictor},
 };
 
 const SPLITS: u64 = 20;

@@ -2,12 +2,10 @@
 
 use genailab::{
     Error, Result,
+    bench::{Benchmark, BenchmarkData, Task},
     data::{Column, Condition, Counts, Dataset, Effects, Opened, Perturbation, SplitPlan, Table},
-    eval::{
-        Fitted, Predictor, Training,
-        benchmark::{Benchmark, BenchmarkData, Task},
-    },
     ndarray::{Array1, Array2},
+    predict::{Fitted, Predictor, Training},
 };
 use std::{
     collections::HashMap,

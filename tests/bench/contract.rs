@@ -1,7 +1,7 @@
 //! `results.json` as outside scripts read it.
 
 use crate::common::{cells_data, effects_data, plans};
-use genailab::eval::benchmark::{Benchmark, RunOptions, chosen, run_with};
+use genailab::bench::{Benchmark, RunOptions, chosen, run_with};
 use serde_json::Value;
 
 /// Checks the contract of DESIGN section 5, from the text alone.

@@ -2,8 +2,8 @@
 
 use crate::common::{GENES, cells_data, effects_data, mean, plans, task};
 use genailab::{
+    bench::{Benchmark, BenchmarkData, PredictionFile, PredictionKind, RunOptions, chosen, run_with},
     data::{AnnDataWriter, Column, Condition, Counts, OpenOptions, Table},
-    eval::benchmark::{Benchmark, BenchmarkData, PredictionFile, PredictionKind, RunOptions, chosen, run_with},
     ndarray::{Array1, Array2, Axis, concatenate},
 };
 use std::path::{Path, PathBuf};
@@ -205,8 +205,7 @@ fn a_wrong_file_is_one_clear_error() {
 #[test]
 fn a_context_must_be_said() {
     let data = crate::common::cells();
-    let setup =
-        genailab::eval::benchmark::Setup::new(data.into(), "data", "context:batch=odd", 1, &OpenOptions::default());
+    let setup = genailab::bench::Setup::new(data.into(), "data", "context:batch=odd", 1, &OpenOptions::default());
     let setup = setup.unwrap();
     let observed = task(&setup.data, &setup.plans[0].1, 0).observed;
     let mut written = Written {

@@ -1,7 +1,7 @@
 //! Wrong input is one line that says what to do.
 
 use crate::common::{cells, effects};
-use genailab::eval::benchmark::{Benchmark, chosen};
+use genailab::bench::{Benchmark, chosen};
 
 #[track_caller]
 fn says<T>(result: genailab::Result<T>, parts: &[&str]) {

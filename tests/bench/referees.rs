@@ -2,11 +2,9 @@
 
 use crate::common::{cells_data, cheat, constant, effects_data, mean, plans, random, scores};
 use genailab::{
+    bench::{ALL, Benchmark, Better, Verdict, better, chosen, run},
     data::Condition,
-    eval::{
-        Predictor,
-        benchmark::{ALL, Benchmark, Better, Verdict, better, chosen, run},
-    },
+    predict::Predictor,
 };
 
 const SEEDS: u64 = 3;

@@ -3,12 +3,10 @@
 use crate::common::{Known, cells_data, effects_data, plans, scores};
 use genailab::{
     ErrorKind,
+    bench::{Benchmark, BenchmarkData, RunOptions, run, run_with},
     data::Condition,
-    eval::{
-        Predictor, Training,
-        benchmark::{Benchmark, BenchmarkData, RunOptions, run, run_with},
-    },
     ndarray::Array1,
+    predict::{Predictor, Training},
 };
 use std::{
     path::{Path, PathBuf},
@@ -104,7 +102,7 @@ fn what_was_finished_before_an_interruption_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let (fits, flag) = (Arc::default(), AtomicBool::new(false));
     let models = [model("a", 0.01, &fits), model("b", 0.02, &fits)];
-    let stop = |progress: &genailab::eval::benchmark::Progress<'_>| {
+    let stop = |progress: &genailab::bench::Progress<'_>| {
         if progress.done == 3 {
             flag.store(true, Ordering::SeqCst);
         }

@@ -1,8 +1,8 @@
 //! What the report says beyond the headline: singles apart from doubles, populations of cells, each perturbation.
 
 use genailab::{
-    eval::benchmark::{Benchmark, Comparison, ConditionFacts, ModelFacts, Role, Row, Summary},
-    plot::{Verdict as Tone, verdict},
+    bench::{Benchmark, Comparison, ConditionFacts, ModelFacts, Role, Row, Summary},
+    show::{Verdict as Tone, verdict},
 };
 
 /// Eight singles and eight doubles, or more; the value of a model by a metric as `of(condition, its number)` says.

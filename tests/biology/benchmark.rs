@@ -3,14 +3,10 @@
 use super::{close, shared};
 use genailab::{
     Error, Result,
+    bench::{ALL, BenchmarkData, MeasureOptions, Observed, Predicted, Scores, Task, interaction_curve, measure},
     data::{Condition, Effects, GeneSets, Opened, Perturbation, SplitPlan, Table},
-    eval::{
-        Fitted, Predictor, Training,
-        benchmark::{
-            ALL, BenchmarkData, MeasureOptions, Observed, Predicted, Scores, Task, interaction_curve, measure,
-        },
-    },
     ndarray::{Array1, Array2},
+    predict::{Fitted, Predictor, Training},
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -225,7 +221,7 @@ fn cells_of_norman_are_judged_as_distributions() {
     assert!(mean(&narrow, "crps") < mean(&wide, "crps"));
     assert!(mean(&narrow, "coverage_90") < 0.5, "no interval of positive values holds the zeros");
     // A predictor of means is given shifted control cells: they are the right spread, or nearly.
-    let none = genailab::eval::baselines::baselines()
+    let none = genailab::predict::baselines::baselines()
         .into_iter()
         .find(|model| model.name() == "no_change")
         .expect("there is one");

@@ -4,8 +4,10 @@ mod de;
 mod measure;
 
 use genailab::{
+    bench::Evaluation,
     data::Dataset,
     eval::*,
+    math::Pca,
     ndarray::{Array2, ArrayView2, Axis, array},
 };
 use rand::{Rng, SeedableRng};

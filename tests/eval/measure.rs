@@ -3,11 +3,9 @@
 
 use super::{assert_close, de::log_normalise, numbers, real_cells, reference};
 use genailab::{
+    bench::{self, MeasureOptions, Memo, Observed, ObservedCells, PcaSpace, Predicted, SIGNIFICANCE, Scores},
     data::{Condition, Counts, Perturbation},
-    eval::{
-        benchmark::{self, MeasureOptions, Memo, Observed, ObservedCells, PcaSpace, Predicted, Scores},
-        *,
-    },
+    eval::*,
     ndarray::{Array1, Array2, Axis},
 };
 use std::{collections::HashMap, sync::Arc};
@@ -64,7 +62,7 @@ fn is_tested_here(metric: &str) -> bool {
 const METRICS: usize = 69;
 
 fn measure(observed: &Observed, predicted: &Predicted, seed: u64) -> Scores {
-    let mut scores = benchmark::measure(observed, predicted, &MeasureOptions::default(), seed);
+    let mut scores = bench::measure(observed, predicted, &MeasureOptions::default(), seed);
     scores.rows.retain(|row| is_tested_here(&row.metric));
     scores.absent.retain(|absent| is_tested_here(&absent.metric));
     scores

@@ -2,9 +2,9 @@
 
 use genailab::{
     ErrorKind,
+    bench::screen::{Candidates, Closeness, Search, retrieve, screen},
     data::{Condition, Effects, GeneSets, Perturbation},
-    eval::screen::{Candidates, Closeness, Search, retrieve, screen},
-    model::jepa::{GeneFeature, PrototypeConfig, PrototypeJepa, Prototypes},
+    model::combination::{CombinationConfig, CombinationData, CombinationModel, GeneFeature},
     train::TrainConfig,
 };
 use ndarray::{Array1, Array2, Axis};
@@ -44,7 +44,7 @@ impl World {
     }
 
     /// All singles, and the doubles for which `kept` holds.
-    fn data(&mut self, kept: impl Fn(usize, usize) -> bool) -> (Prototypes, Prototypes) {
+    fn data(&mut self, kept: impl Fn(usize, usize) -> bool) -> (CombinationData, CombinationData) {
         let none = || (Vec::new(), Array2::zeros((0, GENES)));
         let (mut train, mut test) = (none(), none());
         for a in 0..PERTURBED {
@@ -58,7 +58,7 @@ impl World {
             }
         }
         let genes: Vec<String> = (0..GENES).map(|gene| format!("G{gene}")).collect();
-        let of = |(conditions, effects): (Vec<Condition>, Array2<f64>)| Prototypes {
+        let of = |(conditions, effects): (Vec<Condition>, Array2<f64>)| CombinationData {
             genes: genes.clone().into(),
             n_cells: vec![100; conditions.len()],
             conditions,
@@ -68,12 +68,12 @@ impl World {
     }
 }
 
-fn config() -> PrototypeConfig {
-    let training = TrainConfig { epochs: 20, ..PrototypeConfig::default().training };
-    PrototypeConfig { folds: 3, training, ..PrototypeConfig::default() }
+fn config() -> CombinationConfig {
+    let training = TrainConfig { epochs: 20, ..CombinationConfig::default().training };
+    CombinationConfig { folds: 3, training, ..CombinationConfig::default() }
 }
 
-fn error(predicted: &Array2<f64>, data: &Prototypes) -> f64 {
+fn error(predicted: &Array2<f64>, data: &CombinationData) -> f64 {
     let rows = predicted.rows().into_iter().zip(data.effects.rows());
     rows.map(|(p, y)| p.iter().zip(y).map(|(p, &y)| (p - f64::from(y)).powi(2)).sum::<f64>().sqrt()).sum()
 }
@@ -85,7 +85,7 @@ fn every_third(a: usize, b: usize) -> bool {
 #[test]
 fn saturation_is_learned_and_adding_is_beaten() {
     let (train, test) = World::new(1).data(every_third);
-    let model = PrototypeJepa::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
     let predicted = model.effects(&test.conditions).expect("known genes");
     let sums = model.sums(&test.conditions).expect("known genes");
     let factor = {
@@ -106,7 +106,7 @@ fn saturation_is_learned_and_adding_is_beaten() {
 #[test]
 fn control_singles_and_order() {
     let (train, _) = World::new(2).data(every_third);
-    let model = PrototypeJepa::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
     let effect = |genes: &[&str]| model.effect(&Condition::of(Perturbation::of(genes.iter().copied()))).expect("known");
     assert!(effect(&[]).iter().all(|&value| value == 0.0), "control does nothing");
     assert_eq!(
@@ -123,14 +123,14 @@ fn control_singles_and_order() {
     assert!((&together.row(1) - &apart).iter().all(|v| v.abs() < 1e-5));
     // Three genes at once are no other matter.
     assert!(effect(&["P00", "P01", "P02"]).iter().all(|value| value.is_finite()));
-    let again = PrototypeJepa::fit(&train, &config(), 0).expect("trainable");
+    let again = CombinationModel::fit(&train, &config(), 0).expect("trainable");
     assert_eq!(again.effects(&both).expect("known"), together, "a seed decides");
 }
 
 #[test]
 fn without_combinations_effects_add() {
     let (train, test) = World::new(3).data(|_, _| false);
-    let model = PrototypeJepa::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
     assert_eq!(model.effects(&test.conditions).expect("known"), model.sums(&test.conditions).expect("known"));
     assert_eq!((model.mixture().remembered, model.mixture().left_out_l2), (0.0, None));
 }
@@ -153,7 +153,7 @@ fn a_gene_without_an_effect_is_known_by_its_sets() {
     let rows: Vec<usize> = (0..train.conditions.len())
         .filter(|&row| !train.conditions[row].perturbation.genes().contains(&"P06".to_owned()))
         .collect();
-    train = Prototypes {
+    train = CombinationData {
         conditions: rows.iter().map(|&row| train.conditions[row].clone()).collect(),
         effects: train.effects.select(Axis(0), &rows),
         n_cells: vec![100; rows.len()],
@@ -163,8 +163,8 @@ fn a_gene_without_an_effect_is_known_by_its_sets() {
     let file = folder.path().join("sets.gmt");
     fs::write(&file, sets()).expect("a file");
     assert_eq!(GeneSets::open(&file).expect("valid").sets.len(), 4);
-    let with_sets = PrototypeConfig { gene_sets: Some(file), ..config() };
-    let model = PrototypeJepa::fit(&train, &with_sets, 0).expect("trainable");
+    let with_sets = CombinationConfig { gene_sets: Some(file), ..config() };
+    let model = CombinationModel::fit(&train, &with_sets, 0).expect("trainable");
     assert!(model.unseen().features.contains(&GeneFeature::GeneSets), "{:?}", model.unseen());
     let predicted = model.effect(&Condition::of(hidden.clone())).expect("it has features");
     let singles: Vec<usize> =
@@ -176,7 +176,7 @@ fn a_gene_without_an_effect_is_known_by_its_sets() {
     assert!(model.effect(&double).expect("both are known").iter().all(|v| v.is_finite()));
 
     // Without features there is nothing to say, and every such gene is named.
-    let model = PrototypeJepa::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
     let error = model.check(&[double, Condition::of(Perturbation::of(["NEW"]))]).expect_err("unknown");
     assert_eq!(error.kind(), ErrorKind::Inapplicable);
     assert!(error.to_string().contains("NEW, P06"), "{error}");
@@ -193,32 +193,32 @@ fn features_that_tell_nothing_change_nothing() {
         text + &format!("set {set}\t\t{}\tQ{set}\n", members.join("\t"))
     });
     fs::write(&file, text).expect("a file");
-    let config = PrototypeConfig { gene_sets: Some(file), features: vec![GeneFeature::GeneSets], ..config() };
-    let model = PrototypeJepa::fit(&train, &config, 0).expect("trainable");
+    let config = CombinationConfig { gene_sets: Some(file), features: vec![GeneFeature::GeneSets], ..config() };
+    let model = CombinationModel::fit(&train, &config, 0).expect("trainable");
     assert!(model.unseen().error > 0.9, "{:?}", model.unseen());
 }
 
 #[test]
 fn what_was_saved_comes_back() {
     let (train, test) = World::new(6).data(every_third);
-    let config = PrototypeConfig { learned: true, ..config() };
-    let model = PrototypeJepa::fit(&train, &config, 1).expect("trainable");
+    let config = CombinationConfig { learned: true, ..config() };
+    let model = CombinationModel::fit(&train, &config, 1).expect("trainable");
     let folder = tempfile::tempdir().expect("a folder");
     model.save(folder.path()).expect("a folder can be written");
-    let back = PrototypeJepa::load(folder.path()).expect("it was saved");
+    let back = CombinationModel::load(folder.path()).expect("it was saved");
     assert_eq!((back.config(), back.mixture(), back.genes()), (model.config(), model.mixture(), model.genes()));
     let (before, after) =
         (model.effects(&test.conditions).expect("known"), back.effects(&test.conditions).expect("known"));
     let furthest = (&before - &after).iter().fold(0.0_f64, |most, v| most.max(v.abs()));
     assert!(furthest < 1e-4, "{furthest}");
     fs::write(folder.path().join("model.safetensors"), b"cut off").expect("a file");
-    assert!(PrototypeJepa::load(folder.path()).expect_err("damaged").to_string().contains("model.safetensors"));
+    assert!(CombinationModel::load(folder.path()).expect_err("damaged").to_string().contains("model.safetensors"));
 }
 
 #[test]
 fn a_screen_finds_what_made_the_effect() {
     let (train, test) = World::new(7).data(every_third);
-    let model = PrototypeJepa::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
     let genes: Vec<String> = model.perturbed().cloned().collect();
     let pairs = Candidates::Pairs.of(&genes);
     assert_eq!((pairs.len(), Candidates::All.of(&genes).len()), (120, 136));
@@ -230,7 +230,7 @@ fn a_screen_finds_what_made_the_effect() {
 
     let asked: Vec<Perturbation> = test.conditions.iter().map(|c| c.perturbation.clone()).collect();
     let found = retrieve(&model, &pairs, &asked, test.effects.view(), Closeness::L2).expect("candidates all");
-    let mean = |rank: fn(&genailab::eval::screen::Retrieved) -> usize| -> f64 {
+    let mean = |rank: fn(&genailab::bench::screen::Retrieved) -> usize| -> f64 {
         found.iter().map(|f| rank(f) as f64).sum::<f64>() / found.len() as f64
     };
     let (ours, additive) = (mean(|f| f.rank), mean(|f| f.additive_rank));
@@ -243,7 +243,7 @@ fn a_screen_finds_what_made_the_effect() {
 }
 
 /// The first genes are those that are perturbed, and go up by much where they are: the label of an activation screen.
-fn labelled(data: &Prototypes) -> Prototypes {
+fn labelled(data: &CombinationData) -> CombinationData {
     let mut labelled = data.clone();
     let genes = (0..GENES).map(|gene| if gene < PERTURBED { World::name(gene) } else { format!("G{gene}") });
     labelled.genes = genes.collect();
@@ -260,7 +260,7 @@ fn labelled(data: &Prototypes) -> Prototypes {
 fn a_screen_does_not_read_the_label() {
     let (train, test) = World::new(12).data(every_third);
     let (train, test) = (labelled(&train), labelled(&test));
-    let model = PrototypeJepa::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
     let pairs = Candidates::Pairs.of(&model.perturbed().cloned().collect::<Vec<_>>());
     let wanted = test.effects.row(0).to_vec();
     let place = |target: &[f32], search: Search| {
@@ -299,16 +299,16 @@ fn a_screen_does_not_read_the_label() {
 fn settings_that_cannot_train_are_named() {
     let (train, _) = World::new(8).data(every_third);
     for (config, word) in [
-        (PrototypeConfig { folds: 1, ..config() }, "folds"),
-        (PrototypeConfig { width: 0, ..config() }, "width"),
-        (PrototypeConfig { dropout: 1.0, ..config() }, "dropout"),
-        (PrototypeConfig { memory_width: 0.0, ..config() }, "memory_width"),
+        (CombinationConfig { folds: 1, ..config() }, "folds"),
+        (CombinationConfig { width: 0, ..config() }, "width"),
+        (CombinationConfig { dropout: 1.0, ..config() }, "dropout"),
+        (CombinationConfig { memory_width: 0.0, ..config() }, "memory_width"),
     ] {
-        let error = PrototypeJepa::fit(&train, &config, 0).expect_err("refused");
+        let error = CombinationModel::fit(&train, &config, 0).expect_err("refused");
         assert!(error.to_string().contains(word), "{error}");
     }
-    let nothing = Prototypes { effects: Array2::zeros(train.effects.dim()), ..train };
-    assert_eq!(PrototypeJepa::fit(&nothing, &config(), 0).expect_err("zeros").kind(), ErrorKind::Inapplicable);
+    let nothing = CombinationData { effects: Array2::zeros(train.effects.dim()), ..train };
+    assert_eq!(CombinationModel::fit(&nothing, &config(), 0).expect_err("zeros").kind(), ErrorKind::Inapplicable);
 }
 
 #[test]
@@ -316,7 +316,8 @@ fn all_three_conditionings_train() {
     use genailab::model::jepa::Conditioning::{Concatenation, CrossAttention, Film};
     let (train, test) = World::new(9).data(every_third);
     for conditioning in [Concatenation, Film, CrossAttention] {
-        let model = PrototypeJepa::fit(&train, &PrototypeConfig { conditioning, ..config() }, 0).expect("trainable");
+        let model =
+            CombinationModel::fit(&train, &CombinationConfig { conditioning, ..config() }, 0).expect("trainable");
         for history in model.history() {
             let loss = |epoch: usize| history.epochs[epoch].train.parts["departure"];
             assert!(loss(19) < loss(0), "{conditioning:?}: {} to {}", loss(0), loss(19));

@@ -2,15 +2,15 @@
 
 use genailab::{
     ErrorKind,
+    bench::{BenchmarkData, Task},
     data::{Condition, Opened, Perturbation, Simulation, SimulationConfig, Split, TargetSum, normalize},
-    eval::{
-        JepaSetsPredictor, Predictor,
-        baselines::{NoChange, models},
-        benchmark::{BenchmarkData, Task},
-        l2,
-    },
+    eval::l2,
     model::jepa::{Conditioning, Level, SetLoss, SetsConfig, SetsJepa},
     ndarray::{Array2, Axis},
+    predict::{
+        JepaSetsPredictor, Predictor,
+        baselines::{NoChange, models},
+    },
     train::TrainConfig,
 };
 use std::{collections::BTreeMap, sync::OnceLock};

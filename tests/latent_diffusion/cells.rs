@@ -6,9 +6,9 @@ use genailab::{
     device::Device,
     model::{
         CountVae, KlAnnealing, VaeConfig,
+        combination::CombinationConfig,
         diffusion::{DiffusionConfig, SampleConfig, net::ScoreNetConfig},
         flow::{FlowConfig, TransportConfig},
-        jepa::PrototypeConfig,
         latent_diffusion::{
             Draw, EffectDiffusionConfig, FoldCells, GeneratorConfig, LatentDiffusion, LatentDiffusionConfig, Library,
             SpaceKind,
@@ -62,7 +62,7 @@ fn quick() -> LatentDiffusionConfig {
             sampling: SampleConfig::ddim(20),
         },
         effects: EffectDiffusionConfig {
-            jepa: PrototypeConfig { decode: false, ..PrototypeConfig::default() },
+            jepa: CombinationConfig { decode: false, ..CombinationConfig::default() },
             ..EffectDiffusionConfig::default()
         },
         ..LatentDiffusionConfig::default()

@@ -2,10 +2,10 @@
 
 use genailab::{
     Error, ErrorKind,
+    bench::uncertainty::judge_means,
     data::{Condition, Perturbation},
-    eval::uncertainty::judge_means,
     model::{
-        jepa::{PrototypeConfig, Prototypes},
+        combination::{CombinationConfig, CombinationData},
         latent_diffusion::{
             EffectDiffusion, EffectDiffusionConfig, MeanPredictor, Novelty, Spread, SpreadConfig, leave_out,
         },
@@ -29,7 +29,7 @@ fn named(gene: usize) -> String {
 }
 
 /// Singles, and doubles that are the sum of them and a departure: 0.4 of the sum's size, along two directions and noise.
-fn world(seed: u64) -> Prototypes {
+fn world(seed: u64) -> CombinationData {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let singles =
         Array2::<f64>::from_shape_simple_fn((PERTURBED, GENES), || 0.5 * rng.sample::<f64, _>(StandardNormal));
@@ -51,13 +51,13 @@ fn world(seed: u64) -> Prototypes {
     }
     let n_cells = vec![500; conditions.len()];
     let genes: Vec<String> = (0..GENES).map(|gene| format!("G{gene}")).collect();
-    Prototypes { genes: genes.into(), conditions, effects, n_cells }
+    CombinationData { genes: genes.into(), conditions, effects, n_cells }
 }
 
 /// Some rows of a world.
-fn part(data: &Prototypes, kept: impl Fn(usize) -> bool) -> Prototypes {
+fn part(data: &CombinationData, kept: impl Fn(usize) -> bool) -> CombinationData {
     let rows: Vec<usize> = (0..data.conditions.len()).filter(|&row| kept(row)).collect();
-    Prototypes {
+    CombinationData {
         genes: data.genes.clone(),
         conditions: rows.iter().map(|&row| data.conditions[row].clone()).collect(),
         effects: data.effects.select(Axis(0), &rows),
@@ -66,7 +66,7 @@ fn part(data: &Prototypes, kept: impl Fn(usize) -> bool) -> Prototypes {
 }
 
 /// Adds single effects: a mean predictor whose error on these doubles is known.
-struct Sums(Prototypes);
+struct Sums(CombinationData);
 
 impl MeanPredictor for Sums {
     fn effects(&self, conditions: &[Condition]) -> genailab::Result<Array2<f64>> {
@@ -133,7 +133,7 @@ fn the_mean_of_draws_is_the_prediction_and_the_same_seed_gives_the_same_draws() 
     let held_out = |row: usize| row.is_multiple_of(3) && data.conditions[row].perturbation.genes().len() == 2;
     let train = part(&data, |row| !held_out(row));
     let config = EffectDiffusionConfig {
-        jepa: PrototypeConfig { decode: false, ..PrototypeConfig::default() },
+        jepa: CombinationConfig { decode: false, ..CombinationConfig::default() },
         spread: quick(),
     };
     let model = EffectDiffusion::fit(&train, &config, 1, &mut quiet()).unwrap();

@@ -1,12 +1,10 @@
 //! What the benchmark makes of sets of cells: cheating, blind and absent predictions.
 
 use genailab::{
+    bench::{ALL, BenchmarkData, MeasureOptions, Predicted, Scores, Task, measure},
     data::{Effects, Opened, Simulation, SimulationConfig, SplitPlan, Table},
-    eval::{
-        baselines::NoChange,
-        benchmark::{ALL, BenchmarkData, MeasureOptions, Predicted, Scores, Task, measure},
-    },
     ndarray::{Array2, Axis},
+    predict::baselines::NoChange,
 };
 use std::collections::BTreeSet;
 

@@ -3,14 +3,18 @@
 use crate::options::{DataArgs, OutputFolder, check_interrupt, interrupt_flag, say};
 use genailab::{
     Error, ErrorKind, Result,
-    data::Opened,
-    eval::{
+    bench::{
+        BenchmarkData,
         ablation::{Ablation, Trial, ablate_cells, ablate_effects},
-        benchmark::BenchmarkData,
     },
-    model::jepa::{CellJepaConfig, PrototypeConfig, Size},
-    plot::Report,
-    train::{TrainConfig, write_atomically},
+    data::Opened,
+    model::{
+        combination::CombinationConfig,
+        jepa::{CellJepaConfig, Size},
+    },
+    show::Report,
+    train::TrainConfig,
+    train::write_atomically,
 };
 use std::path::PathBuf;
 
@@ -58,7 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     match opened {
         Opened::Effects(data) => {
-            let mut config = PrototypeConfig::default();
+            let mut config = CombinationConfig::default();
             config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
             config.training.validate()?;
             ablate_effects(&BenchmarkData::new(Opened::Effects(data), None)?, &config, args.seeds, &mut told)

@@ -3,12 +3,10 @@
 use crate::options::{DataArgs, OutputFolder, interrupt_flag, say};
 use genailab::{
     Error, Result,
+    bench::{self, MeasureOptions, PredictionFile, PredictionKind, Progress, RunOptions, Setup},
     data::GeneSets,
-    eval::{
-        DiffusionPredictor, JepaPredictor,
-        benchmark::{self, MeasureOptions, PredictionFile, PredictionKind, Progress, RunOptions, Setup},
-    },
-    model::jepa::PrototypeConfig,
+    model::combination::CombinationConfig,
+    predict::{CombinationPredictor, DiffusionPredictor},
 };
 use std::{
     path::{Path, PathBuf},
@@ -66,11 +64,11 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     // Cheap questions first: a large file takes long to read.
     Setup::plans(&args.split, args.seeds).map_err(|e| if args.seeds == 0 { e.at("--seeds") } else { e })?;
-    let mut models = benchmark::chosen(&args.models.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let mut models = bench::chosen(&args.models.iter().map(String::as_str).collect::<Vec<_>>())?;
     let gene_sets = args.gene_sets.as_ref().map(GeneSets::open).transpose()?;
     if let Some(jepa) = models.iter_mut().find(|model| model.name() == "jepa") {
-        let config = PrototypeConfig { gene_sets: args.gene_sets.clone(), ..PrototypeConfig::default() };
-        *jepa = Box::new(JepaPredictor { config });
+        let config = CombinationConfig { gene_sets: args.gene_sets.clone(), ..CombinationConfig::default() };
+        *jepa = Box::new(CombinationPredictor { config });
     }
     if let Some(diffusion) = models.iter_mut().find(|model| model.name() == "diffusion") {
         let mut predictor = DiffusionPredictor::default();
@@ -113,7 +111,7 @@ pub fn run(args: &Args) -> Result<()> {
         interrupt: Some(&interrupt),
         progress: Some(&tell),
     };
-    let found = benchmark::run_with(&data, &plans, &models, &options)?;
+    let found = bench::run_with(&data, &plans, &models, &options)?;
     found.save(out.join("results.json"))?;
     found.report()?.save(out.join("report.html"))?;
     let cards = out.join("models");

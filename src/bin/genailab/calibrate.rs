@@ -8,16 +8,13 @@ use crate::{
 };
 use genailab::{
     Error, Result,
+    bench::{BenchmarkData, Setup, Task, uncertainty::Study},
     data::{AnnData, GeneSets, Truth},
-    eval::{
-        DiffusionPredictor, VaePredictor,
-        benchmark::{BenchmarkData, Setup, Task},
-        uncertainty::Study,
-    },
     model::{
         VaeConfig,
         latent_diffusion::{EffectDiffusionConfig, LatentDiffusionConfig},
     },
+    predict::{DiffusionPredictor, VaePredictor},
     train::TrainConfig,
 };
 use serde_json::json;

@@ -3,8 +3,9 @@
 use crate::options::{DataArgs, check_output_file, say};
 use genailab::{
     Error, Result,
+    bench::SIGNIFICANCE,
     data::{Dataset, Opened, TargetSum, normalize},
-    eval::{DeTest, DifferentialExpression, RankSum, Reference, SIGNIFICANCE, differential_expression},
+    eval::{DeTest, DifferentialExpression, RankSum, Reference, differential_expression},
     model::NORMALISED_TOTAL,
     train::write_atomically,
 };

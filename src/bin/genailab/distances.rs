@@ -4,13 +4,11 @@ use crate::options::{DataArgs, check_output_file, say};
 use genailab::{
     Error, Result,
     data::{AnnData, Dataset, Opened, TargetSum, normalize::log_normalize},
-    eval::{
-        Pca,
-        sets::{
-            EDistance, edistance, edistance_matrix, energy_test, holm_sidak, median_gamma, mmd_rbf, sliced_wasserstein,
-            subsample,
-        },
+    eval::sets::{
+        EDistance, edistance, edistance_matrix, energy_test, holm_sidak, median_gamma, mmd_rbf, sliced_wasserstein,
+        subsample,
     },
+    math::Pca,
     model::NORMALISED_TOTAL,
     ndarray::{Array2, Axis},
     train::write_atomically,

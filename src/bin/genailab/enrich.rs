@@ -5,11 +5,12 @@ use genailab::{
     Error, Result,
     data::{Dataset, GeneSets, MeasuredSets, Opened, Perturbation, TargetSum, normalize::log_normalize},
     eval::{
-        Align, Grid, RankSum,
+        RankSum,
         enrichment::{SIGNIFICANT, most_changed, over_representation, rank_enrichment, running_sum, testable},
         rank_sum_test,
     },
     model::NORMALISED_TOTAL,
+    show::{Align, Grid},
     train::write_atomically,
 };
 use std::{fmt::Write, path::PathBuf};

@@ -7,11 +7,7 @@ use genailab::{
     Error, Result,
     data::{AnnDataWriter, Column, Condition, Counts, Naming, Perturbation, Table, Uns},
     device::Device,
-    model::{
-        CountVae, Generated, TrainedOn,
-        jepa::{PrototypeJepa, SetsJepa},
-        saved_kind,
-    },
+    model::{CountVae, Generated, TrainedOn, combination::CombinationModel, jepa::SetsJepa, saved_kind},
     ndarray::{Array2, ArrayView2, Axis, concatenate},
 };
 use std::path::PathBuf;
@@ -197,7 +193,7 @@ fn write_cells(
 
 /// Effects by a JEPA of mean effects.
 fn predict_jepa(args: &Args) -> Result<()> {
-    let model = PrototypeJepa::load(&args.model)?;
+    let model = CombinationModel::load(&args.model)?;
     let perturbations = perturbations(&args.perturbations, |gene| model.represents(gene))?;
     let conditions: Vec<Condition> = perturbations.iter().cloned().map(Condition::of).collect();
     model.check(&conditions).map_err(|e| e.at("--perturbations"))?;

@@ -10,9 +10,9 @@ use crate::{
 };
 use genailab::{
     ErrorKind, Result,
+    bench::{HeldOut, TruthAgreement, evaluate_vae, truth_agreement},
     data::{AnnData, Dataset, Opened, QcConfig, QcReport, Simulation, SimulationConfig, Split, SplitPlan, Truth},
     device::Device,
-    eval::{HeldOut, TruthAgreement, evaluate_vae, truth_agreement},
     model::{Collapse, CountVae},
     train::{FitOptions, History, TrainConfig},
 };

@@ -3,13 +3,10 @@
 use crate::options::{DataArgs, OutputFolder, say};
 use genailab::{
     Error, Result,
+    bench::screen::{Candidates, Closeness, Hit, Retrieved, Search, retrieve, screen},
     data::{Effects, Opened, Perturbation},
-    eval::{
-        Align, Grid,
-        screen::{Candidates, Closeness, Hit, Retrieved, Search, retrieve, screen},
-    },
-    model::jepa::{PrototypeConfig, PrototypeJepa, Prototypes},
-    plot::{Report, Verdict, ranked},
+    model::combination::{CombinationConfig, CombinationData, CombinationModel},
+    show::{Align, Grid, Report, Verdict, ranked},
     train::write_atomically,
 };
 use rand::{SeedableRng, seq::SliceRandom};
@@ -98,11 +95,11 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let name = wanted.to_string();
     let out = OutputFolder::new(&args.out)?;
-    let config = PrototypeConfig { gene_sets: args.gene_sets.clone(), ..PrototypeConfig::default() };
+    let config = CombinationConfig { gene_sets: args.gene_sets.clone(), ..CombinationConfig::default() };
 
     let trust = trusted(args, &data, &config)?;
     let rows: Vec<usize> = (0..data.perturbations.len()).filter(|&row| Some(row) != own).collect();
-    let model = PrototypeJepa::fit(&Prototypes::of_effects(&data, &rows), &config, args.seed)?;
+    let model = CombinationModel::fit(&CombinationData::of_effects(&data, &rows), &config, args.seed)?;
     let perturbed: Vec<String> = model.perturbed().cloned().collect();
     let mut candidates = args.candidates.of(&perturbed);
     if args.gene_sets.is_some() {
@@ -178,7 +175,7 @@ fn aligned(data: &Effects, file: &Effects, row: usize) -> Result<Vec<f32>> {
 }
 
 /// At which ranks measured doubles come back that a model has not seen.
-fn trusted(args: &Args, data: &Effects, config: &PrototypeConfig) -> Result<Vec<Retrieved>> {
+fn trusted(args: &Args, data: &Effects, config: &CombinationConfig) -> Result<Vec<Retrieved>> {
     let alone = |gene: &String| data.perturbations.iter().any(|p| p.genes() == std::slice::from_ref(gene));
     let mut shuffled: Vec<usize> = (0..data.perturbations.len())
         .filter(|&row| data.perturbations[row].genes().len() == 2 && data.perturbations[row].genes().iter().all(alone))
@@ -189,7 +186,7 @@ fn trusted(args: &Args, data: &Effects, config: &PrototypeConfig) -> Result<Vec<
         return Ok(Vec::new());
     }
     let rows: Vec<usize> = (0..data.perturbations.len()).filter(|row| !left_out.contains(row)).collect();
-    let model = PrototypeJepa::fit(&Prototypes::of_effects(data, &rows), config, args.seed)?;
+    let model = CombinationModel::fit(&CombinationData::of_effects(data, &rows), config, args.seed)?;
     let candidates = Candidates::All.of(&model.perturbed().cloned().collect::<Vec<_>>());
     let asked: Vec<Perturbation> = left_out.iter().map(|&row| data.perturbations[row].clone()).collect();
     let observed = data.values.select(genailab::ndarray::Axis(0), left_out);

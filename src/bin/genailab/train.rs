@@ -9,11 +9,12 @@ mod sets;
 use crate::options::{Config, DataArgs, Fractions, OutputFolder, interrupt_flag, say};
 use genailab::{
     Error, ErrorKind, Result,
+    bench::{Evaluation, evaluate_effects},
     data::{Dataset, Effects, Opened, Split, SplitPlan},
     device::Device,
-    eval::{Evaluation, evaluate_effects},
     model::CountVae,
-    train::{FitOptions, History, write_atomically},
+    train::write_atomically,
+    train::{FitOptions, History},
 };
 use rand::{SeedableRng, seq::SliceRandom};
 use serde_json::json;

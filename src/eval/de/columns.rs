@@ -7,7 +7,7 @@ use rayon::prelude::*;
 /// Whether a loop over genes may use all threads. One that runs while a lock is held must not: a thread that waits for
 /// its share takes up other work meanwhile, and that work may want the same lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::eval) enum Threads {
+pub(crate) enum Threads {
     /// The calling thread only.
     One,
     /// Rayon's.

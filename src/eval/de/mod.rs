@@ -25,9 +25,9 @@ mod rank_sum;
 mod reference;
 mod t_test;
 
-pub(in crate::eval) use columns::Threads;
+pub(crate) use columns::Threads;
 pub use reference::ReferenceCells;
-pub(in crate::eval) use t_test::Moments;
+pub(crate) use t_test::Moments;
 
 use super::benjamini_hochberg;
 use crate::{Error, Result, data::Counts};
@@ -36,7 +36,7 @@ use ndarray::{Array2, ArrayView1};
 /// Keeps the fold change of a gene that one side does not express finite; scanpy's constant.
 const FOLD_CHANGE_PSEUDOCOUNT: f64 = 1e-9;
 /// Below two cells a group has no spread; scanpy refuses such groups too.
-pub(in crate::eval) const MIN_CELLS: usize = 2;
+pub(crate) const MIN_CELLS: usize = 2;
 
 /// Settings of the rank-sum test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl DifferentialExpression {
     }
 
     /// Which genes the group with this label changes: adjusted p < `significance`
-    /// ([`SIGNIFICANCE`](crate::eval::SIGNIFICANCE)), `(genes,)`. `None` where the group was not tested.
+    /// ([`SIGNIFICANCE`](crate::bench::SIGNIFICANCE)), `(genes,)`. `None` where the group was not tested.
     pub fn changed(&self, label: u32, significance: f64) -> Option<Vec<bool>> {
         self.p_adjusted_of(label).map(|row| row.iter().map(|&p| p < significance).collect())
     }
@@ -212,6 +212,6 @@ fn check_values(expression: &Counts) -> Result<()> {
 }
 
 /// scanpy's fold change of two means of log1p values.
-pub(in crate::eval) fn log2_fold_change(mean: f64, reference: f64) -> f64 {
+pub(crate) fn log2_fold_change(mean: f64, reference: f64) -> f64 {
     ((mean.exp_m1() + FOLD_CHANGE_PSEUDOCOUNT) / (reference.exp_m1() + FOLD_CHANGE_PSEUDOCOUNT)).log2()
 }

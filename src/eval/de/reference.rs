@@ -37,7 +37,7 @@ impl ReferenceCells {
         Ok(Self::sorted(expression, rows, Threads::Many))
     }
 
-    pub(in crate::eval) fn sorted(expression: &Counts, rows: &[usize], threads: Threads) -> Self {
+    pub(crate) fn sorted(expression: &Counts, rows: &[usize], threads: Threads) -> Self {
         let n = rows.len();
         let columns = Columns::new(expression, &[rows]);
         let start = columns.starts().to_vec();
@@ -74,7 +74,7 @@ impl ReferenceCells {
     }
 
     /// Mean of a gene.
-    pub(in crate::eval) fn mean(&self, gene: usize) -> f64 {
+    pub(crate) fn mean(&self, gene: usize) -> f64 {
         self.moments.mean(0, gene)
     }
 
@@ -102,7 +102,7 @@ impl ReferenceCells {
     }
 
     /// Tests groups of rows of `expression`, labelled by their index.
-    pub(in crate::eval) fn test_groups(
+    pub(crate) fn test_groups(
         &self,
         expression: &Counts,
         groups: &[&[usize]],

@@ -20,7 +20,7 @@ use ndarray::{Array1, Array2};
 /// Sums of each gene's values in each of some groups of cells: enough for means and variances, and for those of the
 /// rest of the cells by subtraction.
 #[derive(Debug, Clone)]
-pub(in crate::eval) struct Moments {
+pub(crate) struct Moments {
     /// What is subtracted from a gene's values first: 0, or for a gene without a zero its first value, so that a gene
     /// that does not vary has a variance of exactly 0.
     shift: Array1<f64>,
@@ -43,7 +43,7 @@ pub(super) struct Summary {
 
 impl Moments {
     /// What to subtract from each gene of `expression`.
-    pub(in crate::eval) fn shift(expression: &Counts) -> Array1<f64> {
+    pub(crate) fn shift(expression: &Counts) -> Array1<f64> {
         let mut stored = vec![0_usize; expression.n_genes()];
         let nonzero = expression.indices().iter().zip(expression.values()).filter(|(_, value)| **value != 0.0);
         nonzero.for_each(|(&gene, _)| stored[gene as usize] += 1);
@@ -59,7 +59,7 @@ impl Moments {
     }
 
     /// Of the cells of `groups`, rows of `expression`.
-    pub(in crate::eval) fn of<'a>(
+    pub(crate) fn of<'a>(
         expression: &Counts,
         groups: impl ExactSizeIterator<Item = &'a [usize]>,
         shift: Array1<f64>,
@@ -103,12 +103,12 @@ impl Moments {
     }
 
     /// Mean of a gene in a group.
-    pub(in crate::eval) fn mean(&self, group: usize, gene: usize) -> f64 {
+    pub(crate) fn mean(&self, group: usize, gene: usize) -> f64 {
         self.shift[gene] + self.sum[[group, gene]] / self.n[group] as f64
     }
 
     /// t scores of `group` against all other cells, `(genes,)`; `total` holds all cells as its one group.
-    pub(in crate::eval) fn scores_against_rest(&self, group: usize, total: &Self, test: DeTest) -> Vec<f64> {
+    pub(crate) fn scores_against_rest(&self, group: usize, total: &Self, test: DeTest) -> Vec<f64> {
         (0..self.shift.len())
             .map(|gene| welch(self.summary(group, gene), total.without(self, group, gene), test).0)
             .collect()

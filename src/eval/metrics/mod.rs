@@ -100,12 +100,12 @@ pub fn difference(x: &[f32], reference: &[f32]) -> Vec<f32> {
 }
 
 /// The values at `places`.
-pub(in crate::eval) fn pick(values: &[f32], places: &[usize]) -> Vec<f32> {
+pub(crate) fn pick(values: &[f32], places: &[usize]) -> Vec<f32> {
     places.iter().map(|&place| values[place]).collect()
 }
 
 /// Ranks from 1, equal values sharing their mean rank.
-pub(in crate::eval) fn ranks(values: &[f32]) -> Vec<f32> {
+pub(crate) fn ranks(values: &[f32]) -> Vec<f32> {
     // Value and place in one integer: bits that sort as the values do, -0 as 0, so that a sort looks at nothing else.
     let key = |(place, &value): (usize, &f32)| {
         let bits = (value + 0.0).to_bits();

@@ -14,7 +14,7 @@ use super::{
     Sde,
     field::{Denoiser, check_samples},
 };
-use crate::{Error, Result, linalg::symmetric_eigen};
+use crate::{Error, Result, math::symmetric_eigen};
 use ndarray::{Array1, Array2, Axis};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;

@@ -7,7 +7,7 @@
 //!   2007, *The effective rank*): 1 when all cells lie on a line, the width when all directions are used alike.
 
 use super::config::{CollapseAlarm, OnCollapse};
-use crate::{Error, ErrorKind, Result, linalg::symmetric_eigen};
+use crate::{Error, ErrorKind, Result, math::symmetric_eigen};
 use ndarray::{Array2, ArrayView2, Axis};
 
 /// Added to a row's variance, as in a layer norm.

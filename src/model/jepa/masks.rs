@@ -6,9 +6,9 @@
 
 use super::{
     config::{MaskConfig, MaskKind},
-    logistic::{LogisticConfig, fit_logistic},
     regulons::Regulons,
 };
+use crate::math::logistic::{LogisticConfig, fit_logistic};
 use crate::{
     Error, Result,
     data::{

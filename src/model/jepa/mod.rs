@@ -14,15 +14,13 @@
 //! | `sets` | levels 1 and 2: sets of cells, and pseudo-pairs |
 
 mod cell_jepa;
-mod conditional;
+pub(super) mod conditional;
 mod config;
 mod diagnostics;
 mod encoder;
 mod heads;
-pub(crate) mod logistic;
 mod masks;
 mod pretrain;
-mod prototype;
 mod regulons;
 mod saved;
 mod sets;
@@ -39,7 +37,6 @@ pub use diagnostics::{Spread, effective_rank, spread};
 pub use encoder::{CellEncoder, MlpEncoder, Seen};
 pub use masks::{GeneMasks, MaskPattern};
 pub use pretrain::PretrainNet;
-pub use prototype::{GeneFeature, Mixture, PrototypeConfig, PrototypeJepa, Prototypes, UnseenChoice};
 pub use regulons::{Regulon, Regulons};
 pub use sets::{
     Choice, Coupling, Drawing, Level, PairConfig, SetLoss, SetsConfig, SetsJepa, SinkhornConfig, pseudo_pairs,

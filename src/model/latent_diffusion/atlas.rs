@@ -4,10 +4,10 @@ use super::space::{mean_of, square};
 use crate::{
     Error, Result,
     data::{Condition, Counts, Dataset, Perturbation},
-    linalg::directions,
+    math::directions,
     model::{
         Carrier,
-        jepa::{PrototypeJepa, Prototypes},
+        combination::{CombinationData, CombinationModel},
     },
 };
 use ndarray::{Array1, Array2, Axis, concatenate};
@@ -22,7 +22,7 @@ const FEWEST_CELLS: usize = 5;
 #[derive(Debug, Clone)]
 pub(super) struct Atlas {
     /// What predicts mean effects.
-    pub jepa: PrototypeJepa,
+    pub jepa: CombinationModel,
     pub homes: BTreeMap<Option<String>, Home>,
     pub trained: BTreeMap<Condition, Trained>,
     /// Factor on the sum of the shifts of a combination's genes.
@@ -62,8 +62,8 @@ impl Atlas {
     /// # Errors
     /// Effects that are all zero: [`ErrorKind::Inapplicable`](crate::ErrorKind).
     pub fn new(
-        jepa: PrototypeJepa,
-        prototypes: &Prototypes,
+        jepa: CombinationModel,
+        prototypes: &CombinationData,
         most_directions: usize,
         (rows_of, expression): (&BTreeMap<Condition, Vec<usize>>, &Counts),
         (z, place, carriers): (&Array2<f32>, &BTreeMap<usize, usize>, &[Carrier]),
@@ -150,7 +150,7 @@ pub(super) fn prototypes(
     data: &Dataset,
     expression: &Counts,
     rows_of: &BTreeMap<Condition, Vec<usize>>,
-) -> Result<Prototypes> {
+) -> Result<CombinationData> {
     let (mut named, mut n_cells) = (Vec::new(), Vec::new());
     let mut effects = Array2::zeros((0, data.n_genes()));
     for (condition, rows) in rows_of.iter().filter(|(condition, _)| !condition.perturbation.is_control()) {
@@ -166,7 +166,7 @@ pub(super) fn prototypes(
     if named.is_empty() {
         return Err(Error::inapplicable("no perturbation was trained on"));
     }
-    Ok(Prototypes { genes: data.gene_names().into(), conditions: named, effects, n_cells })
+    Ok(CombinationData { genes: data.gene_names().into(), conditions: named, effects, n_cells })
 }
 
 /// The shift of a gene that was perturbed alone: in the context, else the mean over the others.

@@ -13,8 +13,8 @@ use crate::{
     data::{Condition, Dataset, Split, TargetSum, normalize::log_normalize},
     model::{
         CountVae, NORMALISED_TOTAL,
+        combination::{CombinationData, CombinationModel},
         diffusion::DiffusionConfig,
-        jepa::{PrototypeJepa, Prototypes},
     },
     train::{FitOptions, History, Progress, TrainConfig},
 };
@@ -120,8 +120,8 @@ impl LatentDiffusion {
         let expression = log_normalize(data, TargetSum::Fixed(NORMALISED_TOTAL))?;
         let rows_of = grouped(&split.train, conditions);
         let prototypes = prototypes(data, &expression, &rows_of)?;
-        let jepa = PrototypeJepa::fit(&prototypes, &config.effects.jepa, seed)?;
-        let fit = |fold: &Prototypes| PrototypeJepa::fit(fold, &config.effects.jepa, seed);
+        let jepa = CombinationModel::fit(&prototypes, &config.effects.jepa, seed)?;
+        let fit = |fold: &CombinationData| CombinationModel::fit(fold, &config.effects.jepa, seed);
         let left = leave_out(&prototypes, config.effects.spread.folds, seed, fit)?;
         let mut quiet =
             FitOptions { interrupt: options.interrupt.clone(), progress: Progress::Silent, ..FitOptions::default() };
@@ -155,7 +155,7 @@ impl LatentDiffusion {
     }
 
     /// What predicts the mean.
-    pub fn mean(&self) -> &PrototypeJepa {
+    pub fn mean(&self) -> &CombinationModel {
         &self.atlas.jepa
     }
 

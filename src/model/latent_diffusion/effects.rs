@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Error, Result,
     data::Condition,
-    model::jepa::{PrototypeConfig, PrototypeJepa, Prototypes},
+    model::combination::{CombinationConfig, CombinationData, CombinationModel},
     train::FitOptions,
 };
 use ndarray::{Array1, Array2};
@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 #[serde(default, deny_unknown_fields)]
 pub struct EffectDiffusionConfig {
     /// What predicts the mean.
-    pub jepa: PrototypeConfig,
+    pub jepa: CombinationConfig,
     /// What predicts how far it is off.
     pub spread: SpreadConfig,
 }
@@ -30,7 +30,7 @@ pub struct EffectDiffusionConfig {
 /// differ from each other.
 #[derive(Debug, Clone)]
 pub struct EffectDiffusion {
-    pub(super) jepa: PrototypeJepa,
+    pub(super) jepa: CombinationModel,
     pub(super) spread: Spread,
 }
 
@@ -38,14 +38,14 @@ impl EffectDiffusion {
     /// Fits to the mean effects of a training fold; `options` are those of the diffusion's training.
     ///
     /// # Errors
-    /// As [`PrototypeJepa::fit`] and [`Spread::fit`].
+    /// As [`CombinationModel::fit`] and [`Spread::fit`].
     pub fn fit(
-        data: &Prototypes,
+        data: &CombinationData,
         config: &EffectDiffusionConfig,
         seed: u64,
         options: &mut FitOptions<'_>,
     ) -> Result<Self> {
-        let jepa = PrototypeJepa::fit(data, &config.jepa, seed)?;
+        let jepa = CombinationModel::fit(data, &config.jepa, seed)?;
         Self::around(jepa, data, config, seed, options)
     }
 
@@ -54,19 +54,19 @@ impl EffectDiffusion {
     /// # Errors
     /// As [`Spread::fit`].
     pub fn around(
-        jepa: PrototypeJepa,
-        data: &Prototypes,
+        jepa: CombinationModel,
+        data: &CombinationData,
         config: &EffectDiffusionConfig,
         seed: u64,
         options: &mut FitOptions<'_>,
     ) -> Result<Self> {
-        let left = leave_out(data, config.spread.folds, seed, |fold| PrototypeJepa::fit(fold, &config.jepa, seed))?;
+        let left = leave_out(data, config.spread.folds, seed, |fold| CombinationModel::fit(fold, &config.jepa, seed))?;
         let spread = Spread::fit(&left, &config.spread, seed, options)?;
         Ok(Self { jepa, spread })
     }
 
     /// What predicts the mean.
-    pub fn mean(&self) -> &PrototypeJepa {
+    pub fn mean(&self) -> &CombinationModel {
         &self.jepa
     }
 

@@ -5,7 +5,10 @@
 //! the logits get `o += ln((e^t - 1) / (e^E - 1))` until E is t: for small rates E is in proportion to the rate, for large
 //! ones it is its logarithm, and both are met by this step.
 
-use crate::model::{NORMALISED_TOTAL, latents::Carrier, sample::CountModel};
+use crate::model::{
+    NORMALISED_TOTAL,
+    vae::{latents::Carrier, sample::CountModel},
+};
 use ndarray::Array1;
 
 /// Steps; each takes off most of what is left.

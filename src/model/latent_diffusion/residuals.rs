@@ -3,7 +3,7 @@
 use crate::{
     ErrorKind, Result,
     data::{Condition, shuffle},
-    model::jepa::{PrototypeJepa, Prototypes},
+    model::combination::{CombinationData, CombinationModel},
 };
 use ndarray::{Array1, Array2};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -19,7 +19,7 @@ pub trait MeanPredictor {
     fn effects(&self, conditions: &[Condition]) -> Result<Array2<f64>>;
 }
 
-impl MeanPredictor for PrototypeJepa {
+impl MeanPredictor for CombinationModel {
     fn effects(&self, conditions: &[Condition]) -> Result<Array2<f64>> {
         self.effects(conditions)
     }
@@ -52,10 +52,10 @@ pub struct LeftOut {
 /// # Errors
 /// Those of `fit` and of its predictions, other than being inapplicable.
 pub fn leave_out<M: MeanPredictor>(
-    data: &Prototypes,
+    data: &CombinationData,
     folds: usize,
     seed: u64,
-    fit: impl Fn(&Prototypes) -> Result<M>,
+    fit: impl Fn(&CombinationData) -> Result<M>,
 ) -> Result<LeftOut> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let genes = |row: usize| data.conditions[row].perturbation.genes();
@@ -83,11 +83,11 @@ impl LeftOut {
     /// Predicts the conditions `judged` by a fit without the conditions `out`.
     fn fold<M: MeanPredictor>(
         &mut self,
-        data: &Prototypes,
+        data: &CombinationData,
         out: &[usize],
         judged: &[usize],
         novelty: Novelty,
-        fit: &impl Fn(&Prototypes) -> Result<M>,
+        fit: &impl Fn(&CombinationData) -> Result<M>,
     ) -> Result<()> {
         let kept: Vec<usize> = (0..data.conditions.len()).filter(|row| !out.contains(row)).collect();
         if judged.is_empty() || kept.is_empty() {

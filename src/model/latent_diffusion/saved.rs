@@ -22,9 +22,9 @@ use crate::{
     model::{
         Carrier, CountVae,
         arrays::{array, host, host_row, host_rows, row},
+        combination::CombinationModel,
         diffusion::{Diffusion, SampleConfig},
         folder::{self, Header},
-        jepa::PrototypeJepa,
     },
     nn::{Checkpoint, Snapshot},
 };
@@ -114,7 +114,7 @@ impl EffectDiffusion {
     pub fn load(dir: &Path) -> Result<Self> {
         let saved: SavedEffects = folder::read_description(dir, EFFECTS)?;
         let arrays = read_arrays(dir)?;
-        let jepa = PrototypeJepa::load(&dir.join("jepa"))?;
+        let jepa = CombinationModel::load(&dir.join("jepa"))?;
         let spread = Spread::read(dir, saved.spread, &arrays, jepa.genes().len())?;
         Ok(Self { jepa, spread })
     }
@@ -171,7 +171,7 @@ impl LatentDiffusion {
     pub fn load(dir: &Path) -> Result<Self> {
         let saved: SavedCells = folder::read_description(dir, CELLS)?;
         let arrays = read_arrays(dir)?;
-        let (jepa, vae) = (PrototypeJepa::load(&dir.join("jepa"))?, CountVae::load(&dir.join("vae"), Device::Cpu)?);
+        let (jepa, vae) = (CombinationModel::load(&dir.join("jepa"))?, CountVae::load(&dir.join("vae"), Device::Cpu)?);
         let genes = jepa.genes().len();
         let space = match saved.config.space {
             SpaceKind::Latent => Space::Latent(vae),

@@ -4,10 +4,10 @@ use super::mean_match;
 use crate::{
     Error, Result,
     data::{Counts, Dataset, Perturbation, TargetSum, normalize::log_normalize},
-    linalg::Pca,
+    math::Pca,
     model::{
         Carrier, CountVae, Generated, Likelihood, NORMALISED_TOTAL, TrainedOn,
-        sample::{CountModel, sample_counts},
+        vae::sample::{CountModel, sample_counts},
     },
 };
 use ndarray::{Array1, Array2, ArrayView1, Axis, Zip};

@@ -16,7 +16,7 @@ use super::residuals::{LeftOut, Novelty};
 use crate::{
     Error, Result,
     device::Device,
-    linalg::directions,
+    math::directions,
     model::diffusion::{Diffusion, DiffusionConfig, SampleConfig, net::ScoreNetConfig},
     train::{FitOptions, TrainConfig},
 };

@@ -2,11 +2,8 @@
 
 use genailab::{
     Result,
-    eval::{
-        Align, Grid,
-        uncertainty::{LEVELS, Study, StudySummary},
-    },
-    plot::{Figure, Panel, Report, Series, Verdict, training_curves},
+    bench::uncertainty::{LEVELS, Study, StudySummary},
+    show::{Align, Figure, Grid, Panel, Report, Series, Verdict, training_curves},
 };
 
 /// Experiments that are listed.
@@ -55,7 +52,7 @@ pub fn verdicts(study: &Study) -> Vec<(Verdict, String)> {
 fn spread_of_cells(study: &Study, seen: bool, summary: &StudySummary) -> (Verdict, String) {
     let covered = summary.coverage[LEVELS.len() - 1];
     let [draws, point, gaussian] = summary.crps;
-    let of_cells = |of: fn(&genailab::eval::uncertainty::CellCalibration) -> Option<f64>| {
+    let of_cells = |of: fn(&genailab::bench::uncertainty::CellCalibration) -> Option<f64>| {
         study.mean(seen, |row| row.cells.as_ref().and_then(of))
     };
     let correlation = of_cells(|row| row.variance_correlation);

@@ -7,9 +7,9 @@ use crate::{
 };
 use genailab::{
     Result,
+    bench::Evaluation,
     data::Effects,
-    eval::{Evaluation, Grid},
-    plot::{Report, Verdict, ranked},
+    show::{Grid, Report, Verdict, ranked},
     train::{FitOptions, TrainConfig},
 };
 use serde_json::json;

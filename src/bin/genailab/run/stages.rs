@@ -6,18 +6,15 @@ use crate::{
 };
 use genailab::{
     ErrorKind, Result,
+    bench::{Benchmark, BenchmarkData, Task, uncertainty::Study},
     data::{Condition, Conditions, Dataset, Effects, Opened, Split, SplitPlan, Truth},
-    eval::{
-        DiffusionPredictor,
-        benchmark::{Benchmark, BenchmarkData, Task},
-        uncertainty::Study,
-    },
     model::{
         CountVae,
-        jepa::Prototypes,
+        combination::CombinationData,
         latent_diffusion::{EffectDiffusion, EffectDiffusionConfig, FoldCells, LatentDiffusion},
     },
-    plot::{Report, Verdict, verdict},
+    predict::DiffusionPredictor,
+    show::{Report, Verdict, verdict},
     train::{FitOptions, Progress},
 };
 use serde_json::json;
@@ -104,7 +101,7 @@ impl Later {
         train.sort_unstable();
         let mut options = quiet(interrupt);
         let config = EffectDiffusionConfig::default();
-        let fitted = EffectDiffusion::fit(&Prototypes::of_effects(data, &train), &config, seed, &mut options);
+        let fitted = EffectDiffusion::fit(&CombinationData::of_effects(data, &train), &config, seed, &mut options);
         if let Some(model) = later.reasoned("diffusion", fitted)? {
             model.save(&out.join("diffusion"))?;
             let split = Split { train, validation: Vec::new(), test: split.test.clone() };

@@ -3,12 +3,14 @@
 use super::Outcome;
 use genailab::{
     Result,
+    bench::TruthAgreement,
     data::{Perturbation, QcConfig},
-    eval::{Align, Grid, Pca, TruthAgreement, Umap, umap},
+    eval::{Umap, umap},
+    math::Pca,
     ndarray::{Array2, Axis},
-    plot::{
-        EmbeddingAxes, Figure, Panel, Report, Series, Verdict, effect_scatter, embedding, histogram, ranked,
-        training_curves,
+    show::{
+        Align, EmbeddingAxes, Figure, Grid, Panel, Report, Series, Verdict, effect_scatter, embedding, histogram,
+        ranked, training_curves,
     },
     train::History,
 };

@@ -3,10 +3,11 @@
 use genailab::{
     Error, Result,
     data::{Dataset, Split, TargetSum, normalize::log_normalize},
-    eval::{Align, EmbeddingComparison, EmbeddingScore, Grid, Pca, ProbeConfig, Umap, compare_embeddings, umap},
+    eval::{EmbeddingComparison, EmbeddingScore, ProbeConfig, Umap, compare_embeddings, umap},
+    math::Pca,
     model::{CountVae, jepa::CellJepa},
     ndarray::{Array2, Axis},
-    plot::{EmbeddingAxes, Figure, Panel, Report, Series, Verdict, embedding, training_curves},
+    show::{Align, EmbeddingAxes, Figure, Grid, Panel, Report, Series, Verdict, embedding, training_curves},
     train::{History, TrainConfig},
 };
 

@@ -7,7 +7,7 @@ use genailab::{
     data::{Condition, Dataset, Effects, Opened, QcConfig, SplitPlan},
     model::{
         CountVae, VaeConfig,
-        jepa::Prototypes,
+        combination::CombinationData,
         latent_diffusion::{EffectDiffusion, EffectDiffusionConfig, FoldCells, LatentDiffusion, LatentDiffusionConfig},
     },
     train::{EpochRecord, FitOptions, Progress, TrainConfig},
@@ -103,7 +103,7 @@ fn train_effects(data: &Effects, config: &Config, seed: u64, args: &Args, out: &
         split.test.len()
     ))?;
     let mut options = quiet()?;
-    let model = EffectDiffusion::fit(&Prototypes::of_effects(data, &rows), &config.effects, seed, &mut options)?;
+    let model = EffectDiffusion::fit(&CombinationData::of_effects(data, &rows), &config.effects, seed, &mut options)?;
     model.save(out)?;
     split.save(out.join("split.json"))?;
     let held_out: Vec<Condition> =

@@ -4,9 +4,9 @@ use super::{Args, split_effects, write_json};
 use crate::options::{Fractions, OutputFolder, interrupt_flag, read_toml, say};
 use genailab::{
     Error, ErrorKind, Result,
+    bench::evaluate_effects,
     data::{Condition, Effects, Opened},
-    eval::evaluate_effects,
-    model::jepa::{PrototypeConfig, PrototypeJepa, Prototypes},
+    model::combination::{CombinationConfig, CombinationData, CombinationModel},
     train::{FitOptions, History},
 };
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use serde_json::json;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
-    model: PrototypeConfig,
+    model: CombinationConfig,
     split: Fractions,
 }
 
@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut rows = [split.train.clone(), split.validation.clone()].concat();
     rows.sort_unstable();
     let options = FitOptions { dir: Some(out.to_owned()), interrupt: Some(interrupt_flag()?), ..FitOptions::default() };
-    let fit = PrototypeJepa::fit_with(&Prototypes::of_effects(&data, &rows), &config.model, seed, &options);
+    let fit = CombinationModel::fit_with(&CombinationData::of_effects(&data, &rows), &config.model, seed, &options);
     let model = fit.map_err(|e| match e.kind() {
         ErrorKind::Data => e.at(args.data.display()),
         // A member cannot be gone on with, whatever it left in its folder.

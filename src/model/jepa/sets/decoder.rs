@@ -12,8 +12,10 @@ use crate::{
     data::Dataset,
     model::{
         Likelihood, NORMALISED_TOTAL,
-        count_vae::output_bias,
-        sample::{CountModel, sample_counts},
+        vae::{
+            count_vae::output_bias,
+            sample::{CountModel, sample_counts},
+        },
     },
     nn::{
         Backend, CountTarget, Dispersion, FinishConfig, LOG_THETA_MAX, LOG_THETA_MIN, Linear, Matrix, Mlp, Norm,

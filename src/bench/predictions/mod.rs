@@ -1,0 +1,207 @@
+//! Predictions that were made elsewhere, measured as a model: how a user of Python takes part.
+//!
+//! The file is an AnnData (`.h5ad`) with the perturbation of each row in `obs` and gene names in `var`. A row is one of
+//!
+//! - an **effect**: the difference to control, one row a condition (`uns["effect"]` says so, or the user);
+//! - a **profile**: mean log-normalised expression, one row a condition;
+//! - a **cell**: many rows a condition, log1p of 10,000 counts a cell, or counts.
+//!
+//! Genes are aligned by name. Where the split has a context, `obs` has that column, too. A column `split_seed` (or
+//! `seed`) says for which split a row was predicted; without it, a row stands for all splits, and nothing can tell
+//! whether its model had seen the held-out conditions.
+
+mod read;
+
+use super::{BenchmarkData, data::Fingerprint};
+use crate::{
+    Error, Result,
+    data::{Condition, Counts, OpenOptions},
+    predict::{Controls, Fitted, Predictor, Training},
+};
+use ndarray::{Array1, Array2};
+use serde_json::json;
+use std::{collections::BTreeMap, path::Path, str::FromStr, sync::Arc};
+
+/// What the rows of a prediction file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PredictionKind {
+    /// Differences to control.
+    Effects,
+    /// Mean log-normalised expression.
+    Profiles,
+    /// Cells.
+    Cells,
+}
+
+impl PredictionKind {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Effects => "effects",
+            Self::Profiles => "profiles",
+            Self::Cells => "cells",
+        }
+    }
+}
+
+impl FromStr for PredictionKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        [Self::Effects, Self::Profiles, Self::Cells]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| Error::config(format!("predictions are effects, profiles or cells, not {name:?}")))
+    }
+}
+
+/// The predictions of one file, in the genes of the dataset that they are measured on.
+#[derive(Debug, Clone)]
+pub struct PredictionFile {
+    name: String,
+    description: String,
+    kind: PredictionKind,
+    fingerprint: String,
+    notes: Vec<String>,
+    rows: Arc<Rows>,
+}
+
+/// The rows of the file, and which belong to a condition.
+#[derive(Debug)]
+struct Rows {
+    values: Values,
+    /// Rows by split seed (`None` for all splits) and condition.
+    of: BTreeMap<(Option<u64>, Condition), Vec<usize>>,
+    name: String,
+    kind: PredictionKind,
+}
+
+#[derive(Debug)]
+enum Values {
+    /// Effects or profiles, `(rows, genes)`.
+    Means(Array2<f32>),
+    /// Log-normalised cells, `(rows, genes)`.
+    Cells(Counts),
+}
+
+impl PredictionFile {
+    /// Reads a file for `data`. `name` is the model's name; without it, the file's name without its ending. What the
+    /// rows are is found out where it can be; `kind` says it. Of `options`, those that concern perturbation names are
+    /// used, so that labels are read as those of the data.
+    ///
+    /// # Errors
+    /// A gene of the data that the file does not have, a value that is not finite, no perturbation of the data, no
+    /// column of the data's context, rows that cannot be told apart, a scale that is not log1p of 10,000.
+    pub fn open(
+        path: impl AsRef<Path>,
+        name: Option<&str>,
+        kind: Option<PredictionKind>,
+        data: &BenchmarkData,
+        options: &OpenOptions,
+    ) -> Result<Self> {
+        let path = path.as_ref();
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = name.map_or(stem, str::to_owned);
+        let read = read::read(path, &name, kind, data, options).map_err(|error| error.at(path.display()))?;
+        let (rows, notes) = (read.rows, read.notes);
+        let mut hash = Fingerprint::default();
+        hash.texts(rows.of.iter().map(|((seed, condition), rows)| format!("{seed:?} {condition} {rows:?}")));
+        match &rows.values {
+            Values::Means(means) => hash.numbers(means.iter().map(|value| value.to_bits())),
+            Values::Cells(cells) => {
+                hash.numbers(cells.indptr().iter().map(|&offset| offset as u32));
+                hash.numbers(cells.indices().iter().copied());
+                hash.numbers(cells.values().iter().map(|value| value.to_bits()));
+            }
+        }
+        Ok(Self {
+            description: format!("Predictions ({}) of {}", rows.kind.name(), path.display()),
+            kind: rows.kind,
+            fingerprint: hash.finish(),
+            notes: notes.into_iter().map(|note| format!("{name}: {note}")).collect(),
+            rows: Arc::new(rows),
+            name,
+        })
+    }
+
+    /// What was decided while the file was read, for the user to see.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// What the rows are.
+    pub fn kind(&self) -> PredictionKind {
+        self.kind
+    }
+
+    /// The split seeds that the file names; empty where its rows stand for all splits.
+    pub fn seeds(&self) -> Vec<u64> {
+        let mut seeds: Vec<u64> = self.rows.of.keys().filter_map(|(seed, _)| *seed).collect();
+        seeds.dedup();
+        seeds
+    }
+}
+
+impl Predictor for PredictionFile {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn description(&self) -> &str {
+        &self.description
+    }
+
+    fn settings(&self) -> serde_json::Value {
+        json!({ "kind": self.kind.name(), "sha256": self.fingerprint })
+    }
+
+    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+        let controls = training.controls.clone();
+        Ok(Box::new(Answers { rows: Arc::clone(&self.rows), controls, seed: training.seed }))
+    }
+}
+
+/// The answers for one split.
+struct Answers {
+    rows: Arc<Rows>,
+    controls: Option<Controls>,
+    seed: u64,
+}
+
+impl Answers {
+    fn rows_of(&self, condition: &Condition) -> Result<&[usize]> {
+        let Rows { of, name, .. } = self.rows.as_ref();
+        let of_seed = |seed| of.get(&(seed, condition.clone())).map(Vec::as_slice);
+        of_seed(None).or_else(|| of_seed(Some(self.seed))).ok_or_else(|| {
+            let seeded = of.keys().any(|(seed, _)| seed.is_some());
+            let of_split = if seeded { " for this split" } else { "" };
+            Error::inapplicable(format!("the file of {name} has no prediction of the condition{of_split}"))
+        })
+    }
+
+    fn less_control(&self, mut profile: Array1<f32>, condition: &Condition) -> Result<Array1<f32>> {
+        let control = self.controls.as_ref().and_then(|controls| controls.of(condition.context.as_deref()));
+        profile -=
+            &control.ok_or_else(|| Error::inapplicable("there is no control to take the profile's effect from"))?;
+        Ok(profile)
+    }
+}
+
+impl Fitted for Answers {
+    fn effect(&self, condition: &Condition) -> Result<Array1<f32>> {
+        let rows = self.rows_of(condition)?;
+        match (&self.rows.values, self.rows.kind) {
+            (Values::Means(means), PredictionKind::Effects) => Ok(means.row(rows[0]).to_owned()),
+            (Values::Means(means), _) => self.less_control(means.row(rows[0]).to_owned(), condition),
+            (Values::Cells(cells), _) => self.less_control(super::task::mean(cells, rows), condition),
+        }
+    }
+
+    fn cells(&self, condition: &Condition, n: usize, seed: u64) -> Option<Result<Array2<f32>>> {
+        let Values::Cells(cells) = &self.rows.values else { return None };
+        Some(self.rows_of(condition).map(|rows| {
+            let rows = super::task::draw(rows, n, seed);
+            cells.select_cells(&rows).to_dense()
+        }))
+    }
+}

@@ -1,0 +1,115 @@
+//! From a file and the name of a split to what a benchmark runs on.
+
+use super::{Benchmark, BenchmarkData, RunOptions, run_with};
+use crate::{
+    Error, Result,
+    data::{OpenOptions, Opened, SplitPlan, open_with},
+    predict::{
+        Predictor,
+        baselines::{baselines, models},
+    },
+};
+use std::path::Path;
+
+/// Models that every benchmark measures, whatever is asked for: the floor, and what comparisons refer to.
+pub const ALWAYS: [&str; 2] = ["no_change", "additive"];
+
+/// The data and one plan a seed.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The data, with the split's context.
+    pub data: BenchmarkData,
+    /// Seed and plan of each split.
+    pub plans: Vec<(u64, SplitPlan)>,
+}
+
+impl Setup {
+    /// Reads the split's name ([`SplitPlan::parse`]) for the seeds `0..seeds` and prepares the data for it. `name` is
+    /// what the data is called where two datasets are joined; `options` are for the second file.
+    ///
+    /// # Errors
+    /// No seed, no such split, a split that does not go with the data.
+    pub fn new(data: Opened, name: &str, split: &str, seeds: u64, options: &OpenOptions) -> Result<Self> {
+        let plans = Self::plans(split, seeds)?;
+        let plan = &plans[0].1;
+        let data = plan.joined(data, name, |file| open_with(file, options))?;
+        Ok(Self { data: BenchmarkData::new(data, plan.context_column())?, plans })
+    }
+
+    /// The plans alone: what can be checked before a large file is read.
+    ///
+    /// # Errors
+    /// No seed, no such split.
+    pub fn plans(split: &str, seeds: u64) -> Result<Vec<(u64, SplitPlan)>> {
+        if seeds == 0 {
+            return Err(Error::config("a benchmark of 0 seeds has no split to run; give at least 1"));
+        }
+        (0..seeds).map(|seed| Ok((seed, SplitPlan::parse(split, seed)?))).collect()
+    }
+}
+
+/// Baselines that are trained step by step: seconds a split, where the others take a fraction of one. They are measured
+/// when they are asked for.
+const TRAINED: [&str; 1] = ["latent_additive"];
+
+/// The models of these names, in the order of tables; `all` stands for every model, and no name for the baselines that
+/// have a closed form. [`ALWAYS`] are among them.
+///
+/// # Errors
+/// A name that no model has; the message lists all.
+pub fn chosen(names: &[&str]) -> Result<Vec<Box<dyn Predictor>>> {
+    if names.contains(&"all") {
+        return Ok(models());
+    }
+    if names.is_empty() {
+        let mut models = baselines();
+        models.retain(|model| !TRAINED.contains(&model.name()));
+        return Ok(models);
+    }
+    let mut models = models();
+    if let Some(unknown) = names.iter().find(|name| !models.iter().any(|model| model.name() == **name)) {
+        let known: Vec<&str> = models.iter().map(|model| model.name()).collect();
+        return Err(Error::config(format!("there is no model {unknown:?}; there are {}, and all", known.join(", "))));
+    }
+    models.retain(|model| names.contains(&model.name()) || ALWAYS.contains(&model.name()));
+    Ok(models)
+}
+
+impl Benchmark {
+    /// Measures models on held-out conditions, in one call: what a notebook needs.
+    ///
+    /// `data` is a [`Dataset`](crate::data::Dataset) or [`Effects`](crate::data::Effects), by reference or not; `split`
+    /// as in [`SplitPlan::parse`]; `models` are names, none for the baselines of closed form, `["all"]` for every model. Nothing is
+    /// kept on disk.
+    ///
+    /// ```no_run
+    /// # fn main() -> genailab::Result<()> {
+    /// use genailab::prelude::*;
+    /// let data = Effects::open("effects.h5ad")?;
+    /// let benchmark = Benchmark::run(&data, "doubles", 5, &["additive", "mean"])?;
+    /// println!("{benchmark}");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// A split or a model that is not there, a split that does not go with the data, a training that failed.
+    pub fn run(data: impl Into<Opened>, split: &str, seeds: u64, models: &[&str]) -> Result<Self> {
+        let models = chosen(models)?;
+        let Setup { data, plans } = Setup::new(data.into(), "data", split, seeds, &OpenOptions::default())?;
+        let options = RunOptions { dataset: "data".to_owned(), split: split.to_owned(), ..RunOptions::default() };
+        run_with(&data, &plans, &models, &options)
+    }
+
+    /// Writes the results as JSON by the contract, whole or not at all.
+    ///
+    /// # Errors
+    /// A folder that is not there or not writable, a full disk.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        crate::files::write_atomically_with(path.as_ref(), |file, _| {
+            let mut buffer = std::io::BufWriter::new(file);
+            serde_json::to_writer(&mut buffer, self)?;
+            std::io::Write::write_all(&mut buffer, b"\n")?;
+            std::io::Write::flush(&mut buffer)
+        })
+    }
+}

@@ -1,0 +1,203 @@
+//! Drawn cells against held-out cells, gene by gene and as sets.
+
+use super::LEVELS;
+use crate::{
+    eval::{
+        calibration::{Sample, crps_gaussian, reliability},
+        sets::{EDistance, GeneMoments, edistance, subsample, variance_correlation, zero_fraction_error},
+    },
+    math::Pca,
+};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// Most cells of a side; distances cost the square of it.
+const MOST_CELLS: usize = 500;
+/// Halvings of the observed cells that E-distances are the mean over.
+const HALVINGS: u64 = 5;
+
+/// What drawn cells are compared with: a prediction of the mean, and the spread that anybody could put around it.
+#[derive(Debug, Clone)]
+pub struct Reference {
+    /// Predicted mean log-normalised expression of the condition, `(genes,)`.
+    pub mean: Array1<f64>,
+    /// Standard deviation over training control cells, `(genes,)`.
+    pub deviation: Array1<f64>,
+}
+
+/// How well drawn cells describe the held-out cells of a condition, in log-normalised units; means over genes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CellCalibration {
+    /// Held-out cells that were used.
+    pub cells: usize,
+    /// Share of held-out cells inside the central interval of each of [`LEVELS`], by randomised transforms.
+    pub coverage: Vec<f64>,
+    /// The same of the closed 90 % interval between quantiles, ends included: zeros lift it.
+    pub closed_coverage_90: f64,
+    /// Fair CRPS of the drawn cells.
+    pub crps: f64,
+    /// CRPS of a point at the reference's mean.
+    pub crps_point: f64,
+    /// CRPS of a normal distribution around the reference's mean, with control's standard deviation.
+    pub crps_gaussian: f64,
+    /// Pearson correlation over genes of drawn and observed variance.
+    pub variance_correlation: Option<f64>,
+    /// Median over genes of the difference between drawn and observed shares of zeros.
+    pub zero_fraction_error: Option<f64>,
+    /// E-distance (plain form) of as many drawn cells as half of the observed ones to half of the observed ones.
+    pub e_distance: Option<f64>,
+    /// That between the two halves: what a perfect model would have.
+    pub e_distance_halves: Option<f64>,
+}
+
+/// Judges drawn cells by observed ones, `(cells, genes)` of log-normalised expression each; E-distances are in the
+/// components of `space`, which must not have been fitted to the observed cells. `None` with fewer than four cells on a
+/// side, other genes, or values that are not finite.
+pub fn judge_cells(
+    observed: &Array2<f32>,
+    drawn: &Array2<f32>,
+    reference: &Reference,
+    space: &Pca,
+    seed: u64,
+) -> Option<CellCalibration> {
+    let few = observed.nrows().min(drawn.nrows()) < 4;
+    if few || observed.ncols() != drawn.ncols() || observed.ncols() != reference.mean.len() {
+        return None;
+    }
+    let some = |cells: &Array2<f32>| {
+        cells.select(Axis(0), &subsample(&(0..cells.nrows()).collect::<Vec<_>>(), MOST_CELLS, seed))
+    };
+    let (observed, drawn) = (some(observed), some(drawn));
+    let (by_gene, drawn_by_gene) =
+        (observed.t().as_standard_layout().into_owned(), drawn.t().as_standard_layout().into_owned());
+    let genes: Vec<Option<OfGene>> = (0..by_gene.nrows())
+        .into_par_iter()
+        .map(|gene| {
+            let around = (reference.mean[gene], reference.deviation[gene]);
+            OfGene::judge(by_gene.row(gene), drawn_by_gene.row(gene), around, (seed, gene as u64))
+        })
+        .collect();
+    let genes: Vec<OfGene> = genes.into_iter().collect::<Option<_>>()?;
+    let n = genes.len() as f64;
+    let mean = |of: &dyn Fn(&OfGene) -> f64| genes.iter().map(of).sum::<f64>() / n;
+    let moments = (GeneMoments::of_dense(drawn.view())?, GeneMoments::of_dense(observed.view())?);
+    let (e_distance, e_distance_halves) = e_distances(&observed, &drawn, space, seed).unzip();
+    Some(CellCalibration {
+        cells: observed.nrows(),
+        coverage: (0..LEVELS.len()).map(|level| mean(&|gene| gene.coverage[level])).collect(),
+        closed_coverage_90: mean(&|gene| gene.closed),
+        crps: mean(&|gene| gene.crps),
+        crps_point: mean(&|gene| gene.point),
+        crps_gaussian: mean(&|gene| gene.gaussian),
+        variance_correlation: variance_correlation(&moments.0, &moments.1),
+        zero_fraction_error: zero_fraction_error(&moments.0, &moments.1),
+        e_distance,
+        e_distance_halves,
+    })
+}
+
+/// The scores of one gene.
+struct OfGene {
+    coverage: Vec<f64>,
+    closed: f64,
+    crps: f64,
+    point: f64,
+    gaussian: f64,
+}
+
+impl OfGene {
+    fn judge(
+        observed: ArrayView1<'_, f32>,
+        drawn: ArrayView1<'_, f32>,
+        (mean, deviation): (f64, f64),
+        (seed, stream): (u64, u64),
+    ) -> Option<Self> {
+        let truth: Vec<f64> = observed.iter().map(|&value| f64::from(value)).collect();
+        let sample = Sample::new(drawn.iter().map(|&value| f64::from(value)))?;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(stream);
+        let pits: Vec<f64> = truth.iter().map(|&y| sample.pit(y, rng.random())).collect();
+        let n = truth.len() as f64;
+        let gaussian: Option<Vec<f64>> = truth.iter().map(|&y| crps_gaussian(mean, deviation, y)).collect();
+        Some(Self {
+            coverage: reliability(&pits, &LEVELS)?,
+            closed: sample.coverage(&truth, 0.9)?,
+            crps: sample.fair_crps(&truth)?,
+            point: truth.iter().map(|y| (y - mean).abs()).sum::<f64>() / n,
+            gaussian: gaussian?.iter().sum::<f64>() / n,
+        })
+    }
+}
+
+/// Mean E-distances over halvings: drawn cells to a half, and half to half. All sets are of one size, because the plain
+/// form grows as sets get smaller.
+fn e_distances(observed: &Array2<f32>, drawn: &Array2<f32>, space: &Pca, seed: u64) -> Option<(f64, f64)> {
+    let (observed, drawn) = (space.transform(observed.view()).ok()?, space.transform(drawn.view()).ok()?);
+    let half = (observed.nrows() / 2).min(drawn.nrows());
+    let (mut to_drawn, mut to_half) = (0.0, 0.0);
+    for halving in 0..HALVINGS {
+        let shuffled = |cells: &Array2<f32>, n: usize| {
+            subsample_in_order(cells.nrows(), n, seed ^ (halving + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        };
+        let order = shuffled(&observed, observed.nrows());
+        let (one, other) = (observed.select(Axis(0), &order[..half]), observed.select(Axis(0), &order[half..2 * half]));
+        let drawn = drawn.select(Axis(0), &shuffled(&drawn, half));
+        to_drawn += edistance(drawn.view(), one.view(), EDistance::Plain)? / HALVINGS as f64;
+        to_half += edistance(other.view(), one.view(), EDistance::Plain)? / HALVINGS as f64;
+    }
+    Some((to_drawn, to_half))
+}
+
+/// The first `n` of a random order of `0..all`.
+fn subsample_in_order(all: usize, n: usize, seed: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..all).collect();
+    crate::data::shuffle(&mut order, &mut ChaCha8Rng::seed_from_u64(seed));
+    order.truncate(n);
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_distr::StandardNormal;
+
+    fn normal(rows: usize, mean: f32, sd: f32, seed: u64) -> Array2<f32> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        Array2::from_shape_fn((rows, 8), |_| mean + sd * rng.sample::<f32, _>(StandardNormal))
+    }
+
+    #[test]
+    fn draws_of_the_truth_are_calibrated_and_others_are_told_from_them() {
+        let space = Pca::fit(normal(400, 0.0, 1.0, 9).view(), 3, 0).unwrap();
+        let reference = Reference { mean: Array1::zeros(8), deviation: Array1::from_elem(8, 3.0) };
+        let observed = normal(300, 0.0, 1.0, 1);
+        let judge = |drawn: &Array2<f32>| judge_cells(&observed, drawn, &reference, &space, 0).unwrap();
+        let (right, narrow, moved) =
+            (judge(&normal(300, 0.0, 1.0, 2)), judge(&normal(300, 0.0, 0.4, 3)), judge(&normal(300, 1.0, 1.0, 4)));
+        // 300 x 8 transforms: a standard error of 0.006, and 300 draws put some 0.01 on it.
+        assert!((right.coverage[8] - 0.9).abs() < 0.04, "90 % holds {}", right.coverage[8]);
+        assert!(narrow.coverage[8] < 0.6, "intervals that are too narrow hold {}", narrow.coverage[8]);
+        assert!(right.crps < narrow.crps && right.crps < moved.crps && right.crps < right.crps_point);
+        // The closed form of the CRPS of a standard normal at its own distribution is 1 / sqrt pi = 0.564.
+        assert!((right.crps - 0.564).abs() < 0.03, "{}", right.crps);
+        assert!(right.crps < right.crps_gaussian, "a normal three times too wide is worse");
+        let (same, halves) = (right.e_distance.unwrap(), right.e_distance_halves.unwrap());
+        assert!(same < 1.5 * halves, "the truth is as far as another half: {same} and {halves}");
+        assert!(moved.e_distance.unwrap() > 5.0 * halves);
+    }
+
+    #[test]
+    fn zeros_that_many_cells_share_do_not_lift_the_coverage_of_transforms() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut cells = || Array2::from_shape_fn((400, 8), |_| if rng.random::<f32>() < 0.93 { 0.0 } else { 1.0 });
+        let (observed, drawn) = (cells(), cells());
+        let space = Pca::fit(normal(50, 0.0, 1.0, 6).view(), 2, 0).unwrap();
+        let reference = Reference { mean: Array1::zeros(8), deviation: Array1::ones(8) };
+        let judged = judge_cells(&observed, &drawn, &reference, &space, 0).unwrap();
+        assert!(judged.closed_coverage_90 > 0.92, "the closed interval holds all zeros: {}", judged.closed_coverage_90);
+        assert!((judged.coverage[8] - 0.9).abs() < 0.03, "{}", judged.coverage[8]);
+    }
+}

@@ -1,0 +1,268 @@
+//! A diffusion model judged on the held-out conditions of a task.
+
+use super::{
+    CellCalibration, LEVELS, MeanCalibration, NextExperiment, Reference, judge_cells, judge_means, next_experiments,
+};
+use crate::{
+    Error, ErrorKind, Result,
+    bench::Task,
+    data::{Condition, Perturbation, Truth},
+    eval::{
+        calibration::{calibration_error, selective_curve},
+        pearson, spearman,
+    },
+    model::{
+        combination::CombinationModel,
+        latent_diffusion::{Draw, EffectDiffusion, LatentDiffusion, Library, Novelty, Spread},
+    },
+};
+use ndarray::{Array1, Array2, Axis};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+
+/// Draws of a mean effect.
+const DRAWS: usize = 100;
+/// Cells drawn of a condition.
+const CELLS: usize = 500;
+/// Cells drawn to know variances of counts.
+const COUNTED: usize = 1000;
+/// Most pairs of perturbed genes that are ranked for the next experiment, in the order of their names.
+const MOST_PAIRS: usize = 20_000;
+/// Pairs that are predicted at once.
+const PAIRS_AT_ONCE: usize = 256;
+
+/// What was found of a held-out condition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StudyRow {
+    /// Its name.
+    pub condition: String,
+    /// Whether it was trained on, with other cells.
+    pub seen: bool,
+    /// How drawn cells compare with held-out cells; none for an effects dataset, or with fewer than four cells.
+    pub cells: Option<CellCalibration>,
+    /// How drawn means compare with the held-out effect; none where the mean was measured or no spread is known.
+    pub means: Option<MeanCalibration>,
+    /// Pearson correlation over genes of the predicted variance of counts with the simulation's true one.
+    pub true_variance: Option<f64>,
+}
+
+/// A diffusion model judged on a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Study {
+    /// A row a held-out condition.
+    pub rows: Vec<StudyRow>,
+    /// Perturbations that were not measured, the one first whose experiment would tell most.
+    pub next: Vec<NextExperiment>,
+    /// What could not be judged, and why.
+    pub notes: Vec<String>,
+}
+
+/// Means over the judged conditions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StudySummary {
+    /// Conditions that it is the mean over.
+    pub n: usize,
+    /// Share of held-out values inside the central interval of each of [`LEVELS`].
+    pub coverage: Vec<f64>,
+    /// Mean distance of the coverage from its level.
+    pub calibration_error: f64,
+    /// CRPS of the draws, of a point at the prediction, of a normal distribution around it.
+    pub crps: [f64; 3],
+}
+
+impl Study {
+    /// Judges a model of effects on the held-out conditions of a task.
+    ///
+    /// # Errors
+    /// A draw that is not finite.
+    pub fn of_effects(model: &EffectDiffusion, task: &Task) -> Result<Self> {
+        let mut study = Self { rows: Vec::new(), next: Vec::new(), notes: Vec::new() };
+        for (condition, observed) in task.observed.conditions.iter().zip(task.observed.effects.rows()) {
+            let draws = model.draws(condition, DRAWS, task.training.seed);
+            let predicted = match model.mean().effect(condition) {
+                Ok(predicted) => predicted,
+                Err(error) if error.kind() == ErrorKind::Inapplicable => {
+                    study.note(condition, &error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let observed = observed.mapv(f64::from);
+            let deviation = model.spread().deviation();
+            let means = study.means(condition, draws, (&observed, &predicted, deviation), task.training.seed)?;
+            study.rows.push(StudyRow {
+                condition: condition.to_string(),
+                seen: false,
+                cells: None,
+                means,
+                true_variance: None,
+            });
+        }
+        study.next = next(model.mean(), Ok(model.spread()), task)?;
+        Ok(study)
+    }
+
+    /// Judges a model of cells on the held-out cells of a task; `truth` is that of simulated cells.
+    ///
+    /// # Errors
+    /// A task without cells; a draw that is not finite.
+    pub fn of_cells(model: &LatentDiffusion, task: &Task, truth: Option<&Truth>) -> Result<Self> {
+        let (Some(cells), Some(controls)) = (&task.observed.cells, &task.observed.controls) else {
+            return Err(Error::inapplicable("the task has no cells to judge drawn cells by"));
+        };
+        let seed = task.training.seed;
+        let space = cells.space.pca(&cells.expression)?;
+        let mut study = Self { rows: Vec::new(), next: Vec::new(), notes: Vec::new() };
+        for (index, condition) in task.observed.conditions.iter().enumerate() {
+            let draw = Draw { cells: CELLS, ..Draw::default() };
+            let drawn = match model.sample(condition, draw, seed ^ index as u64) {
+                Ok(drawn) => drawn.log_normalised(),
+                Err(error) if error.kind() == ErrorKind::Inapplicable => {
+                    study.note(condition, &error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let seen = model.novelty(condition).is_none();
+            // What the JEPA alone says: where the condition was trained on that is its measured mean.
+            let control = controls.row(index).mapv(f64::from);
+            let predicted = match task.training.effect_of(&condition.perturbation, condition.context.as_deref()) {
+                Some(effect) if seen => effect.mapv(f64::from),
+                _ => model.mean().effect(condition)?,
+            };
+            let control_cells = cells.expression.select_cells(&cells.control_rows[index]).to_dense().mapv(f64::from);
+            let reference = Reference {
+                mean: &control + &predicted,
+                deviation: control_cells.var_axis(Axis(0), 0.0).mapv(f64::sqrt),
+            };
+            let observed = cells.expression.select_cells(&cells.rows[index]).to_dense();
+            let judged = judge_cells(&observed, &drawn, &reference, space, seed);
+            if judged.is_none() {
+                study.notes.push(format!("{condition}: fewer than four held-out cells"));
+            }
+            let means = match model.spread() {
+                _ if seen => None,
+                Err(reason) => {
+                    study.notes.push(format!("{condition}: {reason}"));
+                    None
+                }
+                Ok(spread) => {
+                    let observed = task.observed.effects.row(index).mapv(f64::from);
+                    let draws = model.mean_draws(condition, DRAWS, seed);
+                    study.means(condition, draws, (&observed, &predicted, spread.deviation()), seed)?
+                }
+            };
+            let true_variance = truth.map(|truth| true_variance(model, condition, truth, seed)).transpose()?.flatten();
+            study.rows.push(StudyRow { condition: condition.to_string(), seen, cells: judged, means, true_variance });
+        }
+        study.next = next(model.mean(), model.spread(), task)?;
+        Ok(study)
+    }
+
+    fn means(
+        &mut self,
+        condition: &Condition,
+        draws: Result<Array2<f64>>,
+        (observed, predicted, deviation): (&Array1<f64>, &Array1<f64>, &Array1<f64>),
+        seed: u64,
+    ) -> Result<Option<MeanCalibration>> {
+        match draws {
+            Ok(draws) => Ok(judge_means(observed, predicted, &draws, deviation, seed)),
+            Err(error) if error.kind() == ErrorKind::Inapplicable => {
+                self.note(condition, &error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn note(&mut self, condition: &Condition, error: &Error) {
+        self.notes.push(format!("{condition}: {error}"));
+    }
+
+    /// Cells of conditions that were trained on (`seen`) or were not; `None` where no such condition was judged.
+    pub fn cells(&self, seen: bool) -> Option<StudySummary> {
+        let rows: Vec<&CellCalibration> =
+            self.rows.iter().filter(|row| row.seen == seen).filter_map(|row| row.cells.as_ref()).collect();
+        summary(rows.iter().map(|row| (&row.coverage, [row.crps, row.crps_point, row.crps_gaussian])))
+    }
+
+    /// Mean effects; `None` where none was judged.
+    pub fn effects(&self) -> Option<StudySummary> {
+        let rows = self.rows.iter().filter_map(|row| row.means.as_ref());
+        summary(rows.map(|row| (&row.coverage, [row.crps, row.crps_point, row.crps_gaussian])))
+    }
+
+    /// The mean of a quantity over the conditions that have it, of those trained on or of the others.
+    pub fn mean(&self, seen: bool, of: impl Fn(&StudyRow) -> Option<f64>) -> Option<f64> {
+        let values: Vec<f64> = self.rows.iter().filter(|row| row.seen == seen).filter_map(of).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    }
+
+    /// Mean error of the surest share of the predictions, for every share, as `(share, error)`: does it fall when the
+    /// unsure ones are set aside? `None` for fewer than two.
+    pub fn selective(&self) -> Option<Vec<(f64, f64)>> {
+        let rows: Vec<&MeanCalibration> = self.rows.iter().filter_map(|row| row.means.as_ref()).collect();
+        let of = |value: fn(&MeanCalibration) -> f64| rows.iter().map(|row| value(row)).collect::<Vec<f64>>();
+        (rows.len() > 1).then(|| selective_curve(&of(|row| row.error), &of(|row| row.expected_error))).flatten()
+    }
+
+    /// Spearman correlation over conditions of the expected with the actual error.
+    pub fn error_correlation(&self) -> Option<f64> {
+        let rows: Vec<&MeanCalibration> = self.rows.iter().filter_map(|row| row.means.as_ref()).collect();
+        let of = |value: fn(&MeanCalibration) -> f64| rows.iter().map(|row| value(row) as f32).collect::<Vec<f32>>();
+        spearman(&of(|row| row.expected_error), &of(|row| row.error))
+    }
+}
+
+/// Means over conditions.
+fn summary<'a>(rows: impl Iterator<Item = (&'a Vec<f64>, [f64; 3])>) -> Option<StudySummary> {
+    let (mut n, mut coverage, mut crps) = (0_usize, vec![0.0; LEVELS.len()], [0.0; 3]);
+    for (covered, scores) in rows {
+        coverage.iter_mut().zip(covered).for_each(|(sum, value)| *sum += value);
+        crps.iter_mut().zip(scores).for_each(|(sum, value)| *sum += value);
+        n += 1;
+    }
+    if n == 0 {
+        return None;
+    }
+    coverage.iter_mut().for_each(|sum| *sum /= n as f64);
+    crps.iter_mut().for_each(|sum| *sum /= n as f64);
+    let calibration_error = calibration_error(&LEVELS, &coverage)?;
+    Some(StudySummary { n, coverage, calibration_error, crps })
+}
+
+/// Correlation over genes of the variance of drawn counts at the truth's library size with the true one.
+fn true_variance(model: &LatentDiffusion, condition: &Condition, truth: &Truth, seed: u64) -> Result<Option<f64>> {
+    let Some(row) = truth.perturbations.iter().position(|known| *known == condition.perturbation) else {
+        return Ok(None);
+    };
+    let draw = Draw { cells: COUNTED, library: Library::Given(truth.library_size), ..Draw::default() };
+    let drawn = model.sample(condition, draw, seed)?;
+    if !drawn.are_counts {
+        return Ok(None);
+    }
+    let truth = truth.select_genes(&model.vae().vocabulary().genes)?;
+    let predicted = drawn.values.mapv(f64::from).var_axis(Axis(0), 1.0).mapv(|v| v as f32);
+    Ok(pearson(&predicted.to_vec(), &truth.variances.row(row).to_vec()))
+}
+
+/// The pairs of perturbed genes that were not trained on, the least known first; none where no spread is known.
+fn next(jepa: &CombinationModel, spread: Result<&Spread, &str>, task: &Task) -> Result<Vec<NextExperiment>> {
+    let Ok(spread) = spread else { return Ok(Vec::new()) };
+    let genes: Vec<&String> = jepa.perturbed().collect();
+    let known: HashSet<&Perturbation> = task.training.conditions.iter().map(|c| &c.perturbation).collect();
+    let all = genes.iter().enumerate().flat_map(|(i, a)| genes[i + 1..].iter().map(move |b| [a.as_str(), b.as_str()]));
+    let pairs: Vec<Condition> =
+        all.map(Perturbation::of).filter(|pair| !known.contains(pair)).map(Condition::of).take(MOST_PAIRS).collect();
+    let mut candidates = Vec::with_capacity(pairs.len());
+    for pairs in pairs.chunks(PAIRS_AT_ONCE) {
+        for (pair, effect) in pairs.iter().zip(jepa.effects(pairs)?.rows()) {
+            // Without a combination in training no spread of one is known, and none can be ranked.
+            let Ok(error) = spread.expected_error(effect, Novelty::Combination) else { return Ok(Vec::new()) };
+            let size = (effect.dot(&effect) / effect.len().max(1) as f64).sqrt();
+            candidates.push((pair.to_string(), error, size));
+        }
+    }
+    Ok(next_experiments(candidates))
+}

@@ -1,0 +1,313 @@
+//! The effect of a gene that was never perturbed, from what is known of it otherwise.
+//!
+//! A gene has *features*: its loadings (how it answers, as a measured gene, to each training perturbation of another gene)
+//! and the gene sets that it belongs to, a rare set counting more than a common one (`1 / sqrt(size)`). Genes are alike by
+//! the cosine of their features, and how the single effects of alike genes depart from their mean m is carried over by
+//! kernel ridge regression,
+//!
+//! ```text
+//! d_g = (1 - t) m + t a + w k_g (K + l I)^-1 (D - m)
+//! ```
+//!
+//! K: cosines between the trained genes, D: their single effects, a: the mean effect of all training perturbations,
+//! combinations too, which are more but not alike.
+//!
+//! The centre's t, the features, l and the weight w are those of the smallest leave-one-out error over the trained genes:
+//! the mean Euclidean distance of what the other genes say of a gene to its effect. What is left out with a gene is
+//! everything that an unseen gene has not: its single effect and all combinations with it. In closed form (Rasmussen and
+//! Williams 2006, equation 5.12), with `A = K + l I`, the regression's answer for gene i from the others about their mean
+//! m_i is
+//!
+//! ```text
+//! D_i - (A^-1 D)_i / (A^-1)_ii - m_i (1 - (A^-1 1)_i / (A^-1)_ii)
+//! ```
+//!
+//! Features are used only if that error is below the one of the centre alone by more than the standard error of the
+//! difference: features that tell nothing change nothing. How a gene answers to being perturbed itself is no feature: it is
+//! known of trained genes only, and would be learned in place of what carries over.
+
+use super::CombinationData;
+use crate::{Error, Result, data::GeneSets, math::cholesky};
+use ndarray::{Array1, Array2, Axis, concatenate, s};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+
+/// Candidates of l.
+const RIDGES: [f64; 6] = [0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
+/// Candidates of t.
+const CENTRES: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
+/// Candidates of w; 0 is to use no features.
+const WEIGHTS: [f64; 4] = [0.25, 0.5, 0.75, 1.0];
+
+/// What a gene without a single effect is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GeneFeature {
+    /// How it answers to the training perturbations.
+    Loadings,
+    /// The gene sets that it belongs to.
+    GeneSets,
+}
+
+/// What was chosen for genes that were never perturbed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct UnseenChoice {
+    /// Features in use; empty where the centre alone did best.
+    pub features: Vec<GeneFeature>,
+    /// The ridge l.
+    pub ridge: f64,
+    /// The weight w of what features say.
+    #[serde(default)]
+    pub weight: f64,
+    /// The centre's t: 0 for the mean of the single effects, 1 for the mean of all training perturbations.
+    #[serde(default)]
+    pub centre: f64,
+    /// Leave-one-out mean L2 over the trained genes, as a share of that of the mean of the single effects.
+    pub error: f64,
+}
+
+/// Features of genes, and the weights that turn them into effects.
+#[derive(Debug, Clone)]
+pub(super) struct Unseen {
+    /// Every gene that has features, with its row in them.
+    pub place: BTreeMap<String, usize>,
+    /// Unit rows (or zero), `(genes with features, features)`.
+    pub features: Array2<f64>,
+    /// The centre, `(genes,)`.
+    pub mean: Array1<f64>,
+    /// From features to the departure from the centre, `(features, genes)`.
+    pub map: Array2<f64>,
+    pub choice: UnseenChoice,
+}
+
+impl Unseen {
+    /// Fits to the single effects of a fold.
+    ///
+    /// # Errors
+    /// Those of the linear algebra.
+    pub fn fit(data: &CombinationData, kinds: &[GeneFeature], sets: Option<&GeneSets>) -> Result<Self> {
+        let mut trained: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (row, condition) in data.conditions.iter().enumerate() {
+            if let [gene] = condition.perturbation.genes() {
+                trained.entry(gene).or_default().push(row);
+            }
+        }
+        let effect = |rows: &Vec<usize>| {
+            data.effects.select(Axis(0), rows).mapv(f64::from).mean_axis(Axis(0)).expect("a gene has at least one row")
+        };
+        let singles: BTreeMap<&str, Array1<f64>> = trained.iter().map(|(gene, rows)| (*gene, effect(rows))).collect();
+        let mean = match singles.len() {
+            0 => Array1::zeros(data.genes.len()),
+            n => singles.values().fold(Array1::zeros(data.genes.len()), |sum, effect| sum + effect) / n as f64,
+        };
+        let centres = Centres::of(data, &singles, &mean);
+        let mut blocks: Vec<(GeneFeature, HashMap<String, Array1<f64>>)> = Vec::new();
+        for kind in kinds {
+            match (kind, sets) {
+                (GeneFeature::Loadings, _) => blocks.push((*kind, loadings(data))),
+                (GeneFeature::GeneSets, Some(sets)) => blocks.push((*kind, memberships(sets))),
+                (GeneFeature::GeneSets, None) => {}
+            }
+        }
+        let names: std::collections::BTreeSet<String> =
+            blocks.iter().flat_map(|(_, block)| block.keys().cloned()).collect();
+        let place: BTreeMap<String, usize> = names.into_iter().zip(0..).collect();
+        let chosen = |place: &BTreeMap<String, usize>, kinds: &[GeneFeature]| {
+            let used = blocks.iter().filter(|(kind, _)| kinds.contains(kind));
+            unit_rows(place, &used.map(|(_, block)| block).collect::<Vec<_>>())
+        };
+        let known: Vec<(&str, usize)> = singles.keys().filter_map(|gene| Some((*gene, *place.get(*gene)?))).collect();
+        let mut best = Self {
+            features: Array2::zeros((place.len(), 0)),
+            map: Array2::zeros((0, data.genes.len())),
+            mean: mean.clone(),
+            choice: UnseenChoice { error: 1.0, ..UnseenChoice::default() },
+            place,
+        };
+        let Some(centres) = centres.filter(|centres| known.len() > 2 && centres.plain() > 0.0) else {
+            return Ok(best);
+        };
+        let (t, alone) = centres.best();
+        best.mean = centres.at(t);
+        best.choice.centre = t;
+        best.choice.error = alone.sum() / centres.plain();
+        // Genes without features are left to the centre.
+        let alone: Array1<f64> = known.iter().map(|(gene, _)| alone[centres.place[*gene]]).collect();
+        let all: Vec<GeneFeature> = blocks.iter().map(|(kind, _)| *kind).collect();
+        let mut candidates: Vec<Vec<GeneFeature>> = all.iter().map(|kind| vec![*kind]).collect();
+        if all.len() > 1 {
+            candidates.push(all);
+        }
+        let rows: Vec<usize> = known.iter().map(|(_, row)| *row).collect();
+        let genes: Vec<usize> = known.iter().map(|(gene, _)| centres.place[*gene]).collect();
+        let trained_effects = centres.effects.select(Axis(0), &genes);
+        let (left, means) = (centres.left_out(t).select(Axis(0), &genes), centres.singles.select(Axis(0), &genes));
+        let centre_alone = best.choice.error;
+        for kinds in candidates {
+            let features = chosen(&best.place, &kinds);
+            let trained = features.select(Axis(0), &rows);
+            let kernel = trained.dot(&trained.t());
+            for ridge in RIDGES {
+                let inverse =
+                    cholesky::solve(&(&kernel + &(Array2::<f64>::eye(rows.len()) * ridge)), &Array2::eye(rows.len()))?;
+                let pivots = inverse.diag().mapv(|pivot| 1.0 / pivot).insert_axis(Axis(1));
+                let ones = 1.0 - &inverse.sum_axis(Axis(1)).insert_axis(Axis(1)) * &pivots;
+                // What the other genes say of each, about their own mean, `(known genes, genes)`.
+                let said = &trained_effects - &(inverse.dot(&trained_effects) * &pivots) - &(&means * &ones);
+                for weight in WEIGHTS {
+                    let gain = &alone - &lengths(&(&left - &(&said * weight)));
+                    let error = centre_alone - gain.sum() / centres.plain();
+                    let certain = gain.mean().unwrap_or(0.0) > gain.std(1.0) / (gain.len() as f64).sqrt();
+                    if certain && error < best.choice.error {
+                        best.map = trained.t().dot(&inverse.dot(&(&trained_effects - &mean))) * weight;
+                        best.features.clone_from(&features);
+                        best.choice = UnseenChoice { features: kinds.clone(), ridge, weight, centre: t, error };
+                    }
+                }
+            }
+        }
+        Ok(best)
+    }
+
+    /// The effect of a gene by its features, `(genes,)`.
+    ///
+    /// # Errors
+    /// A gene without features: [`ErrorKind::Inapplicable`](crate::ErrorKind), with its name.
+    pub fn effect(&self, gene: &str) -> Result<Array1<f64>> {
+        let row = self.place.get(gene).ok_or_else(|| {
+            Error::inapplicable(format!(
+                "{gene} cannot be represented: never perturbed alone in training, {}",
+                self.lacks()
+            ))
+        })?;
+        Ok(&self.mean + &self.features.row(*row).dot(&self.map))
+    }
+
+    /// What a gene that cannot be represented lacks, in words.
+    pub fn lacks(&self) -> &'static str {
+        "neither measured nor in a gene set: train with a GMT file (gene_sets) that has them"
+    }
+}
+
+/// What the centre is made of, and what is left of it where a gene is left out.
+struct Centres {
+    /// The trained genes' places in the rows below.
+    place: BTreeMap<String, usize>,
+    /// Their single effects, `(trained genes, genes)`.
+    effects: Array2<f64>,
+    /// Mean of the other genes' single effects, `(trained genes, genes)`.
+    singles: Array2<f64>,
+    /// Mean of all training perturbations without the gene, as wide.
+    all: Array2<f64>,
+    /// The two means with nothing left out, `(genes,)`.
+    whole: [Array1<f64>; 2],
+}
+
+impl Centres {
+    /// `None` for a single trained gene or fewer.
+    fn of(data: &CombinationData, singles: &BTreeMap<&str, Array1<f64>>, mean: &Array1<f64>) -> Option<Self> {
+        let n = singles.len();
+        if n < 2 {
+            return None;
+        }
+        let mut centres = Self {
+            place: singles.keys().map(|gene| (*gene).to_owned()).zip(0..).collect(),
+            effects: Array2::zeros((0, mean.len())),
+            singles: Array2::zeros((0, mean.len())),
+            all: Array2::zeros((0, mean.len())),
+            whole: [mean.clone(), data.effects.mapv(f64::from).mean_axis(Axis(0))?],
+        };
+        let total = data.effects.mapv(f64::from).sum_axis(Axis(0));
+        for (gene, effect) in singles {
+            let without = (mean * n as f64 - effect) / (n - 1) as f64;
+            let with_it = (0..data.conditions.len())
+                .filter(|&row| data.conditions[row].perturbation.genes().iter().any(|own| own == gene));
+            let (sum, left) = with_it.fold((total.clone(), data.conditions.len()), |(sum, left), row| {
+                (sum - &data.effects.row(row).mapv(f64::from), left - 1)
+            });
+            centres.effects.push_row(effect.view()).expect("an effect has a value a gene");
+            centres.singles.push_row(without.view()).expect("as wide");
+            // Another gene's single effect is always left.
+            centres.all.push_row((sum / left as f64).view()).expect("as wide");
+        }
+        Some(centres)
+    }
+
+    /// What is left of each single effect beside the centre of the others, `(trained genes, genes)`.
+    fn left_out(&self, t: f64) -> Array2<f64> {
+        &self.effects - &(&self.singles * (1.0 - t)) - &(&self.all * t)
+    }
+
+    /// The centre, `(genes,)`.
+    fn at(&self, t: f64) -> Array1<f64> {
+        &self.whole[0] * (1.0 - t) + &self.whole[1] * t
+    }
+
+    /// Sum of the leave-one-out errors of the mean single effect.
+    fn plain(&self) -> f64 {
+        lengths(&self.left_out(0.0)).sum()
+    }
+
+    /// The t of the smallest error, and the error of each trained gene.
+    fn best(&self) -> (f64, Array1<f64>) {
+        let errors = CENTRES.map(|t| (t, lengths(&self.left_out(t))));
+        let best = errors.into_iter().min_by(|(_, a), (_, b)| a.sum().total_cmp(&b.sum()));
+        best.expect("there are candidates")
+    }
+}
+
+/// Euclidean length of each row.
+fn lengths(rows: &Array2<f64>) -> Array1<f64> {
+    rows.map_axis(Axis(1), |row| row.dot(&row).sqrt())
+}
+
+/// What each measured gene does under every training condition, 0 where it is perturbed itself.
+fn loadings(data: &CombinationData) -> HashMap<String, Array1<f64>> {
+    let column = |(place, gene): (usize, &String)| {
+        let answers = data.conditions.iter().zip(data.effects.column(place)).map(|(condition, &value)| {
+            if condition.perturbation.genes().contains(gene) { 0.0 } else { f64::from(value) }
+        });
+        (gene.clone(), answers.collect())
+    };
+    data.genes.iter().enumerate().map(column).collect()
+}
+
+/// The sets of each gene.
+fn memberships(sets: &GeneSets) -> HashMap<String, Array1<f64>> {
+    let mut of: HashMap<String, Array1<f64>> = HashMap::new();
+    for (column, set) in sets.sets.iter().enumerate() {
+        let weight = 1.0 / (set.genes.len() as f64).sqrt();
+        for gene in &set.genes {
+            of.entry(gene.clone()).or_insert_with(|| Array1::zeros(sets.sets.len()))[column] = weight;
+        }
+    }
+    of
+}
+
+/// The blocks side by side, `(genes, features)`; each block of a gene has length 1, and the row of a gene with features
+/// too.
+fn unit_rows(place: &BTreeMap<String, usize>, blocks: &[&HashMap<String, Array1<f64>>]) -> Array2<f64> {
+    let parts: Vec<Array2<f64>> = blocks
+        .iter()
+        .map(|block| {
+            let width = block.values().next().map_or(0, Array1::len);
+            let mut part = Array2::zeros((place.len(), width));
+            for (gene, values) in *block {
+                let length = values.dot(values).sqrt();
+                if length > 0.0 {
+                    part.slice_mut(s![place[gene], ..]).assign(&(values / length));
+                }
+            }
+            part
+        })
+        .collect();
+    let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+    let mut rows = concatenate(Axis(1), &views).expect("all parts have a row a gene");
+    for mut row in rows.rows_mut() {
+        let length = row.dot(&row).sqrt();
+        if length > 0.0 {
+            row /= length;
+        }
+    }
+    rows
+}

@@ -1,0 +1,152 @@
+//! What a count VAE makes of cells: their latents, their bound, and how much the latents are used.
+
+use super::{
+    batch::{CellSource, VaeBatch},
+    count_vae::{CountVae, on_device},
+};
+use crate::{
+    Error, Result,
+    data::Dataset,
+    nn::{IndexSets, ops},
+    train::BatchSource,
+};
+use dfdx::prelude::NoneTape;
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
+
+/// Rows that go through the network at once when nothing is trained.
+pub(in crate::model) const EVALUATION_BATCH: usize = 256;
+/// Posterior means that vary less than this over cells carry nothing (Burda et al. 2016, section 5.2).
+const ACTIVE_UNIT_VARIANCE: f64 = 0.01;
+
+/// Held-out evidence lower bound in nats a cell, summed over genes and latents, averaged over cells.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Elbo {
+    /// `-E_q log p(x|z,c)`.
+    pub nll: f64,
+    /// `KL(q(z|x,c) || p(z))`.
+    pub kl: f64,
+    /// `-(nll + kl)`: the higher, the better.
+    pub elbo: f64,
+    /// Number of cells.
+    pub cells: usize,
+}
+
+/// How much each latent is used: a collapsed one carries no information about the cell.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Collapse {
+    /// Mean KL of each latent in nats, `(latent,)`.
+    pub kl: Vec<f64>,
+    /// Variance over cells of each latent's posterior mean, `(latent,)`.
+    pub variance: Vec<f64>,
+    /// Latents whose posterior mean varies by more than 0.01 (active units, Burda et al. 2016).
+    pub active: usize,
+}
+
+impl CountVae {
+    /// Runs `f` over the cells `rows` in batches and stacks what it gives, one row a cell.
+    pub(in crate::model) fn over_cells(
+        &self,
+        data: &Dataset,
+        rows: &[usize],
+        mut f: impl FnMut(&VaeBatch) -> Result<Array2<f32>>,
+    ) -> Result<Array2<f32>> {
+        if rows.is_empty() {
+            return Err(Error::data("no cells were chosen"));
+        }
+        let source = CellSource::new(data, rows, &self.vocabulary, self.view())?;
+        let places: Vec<usize> = (0..rows.len()).collect();
+        let blocks = places
+            .chunks(EVALUATION_BATCH)
+            .map(|chunk| f(&source.batch(chunk)?))
+            .collect::<Result<Vec<Array2<f32>>>>()?;
+        let views: Vec<ArrayView2<'_, f32>> = blocks.iter().map(|block| block.view()).collect();
+        Ok(concatenate(Axis(0), &views).expect("every block has the same number of columns"))
+    }
+
+    /// The latent mean of each cell, `(cells, latent)`.
+    ///
+    /// # Errors
+    /// No cells, or genes or perturbations that the model does not know.
+    pub fn embed(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
+        self.over_cells(data, rows, |batch| {
+            on_device!(&self.net, net => {
+                let condition = net.condition(batch, NoneTape)?;
+                Ok(ops::download(&net.encode(&batch.input, &condition)?.mu))
+            })
+        })
+    }
+
+    /// The held-out ELBO of cells, from `draws` draws of z a cell.
+    ///
+    /// # Errors
+    /// As [`Self::embed`].
+    pub fn elbo(&self, data: &Dataset, rows: &[usize], draws: usize, seed: u64) -> Result<Elbo> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let terms = self.over_cells(data, rows, |batch| {
+            let mut sums = Array2::<f32>::zeros((batch.len(), 2));
+            for _ in 0..draws.max(1) {
+                let (nll, kl) = on_device!(&self.net, net => {
+                    let (nll, kl) = net.terms(batch, NoneTape, &mut rng)?;
+                    (nll.as_vec(), kl.as_vec())
+                });
+                sums.column_mut(0).scaled_add(1.0 / draws.max(1) as f32, &Array1::from_vec(nll));
+                sums.column_mut(1).scaled_add(1.0 / draws.max(1) as f32, &Array1::from_vec(kl));
+            }
+            Ok(sums)
+        })?;
+        let mean = |column: usize| terms.column(column).iter().map(|&v| f64::from(v)).sum::<f64>() / rows.len() as f64;
+        let (nll, kl) = (mean(0), mean(1));
+        Ok(Elbo { nll, kl, elbo: -(nll + kl), cells: rows.len() })
+    }
+
+    /// The latent mean of each cell read as a control cell, `(cells, latent)`: what its perturbation did stays in z.
+    ///
+    /// # Errors
+    /// As [`Self::embed`].
+    pub fn embed_as_control(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
+        self.over_cells(data, rows, |batch| {
+            let batch = as_control(batch);
+            on_device!(&self.net, net => {
+                let condition = net.condition(&batch, NoneTape)?;
+                Ok(ops::download(&net.encode(&batch.input, &condition)?.mu))
+            })
+        })
+    }
+
+    /// How much each latent is used over the cells `rows`.
+    ///
+    /// # Errors
+    /// As [`Self::embed`].
+    pub fn collapse(&self, data: &Dataset, rows: &[usize]) -> Result<Collapse> {
+        let latent = self.config.latent;
+        let both = self.over_cells(data, rows, |batch| {
+            on_device!(&self.net, net => {
+                let condition = net.condition(batch, NoneTape)?;
+                let posterior = net.encode(&batch.input, &condition)?;
+                let (mu, logvar) = (ops::download(&posterior.mu), ops::download(&posterior.logvar));
+                Ok(concatenate![Axis(1), mu, logvar])
+            })
+        })?;
+        let both = both.mapv(f64::from);
+        let mean = |values: Array1<f64>| values.mean().unwrap_or(0.0);
+        let kl: Vec<f64> = (0..latent)
+            .map(|k| {
+                let (mu, logvar) = (both.column(k), both.column(latent + k));
+                mean(mu.mapv(|m| m * m) + logvar.mapv(f64::exp) - 1.0 - logvar) / 2.0
+            })
+            .collect();
+        let variance: Vec<f64> = (0..latent).map(|k| both.column(k).var(0.0)).collect();
+        let active = variance.iter().filter(|&&v| v > ACTIVE_UNIT_VARIANCE).count();
+        Ok(Collapse { kl, variance, active })
+    }
+}
+
+/// The same batch with every cell read as control.
+pub(in crate::model) fn as_control(batch: &VaeBatch) -> VaeBatch {
+    let mut control = batch.clone();
+    control.condition.perturbed = Arc::new(IndexSets::from_sets((0..batch.len()).map(|_| [])));
+    control
+}

@@ -1,0 +1,107 @@
+//! Predictors that every model must beat, each a few lines over [`Predictor`].
+//!
+//! | file | predictors |
+//! |---|---|
+//! | `floor` | [`NoChange`], [`ControlMean`]: nothing is known of the perturbation |
+//! | `means` | [`Mean`], [`MeanDoubles`], [`MatchingMean`]: means of training effects |
+//! | `additive` | [`Additive`], [`ScaledAdditive`]: the sum of the single effects |
+//! | `additive_pca` | [`AdditivePca`]: that sum without its noise |
+//! | `kernel_ridge` | [`KernelRidge`]: what similar pairs add to the sum |
+//! | `nearest` | [`Nearest`]: the most similar perturbation |
+//! | `ridge` | [`Ridge`]: one effect a gene, fitted to singles and combinations together |
+//! | `linear` | [`Linear`]: gene and perturbation embeddings, which reach unseen genes |
+//! | `latent_additive` | [`LatentAdditive`]: genes added in a learned latent space |
+//! | `sums`, `sets` | what they share: sums over genes, distances between sets of genes |
+//!
+//! Sums are taken in f64. Where the data has contexts, "the effect of a gene" is its effect in the context of the
+//! condition, or its mean over the other contexts where it was not trained in this one
+//! ([`Training::single`](super::Training::single)).
+
+mod additive;
+mod additive_pca;
+mod floor;
+mod kernel_ridge;
+mod latent_additive;
+mod linear;
+mod means;
+mod nearest;
+mod ridge;
+mod sets;
+mod sums;
+
+pub use additive::{Additive, ScaledAdditive};
+pub use additive_pca::AdditivePca;
+pub use floor::{ControlMean, NoChange};
+pub use kernel_ridge::KernelRidge;
+pub use latent_additive::LatentAdditive;
+pub use linear::Linear;
+pub use means::{MatchingMean, Mean, MeanDoubles};
+pub use nearest::Nearest;
+pub use ridge::Ridge;
+
+use super::{CombinationPredictor, DiffusionPredictor, Fitted, Predictor, VaePredictor, jepa::JepaSetsPredictor};
+use crate::{Error, Result, data::Condition};
+use ndarray::Array1;
+
+/// All baselines, in the order of the tables.
+pub fn baselines() -> Vec<Box<dyn Predictor>> {
+    vec![
+        Box::new(NoChange),
+        Box::new(ControlMean),
+        Box::new(Mean),
+        Box::new(MeanDoubles),
+        Box::new(MatchingMean),
+        Box::new(Additive),
+        Box::new(ScaledAdditive),
+        Box::new(AdditivePca),
+        Box::new(Linear::default()),
+        Box::new(Ridge::default()),
+        Box::new(Nearest),
+        Box::new(KernelRidge::common()),
+        Box::new(KernelRidge::per_gene()),
+        Box::new(LatentAdditive::default()),
+    ]
+}
+
+/// All predictors, in the order of the tables: the [`baselines`], then the models that take a training of their own.
+pub fn models() -> Vec<Box<dyn Predictor>> {
+    let trained: [Box<dyn Predictor>; 7] = [
+        Box::new(VaePredictor::effects()),
+        Box::new(VaePredictor::conditional()),
+        Box::new(VaePredictor::arithmetic()),
+        Box::new(CombinationPredictor::default()),
+        Box::new(JepaSetsPredictor::sets()),
+        Box::new(JepaSetsPredictor::pairs()),
+        Box::new(DiffusionPredictor::default()),
+    ];
+    baselines().into_iter().chain(trained).collect()
+}
+
+/// The predictor of this name among all [`models`].
+///
+/// # Errors
+/// There is none; the message lists the names.
+pub fn predictor(name: &str) -> Result<Box<dyn Predictor>> {
+    let mut all = models();
+    match all.iter().position(|predictor| predictor.name() == name) {
+        Some(place) => Ok(all.swap_remove(place)),
+        None => {
+            let names: Vec<&str> = all.iter().map(|predictor| predictor.name()).collect();
+            Err(Error::config(format!("there is no model {name:?}; there are {}", names.join(", "))))
+        }
+    }
+}
+
+/// A fitted predictor that is a function of the condition.
+struct Answer<F>(F);
+
+impl<F: Fn(&Condition) -> Result<Array1<f64>>> Fitted for Answer<F> {
+    fn effect(&self, condition: &Condition) -> Result<Array1<f32>> {
+        (self.0)(condition).map(|effect| effect.mapv(|value| value as f32))
+    }
+}
+
+/// Makes a function of the condition a fitted predictor.
+fn answer(effect: impl Fn(&Condition) -> Result<Array1<f64>> + 'static) -> Result<Box<dyn Fitted>> {
+    Ok(Box::new(Answer(effect)))
+}

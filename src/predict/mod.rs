@@ -1,0 +1,13 @@
+//! Predictors of effects: what a benchmark asks of them, the baselines, and adapters that make a predictor of a model.
+
+pub mod baselines;
+mod control_starts;
+mod diffusion;
+mod jepa;
+mod predictor;
+mod vae;
+
+pub use diffusion::DiffusionPredictor;
+pub use jepa::{CombinationPredictor, JepaSetsPredictor};
+pub use predictor::{Controls, Fitted, Predictor, Training, TrainingCells};
+pub use vae::{VaePredictor, VaeUse};

@@ -1,0 +1,120 @@
+//! Many models in one figure: a few stand out in colour, the others stay grey.
+//!
+//! Seven colours are what the eye tells apart, and a benchmark has fifteen models. So a figure is told which names matter
+//! (the best, additive, no change, the noise ceiling, a user's own); these get a colour and a mark, always the same in all
+//! figures of one report. The others are grey, and their names stand beside their data or in the caption.
+
+use super::{
+    legend::Sample,
+    style::{GREY, Mark, nth},
+};
+use crate::bench::Better;
+use plotters::style::RGBColor;
+
+/// What a model got: a value a condition (or a group, or a gene), in the order of the names given beside it. `None` where
+/// there is none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelValues {
+    /// Name of the model.
+    pub model: String,
+    /// Its values.
+    pub values: Vec<Option<f64>>,
+}
+
+impl ModelValues {
+    /// The values of a model.
+    pub fn new(model: impl Into<String>, values: Vec<Option<f64>>) -> Self {
+        Self { model: model.into(), values }
+    }
+
+    /// The finite values.
+    pub(super) fn finite(&self) -> impl Iterator<Item = f64> {
+        self.values.iter().filter_map(|value| value.filter(|v| v.is_finite()))
+    }
+}
+
+/// How a model is drawn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub(super) color: RGBColor,
+    pub(super) mark: Mark,
+    pub(super) highlighted: bool,
+}
+
+/// The look of a model, by its place among the names that stand out.
+pub(super) fn look<S: AsRef<str>>(model: &str, highlight: &[S]) -> Look {
+    match highlight.iter().position(|name| name.as_ref() == model) {
+        Some(i) => {
+            let (color, mark) = nth(i);
+            Look { color, mark, highlighted: true }
+        }
+        None => Look { color: GREY, mark: Mark::Circle, highlighted: false },
+    }
+}
+
+/// Legend entries: those that stand out in the order of `highlight`, then one for all others.
+pub(super) fn legend_entries<S: AsRef<str>>(models: &[&str], highlight: &[S]) -> Vec<(Sample, String)> {
+    let mut entries: Vec<(Sample, String)> = highlight
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|name| models.contains(name))
+        .map(|name| {
+            let look = look(name, highlight);
+            (Sample::Point(look.color, look.mark), name.to_owned())
+        })
+        .collect();
+    let others = others(models, highlight);
+    match others.as_slice() {
+        [] => {}
+        [one] => entries.push((Sample::Point(GREY, Mark::Circle), (*one).to_owned())),
+        more => entries.push((Sample::Point(GREY, Mark::Circle), format!("{} other models", more.len()))),
+    }
+    entries
+}
+
+/// The models that do not stand out.
+pub(super) fn others<'a, S: AsRef<str>>(models: &[&'a str], highlight: &[S]) -> Vec<&'a str> {
+    models.iter().copied().filter(|model| highlight.iter().all(|name| name.as_ref() != *model)).collect()
+}
+
+/// The sentence that names the grey ones; empty where there is none.
+pub(super) fn grey_sentence<S: AsRef<str>>(models: &[&str], highlight: &[S]) -> String {
+    let others = others(models, highlight);
+    if others.is_empty() { String::new() } else { format!(" Grey: {}.", others.join(", ")) }
+}
+
+/// Median; `None` of nothing.
+pub(super) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    quantile(&sorted(values), 0.5)
+}
+
+/// In ascending order.
+pub(super) fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+/// Quantile of sorted values, linear between neighbours (R's type 7); `None` of nothing.
+pub(super) fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let at = q * last as f64;
+    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    Some(below + (at - at.floor()) * (above - below))
+}
+
+/// For a caption.
+pub(super) fn words(better: Better) -> &'static str {
+    match better {
+        Better::Lower => "lower is better",
+        Better::Higher => "higher is better",
+    }
+}
+
+/// Whether `a` is better than `b`.
+pub(super) fn is_better(better: Better, a: f64, b: f64) -> bool {
+    match better {
+        Better::Lower => a < b,
+        Better::Higher => a > b,
+    }
+}
