@@ -10,10 +10,11 @@
 //! difference to the defaults is paired by left-out double; its standard error is over (split, double), which overlap
 //! between splits, so that it is rather too small.
 
+use genailab::data::EffectTable;
 use genailab::{
     data::{Condition, Conditions, Effects, NamedSplit, SplitPlan},
     eval::l2,
-    model::combination::{CombinationConfig, CombinationData, CombinationModel},
+    model::combination::{CombinationConfig, CombinationModel},
     train::TrainConfig,
 };
 use rayon::prelude::*;
@@ -103,7 +104,7 @@ fn errors(data: &Effects, halves: &[Vec<usize>], config: &CombinationConfig) -> 
         let doubles: Vec<usize> = half.iter().copied().filter(known).collect();
         let left_out: Vec<usize> = doubles.into_iter().skip(fold).step_by(FOLDS).collect();
         let kept: Vec<usize> = half.iter().copied().filter(|row| !left_out.contains(row)).collect();
-        let model = CombinationModel::fit(&CombinationData::of_effects(data, &kept), config, split).expect("it trains");
+        let model = CombinationModel::fit(&EffectTable::of_effects(data, &kept), config, split).expect("it trains");
         let asked: Vec<Condition> =
             left_out.iter().map(|&row| Condition::of(data.perturbations[row].clone())).collect();
         let predicted = model.effects(&asked).expect("their singles are trained on").mapv(|value| value as f32);

@@ -18,13 +18,13 @@ use genailab::{
         jepa::{CellJepa, CellJepaConfig, Reader},
     },
     ndarray::{Array2, Axis},
-    train::{FitOptions, Progress, Schedule, TrainConfig},
+    train::{Progress, Run, Schedule, TrainConfig},
 };
 use std::time::Instant;
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Run {
+struct Candidate {
     name: String,
     #[serde(default)]
     model: CellJepaConfig,
@@ -60,7 +60,7 @@ fn main() {
         let config =
             TrainConfig { epochs: 60, early_stopping: Some(8), clip_norm: Some(100.0), ..TrainConfig::default() };
         let mut vae = CountVae::new(&data, &split, VaeConfig::default(), seed, Device::Cpu).expect("counts");
-        vae.fit_with(&data, &split, &config, &mut FitOptions { progress: Progress::Silent, ..FitOptions::default() })
+        vae.fit_with(&data, &split, &config, &mut Run { progress: Progress::Silent, ..Run::default() })
             .expect("it trains");
         let rows: Vec<usize> = (0..data.n_cells()).collect();
         // Its encoder is told the perturbation; what a cell alone tells is its latent read as a control cell.
@@ -70,7 +70,7 @@ fn main() {
     for run in runs() {
         let begin = Instant::now();
         let mut jepa = CellJepa::new(&data, &split, run.model, run.seed, Device::Cpu).expect("valid settings");
-        let options = &mut FitOptions { progress: Progress::Silent, ..FitOptions::default() };
+        let options = &mut Run { progress: Progress::Silent, ..Run::default() };
         let history = match jepa.fit_with(&data, &split, &run.train, options) {
             Ok(history) => history,
             Err(error) => {
@@ -92,12 +92,12 @@ fn main() {
     println!("{}", compared.expect("they fit"));
 }
 
-fn runs() -> Vec<Run> {
+fn runs() -> Vec<Candidate> {
     match std::env::var_os("JEPA") {
         Some(file) => {
             serde_json::from_slice(&std::fs::read(file).expect("the file that JEPA names")).expect("its form")
         }
-        None => vec![Run {
+        None => vec![Candidate {
             name: "JEPA".to_owned(),
             model: CellJepaConfig::default(),
             train: TrainConfig {

@@ -327,7 +327,7 @@ impl Predictor for Scaled {
     fn settings(&self) -> serde_json::Value {
         serde_json::json!({ "factor": self.factor })
     }
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {
         struct Of(Training, f32, Option<&'static str>);
         impl Fitted for Of {
             fn effect(&self, condition: &Condition) -> Result<Array1<f32>> {

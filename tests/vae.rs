@@ -11,7 +11,7 @@ use genailab::{
     },
     ndarray::Axis,
     nn::{Norm, Params, Visitor, VisitorMut, ops},
-    train::{BatchSource, FitOptions, Progress, TrainConfig},
+    train::{BatchSource, Progress, Run, TrainConfig},
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -25,8 +25,8 @@ fn small_config(likelihood: Likelihood) -> VaeConfig {
     VaeConfig { latent: 4, hidden: vec![16], condition: 6, likelihood, ..VaeConfig::default() }
 }
 
-fn quiet(epochs: usize) -> (TrainConfig, FitOptions<'static>) {
-    let options = FitOptions { progress: Progress::Silent, ..FitOptions::default() };
+fn quiet(epochs: usize) -> (TrainConfig, Run<'static>) {
+    let options = Run { progress: Progress::Silent, ..Run::default() };
     (TrainConfig { epochs, ..TrainConfig::default() }, options)
 }
 

@@ -10,8 +10,8 @@
 //!   strong prediction, not a bound: a model that averages over many cells may pass it on conditions of few cells.
 //! - An effects dataset holds no cells, so there it is absent.
 
-use super::{Observed, ObservedCells, Predicted, Task, task::mean};
-use crate::data::shuffle;
+use super::{Observed, ObservedCells, Predicted, Task};
+use crate::data::{mean_expression, shuffle};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
 /// Its name in tables.
@@ -41,8 +41,8 @@ pub(super) fn halves(task: &Task) -> (Observed, Predicted) {
         shuffle(&mut rows, &mut ChaCha8Rng::seed_from_u64(task.seed_of(index, "halves")));
         let mut other = rows.split_off(rows.len() / 2);
         let control = controls.row(index);
-        observed.effects.row_mut(index).assign(&(mean(&cells.expression, &other) - control));
-        predicted.effects[index] = Ok(mean(&cells.expression, &rows) - control);
+        observed.effects.row_mut(index).assign(&(mean_expression(&cells.expression, &other) - control));
+        predicted.effects[index] = Ok(mean_expression(&cells.expression, &rows) - control);
         rows.truncate(super::MOST_CELLS);
         other.truncate(super::MOST_CELLS);
         other.sort_unstable();

@@ -1,8 +1,8 @@
 //! The effects of perturbations: one row a perturbation, ready to fit a predictor of effects.
 
 use super::{
-    AnnData, AnnDataWriter, Column, Dataset, OpenOptions, Perturbation, Table, TargetSum, Uns, labels,
-    normalize::mean_effects, open,
+    AnnData, AnnDataWriter, Column, Dataset, NORMALISED_TOTAL, OpenOptions, Perturbation, Table, TargetSum, Uns,
+    labels, normalize::mean_effects, open,
 };
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
@@ -23,8 +23,6 @@ pub struct Effects {
 
 /// The entry of `uns` that marks an effects dataset.
 pub(super) const MARK: &str = "effect";
-/// Counts that a cell is normalised to before the mean is taken.
-const MEAN_TOTAL: f32 = 1e4;
 
 impl Effects {
     /// Reads an `.h5ad` whose `X` holds effects; a row of control (zero by definition) is left out.
@@ -49,7 +47,7 @@ impl Effects {
     /// # Errors
     /// No control cells, or no others.
     pub fn of_cells(data: &Dataset) -> Result<Self> {
-        let means = mean_effects(data, TargetSum::Fixed(MEAN_TOTAL))?;
+        let means = mean_effects(data, TargetSum::Fixed(NORMALISED_TOTAL))?;
         let mut n_cells = vec![0_i64; data.perturbations.len()];
         data.labels.iter().for_each(|&label| n_cells[label as usize] += 1);
         let rows: Vec<usize> =

@@ -19,6 +19,7 @@ pub mod qc;
 pub mod simulate;
 mod split;
 mod table;
+mod training;
 
 pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns};
 pub use condition::{Condition, Conditions};
@@ -32,7 +33,7 @@ pub use hvg::{HvgFlavour, HvgTable, highly_variable};
 pub use join::join;
 pub(crate) use labels::perturbation_labels;
 pub(crate) use names::first as first_names;
-pub use normalize::TargetSum;
+pub use normalize::{NORMALISED_TOTAL, TargetSum};
 pub(crate) use open::library_size;
 pub use open::{OpenOptions, Opened, is_effects, open, open_with};
 pub use perturbation::{Naming, Perturbation};
@@ -43,3 +44,5 @@ pub use split::{
     DATASET_COLUMN, MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingFold,
 };
 pub use table::{Column, Table};
+pub use training::{Controls, DataKind, EffectTable, TrainingCells, TrainingData, mean_expression, rows_by_condition};
+pub(crate) use training::{in_context, not_trained_alone};

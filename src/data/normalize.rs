@@ -15,6 +15,9 @@ use super::{Counts, Dataset};
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
 
+/// Counts per cell that expression is normalised to before `log1p`, unless said otherwise: the field's habit.
+pub const NORMALISED_TOTAL: f32 = 1e4;
+
 /// What every cell's library size is scaled to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum TargetSum {
@@ -26,7 +29,7 @@ pub enum TargetSum {
 
 impl Default for TargetSum {
     fn default() -> Self {
-        Self::Fixed(1e4)
+        Self::Fixed(NORMALISED_TOTAL)
     }
 }
 

@@ -9,9 +9,10 @@ pub mod jepa;
 pub mod latent_diffusion;
 pub mod vae;
 
+pub use crate::data::NORMALISED_TOTAL;
 pub use folder::saved_kind;
 pub use vae::{
     Carrier, CellSource, CellView, Collapse, ConditionBatch, ConditionEncoder, CountVae, Decoded, EffectSource, Elbo,
-    Generated, KlAnnealing, LibrarySize, Likelihood, NORMALISED_TOTAL, Observed, Posterior, REFERENCE_CELLS, Reference,
-    ThetaScope, TrainedOn, VaeBatch, VaeConfig, VaeNet, Vocabulary,
+    Generated, KlAnnealing, LibrarySize, Likelihood, Observed, Posterior, REFERENCE_CELLS, Reference, ThetaScope,
+    TrainedOn, VaeBatch, VaeConfig, VaeNet, Vocabulary,
 };

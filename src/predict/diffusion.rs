@@ -1,13 +1,13 @@
 //! The diffusion models as a predictor: `diffusion`, for effects and for cells.
 
-use super::{Fitted, Predictor, Training, VaePredictor};
+use super::{Fitted, Predictor, VaePredictor};
 use crate::{
     Error, ErrorKind, Result,
-    data::Condition,
+    data::{Condition, TrainingData},
     model::latent_diffusion::{
         Draw, EffectDiffusion, EffectDiffusionConfig, FoldCells, LatentDiffusion, LatentDiffusionConfig,
     },
-    train::{FitOptions, Progress},
+    train::{Progress, Run},
 };
 use ndarray::{Array1, Array2, Axis};
 use serde_json::json;
@@ -44,20 +44,20 @@ impl DiffusionPredictor {
     ///
     /// # Errors
     /// As [`EffectDiffusion::fit`].
-    pub fn fit_effects(&self, training: &Training) -> Result<EffectDiffusion> {
-        let mut options = FitOptions { progress: Progress::Silent, ..FitOptions::default() };
-        EffectDiffusion::fit(&training.into(), &self.effects, training.seed, &mut options)
+    pub fn fit_effects(&self, training: &TrainingData) -> Result<EffectDiffusion> {
+        let mut options = Run { progress: Progress::Silent, ..Run::default() };
+        EffectDiffusion::fit(training.effects()?, &self.effects, training.seed, &mut options)
     }
 
     /// The model of cells, fitted to a training fold, and the VAE in it.
     ///
     /// # Errors
     /// A fold without cells ([`ErrorKind::Inapplicable`]); those of the trainings.
-    pub fn fit_cells(&self, training: &Training) -> Result<LatentDiffusion> {
+    pub fn fit_cells(&self, training: &TrainingData) -> Result<LatentDiffusion> {
         let Some(cells) = &training.cells else {
             return Err(Error::inapplicable("an effects dataset has no cells to train a model of cells on"));
         };
-        let mut options = FitOptions { progress: Progress::Silent, ..FitOptions::default() };
+        let mut options = Run { progress: Progress::Silent, ..Run::default() };
         let (vae, split) = self.vae.train_on_cells(training, cells)?;
         let fold = FoldCells { data: &cells.data, conditions: &cells.conditions, split: &split };
         Ok(LatentDiffusion::fit(fold, vae, &self.cells, training.seed, &mut options)?.0)
@@ -77,7 +77,7 @@ impl Predictor for DiffusionPredictor {
         json!({ "effects": self.effects, "cells": self.cells, "vae": self.vae.settings(), "draws": DRAWS })
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {
         Ok(match training.cells {
             None => Box::new(OfEffects(self.fit_effects(training)?)),
             Some(_) => Box::new(OfCells(self.fit_cells(training)?)),

@@ -9,5 +9,5 @@ mod vae;
 
 pub use diffusion::DiffusionPredictor;
 pub use jepa::{CombinationPredictor, JepaSetsPredictor};
-pub use predictor::{Controls, Fitted, Predictor, Training, TrainingCells};
+pub use predictor::{Fitted, Predictor};
 pub use vae::{VaePredictor, VaeUse};

@@ -23,6 +23,11 @@ const ADAM: &str = "adam";
 /// The setting that may differ when a training is resumed.
 const FREE: &str = "epochs";
 
+/// Whether a training left its checkpoint in `dir`.
+pub(crate) fn has_checkpoint(dir: &Path) -> bool {
+    dir.join(FILE).exists()
+}
+
 /// Where a training stands after an epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {

@@ -4,8 +4,8 @@
 //! of each step come from the seed and the step's number alone, so that a resumed training is the same bit for bit.
 
 use super::{
-    BatchSource, EpochRecord, Figures, FitOptions, Flow, History, Loss, StepContext, StepRecord, TrainConfig,
-    Trainable, events::EventFile, progress::Reporter, state::State,
+    BatchSource, EpochRecord, Figures, Flow, History, Loss, Run, StepContext, StepRecord, TrainConfig, Trainable,
+    events::EventFile, progress::Reporter, state::State,
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -48,7 +48,7 @@ pub fn fit<D, M, B>(
     validation: Option<&B>,
     device: &D,
     config: &TrainConfig,
-    options: &mut FitOptions<'_>,
+    options: &mut Run<'_>,
 ) -> Result<History>
 where
     D: Backend,
@@ -95,7 +95,7 @@ struct Trainer<'a, 'o, D: Backend, M, B> {
     validation: Option<&'a B>,
     device: &'a D,
     config: &'a TrainConfig,
-    options: &'a mut FitOptions<'o>,
+    options: &'a mut Run<'o>,
     total_steps: usize,
     reporter: Reporter,
     adam: Adam<D>,

@@ -71,13 +71,13 @@ pub fn training<const GENES: usize>(
 }
 
 /// The effect that a predictor gives after training.
-pub fn effect(model: &dyn Predictor, training: &Training, condition: &Condition) -> genailab::Result<Array1<f32>> {
+pub fn effect(model: &dyn Predictor, training: &TrainingData, condition: &Condition) -> genailab::Result<Array1<f32>> {
     model.fit(training)?.effect(condition)
 }
 
 /// Why a predictor does not apply.
 #[track_caller]
-pub fn reason(model: &dyn Predictor, training: &Training, condition: &Condition) -> String {
+pub fn reason(model: &dyn Predictor, training: &TrainingData, condition: &Condition) -> String {
     let error = effect(model, training, condition).expect_err("it must not apply");
     assert_eq!(error.kind(), ErrorKind::Inapplicable, "{}: {error}", model.name());
     error.to_string()

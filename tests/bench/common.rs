@@ -115,13 +115,13 @@ pub struct Known<F> {
     pub answer: Arc<F>,
 }
 
-impl<F: Fn(&Condition, &Training) -> Result<Array1<f32>> + Send + Sync + 'static> Known<F> {
+impl<F: Fn(&Condition, &TrainingData) -> Result<Array1<f32>> + Send + Sync + 'static> Known<F> {
     pub fn new(name: &'static str, answer: F) -> Self {
         Self { name, fits: Arc::default(), setting: 0.0, answer: Arc::new(answer) }
     }
 }
 
-impl<F: Fn(&Condition, &Training) -> Result<Array1<f32>> + Send + Sync + 'static> Predictor for Known<F> {
+impl<F: Fn(&Condition, &TrainingData) -> Result<Array1<f32>> + Send + Sync + 'static> Predictor for Known<F> {
     fn name(&self) -> &str {
         self.name
     }
@@ -134,7 +134,7 @@ impl<F: Fn(&Condition, &Training) -> Result<Array1<f32>> + Send + Sync + 'static
         self.setting.into()
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {
         self.fits.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(FittedKnown { answer: Arc::clone(&self.answer), training: training.clone() }))
     }
@@ -145,7 +145,7 @@ struct FittedKnown<F> {
     training: Training,
 }
 
-impl<F: Fn(&Condition, &Training) -> Result<Array1<f32>> + Send + Sync> Fitted for FittedKnown<F> {
+impl<F: Fn(&Condition, &TrainingData) -> Result<Array1<f32>> + Send + Sync> Fitted for FittedKnown<F> {
     fn effect(&self, condition: &Condition) -> Result<Array1<f32>> {
         (self.answer)(condition, &self.training)
     }
@@ -160,14 +160,14 @@ pub fn cheat(data: &BenchmarkData, n: u64) -> Box<dyn Predictor> {
             truth.insert(condition.clone(), effect.to_owned());
         });
     }
-    Box::new(Known::new("cheat", move |condition: &Condition, _: &Training| {
+    Box::new(Known::new("cheat", move |condition: &Condition, _: &TrainingData| {
         truth.get(condition).cloned().ok_or_else(|| Error::inapplicable("was never held out"))
     }))
 }
 
 /// Noise that has nothing to do with the truth.
 pub fn random() -> Box<dyn Predictor> {
-    Box::new(Known::new("random", |condition: &Condition, training: &Training| {
+    Box::new(Known::new("random", |condition: &Condition, training: &TrainingData| {
         let name = format!("{condition} {}", training.seed);
         let mut random = Uniform(name.bytes().fold(5, |hash, byte| hash * 31 + u64::from(byte)));
         Ok((0..training.genes.len()).map(|_| random.normal()).collect())
@@ -176,7 +176,7 @@ pub fn random() -> Box<dyn Predictor> {
 
 /// The same for every gene and condition.
 pub fn constant() -> Box<dyn Predictor> {
-    Box::new(Known::new("constant", |_: &Condition, training: &Training| {
+    Box::new(Known::new("constant", |_: &Condition, training: &TrainingData| {
         Ok(Array1::from_elem(training.genes.len(), 0.3))
     }))
 }

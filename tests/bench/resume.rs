@@ -18,7 +18,7 @@ use std::{
 
 /// A predictor of one number, that counts how often it is fitted.
 fn model(name: &'static str, setting: f64, fits: &Arc<AtomicUsize>) -> Box<dyn Predictor> {
-    let answer = move |_: &Condition, training: &Training| {
+    let answer = move |_: &Condition, training: &TrainingData| {
         Ok(Array1::from_shape_fn(training.genes.len(), |gene| (setting * gene as f64) as f32))
     };
     Box::new(Known { setting, fits: Arc::clone(fits), ..Known::new(name, answer) })

@@ -179,7 +179,7 @@ impl Predictor for Draws {
         "control's profile with a normal spread"
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {
         match training.cells {
             Some(_) => Ok(Box::new(FittedDraws { spread: self.spread, genes: training.genes.len() })),
             None => Err(Error::inapplicable("needs cells")),

@@ -8,7 +8,7 @@ use genailab::{
         flow::{Flow, FlowConfig},
     },
     ndarray::{Array2, Axis},
-    train::{FitOptions, Progress, Schedule, TrainConfig},
+    train::{Progress, Run, Schedule, TrainConfig},
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -61,8 +61,8 @@ pub fn moments(x: &Array2<f32>) -> (Vec<f64>, Vec<f64>) {
     (x.mean_axis(Axis(0)).expect("rows").to_vec(), x.std_axis(Axis(0), 0.0).to_vec())
 }
 
-pub fn silent() -> FitOptions<'static> {
-    FitOptions { progress: Progress::Silent, ..FitOptions::default() }
+pub fn silent() -> Run<'static> {
+    Run { progress: Progress::Silent, ..Run::default() }
 }
 
 pub fn short(epochs: usize) -> TrainConfig {

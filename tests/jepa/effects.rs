@@ -1,10 +1,11 @@
 //! Level 0: what it learns of combinations, what it says of genes it has never seen, and that it comes back from disk.
 
+use genailab::data::EffectTable;
 use genailab::{
     ErrorKind,
     bench::screen::{Candidates, Closeness, Search, retrieve, screen},
     data::{Condition, Effects, GeneSets, Perturbation},
-    model::combination::{CombinationConfig, CombinationData, CombinationModel, GeneFeature},
+    model::combination::{CombinationConfig, CombinationModel, GeneFeature},
     train::TrainConfig,
 };
 use ndarray::{Array1, Array2, Axis};
@@ -44,7 +45,7 @@ impl World {
     }
 
     /// All singles, and the doubles for which `kept` holds.
-    fn data(&mut self, kept: impl Fn(usize, usize) -> bool) -> (CombinationData, CombinationData) {
+    fn data(&mut self, kept: impl Fn(usize, usize) -> bool) -> (EffectTable, EffectTable) {
         let none = || (Vec::new(), Array2::zeros((0, GENES)));
         let (mut train, mut test) = (none(), none());
         for a in 0..PERTURBED {
@@ -58,7 +59,7 @@ impl World {
             }
         }
         let genes: Vec<String> = (0..GENES).map(|gene| format!("G{gene}")).collect();
-        let of = |(conditions, effects): (Vec<Condition>, Array2<f64>)| CombinationData {
+        let of = |(conditions, effects): (Vec<Condition>, Array2<f64>)| EffectTable {
             genes: genes.clone().into(),
             n_cells: vec![100; conditions.len()],
             conditions,
@@ -73,7 +74,7 @@ fn config() -> CombinationConfig {
     CombinationConfig { folds: 3, training, ..CombinationConfig::default() }
 }
 
-fn error(predicted: &Array2<f64>, data: &CombinationData) -> f64 {
+fn error(predicted: &Array2<f64>, data: &EffectTable) -> f64 {
     let rows = predicted.rows().into_iter().zip(data.effects.rows());
     rows.map(|(p, y)| p.iter().zip(y).map(|(p, &y)| (p - f64::from(y)).powi(2)).sum::<f64>().sqrt()).sum()
 }
@@ -153,7 +154,7 @@ fn a_gene_without_an_effect_is_known_by_its_sets() {
     let rows: Vec<usize> = (0..train.conditions.len())
         .filter(|&row| !train.conditions[row].perturbation.genes().contains(&"P06".to_owned()))
         .collect();
-    train = CombinationData {
+    train = EffectTable {
         conditions: rows.iter().map(|&row| train.conditions[row].clone()).collect(),
         effects: train.effects.select(Axis(0), &rows),
         n_cells: vec![100; rows.len()],
@@ -243,7 +244,7 @@ fn a_screen_finds_what_made_the_effect() {
 }
 
 /// The first genes are those that are perturbed, and go up by much where they are: the label of an activation screen.
-fn labelled(data: &CombinationData) -> CombinationData {
+fn labelled(data: &EffectTable) -> EffectTable {
     let mut labelled = data.clone();
     let genes = (0..GENES).map(|gene| if gene < PERTURBED { World::name(gene) } else { format!("G{gene}") });
     labelled.genes = genes.collect();
@@ -307,7 +308,7 @@ fn settings_that_cannot_train_are_named() {
         let error = CombinationModel::fit(&train, &config, 0).expect_err("refused");
         assert!(error.to_string().contains(word), "{error}");
     }
-    let nothing = CombinationData { effects: Array2::zeros(train.effects.dim()), ..train };
+    let nothing = EffectTable { effects: Array2::zeros(train.effects.dim()), ..train };
     assert_eq!(CombinationModel::fit(&nothing, &config(), 0).expect_err("zeros").kind(), ErrorKind::Inapplicable);
 }
 

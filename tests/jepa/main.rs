@@ -8,7 +8,7 @@ mod views;
 
 use genailab::{
     data::{Dataset, Simulation, SimulationConfig, Split, SplitPlan},
-    train::{FitOptions, Progress, TrainConfig},
+    train::{Progress, Run, TrainConfig},
 };
 
 /// 600 cells of 120 genes, and their split.
@@ -35,6 +35,6 @@ fn short(epochs: usize) -> TrainConfig {
     TrainConfig { epochs, batch_size: 64, learning_rate: 1e-3, ..TrainConfig::default() }
 }
 
-fn quiet<'a>() -> FitOptions<'a> {
-    FitOptions { progress: Progress::Silent, ..FitOptions::default() }
+fn quiet<'a>() -> Run<'a> {
+    Run { progress: Progress::Silent, ..Run::default() }
 }

@@ -10,7 +10,7 @@ use genailab::{
     },
     ndarray::Axis,
     nn::{AttentionConfig, EmbeddingLoss, SetEncoderConfig},
-    train::{FitOptions, History, TrainConfig},
+    train::{History, Run, TrainConfig},
 };
 
 fn config(objective: Objective) -> CellJepaConfig {
@@ -211,7 +211,7 @@ fn the_same_seed_gives_the_same_model_and_it_is_read_back() {
 fn a_training_resumes_bit_for_bit() {
     let (data, split) = small();
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let options = |resume| FitOptions { dir: Some(dir.path().to_owned()), resume, ..quiet() };
+    let options = |resume| Run { dir: Some(dir.path().to_owned()), resume, ..quiet() };
     let new = || CellJepa::new(&data, &split, config(Objective::Masks), 1, Device::Cpu).expect("valid");
     // The EMA's schedule runs over all epochs, so the whole training is stopped by a callback and not by its length.
     let mut whole = new();

@@ -14,13 +14,13 @@ use genailab::{
             SpaceKind,
         },
     },
-    train::{FitOptions, Progress, TrainConfig},
+    train::{Progress, Run, TrainConfig},
 };
 use ndarray::{Array1, Axis};
 use std::sync::OnceLock;
 
-fn quiet() -> FitOptions<'static> {
-    FitOptions { progress: Progress::Silent, ..FitOptions::default() }
+fn quiet() -> Run<'static> {
+    Run { progress: Progress::Silent, ..Run::default() }
 }
 
 /// Simulated cells, the condition of each, a split, and a VAE of the training cells.

@@ -1,16 +1,17 @@
 //! The spread of mean effects, learned from left-out predictions.
 
+use genailab::data::EffectTable;
 use genailab::{
     Error, ErrorKind,
     bench::uncertainty::judge_means,
     data::{Condition, Perturbation},
     model::{
-        combination::{CombinationConfig, CombinationData},
+        combination::CombinationConfig,
         latent_diffusion::{
             EffectDiffusion, EffectDiffusionConfig, MeanPredictor, Novelty, Spread, SpreadConfig, leave_out,
         },
     },
-    train::{FitOptions, Progress},
+    train::{Progress, Run},
 };
 use ndarray::{Array1, Array2, Axis};
 use rand::{Rng, SeedableRng};
@@ -20,8 +21,8 @@ use rand_distr::StandardNormal;
 const GENES: usize = 60;
 const PERTURBED: usize = 14;
 
-fn quiet() -> FitOptions<'static> {
-    FitOptions { progress: Progress::Silent, ..FitOptions::default() }
+fn quiet() -> Run<'static> {
+    Run { progress: Progress::Silent, ..Run::default() }
 }
 
 fn named(gene: usize) -> String {
@@ -29,7 +30,7 @@ fn named(gene: usize) -> String {
 }
 
 /// Singles, and doubles that are the sum of them and a departure: 0.4 of the sum's size, along two directions and noise.
-fn world(seed: u64) -> CombinationData {
+fn world(seed: u64) -> EffectTable {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let singles =
         Array2::<f64>::from_shape_simple_fn((PERTURBED, GENES), || 0.5 * rng.sample::<f64, _>(StandardNormal));
@@ -51,13 +52,13 @@ fn world(seed: u64) -> CombinationData {
     }
     let n_cells = vec![500; conditions.len()];
     let genes: Vec<String> = (0..GENES).map(|gene| format!("G{gene}")).collect();
-    CombinationData { genes: genes.into(), conditions, effects, n_cells }
+    EffectTable { genes: genes.into(), conditions, effects, n_cells }
 }
 
 /// Some rows of a world.
-fn part(data: &CombinationData, kept: impl Fn(usize) -> bool) -> CombinationData {
+fn part(data: &EffectTable, kept: impl Fn(usize) -> bool) -> EffectTable {
     let rows: Vec<usize> = (0..data.conditions.len()).filter(|&row| kept(row)).collect();
-    CombinationData {
+    EffectTable {
         genes: data.genes.clone(),
         conditions: rows.iter().map(|&row| data.conditions[row].clone()).collect(),
         effects: data.effects.select(Axis(0), &rows),
@@ -66,7 +67,7 @@ fn part(data: &CombinationData, kept: impl Fn(usize) -> bool) -> CombinationData
 }
 
 /// Adds single effects: a mean predictor whose error on these doubles is known.
-struct Sums(CombinationData);
+struct Sums(EffectTable);
 
 impl MeanPredictor for Sums {
     fn effects(&self, conditions: &[Condition]) -> genailab::Result<Array2<f64>> {

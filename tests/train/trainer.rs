@@ -9,8 +9,8 @@ use genailab::{
     dfdx::prelude::{Backward, Cpu, NoneTape, PutTape, SumTo, Tape},
     nn::{Adam, GradientBuffers, Params, Visitor, VisitorMut},
     train::{
-        BatchSource, Callback, EpochRecord, FitOptions, Flow, History, Loss, Progress, Schedule, StepContext,
-        StepRecord, TrainConfig, Trainable, fit,
+        BatchSource, Callback, EpochRecord, Flow, History, Loss, Progress, Run, Schedule, StepContext, StepRecord,
+        TrainConfig, Trainable, fit,
     },
 };
 use rand::SeedableRng;
@@ -32,11 +32,11 @@ pub fn config() -> TrainConfig {
     }
 }
 
-pub fn silent<'a>() -> FitOptions<'a> {
-    FitOptions { progress: Progress::Silent, ..FitOptions::default() }
+pub fn silent<'a>() -> Run<'a> {
+    Run { progress: Progress::Silent, ..Run::default() }
 }
 
-fn run(config: &TrainConfig, options: &mut FitOptions<'_>) -> (Line<Cpu>, Result<History>) {
+fn run(config: &TrainConfig, options: &mut Run<'_>) -> (Line<Cpu>, Result<History>) {
     let device = Cpu::default();
     let mut line = Line::new(&device);
     let history = fit(&mut line, &Rows::new(100, 1), Some(&Rows::new(30, 2)), &device, config, options);

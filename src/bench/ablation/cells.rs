@@ -7,7 +7,7 @@ use crate::{
     device::Device,
     eval::{ProbeConfig, compare_embeddings},
     model::jepa::{AntiCollapse, CellJepa, CellJepaConfig, EncoderConfig, MaskKind, Objective, effective_rank},
-    train::{FitOptions, Progress, TrainConfig},
+    train::{Progress, Run, TrainConfig},
 };
 use std::{sync::Arc, sync::atomic::AtomicBool, time::Instant};
 
@@ -76,8 +76,7 @@ pub fn ablate_cells(
         for (variant, config, share) in variants(base) {
             let epochs = ((training.epochs as f64 * share).round() as usize).max(1);
             let training = TrainConfig { seed, epochs, ..training.clone() };
-            let mut options =
-                FitOptions { progress: Progress::Silent, interrupt: interrupt.cloned(), ..FitOptions::default() };
+            let mut options = Run { progress: Progress::Silent, interrupt: interrupt.cloned(), ..Run::default() };
             let start = Instant::now();
             let mut model = CellJepa::new(data, &split, config, seed, Device::Cpu)?;
             let fitted = model.fit_with(data, &split, &training, &mut options);

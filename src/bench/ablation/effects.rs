@@ -7,7 +7,7 @@ use crate::{
     data::SplitPlan,
     eval::{l2, pearson},
     model::{
-        combination::{CombinationConfig, CombinationData, CombinationModel},
+        combination::{CombinationConfig, CombinationModel},
         jepa::Conditioning,
     },
     nn::EmbeddingLoss,
@@ -61,10 +61,10 @@ pub fn ablate_effects(
 ) -> Result<()> {
     for seed in 0..seeds {
         let task = Task::of_plan(data, &SplitPlan::parse("doubles", seed)?, seed)?;
-        let prototypes = CombinationData::from(&task.training);
+        let effects = task.training.effects()?;
         for (variant, config) in variants(base) {
             let start = Instant::now();
-            let model = CombinationModel::fit(&prototypes, &config, seed)?;
+            let model = CombinationModel::fit(effects, &config, seed)?;
             let seconds = start.elapsed().as_secs_f64();
             let observed = &task.observed;
             let predicted = model.effects(&observed.conditions)?.mapv(|value| value as f32);

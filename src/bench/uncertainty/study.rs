@@ -126,10 +126,11 @@ impl Study {
             let seen = model.novelty(condition).is_none();
             // What the JEPA alone says: where the condition was trained on that is its measured mean.
             let control = controls.row(index).mapv(f64::from);
-            let predicted = match task.training.effect_of(&condition.perturbation, condition.context.as_deref()) {
-                Some(effect) if seen => effect.mapv(f64::from),
-                _ => model.mean().effect(condition)?,
-            };
+            let predicted =
+                match task.training.effects()?.effect_of(&condition.perturbation, condition.context.as_deref()) {
+                    Some(effect) if seen => effect.mapv(f64::from),
+                    _ => model.mean().effect(condition)?,
+                };
             let control_cells = cells.expression.select_cells(&cells.control_rows[index]).to_dense().mapv(f64::from);
             let reference = Reference {
                 mean: &control + &predicted,
@@ -251,7 +252,7 @@ fn true_variance(model: &LatentDiffusion, condition: &Condition, truth: &Truth, 
 fn next(jepa: &CombinationModel, spread: Result<&Spread, &str>, task: &Task) -> Result<Vec<NextExperiment>> {
     let Ok(spread) = spread else { return Ok(Vec::new()) };
     let genes: Vec<&String> = jepa.perturbed().collect();
-    let known: HashSet<&Perturbation> = task.training.conditions.iter().map(|c| &c.perturbation).collect();
+    let known: HashSet<&Perturbation> = task.training.effects()?.conditions.iter().map(|c| &c.perturbation).collect();
     let all = genes.iter().enumerate().flat_map(|(i, a)| genes[i + 1..].iter().map(move |b| [a.as_str(), b.as_str()]));
     let pairs: Vec<Condition> =
         all.map(Perturbation::of).filter(|pair| !known.contains(pair)).map(Condition::of).take(MOST_PAIRS).collect();

@@ -9,7 +9,7 @@ use genailab::{
     device::Device,
     model::{CountVae, KlAnnealing, LibrarySize, VaeConfig},
     nn::Norm,
-    train::{Callback, EpochRecord, FitOptions, Flow, Progress, StepRecord, TrainConfig},
+    train::{Callback, EpochRecord, Flow, Progress, Run, StepRecord, TrainConfig},
 };
 use serde_json::json;
 use std::{cell::Cell, path::PathBuf, time::Instant};
@@ -96,11 +96,8 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let mut model = CountVae::new(&data, &split, config, 0, args.device)?;
     let stopwatch = Stopwatch::default();
-    let mut options = FitOptions {
-        progress: Progress::Silent,
-        callbacks: vec![Box::new(Watch(&stopwatch))],
-        ..FitOptions::default()
-    };
+    let mut options =
+        Run { progress: Progress::Silent, callbacks: vec![Box::new(Watch(&stopwatch))], ..Run::default() };
     let training = TrainConfig { epochs: 1, batch_size: args.batch, shuffle: false, ..TrainConfig::default() };
     model.fit_with(&data, &split, &training, &mut options)?;
     drop(options);

@@ -14,7 +14,7 @@ use genailab::{
     data::{AnnData, Dataset, Opened, QcConfig, QcReport, Simulation, SimulationConfig, Split, SplitPlan, Truth},
     device::Device,
     model::{Collapse, CountVae},
-    train::{FitOptions, History, TrainConfig},
+    train::{History, Run, TrainConfig},
 };
 use serde_json::json;
 use std::{
@@ -104,11 +104,11 @@ pub fn run(args: &Args) -> Result<()> {
     let data = args.data.as_ref().map(|file| args.columns.open(file)).transpose()?;
     let out = OutputFolder::new(&args.out)?;
     let interrupt = interrupt_flag()?;
-    let options = FitOptions {
+    let options = Run {
         dir: Some(out.join("vae")),
         resume: args.resume,
         interrupt: Some(Arc::clone(&interrupt)),
-        ..FitOptions::default()
+        ..Run::default()
     };
     let done = match (data, &args.data) {
         (Some(Opened::Effects(data)), Some(file)) => effects::run(&data, file, args, options, &interrupt, start),
@@ -136,7 +136,7 @@ fn run_cells(
     raw: Dataset,
     truth: Option<Truth>,
     args: &Args,
-    mut options: FitOptions<'_>,
+    mut options: Run<'_>,
     interrupt: &Arc<AtomicBool>,
     start: Instant,
 ) -> Result<()> {

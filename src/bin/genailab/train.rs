@@ -14,7 +14,7 @@ use genailab::{
     device::Device,
     model::CountVae,
     train::write_atomically,
-    train::{FitOptions, History},
+    train::{History, Run},
 };
 use rand::{SeedableRng, seq::SliceRandom};
 use serde_json::json;
@@ -106,12 +106,8 @@ pub fn run(args: &Args) -> Result<()> {
     config.validate()?;
 
     let out = OutputFolder::new(&args.out)?;
-    let mut options = FitOptions {
-        dir: Some(out.to_owned()),
-        resume: args.resume,
-        interrupt: Some(interrupt_flag()?),
-        ..FitOptions::default()
-    };
+    let mut options =
+        Run { dir: Some(out.to_owned()), resume: args.resume, interrupt: Some(interrupt_flag()?), ..Run::default() };
     let metrics = match opened {
         Opened::Cells(data) => train_cells(data, &config, args, &mut options),
         Opened::Effects(data) => train_effects(&data, &config, args, &mut options),
@@ -140,7 +136,7 @@ pub fn check_folder(dir: &Path, resume: bool) -> Result<()> {
 
 /// Prepares the folder of a training. Anew: what an earlier one left goes, so that its weights are never taken for those
 /// of this one, and the description of the model is written. Resumed: the model must be the one described there.
-pub fn begin(model: &CountVae, dir: &Path, options: &FitOptions<'_>) -> Result<()> {
+pub fn begin(model: &CountVae, dir: &Path, options: &Run<'_>) -> Result<()> {
     if options.resume {
         return model.check_description(dir);
     }
@@ -154,12 +150,7 @@ pub fn begin(model: &CountVae, dir: &Path, options: &FitOptions<'_>) -> Result<(
     model.save_description(dir)
 }
 
-fn train_cells(
-    mut data: Dataset,
-    config: &Config,
-    args: &Args,
-    options: &mut FitOptions<'_>,
-) -> Result<serde_json::Value> {
+fn train_cells(mut data: Dataset, config: &Config, args: &Args, options: &mut Run<'_>) -> Result<serde_json::Value> {
     if let Some(qc) = &config.qc {
         let report;
         (data, report) = qc.apply(&data)?;
@@ -192,12 +183,7 @@ fn train_cells(
     Ok(json!({ "unit": "nats per cell", "validation": validation, "test": test }))
 }
 
-fn train_effects(
-    data: &Effects,
-    config: &Config,
-    args: &Args,
-    options: &mut FitOptions<'_>,
-) -> Result<serde_json::Value> {
+fn train_effects(data: &Effects, config: &Config, args: &Args, options: &mut Run<'_>) -> Result<serde_json::Value> {
     let fitted = fit_effects(data, config, args.device, &args.out, options)?;
     fitted.split.save(args.out.join("split.json"))?;
     for evaluation in fitted.scores.iter().flatten() {
@@ -221,7 +207,7 @@ pub fn fit_effects(
     config: &Config,
     device: Device,
     dir: &Path,
-    options: &mut FitOptions<'_>,
+    options: &mut Run<'_>,
 ) -> Result<FittedEffects> {
     let split = split_effects(data, config.split, config.train.seed);
     let mut model = CountVae::for_effects(data, &split.train, config.model.clone(), config.train.seed, device)?;

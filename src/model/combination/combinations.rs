@@ -1,7 +1,8 @@
 //! The combinations that departures are learned from.
 
-use super::{CombinationData, scaled_sum::ScaledSum, singles::Singles};
+use super::{scaled_sum::ScaledSum, singles::Singles};
 use crate::data::Condition;
+use crate::data::EffectTable;
 use ndarray::{Array1, Array2, Axis};
 
 /// The training combinations whose genes are all known.
@@ -19,7 +20,7 @@ pub(super) struct Combinations {
 
 impl Combinations {
     /// Those of a fold.
-    pub fn of(data: &CombinationData, singles: &Singles, half_trust: f64) -> Self {
+    pub fn of(data: &EffectTable, singles: &Singles, half_trust: f64) -> Self {
         let all = data.trust(half_trust);
         let mut found = Self {
             conditions: Vec::new(),
@@ -72,7 +73,7 @@ impl Combinations {
     }
 }
 
-fn empty(data: &CombinationData) -> Array2<f64> {
+fn empty(data: &EffectTable) -> Array2<f64> {
     Array2::zeros((0, data.genes.len()))
 }
 

@@ -1,13 +1,14 @@
 //! Fitting level 0, and asking it.
 
 use super::{
-    CombinationConfig, CombinationData, Mixture, UnseenChoice, combinations::Combinations, member::Member,
-    memory::Memory, scaled_sum::ScaledSum, singles::Singles, unseen::Unseen,
+    CombinationConfig, Mixture, UnseenChoice, combinations::Combinations, member::Member, memory::Memory,
+    scaled_sum::ScaledSum, singles::Singles, unseen::Unseen,
 };
+use crate::data::EffectTable;
 use crate::{
     Error, Result,
     data::{Condition, GeneSets, shuffle},
-    train::{FitOptions, History, Progress},
+    train::{History, Progress, Run},
 };
 use ndarray::{Array1, Array2, Axis};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -35,20 +36,15 @@ impl CombinationModel {
     /// # Errors
     /// Settings that cannot train; a GMT file that cannot be read; a loss that is not finite; no effect but zeros
     /// ([`ErrorKind::Inapplicable`](crate::ErrorKind)).
-    pub fn fit(data: &CombinationData, config: &CombinationConfig, seed: u64) -> Result<Self> {
-        Self::fit_with(data, config, seed, &FitOptions { progress: Progress::Silent, ..FitOptions::default() })
+    pub fn fit(data: &EffectTable, config: &CombinationConfig, seed: u64) -> Result<Self> {
+        Self::fit_with(data, config, seed, &Run { progress: Progress::Silent, ..Run::default() })
     }
 
     /// As [`Self::fit`]; of `options` the folder (each member of the ensemble has its own in it) and the interruption.
     ///
     /// # Errors
     /// As [`Self::fit`], and an interruption.
-    pub fn fit_with(
-        data: &CombinationData,
-        config: &CombinationConfig,
-        seed: u64,
-        options: &FitOptions<'_>,
-    ) -> Result<Self> {
+    pub fn fit_with(data: &EffectTable, config: &CombinationConfig, seed: u64, options: &Run<'_>) -> Result<Self> {
         config.validate()?;
         let sets = config.gene_sets.as_ref().map(GeneSets::open).transpose()?;
         let unseen = Unseen::fit(data, &config.features, sets.as_ref())?;

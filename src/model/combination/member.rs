@@ -1,17 +1,18 @@
 //! The members of the ensemble: each trained without a fold of the combinations, and judged on it.
 
 use super::{
-    CombinationConfig, CombinationData, CombinationModel,
+    CombinationConfig, CombinationModel,
     combinations::Combinations,
     memory::Memory,
     net::{Net, Rows},
     scaled_sum::ScaledSum,
     space::Space,
 };
+use crate::data::EffectTable;
 use crate::{
     Result,
     data::Condition,
-    train::{BatchSource, FitOptions, History, Progress, TrainConfig, fit},
+    train::{BatchSource, History, Progress, Run, TrainConfig, fit},
 };
 use dfdx::prelude::Cpu;
 use ndarray::{Array1, Array2, Axis};
@@ -29,11 +30,11 @@ impl CombinationModel {
     #[expect(clippy::too_many_arguments, reason = "one step of the fit, with the arrays that it adds to")]
     pub(super) fn member(
         &mut self,
-        data: &CombinationData,
+        data: &EffectTable,
         all: &Combinations,
         (kept, left_out): (&[usize], &[usize]),
         config: &CombinationConfig,
-        (seed, options): (u64, &FitOptions<'_>),
+        (seed, options): (u64, &Run<'_>),
         guesses: &mut [Array2<f64>; 2],
         departures: &mut Array2<f64>,
     ) -> Result<()> {
@@ -70,7 +71,7 @@ impl CombinationModel {
         space: &Space,
         train: &Combinations,
         remainder: &Array2<f64>,
-        (seed, options): (u64, &FitOptions<'_>),
+        (seed, options): (u64, &Run<'_>),
     ) -> Result<(Net<Cpu>, History)> {
         let config = &self.config;
         let rows = self.rows(space, &train.conditions, &train.members, Some((train, remainder)));
@@ -78,11 +79,11 @@ impl CombinationModel {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut net = Net::new(&device, space.components.nrows(), self.singles.n_genes(), config, &mut rng)?;
         let training = TrainConfig { seed, ..config.training.clone() };
-        let mut options = FitOptions {
+        let mut options = Run {
             dir: options.dir.as_ref().map(|dir| dir.join(format!("member-{}", self.members.len()))),
             interrupt: options.interrupt.clone(),
             progress: Progress::Silent,
-            ..FitOptions::default()
+            ..Run::default()
         };
         let history = fit(&mut net, &rows, None, &device, &training, &mut options)?;
         Ok((net, history))

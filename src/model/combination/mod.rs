@@ -17,7 +17,6 @@
 
 mod combinations;
 mod config;
-mod data;
 mod fit;
 mod member;
 mod memory;
@@ -30,7 +29,6 @@ mod stack;
 mod unseen;
 
 pub use config::CombinationConfig;
-pub use data::CombinationData;
 pub use fit::CombinationModel;
 pub use stack::Mixture;
 pub use unseen::{GeneFeature, UnseenChoice};

@@ -1,6 +1,7 @@
 //! What each gene does alone: as it was measured, or, for a gene that was never perturbed, as its features say.
 
-use super::{CombinationData, unseen::Unseen};
+use super::unseen::Unseen;
+use crate::data::EffectTable;
 use crate::{Result, data::Condition};
 use ndarray::{Array1, Array2, Axis};
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ pub(super) struct Singles {
 
 impl Singles {
     /// Those of a fold; `unseen` answers for the genes that it has none of.
-    pub fn of(data: &CombinationData, unseen: Unseen) -> Self {
+    pub fn of(data: &EffectTable, unseen: Unseen) -> Self {
         let alone = |condition: &Condition| match condition.perturbation.genes() {
             [gene] => Some((gene.clone(), condition.context.clone())),
             _ => None,

@@ -1,6 +1,6 @@
 //! Scores of effects on the principal components of a fold.
 
-use super::CombinationData;
+use crate::data::EffectTable;
 use crate::{Result, math::directions};
 use ndarray::Array2;
 
@@ -18,7 +18,7 @@ impl Space {
     ///
     /// # Errors
     /// Effects that are all zero: [`ErrorKind::Inapplicable`](crate::ErrorKind).
-    pub fn of(data: &CombinationData, components: usize) -> Result<Self> {
+    pub fn of(data: &EffectTable, components: usize) -> Result<Self> {
         let effects = data.effects.mapv(f64::from);
         let components = directions(&effects, components)?;
         let scale = effects.dot(&components.t()).mapv(|score| score * score).mean().unwrap_or(1.0).sqrt();

@@ -26,7 +26,7 @@
 //! difference: features that tell nothing change nothing. How a gene answers to being perturbed itself is no feature: it is
 //! known of trained genes only, and would be learned in place of what carries over.
 
-use super::CombinationData;
+use crate::data::EffectTable;
 use crate::{Error, Result, data::GeneSets, math::cholesky};
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,7 @@ impl Unseen {
     ///
     /// # Errors
     /// Those of the linear algebra.
-    pub fn fit(data: &CombinationData, kinds: &[GeneFeature], sets: Option<&GeneSets>) -> Result<Self> {
+    pub fn fit(data: &EffectTable, kinds: &[GeneFeature], sets: Option<&GeneSets>) -> Result<Self> {
         let mut trained: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (row, condition) in data.conditions.iter().enumerate() {
             if let [gene] = condition.perturbation.genes() {
@@ -205,7 +205,7 @@ struct Centres {
 
 impl Centres {
     /// `None` for a single trained gene or fewer.
-    fn of(data: &CombinationData, singles: &BTreeMap<&str, Array1<f64>>, mean: &Array1<f64>) -> Option<Self> {
+    fn of(data: &EffectTable, singles: &BTreeMap<&str, Array1<f64>>, mean: &Array1<f64>) -> Option<Self> {
         let n = singles.len();
         if n < 2 {
             return None;
@@ -262,7 +262,7 @@ fn lengths(rows: &Array2<f64>) -> Array1<f64> {
 }
 
 /// What each measured gene does under every training condition, 0 where it is perturbed itself.
-fn loadings(data: &CombinationData) -> HashMap<String, Array1<f64>> {
+fn loadings(data: &EffectTable) -> HashMap<String, Array1<f64>> {
     let column = |(place, gene): (usize, &String)| {
         let answers = data.conditions.iter().zip(data.effects.column(place)).map(|(condition, &value)| {
             if condition.perturbation.genes().contains(gene) { 0.0 } else { f64::from(value) }

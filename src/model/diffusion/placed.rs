@@ -9,7 +9,7 @@ use crate::{
     Error, Result,
     device::Device,
     nn::{Backend, count_params, load_params, save_params},
-    train::{FitOptions, History, TrainConfig, fit},
+    train::{History, Run, TrainConfig, fit},
 };
 use dfdx::prelude::Cpu;
 use ndarray::{Array2, Axis, concatenate, s};
@@ -66,7 +66,7 @@ impl Placed {
         train: &Rows,
         validation: Option<&Rows>,
         config: &TrainConfig,
-        options: &mut FitOptions<'_>,
+        options: &mut Run<'_>,
     ) -> Result<History> {
         on_device!(self, net => {
             let device = net.device().clone();

@@ -11,7 +11,7 @@ use crate::{
     data::{Dataset, Split, TargetSum},
     device::Device,
     nn::{count_params, ops},
-    train::{BatchSource, FitOptions, History, TrainConfig, fit},
+    train::{BatchSource, History, Run, TrainConfig, fit},
 };
 use dfdx::prelude::Cpu;
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
@@ -138,7 +138,7 @@ impl CellJepa {
     /// A collapse of the embeddings ([`CollapseAlarm`](super::CollapseAlarm)); masks that cannot be made; a loss that
     /// stops being finite, an interruption, a folder that cannot be written.
     pub fn fit(&mut self, data: &Dataset, split: &Split, config: &TrainConfig) -> Result<History> {
-        self.fit_with(data, split, config, &mut FitOptions::default())
+        self.fit_with(data, split, config, &mut Run::default())
     }
 
     /// As [`Self::fit`], with checkpoints, progress and callbacks as `options` say.
@@ -150,7 +150,7 @@ impl CellJepa {
         data: &Dataset,
         split: &Split,
         config: &TrainConfig,
-        options: &mut FitOptions<'_>,
+        options: &mut Run<'_>,
     ) -> Result<History> {
         let hides = matches!(self.config.objective, Objective::Masks | Objective::Reconstruction);
         let masks = hides.then(|| GeneMasks::new(&self.config.masks, data, &split.train)).transpose()?.map(Arc::new);

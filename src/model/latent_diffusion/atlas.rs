@@ -1,14 +1,12 @@
 //! What is known of conditions: where their control cells are, where their own cells are, what their genes do.
 
 use super::space::{mean_of, square};
+use crate::data::EffectTable;
 use crate::{
     Error, Result,
     data::{Condition, Counts, Dataset, Perturbation},
     math::directions,
-    model::{
-        Carrier,
-        combination::{CombinationData, CombinationModel},
-    },
+    model::{Carrier, combination::CombinationModel},
 };
 use ndarray::{Array1, Array2, Axis, concatenate};
 use std::collections::BTreeMap;
@@ -63,7 +61,7 @@ impl Atlas {
     /// Effects that are all zero: [`ErrorKind::Inapplicable`](crate::ErrorKind).
     pub fn new(
         jepa: CombinationModel,
-        prototypes: &CombinationData,
+        prototypes: &EffectTable,
         most_directions: usize,
         (rows_of, expression): (&BTreeMap<Condition, Vec<usize>>, &Counts),
         (z, place, carriers): (&Array2<f32>, &BTreeMap<usize, usize>, &[Carrier]),
@@ -150,7 +148,7 @@ pub(super) fn prototypes(
     data: &Dataset,
     expression: &Counts,
     rows_of: &BTreeMap<Condition, Vec<usize>>,
-) -> Result<CombinationData> {
+) -> Result<EffectTable> {
     let (mut named, mut n_cells) = (Vec::new(), Vec::new());
     let mut effects = Array2::zeros((0, data.n_genes()));
     for (condition, rows) in rows_of.iter().filter(|(condition, _)| !condition.perturbation.is_control()) {
@@ -166,7 +164,7 @@ pub(super) fn prototypes(
     if named.is_empty() {
         return Err(Error::inapplicable("no perturbation was trained on"));
     }
-    Ok(CombinationData { genes: data.gene_names().into(), conditions: named, effects, n_cells })
+    Ok(EffectTable { genes: data.gene_names().into(), conditions: named, effects, n_cells })
 }
 
 /// The shift of a gene that was perturbed alone: in the context, else the mean over the others.

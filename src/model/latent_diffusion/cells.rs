@@ -8,15 +8,12 @@ use super::{
     space::{Space, SpaceKind},
     spread::Spread,
 };
+use crate::data::EffectTable;
 use crate::{
     Error, ErrorKind, Result,
     data::{Condition, Dataset, Split, TargetSum, normalize::log_normalize},
-    model::{
-        CountVae, NORMALISED_TOTAL,
-        combination::{CombinationData, CombinationModel},
-        diffusion::DiffusionConfig,
-    },
-    train::{FitOptions, History, Progress, TrainConfig},
+    model::{CountVae, NORMALISED_TOTAL, combination::CombinationModel, diffusion::DiffusionConfig},
+    train::{History, Progress, Run, TrainConfig},
 };
 use ndarray::{Array1, Array2, Axis};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -108,7 +105,7 @@ impl LatentDiffusion {
         vae: CountVae,
         config: &LatentDiffusionConfig,
         seed: u64,
-        options: &mut FitOptions<'_>,
+        options: &mut Run<'_>,
     ) -> Result<(Self, History)> {
         config.validate()?;
         let FoldCells { data, conditions, split } = cells;
@@ -121,10 +118,9 @@ impl LatentDiffusion {
         let rows_of = grouped(&split.train, conditions);
         let prototypes = prototypes(data, &expression, &rows_of)?;
         let jepa = CombinationModel::fit(&prototypes, &config.effects.jepa, seed)?;
-        let fit = |fold: &CombinationData| CombinationModel::fit(fold, &config.effects.jepa, seed);
+        let fit = |fold: &EffectTable| CombinationModel::fit(fold, &config.effects.jepa, seed);
         let left = leave_out(&prototypes, config.effects.spread.folds, seed, fit)?;
-        let mut quiet =
-            FitOptions { interrupt: options.interrupt.clone(), progress: Progress::Silent, ..FitOptions::default() };
+        let mut quiet = Run { interrupt: options.interrupt.clone(), progress: Progress::Silent, ..Run::default() };
         let spread = match Spread::fit(&left, &config.effects.spread, seed, &mut quiet) {
             Ok(spread) => Ok(spread),
             Err(error) if error.kind() == ErrorKind::Inapplicable => Err(error.to_string()),
@@ -179,7 +175,7 @@ fn trained(
     (space, atlas): (&Space, &Atlas),
     (z, place): (&Array2<f32>, &BTreeMap<usize, usize>),
     config: &LatentDiffusionConfig,
-    options: &mut FitOptions<'_>,
+    options: &mut Run<'_>,
     seed: u64,
 ) -> Result<(Generator, History)> {
     let FoldCells { data, conditions, split } = cells;

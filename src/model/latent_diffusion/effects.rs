@@ -4,11 +4,12 @@ use super::{
     residuals::{MeanPredictor, Novelty, leave_out},
     spread::{Spread, SpreadConfig},
 };
+use crate::data::EffectTable;
 use crate::{
     Error, Result,
     data::Condition,
-    model::combination::{CombinationConfig, CombinationData, CombinationModel},
-    train::FitOptions,
+    model::combination::{CombinationConfig, CombinationModel},
+    train::Run,
 };
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
@@ -39,12 +40,7 @@ impl EffectDiffusion {
     ///
     /// # Errors
     /// As [`CombinationModel::fit`] and [`Spread::fit`].
-    pub fn fit(
-        data: &CombinationData,
-        config: &EffectDiffusionConfig,
-        seed: u64,
-        options: &mut FitOptions<'_>,
-    ) -> Result<Self> {
+    pub fn fit(data: &EffectTable, config: &EffectDiffusionConfig, seed: u64, options: &mut Run<'_>) -> Result<Self> {
         let jepa = CombinationModel::fit(data, &config.jepa, seed)?;
         Self::around(jepa, data, config, seed, options)
     }
@@ -55,10 +51,10 @@ impl EffectDiffusion {
     /// As [`Spread::fit`].
     pub fn around(
         jepa: CombinationModel,
-        data: &CombinationData,
+        data: &EffectTable,
         config: &EffectDiffusionConfig,
         seed: u64,
-        options: &mut FitOptions<'_>,
+        options: &mut Run<'_>,
     ) -> Result<Self> {
         let left = leave_out(data, config.spread.folds, seed, |fold| CombinationModel::fit(fold, &config.jepa, seed))?;
         let spread = Spread::fit(&left, &config.spread, seed, options)?;

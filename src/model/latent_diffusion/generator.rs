@@ -7,7 +7,7 @@ use crate::{
         diffusion::{Diffusion, DiffusionConfig, SampleConfig},
         flow::{Flow, FlowConfig, FlowData, TransportConfig},
     },
-    train::{FitOptions, History, TrainConfig},
+    train::{History, Run, TrainConfig},
 };
 use ndarray::{Array2, Axis};
 use rand::Rng;
@@ -95,7 +95,7 @@ impl Generator {
         watched: Option<&Points<'_>>,
         controls: &Array2<f32>,
         training: &TrainConfig,
-        options: &mut FitOptions<'_>,
+        options: &mut Run<'_>,
     ) -> Result<(Self, History)> {
         let (dims, width, seed) = (train.x.ncols(), train.condition.ncols(), training.seed);
         match config {

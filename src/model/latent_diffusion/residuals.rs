@@ -1,9 +1,10 @@
 //! How far predictions of unseen perturbations are off: departures of observed effects from predictions without them.
 
+use crate::data::EffectTable;
 use crate::{
     ErrorKind, Result,
     data::{Condition, shuffle},
-    model::combination::{CombinationData, CombinationModel},
+    model::combination::CombinationModel,
 };
 use ndarray::{Array1, Array2};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -52,10 +53,10 @@ pub struct LeftOut {
 /// # Errors
 /// Those of `fit` and of its predictions, other than being inapplicable.
 pub fn leave_out<M: MeanPredictor>(
-    data: &CombinationData,
+    data: &EffectTable,
     folds: usize,
     seed: u64,
-    fit: impl Fn(&CombinationData) -> Result<M>,
+    fit: impl Fn(&EffectTable) -> Result<M>,
 ) -> Result<LeftOut> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let genes = |row: usize| data.conditions[row].perturbation.genes();
@@ -83,11 +84,11 @@ impl LeftOut {
     /// Predicts the conditions `judged` by a fit without the conditions `out`.
     fn fold<M: MeanPredictor>(
         &mut self,
-        data: &CombinationData,
+        data: &EffectTable,
         out: &[usize],
         judged: &[usize],
         novelty: Novelty,
-        fit: &impl Fn(&CombinationData) -> Result<M>,
+        fit: &impl Fn(&EffectTable) -> Result<M>,
     ) -> Result<()> {
         let kept: Vec<usize> = (0..data.conditions.len()).filter(|row| !out.contains(row)).collect();
         if judged.is_empty() || kept.is_empty() {

@@ -18,7 +18,7 @@ use crate::{
     device::Device,
     math::directions,
     model::diffusion::{Diffusion, DiffusionConfig, SampleConfig, net::ScoreNetConfig},
-    train::{FitOptions, TrainConfig},
+    train::{Run, TrainConfig},
 };
 use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate, s};
 use rand::{Rng, SeedableRng};
@@ -167,7 +167,7 @@ impl Spread {
     /// # Errors
     /// Fewer than six of them, or residuals that are all zero: [`ErrorKind::Inapplicable`](crate::ErrorKind); a loss
     /// that is not finite; an interruption.
-    pub fn fit(left: &LeftOut, config: &SpreadConfig, seed: u64, options: &mut FitOptions<'_>) -> Result<Self> {
+    pub fn fit(left: &LeftOut, config: &SpreadConfig, seed: u64, options: &mut Run<'_>) -> Result<Self> {
         config.validate()?;
         let n = left.novelty.len();
         if n < FEWEST {

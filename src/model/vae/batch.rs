@@ -1,6 +1,7 @@
 //! Batches of cells (or of effects) for a VAE, gathered on the host.
 
 use super::condition::{ConditionBatch, Vocabulary};
+use crate::data::NORMALISED_TOTAL;
 use crate::{
     Error, Result,
     data::{Counts, Dataset, Effects},
@@ -67,9 +68,6 @@ pub struct CellSource<'a> {
     log_library: Vec<f32>,
     with_target: bool,
 }
-
-/// Expression is normalised to this many counts a cell before log1p (the field's usual scale, as in scanpy's tutorials).
-pub const NORMALISED_TOTAL: f32 = 1e4;
 
 impl<'a> CellSource<'a> {
     /// The cells `rows` of `data`, whose genes must be the model's.

@@ -4,18 +4,19 @@
 //! under another perturbation), `generate` (new cells, effects), `saved`.
 
 use super::{
-    batch::{CellSource, CellView, EffectSource, NORMALISED_TOTAL},
+    batch::{CellSource, CellView, EffectSource},
     condition::Vocabulary,
     config::{LibrarySize, Likelihood, VaeConfig},
     look::as_control,
     net::VaeNet,
     reference::REFERENCE_CELLS,
 };
+use crate::data::NORMALISED_TOTAL;
 use crate::{
     Error, Result,
     data::{Dataset, Effects, Split},
     device::Device,
-    train::{BatchSource, FitOptions, History, TrainConfig, fit},
+    train::{BatchSource, History, Run, TrainConfig, fit},
 };
 use dfdx::prelude::{Cpu, NoneTape};
 use ndarray::Axis;
@@ -148,7 +149,7 @@ impl CountVae {
     /// # Errors
     /// A loss that stops being finite, an interruption, a folder that cannot be written.
     pub fn fit(&mut self, data: &Dataset, split: &Split, config: &TrainConfig) -> Result<History> {
-        self.fit_with(data, split, config, &mut FitOptions::default())
+        self.fit_with(data, split, config, &mut Run::default())
     }
 
     /// As [`Self::fit`], with checkpoints, progress and callbacks as `options` say.
@@ -160,7 +161,7 @@ impl CountVae {
         data: &Dataset,
         split: &Split,
         config: &TrainConfig,
-        options: &mut FitOptions<'_>,
+        options: &mut Run<'_>,
     ) -> Result<History> {
         let view = self.view();
         let train = CellSource::new(data, &split.train, &self.vocabulary, view)?;
@@ -184,7 +185,7 @@ impl CountVae {
         train: &[usize],
         validation: &[usize],
         config: &TrainConfig,
-        options: &mut FitOptions<'_>,
+        options: &mut Run<'_>,
     ) -> Result<History> {
         let train = EffectSource::new(data, train, &self.vocabulary)?;
         let validation = EffectSource::new(data, validation, &self.vocabulary)?;

@@ -1,7 +1,7 @@
 //! New cells from a count VAE, and effects from one that was trained on effects.
 
 use super::{
-    batch::{NORMALISED_TOTAL, Observed, VaeBatch},
+    batch::{Observed, VaeBatch},
     condition::ConditionBatch,
     config::Likelihood,
     count_vae::{CountVae, TrainedOn, on_device},
@@ -9,9 +9,10 @@ use super::{
     reference::REFERENCE_CELLS,
     sample::{CountModel, sample_counts},
 };
+
 use crate::{
     Error, Result,
-    data::Perturbation,
+    data::{NORMALISED_TOTAL, Perturbation},
     nn::{IndexSets, ops},
 };
 use dfdx::prelude::NoneTape;

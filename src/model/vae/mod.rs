@@ -16,7 +16,7 @@ pub(in crate::model) mod sample;
 mod saved;
 
 pub use annealing::KlAnnealing;
-pub use batch::{CellSource, CellView, EffectSource, NORMALISED_TOTAL, Observed, VaeBatch};
+pub use batch::{CellSource, CellView, EffectSource, Observed, VaeBatch};
 pub use condition::{ConditionBatch, ConditionEncoder, Vocabulary};
 pub use config::{LibrarySize, Likelihood, ThetaScope, VaeConfig};
 pub use count_vae::{CountVae, TrainedOn};

@@ -19,8 +19,9 @@ use super::{
 use crate::{
     Error, Result,
     data::Condition,
+    data::{EffectTable, TrainingData},
     math::cholesky,
-    predict::{Fitted, Predictor, Training},
+    predict::{Fitted, Predictor},
 };
 use ndarray::{Array1, Array2};
 use serde_json::json;
@@ -63,7 +64,8 @@ impl Predictor for KernelRidge {
         json!({ "ridge": RIDGE, "width": "median norm of a single effect" })
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let training = data.effects()?;
         let mut combinations = Combinations::of(training)?;
         let factors = match self.per_gene {
             true => combinations.factors()?,
@@ -97,7 +99,7 @@ impl Predictor for KernelRidge {
 }
 
 /// The kernel between a condition and each set, `(sets,)`.
-fn similarity(sets: &Sets, training: &Training, condition: &Condition, width: f64) -> Result<Array1<f64>> {
+fn similarity(sets: &Sets, training: &EffectTable, condition: &Condition, width: f64) -> Result<Array1<f64>> {
     // The product of exponentials is the exponential of the sum.
     let scale = -0.5 / (width * width);
     let mean = |assignments: &[Vec<f64>]| {
@@ -109,7 +111,7 @@ fn similarity(sets: &Sets, training: &Training, condition: &Condition, width: f6
 }
 
 /// Median Euclidean norm of the trained single effects; 0 if there is none.
-fn median_norm(training: &Training) -> f64 {
+fn median_norm(training: &EffectTable) -> f64 {
     let singles = training.conditions.iter().zip(training.effects.rows());
     let mut norms: Vec<f64> = singles
         .filter(|(condition, _)| condition.perturbation.genes().len() == 1)

@@ -4,15 +4,14 @@ mod sets;
 
 pub use sets::JepaSetsPredictor;
 
-use super::{Fitted, Predictor, Training};
+use super::{Fitted, Predictor};
 use crate::{
     Error, Result,
-    data::Condition,
-    model::combination::{CombinationConfig, CombinationData, CombinationModel},
+    data::{Condition, TrainingData},
+    model::combination::{CombinationConfig, CombinationModel},
 };
 use ndarray::Array1;
 use serde_json::json;
-use std::sync::Arc;
 
 /// `jepa`: level 0, from the mean state of control to that of a perturbation. For effects and for cells.
 #[derive(Debug, Clone, Default)]
@@ -34,22 +33,11 @@ impl Predictor for CombinationPredictor {
         json!(self.config)
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
-        if training.conditions.is_empty() {
+    fn fit(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {
+        if training.effects()?.is_empty() {
             return Err(Error::inapplicable("no perturbation was trained on"));
         }
-        Ok(Box::new(Trained(CombinationModel::fit(&training.into(), &self.config, training.seed)?)))
-    }
-}
-
-impl From<&Training> for CombinationData {
-    fn from(training: &Training) -> Self {
-        Self {
-            genes: Arc::clone(&training.genes),
-            conditions: training.conditions.clone(),
-            effects: training.effects.clone(),
-            n_cells: training.n_cells.clone(),
-        }
+        Ok(Box::new(Trained(CombinationModel::fit(training.effects()?, &self.config, training.seed)?)))
     }
 }
 

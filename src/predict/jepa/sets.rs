@@ -6,10 +6,10 @@
 
 use crate::{
     Error, Result,
-    data::Condition,
+    data::{Condition, TrainingCells, TrainingData},
     model::jepa::{Level, SetsConfig, SetsJepa},
     predict::{
-        Fitted, Predictor, Training, TrainingCells,
+        Fitted, Predictor,
         control_starts::{CELLS_PER_EFFECT, ControlStarts},
     },
 };
@@ -59,7 +59,7 @@ impl Predictor for JepaSetsPredictor {
         json!({ "model": self.config, "cells_per_effect": CELLS_PER_EFFECT })
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {
         let Some(cells) = &training.cells else {
             return Err(Error::inapplicable("an effects dataset has no cells to take sets of"));
         };

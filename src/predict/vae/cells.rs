@@ -3,9 +3,10 @@
 use super::{check, shifts::Shifts};
 use crate::{
     Result,
+    data::TrainingCells,
     data::{Condition, Perturbation, Split},
     model::CountVae,
-    predict::{Fitted, TrainingCells, control_starts::ControlStarts},
+    predict::{Fitted, control_starts::ControlStarts},
 };
 use ndarray::{Array1, Array2, Axis};
 use std::sync::Arc;

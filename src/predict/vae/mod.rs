@@ -12,13 +12,13 @@
 mod cells;
 mod shifts;
 
-use super::{Fitted, Predictor, Training, TrainingCells, control_starts::CELLS_PER_EFFECT};
+use super::{Fitted, Predictor, control_starts::CELLS_PER_EFFECT};
 use crate::{
     Error, Result,
-    data::{Condition, Effects, Perturbation, Split, SplitPlan, Table},
+    data::{Condition, Effects, Perturbation, Split, SplitPlan, Table, TrainingCells, TrainingData},
     device::Device,
     model::{CountVae, Likelihood, VaeConfig},
-    train::{FitOptions, Progress, TrainConfig},
+    train::{Progress, Run, TrainConfig},
 };
 use cells::OfCells;
 use ndarray::Array1;
@@ -92,34 +92,37 @@ impl VaePredictor {
         Self { used: VaeUse::Arithmetic, ..Self::conditional() }
     }
 
-    fn options() -> FitOptions<'static> {
-        FitOptions { progress: Progress::Silent, ..FitOptions::default() }
+    fn options() -> Run<'static> {
+        Run { progress: Progress::Silent, ..Run::default() }
     }
 
     /// The training's settings for a task; early stopping needs something to watch.
-    fn config(&self, training: &Training, watches: bool) -> TrainConfig {
+    fn config(&self, training: &TrainingData, watches: bool) -> TrainConfig {
         let early_stopping = self.training.early_stopping.filter(|_| watches);
         TrainConfig { seed: training.seed, early_stopping, ..self.training.clone() }
     }
 
-    fn fit_effects(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit_effects(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {
         if training.cells.is_some() {
             return Err(Error::inapplicable("this is the VAE of effects datasets; vae_conditional is that of cells"));
         }
-        if training.conditions.is_empty() {
+        let table = training.effects()?;
+        if table.is_empty() {
             return Err(Error::inapplicable("no perturbation was trained on"));
         }
         let mut perturbations: Vec<Perturbation> =
-            training.conditions.iter().map(|condition| condition.perturbation.clone()).collect();
-        let mut values = training.effects.clone();
+            table.conditions.iter().map(|condition| condition.perturbation.clone()).collect();
+        let mut values = table.effects.clone();
         let mut train: Vec<usize> = (0..perturbations.len()).collect();
         let mut watched = Vec::new();
-        if training.validation.is_empty() {
-            watched = training.put_aside(self.put_aside);
+        if training.validation()?.is_empty() {
+            watched = table.validation_rows(self.put_aside, training.seed);
             train.retain(|row| watched.binary_search(row).is_err());
         } else {
-            let known = |gene: &String| training.conditions.iter().any(|c| c.perturbation.genes().contains(gene));
-            for (condition, effect) in training.validation.iter().zip(training.validation_effects.rows()) {
+            let known = |gene: &String| table.conditions.iter().any(|c| c.perturbation.genes().contains(gene));
+            for (condition, effect) in
+                training.validation()?.conditions.iter().zip(training.validation()?.effects.rows())
+            {
                 // The model has no embedding for a gene that is perturbed in validation only.
                 if condition.perturbation.genes().iter().all(known) {
                     watched.push(perturbations.len());
@@ -137,7 +140,7 @@ impl VaePredictor {
         Ok(Box::new(OfEffects(vae)))
     }
 
-    fn fit_cells(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit_cells(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {
         let Some(cells) = &training.cells else {
             return Err(Error::inapplicable("an effects dataset has no cells to train a model of cells on"));
         };
@@ -150,7 +153,7 @@ impl VaePredictor {
     ///
     /// # Errors
     /// Those of the training.
-    pub(super) fn train_on_cells(&self, training: &Training, cells: &TrainingCells) -> Result<(CountVae, Split)> {
+    pub(super) fn train_on_cells(&self, training: &TrainingData, cells: &TrainingCells) -> Result<(CountVae, Split)> {
         let mut split = cells.split.clone();
         if split.validation.is_empty() {
             split = SplitPlan::Stratified { validation: self.put_aside, test: 0.0, seed: training.seed }
@@ -197,7 +200,7 @@ impl Predictor for VaePredictor {
         })
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {
         match self.used {
             VaeUse::Effects => self.fit_effects(training),
             VaeUse::Conditional | VaeUse::Arithmetic => self.fit_cells(training),

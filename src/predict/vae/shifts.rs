@@ -2,9 +2,9 @@
 
 use crate::{
     Error, Result,
+    data::TrainingCells,
     data::{Condition, Perturbation, Split},
     model::CountVae,
-    predict::TrainingCells,
 };
 use ndarray::Array1;
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@ use genailab::{
     bench::Evaluation,
     data::Effects,
     show::{Grid, Report, Verdict, ranked},
-    train::{FitOptions, TrainConfig},
+    train::{Run, TrainConfig},
 };
 use serde_json::json;
 use std::{
@@ -27,7 +27,7 @@ pub fn run(
     data: &Effects,
     file: &Path,
     args: &Args,
-    mut options: FitOptions<'_>,
+    mut options: Run<'_>,
     interrupt: &Arc<AtomicBool>,
     start: Instant,
 ) -> Result<()> {

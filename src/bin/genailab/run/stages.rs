@@ -10,12 +10,12 @@ use genailab::{
     data::{Condition, Conditions, Dataset, Effects, Opened, Split, SplitPlan, Truth},
     model::{
         CountVae,
-        combination::CombinationData,
+        combination::EffectTable,
         latent_diffusion::{EffectDiffusion, EffectDiffusionConfig, FoldCells, LatentDiffusion},
     },
     predict::DiffusionPredictor,
     show::{Report, Verdict, verdict},
-    train::{FitOptions, Progress},
+    train::{Progress, Run},
 };
 use serde_json::json;
 use std::{
@@ -101,7 +101,7 @@ impl Later {
         train.sort_unstable();
         let mut options = quiet(interrupt);
         let config = EffectDiffusionConfig::default();
-        let fitted = EffectDiffusion::fit(&CombinationData::of_effects(data, &train), &config, seed, &mut options);
+        let fitted = EffectDiffusion::fit(&EffectTable::of_effects(data, &train), &config, seed, &mut options);
         if let Some(model) = later.reasoned("diffusion", fitted)? {
             model.save(&out.join("diffusion"))?;
             let split = Split { train, validation: Vec::new(), test: split.test.clone() };
@@ -165,6 +165,6 @@ impl Later {
     }
 }
 
-fn quiet(interrupt: &Arc<AtomicBool>) -> FitOptions<'static> {
-    FitOptions { interrupt: Some(Arc::clone(interrupt)), progress: Progress::Silent, ..FitOptions::default() }
+fn quiet(interrupt: &Arc<AtomicBool>) -> Run<'static> {
+    Run { interrupt: Some(Arc::clone(interrupt)), progress: Progress::Silent, ..Run::default() }
 }

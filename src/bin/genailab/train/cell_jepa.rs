@@ -9,7 +9,7 @@ use genailab::{
         CountVae, TrainedOn,
         jepa::{CellJepa, CellJepaConfig},
     },
-    train::{FitOptions, Schedule, TrainConfig},
+    train::{Run, Schedule, TrainConfig},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -88,12 +88,8 @@ pub fn run(args: &Args) -> Result<()> {
         split.validation.len(),
         split.test.len()
     ))?;
-    let mut options = FitOptions {
-        dir: Some(out.to_owned()),
-        resume: args.resume,
-        interrupt: Some(interrupt_flag()?),
-        ..FitOptions::default()
-    };
+    let mut options =
+        Run { dir: Some(out.to_owned()), resume: args.resume, interrupt: Some(interrupt_flag()?), ..Run::default() };
     let history = match model.fit_with(&data, &split, &config.train, &mut options) {
         // What has collapsed cannot be gone on with either.
         Err(e) if e.kind() == ErrorKind::Numeric => {

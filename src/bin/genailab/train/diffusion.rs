@@ -7,10 +7,10 @@ use genailab::{
     data::{Condition, Dataset, Effects, Opened, QcConfig, SplitPlan},
     model::{
         CountVae, VaeConfig,
-        combination::CombinationData,
+        combination::EffectTable,
         latent_diffusion::{EffectDiffusion, EffectDiffusionConfig, FoldCells, LatentDiffusion, LatentDiffusionConfig},
     },
-    train::{EpochRecord, FitOptions, Progress, TrainConfig},
+    train::{EpochRecord, Progress, Run, TrainConfig},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -103,7 +103,7 @@ fn train_effects(data: &Effects, config: &Config, seed: u64, args: &Args, out: &
         split.test.len()
     ))?;
     let mut options = quiet()?;
-    let model = EffectDiffusion::fit(&CombinationData::of_effects(data, &rows), &config.effects, seed, &mut options)?;
+    let model = EffectDiffusion::fit(&EffectTable::of_effects(data, &rows), &config.effects, seed, &mut options)?;
     model.save(out)?;
     split.save(out.join("split.json"))?;
     let held_out: Vec<Condition> =
@@ -134,7 +134,7 @@ fn train_cells(mut data: Dataset, config: &Config, seed: u64, args: &Args, out: 
     ))?;
     say("the VAE that gives the latents")?;
     let mut vae = CountVae::new(&data, &split, config.vae.clone(), seed, args.device)?;
-    let mut options = FitOptions { interrupt: Some(interrupt_flag()?), ..FitOptions::default() };
+    let mut options = Run { interrupt: Some(interrupt_flag()?), ..Run::default() };
     let early_stopping = config.train.early_stopping.filter(|_| !split.validation.is_empty());
     let train = TrainConfig { seed, early_stopping, ..config.train.clone() };
     vae.fit_with(&data, &split, &train, &mut options)?;
@@ -155,6 +155,6 @@ fn train_cells(mut data: Dataset, config: &Config, seed: u64, args: &Args, out: 
     write_json(&out.join("metrics.json"), &json!({ "best_watched_loss": best, "seconds_of_diffusion": seconds }))
 }
 
-fn quiet() -> Result<FitOptions<'static>> {
-    Ok(FitOptions { interrupt: Some(interrupt_flag()?), progress: Progress::Silent, ..FitOptions::default() })
+fn quiet() -> Result<Run<'static>> {
+    Ok(Run { interrupt: Some(interrupt_flag()?), progress: Progress::Silent, ..Run::default() })
 }

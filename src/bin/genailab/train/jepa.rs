@@ -2,12 +2,13 @@
 
 use super::{Args, split_effects, write_json};
 use crate::options::{Fractions, OutputFolder, interrupt_flag, read_toml, say};
+use genailab::data::EffectTable;
 use genailab::{
     Error, ErrorKind, Result,
     bench::evaluate_effects,
     data::{Condition, Effects, Opened},
-    model::combination::{CombinationConfig, CombinationData, CombinationModel},
-    train::{FitOptions, History},
+    model::combination::{CombinationConfig, CombinationModel},
+    train::{History, Run},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -57,8 +58,8 @@ pub fn run(args: &Args) -> Result<()> {
     // Its settings are chosen by folds of the training part, so that what others watch is trained on.
     let mut rows = [split.train.clone(), split.validation.clone()].concat();
     rows.sort_unstable();
-    let options = FitOptions { dir: Some(out.to_owned()), interrupt: Some(interrupt_flag()?), ..FitOptions::default() };
-    let fit = CombinationModel::fit_with(&CombinationData::of_effects(&data, &rows), &config.model, seed, &options);
+    let options = Run { dir: Some(out.to_owned()), interrupt: Some(interrupt_flag()?), ..Run::default() };
+    let fit = CombinationModel::fit_with(&EffectTable::of_effects(&data, &rows), &config.model, seed, &options);
     let model = fit.map_err(|e| match e.kind() {
         ErrorKind::Data => e.at(args.data.display()),
         // A member cannot be gone on with, whatever it left in its folder.

@@ -5,7 +5,7 @@ use crate::{
     data::{Condition, Dataset, Perturbation, Split},
     device::Device,
     model::jepa::{CellJepa, CellJepaConfig, Reader},
-    train::{FitOptions, Progress, TrainConfig},
+    train::{Progress, Run, TrainConfig},
 };
 use ndarray::{Array1, Array2, Axis};
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ impl Latent {
     ) -> Result<(Self, Array2<f32>)> {
         let mut jepa = CellJepa::new(data, split, config.clone(), training.seed, Device::Cpu)?;
         let fold = Split { train: split.train.clone(), validation: Vec::new(), test: Vec::new() };
-        let mut options = FitOptions { progress: Progress::Silent, ..FitOptions::default() };
+        let mut options = Run { progress: Progress::Silent, ..Run::default() };
         jepa.fit_with(data, &fold, training, &mut options)?;
         let averages = config.objective.has_teacher() && config.teacher.ema.is_some();
         let reader = if averages { Reader::Teacher } else { Reader::Student };

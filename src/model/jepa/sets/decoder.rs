@@ -21,7 +21,7 @@ use crate::{
         Backend, CountTarget, Dispersion, FinishConfig, LOG_THETA_MAX, LOG_THETA_MIN, Linear, Matrix, Mlp, Norm,
         Snapshot, Vector, init, ops, walk_params,
     },
-    train::{BatchSource, FitOptions, Loss, Progress, StepContext, TrainConfig, Trainable, fit},
+    train::{BatchSource, Loss, Progress, Run, StepContext, TrainConfig, Trainable, fit},
 };
 use dfdx::prelude::{Cpu, PutTape, Tape};
 use ndarray::{Array1, Array2, Axis, parallel::prelude::*};
@@ -141,7 +141,7 @@ impl Decoder {
         let watched = (!aside.is_empty()).then_some(&aside);
         let early_stopping = config.early_stopping.filter(|_| watched.is_some());
         let config = TrainConfig { early_stopping, ..config.clone() };
-        let mut options = FitOptions { progress: Progress::Silent, ..FitOptions::default() };
+        let mut options = Run { progress: Progress::Silent, ..Run::default() };
         fit(&mut net, &train, watched, &Cpu::default(), &config, &mut options)?;
         Ok(Self { net })
     }

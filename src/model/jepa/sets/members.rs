@@ -17,7 +17,7 @@ use crate::{
     Result,
     data::{Condition, Split, shuffle},
     nn::{RowSets, SetDistance, ops},
-    train::{FitOptions, History, Progress, TrainConfig, fit},
+    train::{History, Progress, Run, TrainConfig, fit},
 };
 use dfdx::prelude::Cpu;
 use ndarray::{Array2, Axis};
@@ -94,7 +94,7 @@ impl Members {
             let none = crate::train::BatchSource::is_empty(&watched);
             let early_stopping = config.training.early_stopping.filter(|_| !none);
             let training = TrainConfig { seed, early_stopping, ..config.training.clone() };
-            let mut options = FitOptions { progress: Progress::Silent, ..FitOptions::default() };
+            let mut options = Run { progress: Progress::Silent, ..Run::default() };
             // Without perturbed cells there is nothing to learn a departure from.
             if !crate::train::BatchSource::is_empty(&sets) {
                 let watched = (!none).then_some(&watched);
