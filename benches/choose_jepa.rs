@@ -104,7 +104,8 @@ fn errors(data: &Effects, halves: &[Vec<usize>], config: &CombinationConfig) -> 
         let doubles: Vec<usize> = half.iter().copied().filter(known).collect();
         let left_out: Vec<usize> = doubles.into_iter().skip(fold).step_by(FOLDS).collect();
         let kept: Vec<usize> = half.iter().copied().filter(|row| !left_out.contains(row)).collect();
-        let model = CombinationModel::fit(&EffectTable::of_effects(data, &kept), config, split).expect("it trains");
+        let model = CombinationModel::fit_table(&EffectTable::of_effects(data, &kept), config, &Run::quiet(split))
+            .expect("it trains");
         let asked: Vec<Condition> =
             left_out.iter().map(|&row| Condition::of(data.perturbations[row].clone())).collect();
         let predicted = model.effects(&asked).expect("their singles are trained on").mapv(|value| value as f32);

@@ -376,6 +376,23 @@ impl TrainingData {
         self.computed().map(|effects| effects.controls.as_ref())
     }
 
+    /// Mean effects of the training and the validation conditions, for models that choose their settings by folds of their
+    /// own; a condition with cells in both parts is taken from the training part.
+    ///
+    /// # Errors
+    /// As [`Self::effects`].
+    pub fn effects_with_validation(&self) -> Result<EffectTable> {
+        let (mut all, validation) = (self.effects()?.clone(), self.validation()?);
+        for (row, condition) in validation.conditions.iter().enumerate() {
+            if !all.conditions.contains(condition) {
+                all.effects.push_row(validation.effects.row(row)).expect("both tables have the same genes");
+                all.conditions.push(condition.clone());
+                all.n_cells.push(validation.n_cells[row]);
+            }
+        }
+        Ok(all)
+    }
+
     fn computed(&self) -> Result<&TrainingEffects> {
         if let Some(known) = self.effects.get() {
             return Ok(known);

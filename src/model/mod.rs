@@ -2,17 +2,23 @@
 
 mod arrays;
 pub mod combination;
+mod contract;
 pub mod diffusion;
 pub mod flow;
 mod folder;
+mod generated;
 pub mod jepa;
 pub mod latent_diffusion;
+pub mod registry;
+mod state;
 pub mod vae;
 
 pub use crate::data::NORMALISED_TOTAL;
-pub use folder::saved_kind;
+pub use contract::{Abilities, HeldOutScore, Model, ModelConfig, Sampling, Trained};
+pub use generated::Generated;
+pub use state::{State, WEIGHTS, saved_kind};
 pub use vae::{
     Carrier, CellSource, CellView, Collapse, ConditionBatch, ConditionEncoder, CountVae, Decoded, EffectSource, Elbo,
-    Generated, KlAnnealing, LibrarySize, Likelihood, Observed, Posterior, REFERENCE_CELLS, Reference, ThetaScope,
-    TrainedOn, VaeBatch, VaeConfig, VaeNet, Vocabulary,
+    KlAnnealing, LibrarySize, Likelihood, Observed, Posterior, REFERENCE_CELLS, Reference, ThetaScope, TrainedOn,
+    VaeBatch, VaeConfig, VaeNet, Vocabulary,
 };

@@ -23,5 +23,5 @@ pub use objective::{BatchSource, Loss, StepContext, Trainable};
 pub use progress::Progress;
 pub use run::Run;
 pub use schedule::{Plateau, Schedule};
-pub(crate) use state::has_checkpoint;
+pub(crate) use state::{CHECKPOINT, has_checkpoint};
 pub use trainer::fit;

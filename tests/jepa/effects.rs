@@ -86,7 +86,7 @@ fn every_third(a: usize, b: usize) -> bool {
 #[test]
 fn saturation_is_learned_and_adding_is_beaten() {
     let (train, test) = World::new(1).data(every_third);
-    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config(), &Run::quiet(0)).expect("trainable");
     let predicted = model.effects(&test.conditions).expect("known genes");
     let sums = model.sums(&test.conditions).expect("known genes");
     let factor = {
@@ -107,7 +107,7 @@ fn saturation_is_learned_and_adding_is_beaten() {
 #[test]
 fn control_singles_and_order() {
     let (train, _) = World::new(2).data(every_third);
-    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config(), &Run::quiet(0)).expect("trainable");
     let effect = |genes: &[&str]| model.effect(&Condition::of(Perturbation::of(genes.iter().copied()))).expect("known");
     assert!(effect(&[]).iter().all(|&value| value == 0.0), "control does nothing");
     assert_eq!(
@@ -124,14 +124,14 @@ fn control_singles_and_order() {
     assert!((&together.row(1) - &apart).iter().all(|v| v.abs() < 1e-5));
     // Three genes at once are no other matter.
     assert!(effect(&["P00", "P01", "P02"]).iter().all(|value| value.is_finite()));
-    let again = CombinationModel::fit(&train, &config(), 0).expect("trainable");
+    let again = CombinationModel::fit_table(&train, &config(), &Run::quiet(0)).expect("trainable");
     assert_eq!(again.effects(&both).expect("known"), together, "a seed decides");
 }
 
 #[test]
 fn without_combinations_effects_add() {
     let (train, test) = World::new(3).data(|_, _| false);
-    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config(), &Run::quiet(0)).expect("trainable");
     assert_eq!(model.effects(&test.conditions).expect("known"), model.sums(&test.conditions).expect("known"));
     assert_eq!((model.mixture().remembered, model.mixture().left_out_l2), (0.0, None));
 }
@@ -165,7 +165,7 @@ fn a_gene_without_an_effect_is_known_by_its_sets() {
     fs::write(&file, sets()).expect("a file");
     assert_eq!(GeneSets::open(&file).expect("valid").sets.len(), 4);
     let with_sets = CombinationConfig { gene_sets: Some(file), ..config() };
-    let model = CombinationModel::fit(&train, &with_sets, 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &with_sets, &Run::quiet(0)).expect("trainable");
     assert!(model.unseen().features.contains(&GeneFeature::GeneSets), "{:?}", model.unseen());
     let predicted = model.effect(&Condition::of(hidden.clone())).expect("it has features");
     let singles: Vec<usize> =
@@ -177,7 +177,7 @@ fn a_gene_without_an_effect_is_known_by_its_sets() {
     assert!(model.effect(&double).expect("both are known").iter().all(|v| v.is_finite()));
 
     // Without features there is nothing to say, and every such gene is named.
-    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config(), &Run::quiet(0)).expect("trainable");
     let error = model.check(&[double, Condition::of(Perturbation::of(["NEW"]))]).expect_err("unknown");
     assert_eq!(error.kind(), ErrorKind::Inapplicable);
     assert!(error.to_string().contains("NEW, P06"), "{error}");
@@ -195,7 +195,7 @@ fn features_that_tell_nothing_change_nothing() {
     });
     fs::write(&file, text).expect("a file");
     let config = CombinationConfig { gene_sets: Some(file), features: vec![GeneFeature::GeneSets], ..config() };
-    let model = CombinationModel::fit(&train, &config, 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config, &Run::quiet(0)).expect("trainable");
     assert!(model.unseen().error > 0.9, "{:?}", model.unseen());
 }
 
@@ -203,7 +203,7 @@ fn features_that_tell_nothing_change_nothing() {
 fn what_was_saved_comes_back() {
     let (train, test) = World::new(6).data(every_third);
     let config = CombinationConfig { learned: true, ..config() };
-    let model = CombinationModel::fit(&train, &config, 1).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config, &Run::quiet(1)).expect("trainable");
     let folder = tempfile::tempdir().expect("a folder");
     model.save(folder.path()).expect("a folder can be written");
     let back = CombinationModel::load(folder.path()).expect("it was saved");
@@ -219,7 +219,7 @@ fn what_was_saved_comes_back() {
 #[test]
 fn a_screen_finds_what_made_the_effect() {
     let (train, test) = World::new(7).data(every_third);
-    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config(), &Run::quiet(0)).expect("trainable");
     let genes: Vec<String> = model.perturbed().cloned().collect();
     let pairs = Candidates::Pairs.of(&genes);
     assert_eq!((pairs.len(), Candidates::All.of(&genes).len()), (120, 136));
@@ -261,7 +261,7 @@ fn labelled(data: &EffectTable) -> EffectTable {
 fn a_screen_does_not_read_the_label() {
     let (train, test) = World::new(12).data(every_third);
     let (train, test) = (labelled(&train), labelled(&test));
-    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config(), &Run::quiet(0)).expect("trainable");
     let pairs = Candidates::Pairs.of(&model.perturbed().cloned().collect::<Vec<_>>());
     let wanted = test.effects.row(0).to_vec();
     let place = |target: &[f32], search: Search| {
@@ -305,11 +305,14 @@ fn settings_that_cannot_train_are_named() {
         (CombinationConfig { dropout: 1.0, ..config() }, "dropout"),
         (CombinationConfig { memory_width: 0.0, ..config() }, "memory_width"),
     ] {
-        let error = CombinationModel::fit(&train, &config, 0).expect_err("refused");
+        let error = CombinationModel::fit_table(&train, &config, &Run::quiet(0)).expect_err("refused");
         assert!(error.to_string().contains(word), "{error}");
     }
     let nothing = EffectTable { effects: Array2::zeros(train.effects.dim()), ..train };
-    assert_eq!(CombinationModel::fit(&nothing, &config(), 0).expect_err("zeros").kind(), ErrorKind::Inapplicable);
+    assert_eq!(
+        CombinationModel::fit_table(&nothing, &config(), &Run::quiet(0)).expect_err("zeros").kind(),
+        ErrorKind::Inapplicable
+    );
 }
 
 #[test]
@@ -318,7 +321,8 @@ fn all_three_conditionings_train() {
     let (train, test) = World::new(9).data(every_third);
     for conditioning in [Concatenation, Film, CrossAttention] {
         let model =
-            CombinationModel::fit(&train, &CombinationConfig { conditioning, ..config() }, 0).expect("trainable");
+            CombinationModel::fit_table(&train, &CombinationConfig { conditioning, ..config() }, &Run::quiet(0))
+                .expect("trainable");
         for history in model.history() {
             let loss = |epoch: usize| history.epochs[epoch].train.parts["departure"];
             assert!(loss(19) < loss(0), "{conditioning:?}: {} to {}", loss(0), loss(19));

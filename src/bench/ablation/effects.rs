@@ -11,6 +11,7 @@ use crate::{
         jepa::Conditioning,
     },
     nn::EmbeddingLoss,
+    train::Run,
 };
 use ndarray::Array2;
 use std::time::Instant;
@@ -64,7 +65,7 @@ pub fn ablate_effects(
         let effects = task.training.effects()?;
         for (variant, config) in variants(base) {
             let start = Instant::now();
-            let model = CombinationModel::fit(effects, &config, seed)?;
+            let model = CombinationModel::fit_table(effects, &config, &Run::quiet(seed))?;
             let seconds = start.elapsed().as_secs_f64();
             let observed = &task.observed;
             let predicted = model.effects(&observed.conditions)?.mapv(|value| value as f32);

@@ -8,7 +8,7 @@ use crate::data::EffectTable;
 use crate::{
     Error, Result,
     data::{Condition, GeneSets, shuffle},
-    train::{History, Progress, Run},
+    train::{History, Run},
 };
 use ndarray::{Array1, Array2, Axis};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -31,20 +31,16 @@ pub struct CombinationModel {
 }
 
 impl CombinationModel {
-    /// Fits to the mean effects of a training fold.
+    /// Fits to mean effects. Of `run` the seed, the folder (each member of the ensemble has its own in it), whether to
+    /// resume there, and the interruption.
     ///
     /// # Errors
     /// Settings that cannot train; a GMT file that cannot be read; a loss that is not finite; no effect but zeros
-    /// ([`ErrorKind::Inapplicable`](crate::ErrorKind)).
-    pub fn fit(data: &EffectTable, config: &CombinationConfig, seed: u64) -> Result<Self> {
-        Self::fit_with(data, config, seed, &Run { progress: Progress::Silent, ..Run::default() })
-    }
-
-    /// As [`Self::fit`]; of `options` the folder (each member of the ensemble has its own in it) and the interruption.
-    ///
-    /// # Errors
-    /// As [`Self::fit`], and an interruption.
-    pub fn fit_with(data: &EffectTable, config: &CombinationConfig, seed: u64, options: &Run<'_>) -> Result<Self> {
+    /// ([`ErrorKind::Inapplicable`](crate::ErrorKind)); an interruption.
+    pub fn fit_table(data: &EffectTable, config: &CombinationConfig, run: &Run<'_>) -> Result<Self> {
+        if data.is_empty() {
+            return Err(Error::inapplicable("no perturbation was trained on"));
+        }
         config.validate()?;
         let sets = config.gene_sets.as_ref().map(GeneSets::open).transpose()?;
         let unseen = Unseen::fit(data, &config.features, sets.as_ref())?;
@@ -69,7 +65,7 @@ impl CombinationModel {
         let mut guesses: [Array2<f64>; 2] = std::array::from_fn(|_| Array2::zeros(all.effects.dim()));
         let mut departures = Array2::zeros(all.effects.dim());
         for ensemble in 0..config.ensembles as u64 {
-            let seed = seed ^ ensemble.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let seed = run.seed ^ ensemble.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let mut order: Vec<usize> = (0..all.len()).collect();
             shuffle(&mut order, &mut ChaCha8Rng::seed_from_u64(seed));
             for fold in 0..config.folds.min(all.len()) {
@@ -80,7 +76,7 @@ impl CombinationModel {
                     &all,
                     (&kept, &left_out),
                     config,
-                    (seed ^ fold as u64, options),
+                    (seed ^ fold as u64, run),
                     &mut guesses,
                     &mut departures,
                 )?;

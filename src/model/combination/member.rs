@@ -12,7 +12,7 @@ use crate::data::EffectTable;
 use crate::{
     Result,
     data::Condition,
-    train::{BatchSource, History, Progress, Run, TrainConfig, fit},
+    train::{BatchSource, History, Run, TrainConfig, fit},
 };
 use dfdx::prelude::Cpu;
 use ndarray::{Array1, Array2, Axis};
@@ -34,7 +34,7 @@ impl CombinationModel {
         all: &Combinations,
         (kept, left_out): (&[usize], &[usize]),
         config: &CombinationConfig,
-        (seed, options): (u64, &Run<'_>),
+        (seed, run): (u64, &Run<'_>),
         guesses: &mut [Array2<f64>; 2],
         departures: &mut Array2<f64>,
     ) -> Result<()> {
@@ -48,7 +48,7 @@ impl CombinationModel {
         let width = config.memory_width * self.singles.norm;
         let memory = Memory::fit(train.sums.clone(), &remainder, &train.trust, width)?;
         let space = Space::of(&fold, config.components)?;
-        let (mut net, history) = self.train(&space, &train, &remainder, (seed, options))?;
+        let (mut net, history) = self.train(&space, &train, &remainder, (seed, run))?;
         self.history.push(history);
         let decoded = self.decoded(&space, &mut net, &judged.conditions, &judged.members)?;
         let truth = &judged.effects - &judged.starts(&start);
@@ -71,7 +71,7 @@ impl CombinationModel {
         space: &Space,
         train: &Combinations,
         remainder: &Array2<f64>,
-        (seed, options): (u64, &Run<'_>),
+        (seed, run): (u64, &Run<'_>),
     ) -> Result<(Net<Cpu>, History)> {
         let config = &self.config;
         let rows = self.rows(space, &train.conditions, &train.members, Some((train, remainder)));
@@ -79,13 +79,8 @@ impl CombinationModel {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut net = Net::new(&device, space.components.nrows(), self.singles.n_genes(), config, &mut rng)?;
         let training = TrainConfig { seed, ..config.training.clone() };
-        let mut options = Run {
-            dir: options.dir.as_ref().map(|dir| dir.join(format!("member-{}", self.members.len()))),
-            interrupt: options.interrupt.clone(),
-            progress: Progress::Silent,
-            ..Run::default()
-        };
-        let history = fit(&mut net, &rows, None, &device, &training, &mut options)?;
+        let mut run = run.part(&format!("member-{}", self.members.len()));
+        let history = fit(&mut net, &rows, None, &device, &training, &mut run)?;
         Ok((net, history))
     }
 

@@ -17,11 +17,11 @@
 
 mod combinations;
 mod config;
+mod contract;
 mod fit;
 mod member;
 mod memory;
 mod net;
-mod saved;
 mod scaled_sum;
 mod singles;
 mod space;
@@ -29,6 +29,7 @@ mod stack;
 mod unseen;
 
 pub use config::CombinationConfig;
+pub use contract::CombinationSettings;
 pub use fit::CombinationModel;
 pub use stack::Mixture;
 pub use unseen::{GeneFeature, UnseenChoice};

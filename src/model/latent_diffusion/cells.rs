@@ -117,8 +117,8 @@ impl LatentDiffusion {
         let expression = log_normalize(data, TargetSum::Fixed(NORMALISED_TOTAL))?;
         let rows_of = grouped(&split.train, conditions);
         let prototypes = prototypes(data, &expression, &rows_of)?;
-        let jepa = CombinationModel::fit(&prototypes, &config.effects.jepa, seed)?;
-        let fit = |fold: &EffectTable| CombinationModel::fit(fold, &config.effects.jepa, seed);
+        let jepa = CombinationModel::fit_table(&prototypes, &config.effects.jepa, &Run::quiet(seed))?;
+        let fit = |fold: &EffectTable| CombinationModel::fit_table(fold, &config.effects.jepa, &Run::quiet(seed));
         let left = leave_out(&prototypes, config.effects.spread.folds, seed, fit)?;
         let mut quiet = Run { interrupt: options.interrupt.clone(), progress: Progress::Silent, ..Run::default() };
         let spread = match Spread::fit(&left, &config.effects.spread, seed, &mut quiet) {

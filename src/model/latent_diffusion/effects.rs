@@ -41,7 +41,7 @@ impl EffectDiffusion {
     /// # Errors
     /// As [`CombinationModel::fit`] and [`Spread::fit`].
     pub fn fit(data: &EffectTable, config: &EffectDiffusionConfig, seed: u64, options: &mut Run<'_>) -> Result<Self> {
-        let jepa = CombinationModel::fit(data, &config.jepa, seed)?;
+        let jepa = CombinationModel::fit_table(data, &config.jepa, &Run::quiet(seed))?;
         Self::around(jepa, data, config, seed, options)
     }
 
@@ -56,7 +56,9 @@ impl EffectDiffusion {
         seed: u64,
         options: &mut Run<'_>,
     ) -> Result<Self> {
-        let left = leave_out(data, config.spread.folds, seed, |fold| CombinationModel::fit(fold, &config.jepa, seed))?;
+        let left = leave_out(data, config.spread.folds, seed, |fold| {
+            CombinationModel::fit_table(fold, &config.jepa, &Run::quiet(seed))
+        })?;
         let spread = Spread::fit(&left, &config.spread, seed, options)?;
         Ok(Self { jepa, spread })
     }

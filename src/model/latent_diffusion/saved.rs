@@ -15,6 +15,7 @@ use super::{
     space::{Expression, Space, SpaceKind},
     spread::{Size, Spread},
 };
+use crate::model::{Model, Trained as _};
 use crate::{
     Error, Result,
     data::Condition,
@@ -114,7 +115,7 @@ impl EffectDiffusion {
     pub fn load(dir: &Path) -> Result<Self> {
         let saved: SavedEffects = folder::read_description(dir, EFFECTS)?;
         let arrays = read_arrays(dir)?;
-        let jepa = CombinationModel::load(&dir.join("jepa"))?;
+        let jepa = CombinationModel::load(&dir.join("jepa"), Device::Cpu)?;
         let spread = Spread::read(dir, saved.spread, &arrays, jepa.genes().len())?;
         Ok(Self { jepa, spread })
     }
@@ -171,7 +172,8 @@ impl LatentDiffusion {
     pub fn load(dir: &Path) -> Result<Self> {
         let saved: SavedCells = folder::read_description(dir, CELLS)?;
         let arrays = read_arrays(dir)?;
-        let (jepa, vae) = (CombinationModel::load(&dir.join("jepa"))?, CountVae::load(&dir.join("vae"), Device::Cpu)?);
+        let (jepa, vae) =
+            (CombinationModel::load(&dir.join("jepa"), Device::Cpu)?, CountVae::load(&dir.join("vae"), Device::Cpu)?);
         let genes = jepa.genes().len();
         let space = match saved.config.space {
             SpaceKind::Latent => Space::Latent(vae),

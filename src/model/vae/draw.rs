@@ -3,13 +3,13 @@
 use super::{
     config::Likelihood,
     count_vae::{CountVae, on_device},
-    generate::Generated,
     look::as_control,
     sample::{CountModel, sample_counts},
 };
 use crate::{
     Error, Result,
     data::{Dataset, Perturbation},
+    model::Generated,
     nn::{IndexSets, ops},
 };
 use dfdx::prelude::NoneTape;

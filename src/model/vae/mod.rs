@@ -20,7 +20,6 @@ pub use batch::{CellSource, CellView, EffectSource, Observed, VaeBatch};
 pub use condition::{ConditionBatch, ConditionEncoder, Vocabulary};
 pub use config::{LibrarySize, Likelihood, ThetaScope, VaeConfig};
 pub use count_vae::{CountVae, TrainedOn};
-pub use generate::Generated;
 pub use latents::Carrier;
 pub use look::{Collapse, Elbo};
 pub use net::{Decoded, Posterior, VaeNet};

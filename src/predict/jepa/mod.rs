@@ -5,6 +5,7 @@ mod sets;
 pub use sets::JepaSetsPredictor;
 
 use super::{Fitted, Predictor};
+use crate::train::Run;
 use crate::{
     Error, Result,
     data::{Condition, TrainingData},
@@ -37,7 +38,11 @@ impl Predictor for CombinationPredictor {
         if training.effects()?.is_empty() {
             return Err(Error::inapplicable("no perturbation was trained on"));
         }
-        Ok(Box::new(Trained(CombinationModel::fit(training.effects()?, &self.config, training.seed)?)))
+        Ok(Box::new(Trained(CombinationModel::fit_table(
+            training.effects()?,
+            &self.config,
+            &Run::quiet(training.seed),
+        )?)))
     }
 }
 

@@ -1,0 +1,336 @@
+//! The list of models: the one place that knows all of them by name.
+
+use super::{Model, ModelConfig, Trained, WEIGHTS, saved_kind};
+use crate::{
+    Error, Result,
+    data::{DataKind, TrainingData},
+    device::Device,
+    files::write_atomically,
+    train::{CHECKPOINT, History, Run, has_checkpoint},
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::{marker::PhantomData, path::Path};
+
+/// Every model, in the order of help texts and tables.
+pub fn families() -> Vec<Box<dyn Family>> {
+    vec![of::<super::combination::CombinationModel>()]
+}
+
+/// Names of earlier versions, and what to use in their place.
+const RENAMED: [(&str, &str); 2] = [
+    ("count-vae", "it is called vae"),
+    (
+        "jepa",
+        "the model of mean effects that was called jepa is called combination, after what carries its predictions",
+    ),
+];
+
+fn of<M: Model>() -> Box<dyn Family> {
+    Box::new(Of::<M>(PhantomData))
+}
+
+/// The model of this name.
+///
+/// # Errors
+/// There is none; the message lists the names.
+pub fn family(name: &str) -> Result<Box<dyn Family>> {
+    let mut all = families();
+    if let Some(place) = all.iter().position(|family| family.kind() == name) {
+        return Ok(all.swap_remove(place));
+    }
+    if let Some((_, instead)) = RENAMED.iter().find(|(old, _)| *old == name) {
+        return Err(Error::config(format!("there is no model {name:?} any more: {instead}")));
+    }
+    let names: Vec<&str> = all.iter().map(|family| family.kind()).collect();
+    Err(Error::config(format!("there is no model {name:?}; there are {}", names.join(", "))))
+}
+
+/// Reads a saved model of any kind.
+///
+/// # Errors
+/// No model there, one of another version, damaged files; a device that it cannot be computed on.
+pub fn load(dir: &Path, device: Device) -> Result<Box<dyn Trained>> {
+    family(&saved_kind(dir)?).map_err(|e| e.at(dir.display()))?.load(dir, device)
+}
+
+/// A kind of model: [`Model`] without its types.
+pub trait Family: Send + Sync {
+    /// [`Model::KIND`].
+    fn kind(&self) -> &'static str;
+    /// [`Model::ABOUT`].
+    fn about(&self) -> &'static str;
+    /// [`Model::LEARNS_FROM`].
+    fn learns_from(&self) -> &'static [DataKind];
+    /// [`Model::check_device`].
+    ///
+    /// # Errors
+    /// The device is not there, or the model cannot be computed on it.
+    fn check_device(&self, device: Device) -> Result<()>;
+    /// The settings of a configuration file's tables over the defaults for a dataset of this kind, or the defaults.
+    ///
+    /// # Errors
+    /// A key that is unknown, a value of a wrong type or out of its range.
+    fn settings(&self, given: Option<toml::Table>, kind: DataKind) -> Result<Box<dyn Settings>>;
+    /// [`Model::load`].
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    fn load(&self, dir: &Path, device: Device) -> Result<Box<dyn Trained>>;
+}
+
+/// The settings of a model, ready to train one: [`ModelConfig`] without its type.
+pub trait Settings: Send + Sync {
+    /// [`Model::KIND`].
+    fn kind(&self) -> &'static str;
+    /// The settings as JSON.
+    fn to_json(&self) -> Value;
+    /// [`ModelConfig::set_epochs`].
+    fn set_epochs(&mut self, epochs: usize);
+    /// [`ModelConfig::seed`].
+    fn seed(&self) -> u64;
+    /// [`ModelConfig::validate`].
+    ///
+    /// # Errors
+    /// A setting out of its range, by name.
+    fn validate(&self) -> Result<()>;
+    /// [`Model::fit`]. With a folder in `run`, the settings and the data are noted there before the training begins, a
+    /// resumed training is checked against that note, and the finished model and its history are written.
+    ///
+    /// # Errors
+    /// As [`Model::fit`]; a training that is resumed with other settings or other data.
+    fn train(&self, data: &TrainingData, run: &mut Run<'_>) -> Result<(Box<dyn Trained>, History)>;
+}
+
+struct Of<M>(PhantomData<fn() -> M>);
+
+impl<M: Model> Family for Of<M> {
+    fn kind(&self) -> &'static str {
+        M::KIND
+    }
+    fn about(&self) -> &'static str {
+        M::ABOUT
+    }
+    fn learns_from(&self) -> &'static [DataKind] {
+        M::LEARNS_FROM
+    }
+    fn check_device(&self, device: Device) -> Result<()> {
+        M::check_device(device)
+    }
+    fn settings(&self, given: Option<toml::Table>, kind: DataKind) -> Result<Box<dyn Settings>> {
+        let config = M::Config::default_for(kind);
+        let config = match given {
+            None => config,
+            Some(given) => merged(&config, given)?,
+        };
+        config.validate()?;
+        Ok(Box::new(Configured::<M> { config }))
+    }
+    fn load(&self, dir: &Path, device: Device) -> Result<Box<dyn Trained>> {
+        Ok(Box::new(M::load(dir, device)?))
+    }
+}
+
+/// The tables of a file laid over the defaults, key by key.
+fn merged<C: ModelConfig>(defaults: &C, given: toml::Table) -> Result<C> {
+    fn lay(over: &mut toml::Table, given: toml::Table) {
+        for (key, value) in given {
+            match (over.get_mut(&key), value) {
+                (Some(toml::Value::Table(below)), toml::Value::Table(above)) if !below.contains_key("kind") => {
+                    lay(below, above);
+                }
+                (_, value) => drop(over.insert(key, value)),
+            }
+        }
+    }
+    let mut all = toml::Table::try_from(defaults).expect("settings are tables");
+    lay(&mut all, given);
+    all.try_into().map_err(|e: toml::de::Error| Error::config(e.message().to_owned()))
+}
+
+struct Configured<M: Model> {
+    config: M::Config,
+}
+
+impl<M: Model> Settings for Configured<M> {
+    fn kind(&self) -> &'static str {
+        M::KIND
+    }
+    fn to_json(&self) -> Value {
+        serde_json::to_value(&self.config).expect("names and numbers always serialise")
+    }
+    fn set_epochs(&mut self, epochs: usize) {
+        self.config.set_epochs(epochs);
+    }
+    fn seed(&self) -> u64 {
+        self.config.seed()
+    }
+    fn validate(&self) -> Result<()> {
+        self.config.validate()
+    }
+    fn train(&self, data: &TrainingData, run: &mut Run<'_>) -> Result<(Box<dyn Trained>, History)> {
+        M::check_device(run.device)?;
+        refuse_kind::<M>(data.kind())?;
+        if let Some(dir) = run.dir.clone() {
+            begin(&dir, &Beginning::of(M::KIND, self.to_json(), data, run.seed)?, run.resume)?;
+        }
+        let (model, history) = M::fit(data, &self.config, run)?;
+        if let Some(dir) = &run.dir {
+            model.save(dir)?;
+            history.write(&dir.join("history.jsonl"))?;
+        }
+        Ok((Box::new(model), history))
+    }
+}
+
+/// Refuses data that the model does not learn from.
+///
+/// # Errors
+/// [`ErrorKind::Inapplicable`](crate::ErrorKind): the message says what it needs.
+fn refuse_kind<M: Model>(kind: DataKind) -> Result<()> {
+    let (has, needs) = match kind {
+        DataKind::Cells => ("single cells", "an effects dataset"),
+        DataKind::Effects => ("mean effects", "a dataset of cells"),
+    };
+    match M::LEARNS_FROM.contains(&kind) {
+        true => Ok(()),
+        false => Err(Error::inapplicable(format!("{} learns from {needs}, and this dataset holds {has}", M::KIND))),
+    }
+}
+
+/// The note of what is trained, beside the checkpoint.
+const BEGINNING: &str = "training.json";
+
+/// Whether a training was begun in a folder.
+pub(super) fn has_begun(dir: &Path) -> bool {
+    dir.join(BEGINNING).exists()
+}
+
+/// What a training depends on: a resumed one must agree in all of it, but for the number of epochs.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Beginning {
+    model: String,
+    seed: u64,
+    settings: Value,
+    /// SHA-256 of genes, conditions and the split.
+    data: String,
+}
+
+impl Beginning {
+    fn of(kind: &str, settings: Value, data: &TrainingData, seed: u64) -> Result<Self> {
+        Ok(Self { model: kind.to_owned(), seed, settings, data: fingerprint(data)? })
+    }
+
+    /// What differs, in words.
+    fn differences(&self, now: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.model != now.model {
+            found.push(format!("the model was {} and is now {}", self.model, now.model));
+        }
+        if self.seed != now.seed {
+            found.push(format!("seed was {} and is now {}", self.seed, now.seed));
+        }
+        changed("", &self.settings, &now.settings, &mut found);
+        if self.data != now.data {
+            found.push("the data or the split differ".to_owned());
+        }
+        found
+    }
+}
+
+/// Lists the settings that differ, by the name of the innermost key.
+fn changed(name: &str, then: &Value, now: &Value, found: &mut Vec<String>) {
+    match (then, now) {
+        (Value::Object(then), Value::Object(now)) => {
+            for (key, value) in then {
+                changed(key, value, now.get(key).unwrap_or(&Value::Null), found);
+            }
+        }
+        _ if then == now || name == "epochs" => {}
+        _ => found.push(format!("{name} was {then} and is now {now}")),
+    }
+}
+
+fn fingerprint(data: &TrainingData) -> Result<String> {
+    let mut hash = Sha256::new();
+    let mut add = |text: &str| hash.update([text.as_bytes(), b"\n"].concat());
+    data.genes.iter().for_each(|gene| add(gene));
+    match &data.cells {
+        Some(cells) => {
+            cells.conditions.iter().for_each(|condition| add(&condition.to_string()));
+            add(&serde_json::to_string(&cells.split).expect("numbers always serialise"));
+            cells.data.library_size.iter().for_each(|size| add(&size.to_bits().to_string()));
+        }
+        None => {
+            for table in [data.effects()?, data.validation()?] {
+                table.conditions.iter().for_each(|condition| add(&condition.to_string()));
+                table.effects.iter().for_each(|value| add(&value.to_bits().to_string()));
+            }
+        }
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Notes what is trained in `dir`; what an earlier training left there goes, so that its weights are never taken for
+/// those of this one. A resumed training must be the one that was noted.
+fn begin(dir: &Path, now: &Beginning, resume: bool) -> Result<()> {
+    let path = dir.join(BEGINNING);
+    if resume {
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
+        let then: Beginning = serde_json::from_str(&text)
+            .map_err(|e| Error::data(format!("{} is damaged: {e}; train anew in another folder", path.display())))?;
+        let differences = then.differences(now);
+        return match differences.is_empty() {
+            true => Ok(()),
+            false => Err(Error::config(format!(
+                "cannot resume with another model than that of {}: {}; give the same data and settings, or train anew in \
+                 another folder",
+                path.display(),
+                differences.join(", ")
+            ))),
+        };
+    }
+    std::fs::create_dir_all(dir).map_err(|e| Error::io("create the folder", dir, e))?;
+    for name in ["model.json", WEIGHTS, "metrics.json", "report.html", "split.json"] {
+        let file = dir.join(name);
+        match std::fs::remove_file(&file) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &file, e)),
+            _ => {}
+        }
+    }
+    forget_checkpoints(dir)?;
+    let text = serde_json::to_string_pretty(now).expect("names and numbers always serialise");
+    write_atomically(&path, text.as_bytes())
+}
+
+/// Removes the checkpoints of an earlier training and of its parts: a part that is resumed must not find an old one.
+fn forget_checkpoints(dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir).map_err(|e| Error::io("read the folder", dir, e))? {
+        let path = entry.map_err(|e| Error::io("read the folder", dir, e))?.path();
+        if path.is_dir() {
+            forget_checkpoints(&path)?;
+        } else if path.file_name().is_some_and(|name| name == CHECKPOINT) {
+            std::fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a training may begin in `dir`, or be resumed there.
+///
+/// # Errors
+/// Nothing to resume; the checkpoint of a training that was stopped, without `resume`.
+pub fn check_folder(dir: &Path, resume: bool) -> Result<()> {
+    let (begun, done) = (has_begun(dir) || has_checkpoint(dir), dir.join(WEIGHTS).exists());
+    match (resume, begun) {
+        (true, false) => Err(Error::config(format!(
+            "nothing to resume: there is no {}; give the folder of the training that was stopped, or leave out --resume",
+            dir.join(BEGINNING).display()
+        ))),
+        (false, true) if !done => Err(Error::config(format!(
+            "{} holds the checkpoint of a training that was stopped: add --resume to go on with it, or give another --out",
+            dir.display()
+        ))),
+        _ => Ok(()),
+    }
+}
