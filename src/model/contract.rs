@@ -40,6 +40,8 @@ pub trait Model: Trained + Sized + 'static {
     const ABOUT: &'static str;
     /// The kinds of datasets that it is trained on.
     const LEARNS_FROM: &'static [DataKind];
+    /// Whether it embeds cells and predicts nothing: its training is then judged by its embeddings.
+    const IS_ENCODER: bool = false;
     /// Its settings.
     type Config: ModelConfig;
 
@@ -198,6 +200,13 @@ pub trait Trained {
     fn embed(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
         let _ = (data, rows);
         Err(unable(self.kind(), "embeds no cells"))
+    }
+
+    /// Why the cells of several draws with [`Sampling::draw_mean`] have the same mean, where they do although the mean of
+    /// this condition is not known.
+    fn why_mean_is_fixed(&self, condition: &Condition) -> Option<String> {
+        let _ = condition;
+        None
     }
 
     /// What a reader should know of the training beside its losses, in sentences.

@@ -10,12 +10,14 @@ mod generated;
 pub mod jepa;
 pub mod latent_diffusion;
 pub mod registry;
+mod settings;
 mod state;
 pub mod vae;
 
 pub use crate::data::NORMALISED_TOTAL;
 pub use contract::{Abilities, HeldOutScore, Model, ModelConfig, Sampling, Trained};
 pub use generated::Generated;
+pub use settings::SettingsFile;
 pub use state::{State, WEIGHTS, saved_kind};
 pub use vae::{
     Carrier, CellSource, CellView, Collapse, ConditionBatch, ConditionEncoder, CountVae, Decoded, EffectSource, Elbo,

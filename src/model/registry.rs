@@ -1,6 +1,6 @@
 //! The list of models: the one place that knows all of them by name.
 
-use super::{Model, ModelConfig, Trained, WEIGHTS, saved_kind};
+use super::{Model, ModelConfig, SettingsFile, Trained, WEIGHTS, saved_kind};
 use crate::{
     Error, Result,
     data::{DataKind, TrainingData},
@@ -62,6 +62,8 @@ pub trait Family: Send + Sync {
     fn about(&self) -> &'static str;
     /// [`Model::LEARNS_FROM`].
     fn learns_from(&self) -> &'static [DataKind];
+    /// [`Model::IS_ENCODER`].
+    fn is_encoder(&self) -> bool;
     /// [`Model::check_device`].
     ///
     /// # Errors
@@ -71,7 +73,7 @@ pub trait Family: Send + Sync {
     ///
     /// # Errors
     /// A key that is unknown, a value of a wrong type or out of its range.
-    fn settings(&self, given: Option<toml::Table>, kind: DataKind) -> Result<Box<dyn Settings>>;
+    fn settings(&self, given: Option<&SettingsFile>, kind: DataKind) -> Result<Box<dyn Settings>>;
     /// [`Model::load`].
     ///
     /// # Errors
@@ -114,38 +116,23 @@ impl<M: Model> Family for Of<M> {
     fn learns_from(&self) -> &'static [DataKind] {
         M::LEARNS_FROM
     }
+    fn is_encoder(&self) -> bool {
+        M::IS_ENCODER
+    }
     fn check_device(&self, device: Device) -> Result<()> {
         M::check_device(device)
     }
-    fn settings(&self, given: Option<toml::Table>, kind: DataKind) -> Result<Box<dyn Settings>> {
+    fn settings(&self, given: Option<&SettingsFile>, kind: DataKind) -> Result<Box<dyn Settings>> {
         let config = M::Config::default_for(kind);
         let config = match given {
             None => config,
-            Some(given) => merged(&config, given)?,
+            Some(file) => file.over(&config, M::Config::validate)?,
         };
-        config.validate()?;
         Ok(Box::new(Configured::<M> { config }))
     }
     fn load(&self, dir: &Path, device: Device) -> Result<Box<dyn Trained>> {
         Ok(Box::new(M::load(dir, device)?))
     }
-}
-
-/// The tables of a file laid over the defaults, key by key.
-fn merged<C: ModelConfig>(defaults: &C, given: toml::Table) -> Result<C> {
-    fn lay(over: &mut toml::Table, given: toml::Table) {
-        for (key, value) in given {
-            match (over.get_mut(&key), value) {
-                (Some(toml::Value::Table(below)), toml::Value::Table(above)) if !below.contains_key("kind") => {
-                    lay(below, above);
-                }
-                (_, value) => drop(over.insert(key, value)),
-            }
-        }
-    }
-    let mut all = toml::Table::try_from(defaults).expect("settings are tables");
-    lay(&mut all, given);
-    all.try_into().map_err(|e: toml::de::Error| Error::config(e.message().to_owned()))
 }
 
 struct Configured<M: Model> {
@@ -169,18 +156,28 @@ impl<M: Model> Settings for Configured<M> {
         self.config.validate()
     }
     fn train(&self, data: &TrainingData, run: &mut Run<'_>) -> Result<(Box<dyn Trained>, History)> {
-        M::check_device(run.device)?;
-        refuse_kind::<M>(data.kind())?;
-        if let Some(dir) = run.dir.clone() {
-            begin(&dir, &Beginning::of(M::KIND, self.to_json(), data, run.seed)?, run.resume)?;
-        }
-        let (model, history) = M::fit(data, &self.config, run)?;
-        if let Some(dir) = &run.dir {
-            model.save(dir)?;
-            history.write(&dir.join("history.jsonl"))?;
-        }
+        let (model, history) = train::<M>(data, &self.config, run)?;
         Ok((Box::new(model), history))
     }
+}
+
+/// Trains a model: [`Settings::train`] for a model whose type is known.
+///
+/// # Errors
+/// As [`Settings::train`].
+pub fn train<M: Model>(data: &TrainingData, config: &M::Config, run: &mut Run<'_>) -> Result<(M, History)> {
+    M::check_device(run.device)?;
+    refuse_kind::<M>(data.kind())?;
+    if let Some(dir) = run.dir.clone() {
+        let settings = serde_json::to_value(config).expect("names and numbers always serialise");
+        begin(&dir, &Beginning::of(M::KIND, settings, data, run.seed)?, run.resume)?;
+    }
+    let (model, history) = M::fit(data, config, run)?;
+    if let Some(dir) = &run.dir {
+        model.save(dir)?;
+        history.write(&dir.join("history.jsonl"))?;
+    }
+    Ok((model, history))
 }
 
 /// Refuses data that the model does not learn from.
@@ -321,16 +318,26 @@ fn forget_checkpoints(dir: &Path) -> Result<()> {
 /// # Errors
 /// Nothing to resume; the checkpoint of a training that was stopped, without `resume`.
 pub fn check_folder(dir: &Path, resume: bool) -> Result<()> {
-    let (begun, done) = (has_begun(dir) || has_checkpoint(dir), dir.join(WEIGHTS).exists());
-    match (resume, begun) {
-        (true, false) => Err(Error::config(format!(
+    let done = dir.join(WEIGHTS).exists();
+    match resume {
+        true if !has_begun(dir) => Err(Error::config(format!(
             "nothing to resume: there is no {}; give the folder of the training that was stopped, or leave out --resume",
-            dir.join(BEGINNING).display()
+            dir.join(CHECKPOINT).display()
         ))),
-        (false, true) if !done => Err(Error::config(format!(
+        false if !done && holds_checkpoint(dir) => Err(Error::config(format!(
             "{} holds the checkpoint of a training that was stopped: add --resume to go on with it, or give another --out",
             dir.display()
         ))),
         _ => Ok(()),
     }
+}
+
+/// Whether the folder, or that of a part of the model, holds a checkpoint.
+fn holds_checkpoint(dir: &Path) -> bool {
+    has_checkpoint(dir)
+        || std::fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|entry| entry.path().is_dir() && holds_checkpoint(&entry.path()))
 }

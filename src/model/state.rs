@@ -173,6 +173,12 @@ impl State {
         self.parts.contains_key(name)
     }
 
+    /// Number of values in all arrays, those of its parts included.
+    pub fn n_values(&self) -> usize {
+        let own: usize = self.arrays.tensors().values().map(|tensor| tensor.values.len()).sum();
+        own + self.parts.values().map(|(_, part)| part.n_values()).sum::<usize>()
+    }
+
     fn tensor(&self, name: &str) -> Result<&HostTensor> {
         self.arrays
             .tensors()

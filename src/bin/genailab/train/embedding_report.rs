@@ -1,15 +1,19 @@
 //! What an encoder of cells has learnt: embeddings before and after, what they tell of a label, how training went.
 
+use super::{Args, say, write_json};
 use genailab::{
     Error, Result,
     data::{Dataset, Split, TargetSum, normalize::log_normalize},
+    device::Device,
     eval::{EmbeddingComparison, EmbeddingScore, ProbeConfig, Umap, compare_embeddings, umap},
     math::Pca,
-    model::{CountVae, jepa::CellJepa},
+    model::{Trained, registry::load},
     ndarray::{Array2, Axis},
     show::{Align, EmbeddingAxes, Figure, Grid, Panel, Report, Series, Verdict, embedding, training_curves},
-    train::{History, TrainConfig},
+    train::History,
 };
+use serde_json::{Value, json};
+use std::path::Path;
 
 /// Components of the linear embedding that others are compared with.
 const COMPONENTS: usize = 50;
@@ -19,20 +23,88 @@ const CELLS_SHOWN: usize = 3000;
 const JEPA: &str = "JEPA";
 const VAE: &str = "VAE";
 
-/// What cells are called in the pictures, and what the probe asks for.
-pub struct Labels {
-    /// Where they come from.
-    pub name: String,
+/// The report's inputs, checked before the training begins.
+pub struct Prepared {
+    labels: Labels,
+    other: Option<Box<dyn Trained>>,
+}
+
+impl Prepared {
+    /// Reads the labels and the model to compare with.
+    pub fn new(args: &Args, data: &Dataset, split: &Split) -> Result<Self> {
+        let other = args.compare_vae.as_deref().map(|dir| other_model(dir, data, split, args.device)).transpose()?;
+        Ok(Self { labels: Labels::of(data, args.label.as_deref())?, other })
+    }
+
+    /// Writes figures and report.html into `out`, and gives the content of metrics.json.
+    pub fn write(&self, facts: &Facts<'_>, out: &Path) -> Result<Value> {
+        let embeddings = Embeddings::of(facts.data, facts.split, facts.model, self.other.as_deref())?;
+        let comparison = embeddings.compared(&self.labels, facts.split);
+        match &comparison {
+            Ok(comparison) => say(comparison)?,
+            Err(reason) => say(format_args!("the embeddings are not compared: {reason}"))?,
+        }
+        let figures = figures(facts.history, &embeddings, &self.labels, facts.split)?;
+        let folder = out.join("figures");
+        std::fs::create_dir_all(&folder).map_err(|e| Error::io("create the folder", &folder, e))?;
+        for (name, figure) in &figures {
+            figure.save(folder.join(name).with_extension("svg"))?;
+        }
+        let metrics = json!({
+            "label": self.labels.name,
+            "held_out_cells": facts.split.test.len(),
+            "probe": comparison.as_ref().ok(),
+            "no_probe_because": comparison.as_ref().err().map(ToString::to_string),
+            "last_epoch": facts.history.last().map(|record| &record.train.parts),
+            "training_seconds": facts.history.epochs.iter().map(|record| record.seconds).sum::<f64>(),
+        });
+        write_json(&out.join("metrics.json"), &metrics)?;
+        report(facts, &self.labels, &comparison, figures)?.save(out.join("report.html"))?;
+        say(format_args!("report: {}", out.join("report.html").display()))?;
+        Ok(metrics)
+    }
+}
+
+/// A trained model to compare with, which must not have been trained on the cells that are held out here.
+fn other_model(dir: &Path, data: &Dataset, split: &Split, device: Device) -> Result<Box<dyn Trained>> {
+    let other = load(dir, device).map_err(|e| e.at("--compare-vae"))?;
+    if other.abilities().embeddings.is_none() || other.genes() != data.gene_names() {
+        return Err(Error::config(format!(
+            "--compare-vae {}: it was trained on other genes or on effects; train it on the same file, with the same [qc]",
+            dir.display()
+        )));
+    }
+    // Beside the weights, or one folder up where `genailab run` writes it.
+    let places = [dir.join("split.json"), dir.join("../split.json")];
+    let Some(path) = places.iter().find(|path| path.exists()) else {
+        return Err(Error::config(format!(
+            "--compare-vae {}: there is no split.json that says which cells it was trained on",
+            dir.display()
+        )));
+    };
+    let trained_on = Split::load(path)?;
+    trained_on.check(data.n_cells()).map_err(|e| e.at(path.display()))?;
+    let seen = [trained_on.train, trained_on.validation].concat();
+    split.refuse_test_cells("the VAE of --compare-vae", &seen).map_err(|e| {
+        Error::config(format!("{e}; train it with the same --seed, and validation = and test = of [split] as here"))
+    })?;
+    Ok(other)
+}
+
+/// The label of each cell: what the probe predicts and what colours the pictures.
+struct Labels {
+    /// The column of obs.
+    name: String,
     /// The distinct labels, sorted.
-    pub classes: Vec<String>,
-    /// Index into `classes`, one a cell.
-    pub of_cell: Vec<u32>,
+    classes: Vec<String>,
+    /// Index into `classes`, one per cell.
+    of_cell: Vec<u32>,
     control: Option<String>,
 }
 
 impl Labels {
-    /// Those of a column of obs, or the perturbations.
-    pub fn of(data: &Dataset, column: Option<&str>) -> Result<Self> {
+    /// The values of a column of obs, or the perturbations.
+    fn of(data: &Dataset, column: Option<&str>) -> Result<Self> {
         let Some(name) = column else {
             return Ok(Self {
                 name: "perturbation".to_owned(),
@@ -62,28 +134,27 @@ impl Labels {
 }
 
 /// Embeddings of all cells, each a name and `(cells, width)`.
-pub struct Embeddings(Vec<(String, Array2<f32>)>);
+struct Embeddings(Vec<(String, Array2<f32>)>);
 
 impl Embeddings {
     /// Principal components of the training cells' expression, the JEPA's, and a VAE's where there is one.
-    pub fn of(data: &Dataset, split: &Split, model: &CellJepa, vae: Option<&CountVae>) -> Result<Self> {
+    fn of(data: &Dataset, split: &Split, model: &dyn Trained, other: Option<&dyn Trained>) -> Result<Self> {
         let expression = log_normalize(data, TargetSum::default())?.to_dense();
         let components = COMPONENTS.min(data.n_genes()).min(split.train.len().saturating_sub(1)).max(1);
         let pca = Pca::fit(expression.select(Axis(0), &split.train).view(), components, 0)?;
+        let rows: Vec<usize> = (0..data.n_cells()).collect();
         let mut all = vec![
             (format!("PCA({components})"), pca.transform(expression.view())?),
-            (JEPA.to_owned(), model.embed(data)?),
+            (JEPA.to_owned(), model.embed(data, &rows)?),
         ];
-        if let Some(vae) = vae {
-            // Its encoder is told the perturbation; what a cell alone tells is its latent read as a control cell.
-            let rows: Vec<usize> = (0..data.n_cells()).collect();
-            all.push((VAE.to_owned(), vae.embed_as_control(data, &rows)?));
+        if let Some(other) = other {
+            all.push((VAE.to_owned(), other.embed(data, &rows)?));
         }
         Ok(Self(all))
     }
 
-    /// What each tells of the label on the held-out cells.
-    pub fn compared(&self, labels: &Labels, split: &Split) -> Result<EmbeddingComparison> {
+    /// How well each predicts the label of held-out cells.
+    fn compared(&self, labels: &Labels, split: &Split) -> Result<EmbeddingComparison> {
         let named: Vec<_> = self.0.iter().map(|(name, z)| (name.as_str(), z.view())).collect();
         let config = ProbeConfig::default();
         let config = ProbeConfig { neighbours: config.neighbours.min(split.train.len()), ..config };
@@ -92,7 +163,7 @@ impl Embeddings {
 }
 
 /// The figures, by the names of their files.
-pub fn figures(
+fn figures(
     history: &History,
     embeddings: &Embeddings,
     labels: &Labels,
@@ -155,24 +226,23 @@ fn diagnostics(history: &History) -> Result<Figure> {
     training_curves("Are the embeddings collapsing?", "epoch", &panels)
 }
 
-/// What the report tells beside its figures.
+/// What the report says beside its figures.
 pub struct Facts<'a> {
     pub source: String,
     pub data: &'a Dataset,
     pub split: &'a Split,
-    pub model: &'a CellJepa,
-    pub training: &'a TrainConfig,
+    pub model: &'a dyn Trained,
+    pub settings: Value,
     pub history: &'a History,
 }
 
-/// The report.
-pub fn report(
+fn report(
     facts: &Facts<'_>,
     labels: &Labels,
     comparison: &Result<EmbeddingComparison>,
     figures: Vec<(String, Figure)>,
 ) -> Result<Report> {
-    let Facts { source, data, split, model, training, history } = facts;
+    let Facts { source, data, split, model, settings, history } = facts;
     let mut report = Report::new("What an encoder of cells has learnt without labels");
     report = match comparison {
         Ok(comparison) => report.verdict(verdict(comparison), comparison.verdict()),
@@ -185,10 +255,9 @@ pub fn report(
             Verdict::Plain,
             format!(
                 "No collapse: at the end the embeddings' spread over cells is {:.2} of at most 1, their effective rank \
-                 {:.1} of {}.",
+                 {:.1}.",
                 figure("spread"),
-                figure("effective_rank"),
-                model.config().width
+                figure("effective_rank")
             ),
         );
     }
@@ -197,7 +266,7 @@ pub fn report(
         (
             "cells",
             format!(
-                "{} ({} trained on, {} watched, {} held out)",
+                "{} ({} to train on, {} to validate on, {} held out)",
                 data.n_cells(),
                 split.train.len(),
                 split.validation.len(),
@@ -206,7 +275,7 @@ pub fn report(
         ),
         ("genes", data.n_genes().to_string()),
         ("label of the probe", format!("{}, {} classes; training never sees it", labels.name, labels.classes.len())),
-        ("weights", model.n_params()?.to_string()),
+        ("stored numbers", model.state()?.n_values().to_string()),
         ("training", format!("{} epochs, {seconds:.0} s", history.epochs.len())),
     ];
     report = report.section("Data and training").table(Grid::facts("", rows));
@@ -230,8 +299,7 @@ pub fn report(
     report = curves.into_iter().fold(report, |report, (_, figure)| report.figure(figure));
     Ok(report
         .section("Settings")
-        .code(toml::to_string_pretty(model.config()).expect("settings always serialise"))
-        .code(toml::to_string_pretty(training).expect("settings always serialise")))
+        .code(toml::to_string_pretty(settings).expect("settings always serialise")))
 }
 
 /// Good where the embedding is at least as good as each other by both measures.
