@@ -85,7 +85,7 @@ def main():
             mine, split = ours(options, options.file, seed, pathlib.Path(folder))
             peer = theirs(options, options.file, seed, split)
             rows.append((mine, peer))
-            print(f"seed {seed}: genailab {mine:.2f}, SCVI {peer:.2f} nats a cell "
+            print(f"seed {seed}: genailab {mine:.2f}, SCVI {peer:.2f} nats per cell "
                   f"({100 * (mine - peer) / abs(peer):+.2f} %)", flush=True)  # fmt: skip
     print(json.dumps({
         "file": options.file.name,
