@@ -161,12 +161,7 @@ fn joined(samples: Vec<Generated>) -> Generated {
 }
 
 /// Writes the cells of perturbations, a block each.
-fn write_cells(
-    perturbations: &[Perturbation],
-    blocks: &[Generated],
-    model: &dyn Trained,
-    args: &Args,
-) -> Result<()> {
+fn write_cells(perturbations: &[Perturbation], blocks: &[Generated], model: &dyn Trained, args: &Args) -> Result<()> {
     let rows_each = blocks.first().map_or(0, |block| block.library_size.len());
     let views: Vec<ArrayView2<'_, f32>> = blocks.iter().map(|block| block.values.view()).collect();
     let values = concatenate(Axis(0), &views).expect("every block has the model's genes");
@@ -188,8 +183,9 @@ fn write_cells(
     let genes = Table::from_names(model.genes().to_vec());
     let by = format!("genailab {}", model.kind());
     let columns = [("perturbation_column", "perturbation"), ("library_size_column", "ncounts")];
-    let writer =
-        AnnDataWriter::new(&cells, &genes).uns("predicted_by", by.as_str()).uns(HINTS, columns.into_iter().collect::<Uns>());
+    let writer = AnnDataWriter::new(&cells, &genes)
+        .uns("predicted_by", by.as_str())
+        .uns(HINTS, columns.into_iter().collect::<Uns>());
     if are_counts {
         writer.x(&Counts::from_dense(&values)).write(&args.out)
     } else {
@@ -229,9 +225,9 @@ fn write_effects(
     let mut table = Table::from_names(names.collect());
     match samples {
         1 => table.set("perturbation", categories(perturbations, 1)),
-        _ => row_columns(perturbations, samples, samples)
-            .into_iter()
-            .for_each(|(name, column)| table.set(name, column)),
+        _ => {
+            row_columns(perturbations, samples, samples).into_iter().for_each(|(name, column)| table.set(name, column))
+        }
     }
     AnnDataWriter::new(&table, &Table::from_names(genes))
         .uns("effect", "predicted difference to control, in the units of the training data")

@@ -89,7 +89,9 @@ pub fn run(args: &Args) -> Result<()> {
     let family = family(&args.model)?;
     family.check_device(args.device)?;
     if !family.is_encoder() && (args.label.is_some() || args.compare_vae.is_some()) {
-        return Err(Error::config("--label and --compare-vae are for encoders of cells, such as --model cell-jepa; leave them out"));
+        return Err(Error::config(
+            "--label and --compare-vae are for encoders of cells, such as --model cell-jepa; leave them out",
+        ));
     }
     let file = args.config.as_deref().map(SettingsFile::read).transpose()?;
     let (split, qc) = shared(file.as_ref())?;
