@@ -2,11 +2,12 @@
 
 use super::LEVELS;
 use crate::{
+    data::shuffle,
     eval::{
         calibration::{Sample, crps_gaussian, reliability},
         sets::{EDistance, GeneMoments, edistance, subsample, variance_correlation, zero_fraction_error},
     },
-    math::Pca,
+    math::{Pca, seeds::stream},
 };
 use ndarray::{Array1, Array2, ArrayView1, Axis};
 use rand::{Rng, SeedableRng};
@@ -18,6 +19,9 @@ use serde::{Deserialize, Serialize};
 const MOST_CELLS: usize = 500;
 /// Halvings of the observed cells that E-distances are the mean over.
 const HALVINGS: u64 = 5;
+/// Purposes of the random streams, one per halving.
+const OBSERVED_HALVES: u64 = 2;
+const DRAWN_CELLS: u64 = 3;
 
 /// What drawn cells are compared with: a prediction of the mean, and the spread that anybody could put around it.
 #[derive(Debug, Clone)]
@@ -139,24 +143,18 @@ fn e_distances(observed: &Array2<f32>, drawn: &Array2<f32>, space: &Pca, seed: u
     let half = (observed.nrows() / 2).min(drawn.nrows());
     let (mut to_drawn, mut to_half) = (0.0, 0.0);
     for halving in 0..HALVINGS {
-        let shuffled = |cells: &Array2<f32>, n: usize| {
-            subsample_in_order(cells.nrows(), n, seed ^ (halving + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        let shuffled = |cells: &Array2<f32>, purpose: u64| {
+            let mut order: Vec<usize> = (0..cells.nrows()).collect();
+            shuffle(&mut order, &mut stream(seed, purpose, halving));
+            order
         };
-        let order = shuffled(&observed, observed.nrows());
+        let order = shuffled(&observed, OBSERVED_HALVES);
         let (one, other) = (observed.select(Axis(0), &order[..half]), observed.select(Axis(0), &order[half..2 * half]));
-        let drawn = drawn.select(Axis(0), &shuffled(&drawn, half));
+        let drawn = drawn.select(Axis(0), &shuffled(&drawn, DRAWN_CELLS)[..half]);
         to_drawn += edistance(drawn.view(), one.view(), EDistance::Plain)? / HALVINGS as f64;
         to_half += edistance(other.view(), one.view(), EDistance::Plain)? / HALVINGS as f64;
     }
     Some((to_drawn, to_half))
-}
-
-/// The first `n` of a random order of `0..all`.
-fn subsample_in_order(all: usize, n: usize, seed: u64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..all).collect();
-    crate::data::shuffle(&mut order, &mut ChaCha8Rng::seed_from_u64(seed));
-    order.truncate(n);
-    order
 }
 
 #[cfg(test)]
