@@ -25,7 +25,7 @@ const DRAWN_CELLS: u64 = 3;
 
 /// What drawn cells are compared with: a prediction of the mean, and the spread that anybody could put around it.
 #[derive(Debug, Clone)]
-pub struct Reference {
+pub struct GaussianReference {
     /// Predicted mean log-normalised expression of the condition, `(genes,)`.
     pub mean: Array1<f64>,
     /// Standard deviation over training control cells, `(genes,)`.
@@ -63,7 +63,7 @@ pub struct CellCalibration {
 pub fn judge_cells(
     observed: &Array2<f32>,
     drawn: &Array2<f32>,
-    reference: &Reference,
+    reference: &GaussianReference,
     space: &Pca,
     seed: u64,
 ) -> Option<CellCalibration> {
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn draws_of_the_truth_are_calibrated_and_others_are_told_from_them() {
         let space = Pca::fit(normal(400, 0.0, 1.0, 9).view(), 3, 0).unwrap();
-        let reference = Reference { mean: Array1::zeros(8), deviation: Array1::from_elem(8, 3.0) };
+        let reference = GaussianReference { mean: Array1::zeros(8), deviation: Array1::from_elem(8, 3.0) };
         let observed = normal(300, 0.0, 1.0, 1);
         let judge = |drawn: &Array2<f32>| judge_cells(&observed, drawn, &reference, &space, 0).unwrap();
         let (right, narrow, moved) =
@@ -193,7 +193,7 @@ mod tests {
         let mut cells = || Array2::from_shape_fn((400, 8), |_| if rng.random::<f32>() < 0.93 { 0.0 } else { 1.0 });
         let (observed, drawn) = (cells(), cells());
         let space = Pca::fit(normal(50, 0.0, 1.0, 6).view(), 2, 0).unwrap();
-        let reference = Reference { mean: Array1::zeros(8), deviation: Array1::ones(8) };
+        let reference = GaussianReference { mean: Array1::zeros(8), deviation: Array1::ones(8) };
         let judged = judge_cells(&observed, &drawn, &reference, &space, 0).unwrap();
         assert!(judged.closed_coverage_90 > 0.92, "the closed interval holds all zeros: {}", judged.closed_coverage_90);
         assert!((judged.coverage[8] - 0.9).abs() < 0.03, "{}", judged.coverage[8]);

@@ -1,7 +1,8 @@
 //! A diffusion model judged on the held-out conditions of a task.
 
 use super::{
-    CellCalibration, LEVELS, MeanCalibration, NextExperiment, Reference, judge_cells, judge_means, next_experiments,
+    CellCalibration, GaussianReference, LEVELS, MeanCalibration, NextExperiment, judge_cells, judge_means,
+    next_experiments,
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -134,7 +135,7 @@ impl Study {
                 _ => model.mean().effect(condition)?,
             };
             let control_cells = cells.expression.select_cells(&cells.control_rows[index]).to_dense().mapv(f64::from);
-            let reference = Reference {
+            let reference = GaussianReference {
                 mean: &control + &predicted,
                 deviation: control_cells.var_axis(Axis(0), 0.0).mapv(f64::sqrt),
             };
