@@ -6,12 +6,13 @@
 use genailab::{
     Error, Result,
     bench::{
-        self, Absent, Benchmark, BenchmarkData, Better, Comparison, ModelFacts, Role, Row, SplitFacts, Summary, Verdict,
+        self, Absent, Benchmark, BenchmarkData, Better, Comparison, MetricSummary, ModelFacts, Role, Row, Significance,
+        SplitFacts,
     },
     data::{Condition, Effects, Perturbation, SplitPlan, Table},
     ndarray::{Array1, Array2},
     predict::{Fitted, Predictor, Training, baselines::baselines},
-    show::{Report, Verdict as Tone, verdict},
+    show::{Report, Verdict, verdict},
 };
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use rand_distr::{Distribution, Normal};
@@ -23,7 +24,7 @@ fn comparison(
     model: &str,
     (difference, low, high): (f64, f64, f64),
     conditions: usize,
-    verdict: Verdict,
+    verdict: Significance,
 ) -> Comparison {
     Comparison {
         model: model.to_owned(),
@@ -31,8 +32,8 @@ fn comparison(
         metric: "l2".to_owned(),
         better: Some(Better::Lower),
         difference,
-        low: (verdict != Verdict::None).then_some(low),
-        high: (verdict != Verdict::None).then_some(high),
+        low: (verdict != Significance::None).then_some(low),
+        high: (verdict != Significance::None).then_some(high),
         ratio: Some((20.0 + difference) / 20.0),
         won: Some(0.75),
         verdict,
@@ -86,8 +87,8 @@ fn told(means: &[(&str, f64)], comparisons: Vec<Comparison>, seeds: usize) -> Be
     }
 }
 
-fn summary(model: &str, metric: &str, mean: f64) -> Summary {
-    Summary {
+fn summary(model: &str, metric: &str, mean: f64) -> MetricSummary {
+    MetricSummary {
         model: model.to_owned(),
         metric: metric.to_owned(),
         mean,
@@ -99,7 +100,7 @@ fn summary(model: &str, metric: &str, mean: f64) -> Summary {
 }
 
 /// The verdict, with ordinary spaces before `%`.
-fn spoken(benchmark: &Benchmark) -> Vec<(Tone, String)> {
+fn spoken(benchmark: &Benchmark) -> Vec<(Verdict, String)> {
     verdict(benchmark, "l2").into_iter().map(|(tone, text)| (tone, text.replace('\u{a0}', " "))).collect()
 }
 
@@ -118,17 +119,17 @@ fn a_beaten_reference_is_told_with_its_margin() {
     let told = told(
         &means,
         vec![
-            comparison("scaled", (-3.0, -3.6, -2.2), 40, Verdict::Better),
-            comparison("kernel_ridge", (-3.4, -4.4, -2.4), 40, Verdict::Better),
-            comparison("nearest", (4.0, 3.0, 5.0), 40, Verdict::Worse),
-            comparison("pca", (0.1, -0.1, 0.3), 40, Verdict::Unclear),
+            comparison("scaled", (-3.0, -3.6, -2.2), 40, Significance::Better),
+            comparison("kernel_ridge", (-3.4, -4.4, -2.4), 40, Significance::Better),
+            comparison("nearest", (4.0, 3.0, 5.0), 40, Significance::Worse),
+            comparison("pca", (0.1, -0.1, 0.3), 40, Significance::Unclear),
         ],
         20,
     );
     assert_eq!(
         spoken(&told)[0],
         (
-            Tone::Good,
+            Verdict::Good,
             "kernel_ridge beats additive by 17 % in L2 (95 % interval 12 to 22 %), nearer on 30 of 40 doubles.".into()
         )
     );
@@ -140,14 +141,14 @@ fn a_beaten_reference_is_told_with_its_margin() {
 #[test]
 fn an_unbeaten_reference_is_told_with_the_nearest() {
     let means = [("deep", 21.0), ("deeper", 23.0), ("additive", 20.0)];
-    let worse = |name, d| comparison(name, (d, d - 0.5, d + 0.5), 40, Verdict::Worse);
+    let worse = |name, d| comparison(name, (d, d - 0.5, d + 0.5), 40, Significance::Worse);
     let lost = told(&means, vec![worse("deep", 1.0), worse("deeper", 3.0)], 20);
-    assert_eq!(spoken(&lost)[0], (Tone::Warning, "additive is not beaten by any of 2 other models.".into()));
+    assert_eq!(spoken(&lost)[0], (Verdict::Warning, "additive is not beaten by any of 2 other models.".into()));
     holds(&lost, "The nearest, deep, loses to it by 5 % in L2 (95 % interval 3 to 8 %), nearer on 30 of 40 doubles.");
     holds(&lost, "Worse than additive by their interval: deep, deeper.");
 
     // A lower mean is no win where the interval holds zero.
-    let close = vec![comparison("deep", (-0.2, -0.8, 0.4), 40, Verdict::Unclear), worse("deeper", 3.0)];
+    let close = vec![comparison("deep", (-0.2, -0.8, 0.4), 40, Significance::Unclear), worse("deeper", 3.0)];
     let unclear = told(&[("deep", 19.8), ("deeper", 23.0), ("additive", 20.0)], close, 20);
     holds(&unclear, "additive is not beaten by any of 2 other models.");
     holds(
@@ -160,8 +161,11 @@ fn an_unbeaten_reference_is_told_with_the_nearest() {
 
 #[test]
 fn few_conditions_and_few_seeds_are_said() {
-    let few =
-        told(&[("deep", 19.0), ("additive", 20.0)], vec![comparison("deep", (-1.0, 0.0, 0.0), 3, Verdict::None)], 1);
+    let few = told(
+        &[("deep", 19.0), ("additive", 20.0)],
+        vec![comparison("deep", (-1.0, 0.0, 0.0), 3, Significance::None)],
+        1,
+    );
     holds(
         &few,
         "Whether additive is beaten cannot be said: with 3 doubles judged there is no interval. deep has the lowest mean \
@@ -169,13 +173,13 @@ fn few_conditions_and_few_seeds_are_said() {
     );
     holds(&few, "Only 3 doubles judged: an interval of so few is too narrow.");
     holds(&few, "One split: how much the choice of what is held out matters is not known. Run with --seeds 5 or more.");
-    let enough = told(&[("deep", 19.0)], vec![comparison("deep", (-1.0, -2.0, -0.5), 40, Verdict::Better)], 5);
+    let enough = told(&[("deep", 19.0)], vec![comparison("deep", (-1.0, -2.0, -0.5), 40, Significance::Better)], 5);
     assert!(sentences(&enough).iter().all(|text| !text.contains("seeds") && !text.contains("too narrow")));
 }
 
 #[test]
 fn without_additive_another_reference_is_named_with_the_reason() {
-    let mut other = comparison("nearest", (-1.0, -2.0, -0.1), 40, Verdict::Better);
+    let mut other = comparison("nearest", (-1.0, -2.0, -0.1), 40, Significance::Better);
     other.reference = "mean".into();
     let mut told = told(&[("nearest", 19.0), ("mean", 20.0)], vec![other], 5);
     told.absent.push(Absent {
@@ -196,8 +200,8 @@ fn without_additive_another_reference_is_named_with_the_reason() {
 fn floor_and_ceiling_are_told() {
     let means = [("deep", 16.0), ("bad", 30.0), ("additive", 20.0), ("no_change", 24.0), ("noise_ceiling", 14.0)];
     let comparisons = vec![
-        comparison("deep", (-4.0, -5.0, -3.0), 40, Verdict::Better),
-        comparison("bad", (10.0, 9.0, 11.0), 40, Verdict::Worse),
+        comparison("deep", (-4.0, -5.0, -3.0), 40, Significance::Better),
+        comparison("bad", (10.0, 9.0, 11.0), 40, Significance::Worse),
     ];
     let mut benchmark = told(&means, comparisons, 5);
     holds(&benchmark, "Worse than no_change in mean L2 (24.000): bad.");
@@ -211,7 +215,7 @@ fn floor_and_ceiling_are_told() {
     let passed = sentences(&benchmark);
     assert!(passed.iter().any(|text| text.contains("is passed by deep (16.000)")), "{passed:#?}");
     // The reference itself is no better than nothing: that must be said, whoever beats it.
-    benchmark.comparisons.push(comparison("no_change", (0.2, -1.0, 1.4), 40, Verdict::Unclear));
+    benchmark.comparisons.push(comparison("no_change", (0.2, -1.0, 1.4), 40, Significance::Unclear));
     let text = "no_change is not distinguishable from additive in L2 (1.0 % worse, 95 % interval from -7 to 5 %, where \
                 negative is worse), nearer on 30 of 40 doubles.";
     holds(&benchmark, text);
@@ -234,7 +238,7 @@ fn floor_and_ceiling_are_told() {
 fn the_mean_baseline_is_unmasked_by_systemas_reference() {
     let mut benchmark = told(
         &[("deep", 16.0), ("mean", 22.0), ("additive", 20.0)],
-        vec![comparison("deep", (-4.0, -5.0, -3.0), 40, Verdict::Better)],
+        vec![comparison("deep", (-4.0, -5.0, -3.0), 40, Significance::Better)],
         5,
     );
     benchmark.summary.extend([
@@ -254,14 +258,14 @@ fn the_mean_baseline_is_unmasked_by_systemas_reference() {
 #[test]
 fn a_users_file_has_its_own_sentence() {
     let means = [("mine", 21.0), ("deep", 18.0), ("additive", 20.0)];
-    let best = comparison("deep", (-2.0, -3.0, -1.0), 40, Verdict::Better);
-    let lost = told(&means, vec![comparison("mine", (1.0, 0.4, 1.6), 40, Verdict::Worse), best], 5);
+    let best = comparison("deep", (-2.0, -3.0, -1.0), 40, Significance::Better);
+    let lost = told(&means, vec![comparison("mine", (1.0, 0.4, 1.6), 40, Significance::Worse), best], 5);
     let text = "Your mine loses to additive by 5 % in L2 (95 % interval 2 to 8 %), nearer on 30 of 40 doubles.";
-    assert!(spoken(&lost).contains(&(Tone::Warning, text.into())), "{:#?}", sentences(&lost));
+    assert!(spoken(&lost).contains(&(Verdict::Warning, text.into())), "{:#?}", sentences(&lost));
     // It is the best: told once, not twice.
-    let won = told(&means, vec![comparison("mine", (-1.0, -1.6, -0.4), 40, Verdict::Better)], 5);
+    let won = told(&means, vec![comparison("mine", (-1.0, -1.6, -0.4), 40, Significance::Better)], 5);
     assert_eq!(sentences(&won).iter().filter(|text| text.contains("mine")).count(), 1, "{:#?}", sentences(&won));
-    let mut none = told(&[("deep", 19.0)], vec![comparison("deep", (-1.0, -2.0, -0.5), 40, Verdict::Better)], 5);
+    let mut none = told(&[("deep", 19.0)], vec![comparison("deep", (-1.0, -2.0, -0.5), 40, Significance::Better)], 5);
     none.models.push(facts("mine", Role::File));
     none.absent.push(Absent {
         model: "mine".into(),

@@ -1,8 +1,9 @@
 //! From finished parts to the results.
 
 use super::{
-    Absent, Benchmark, BenchmarkData, CEILING, DataFacts, Example, ModelFacts, Role, SplitFacts, ceiling,
+    Absent, Benchmark, BenchmarkData, CEILING, DataFacts, Example, ModelFacts, Role, SplitFacts,
     comparison::compare,
+    predict::CEILING_DESCRIPTION,
     resume::Part,
     run::Engine,
     summary::{by_group, mean, series, summarise},
@@ -47,6 +48,7 @@ pub(super) fn assemble(
             description: model.description().to_owned(),
             role,
             settings: model.settings(),
+            draws_cells: parts.iter().any(|part| part.model == name && part.draws_cells),
             fit_seconds: seconds(&name, |part| part.fit_seconds).filter(|_| role == Role::Model),
             predict_seconds: seconds(&name, |part| part.predict_seconds).filter(|_| role == Role::Model),
             name,
@@ -55,9 +57,10 @@ pub(super) fn assemble(
     let mut facts_of_models: Vec<ModelFacts> = models.iter().map(model_facts).collect();
     facts_of_models.push(ModelFacts {
         name: CEILING.to_owned(),
-        description: ceiling::DESCRIPTION.to_owned(),
+        description: CEILING_DESCRIPTION.to_owned(),
         role: Role::Ceiling,
         settings: serde_json::Value::Null,
+        draws_cells: false,
         fit_seconds: None,
         predict_seconds: None,
     });

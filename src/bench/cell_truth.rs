@@ -1,10 +1,21 @@
-//! The held-out cells as metrics of sets want them, worked out once a task and not once a model.
+//! The held-out cells as sets, and the space in which sets of cells are compared; both computed once per task and shared by
+//! all models.
 
-use super::{Observed, ObservedCells, predict::MOST_CELLS};
-use crate::eval::sets::{EDistance, GeneMoments, edistance, knn_retrieval, median_gamma, subsample};
-use ndarray::{Array2, Axis, concatenate};
+use super::{ObservedCells, ObservedEffects, predict::MOST_CELLS};
+use crate::{
+    Error, Result,
+    data::Counts,
+    eval::sets::{EDistance, GeneMoments, edistance, knn_retrieval, median_gamma, subsample},
+    math::Pca,
+};
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 use rayon::prelude::*;
+use std::sync::OnceLock;
 
+/// Components, or as many as the training cells allow; scPerturb and scanpy take 50.
+const COMPONENTS: usize = 50;
+/// Training cells that the components are found on; more are thinned at random. 2,000 genes in f32 are then 40 MB.
+const SPACE_CELLS: usize = 5000;
 /// Neighbours of a predicted cell, as ReconEval's kNN purity has it.
 const NEIGHBOURS: usize = 20;
 /// Most cells a condition gives to the pool of neighbours.
@@ -47,7 +58,7 @@ struct Pool {
     groups: usize,
 }
 
-impl Observed {
+impl ObservedEffects {
     /// The held-out cells as sets; `Err` with the reason where there are none.
     pub(super) fn cell_truth(&self) -> Result<&CellTruth, &str> {
         // Not inside the lock: a thread that waits for others there might be given work that wants the lock.
@@ -59,7 +70,7 @@ impl Observed {
 }
 
 impl CellTruth {
-    fn new(observed: &Observed) -> Result<Self, String> {
+    fn new(observed: &ObservedEffects) -> Result<Self, String> {
         let cells = observed.cells.as_ref().ok_or("the dataset holds effects, so there are no cells to compare")?;
         // Asked for once before the threads start, so that they do not all fit it.
         cells.space.pca(&cells.expression).map_err(|error| error.to_string())?;
@@ -74,7 +85,7 @@ impl CellTruth {
     }
 
     /// Share of the neighbours of the predicted cells `(cells, components)` of a condition that are of this condition.
-    pub(super) fn retrieval(&self, observed: &Observed, index: usize, own: &Array2<f32>) -> Result<f64, String> {
+    pub(super) fn retrieval(&self, observed: &ObservedEffects, index: usize, own: &Array2<f32>) -> Result<f64, String> {
         let context = &observed.conditions[index].context;
         let pool = self.pools.iter().find(|pool| pool.context == *context).expect("every context has a pool");
         if !pool.labels.contains(&(index as u32)) {
@@ -110,7 +121,7 @@ impl ObservedSet {
 }
 
 impl Pool {
-    fn new(observed: &Observed, cells: &ObservedCells, context: Option<String>) -> Result<Self, String> {
+    fn new(observed: &ObservedEffects, cells: &ObservedCells, context: Option<String>) -> Result<Self, String> {
         let conditions: Vec<usize> =
             (0..observed.conditions.len()).filter(|&index| observed.conditions[index].context == context).collect();
         let control = (observed.conditions.len() as u32, &*cells.control_rows[conditions[0]]);
@@ -133,5 +144,86 @@ impl Pool {
             false => concatenate(Axis(0), &views).expect("scores on the same components"),
         };
         Ok(Self { context, cells, labels, groups: members.len() })
+    }
+}
+
+/// Principal components of the training cells, found when first asked for. No test cell has a part in them: a space that
+/// knew the held-out cells would favour whatever they differ in.
+#[derive(Debug)]
+pub struct PcaSpace {
+    rows: Vec<usize>,
+    basis: OnceLock<Result<Basis, String>>,
+}
+
+#[derive(Debug)]
+struct Basis {
+    pca: Pca,
+    /// The components, `(genes, components)`: a sparse cell touches a few rows of it.
+    directions: Array2<f64>,
+    /// Scores of a cell without any expression, `(components,)`.
+    origin: Array1<f64>,
+}
+
+impl PcaSpace {
+    /// Of these rows of the expression matrix, which must be training cells.
+    pub fn of_training(rows: &[usize]) -> Self {
+        Self { rows: subsample(rows, SPACE_CELLS, 0), basis: OnceLock::new() }
+    }
+
+    /// The fitted components. `expression` is the matrix that the rows are of, `(cells, genes)`.
+    ///
+    /// # Errors
+    /// Fewer than two training cells, or values that are not finite.
+    pub fn pca(&self, expression: &Counts) -> Result<&Pca> {
+        self.basis(expression).map(|basis| &basis.pca)
+    }
+
+    /// Scores of some rows of the expression matrix, `(rows, components)`.
+    ///
+    /// # Errors
+    /// As [`PcaSpace::pca`].
+    pub fn of_rows(&self, expression: &Counts, rows: &[usize]) -> Result<Array2<f32>> {
+        let basis = self.basis(expression)?;
+        let mut scores = Array2::zeros((rows.len(), basis.origin.len()));
+        for (mut out, &row) in scores.rows_mut().into_iter().zip(rows) {
+            let (genes, values) = expression.row(row);
+            let mut sum = basis.origin.clone();
+            for (&gene, &value) in genes.iter().zip(values) {
+                sum.scaled_add(f64::from(value), &basis.directions.row(gene as usize));
+            }
+            out.assign(&sum.mapv(|score| score as f32));
+        }
+        Ok(scores)
+    }
+
+    /// Scores of cells `(cells, genes)`, `(cells, components)`.
+    ///
+    /// # Errors
+    /// As [`PcaSpace::pca`]; other genes.
+    pub fn of_cells(&self, expression: &Counts, cells: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+        self.basis(expression)?.pca.transform(cells)
+    }
+
+    fn basis(&self, expression: &Counts) -> Result<&Basis> {
+        // Not inside the lock: a thread that waits for others there might be given work that wants the lock.
+        if self.basis.get().is_none() {
+            let _ = self.basis.set(Basis::fit(expression, &self.rows).map_err(|error| error.to_string()));
+        }
+        let fitted = self.basis.get().expect("set above, here or by another thread");
+        fitted.as_ref().map_err(|reason| Error::data(reason.clone()))
+    }
+}
+
+impl Basis {
+    fn fit(expression: &Counts, rows: &[usize]) -> Result<Self> {
+        if rows.len() < 2 {
+            return Err(Error::data("fewer than two training cells, so no principal components"));
+        }
+        let cells = expression.select_cells(rows).to_dense();
+        let components = COMPONENTS.min(cells.ncols()).min(cells.nrows() - 1);
+        let pca = Pca::fit(cells.view(), components, 0)?;
+        let directions = pca.components.t().as_standard_layout().into_owned();
+        let origin = -pca.mean.dot(&directions);
+        Ok(Self { pca, directions, origin })
     }
 }

@@ -7,7 +7,7 @@
 //! corrected for the number of metrics: of twenty metrics one may be "better" by chance.
 
 use super::{
-    ALL, Benchmark, Better, Comparison, MeanInterval, Verdict, better,
+    ALL, Benchmark, Better, Comparison, MeanInterval, Significance, better,
     summary::{Series, mean},
 };
 use rand_chacha::{
@@ -134,13 +134,13 @@ fn one(
     });
     let verdict = match (better, interval) {
         (Some(better), Some((low, high))) => match better {
-            Better::Lower if high < 0.0 => Verdict::Better,
-            Better::Higher if low > 0.0 => Verdict::Better,
-            Better::Lower if low > 0.0 => Verdict::Worse,
-            Better::Higher if high < 0.0 => Verdict::Worse,
-            _ => Verdict::Unclear,
+            Better::Lower if high < 0.0 => Significance::Better,
+            Better::Higher if low > 0.0 => Significance::Better,
+            Better::Lower if low > 0.0 => Significance::Worse,
+            Better::Higher if high < 0.0 => Significance::Worse,
+            _ => Significance::Unclear,
         },
-        _ => Verdict::None,
+        _ => Significance::None,
     };
     Comparison {
         model: model.model.to_owned(),

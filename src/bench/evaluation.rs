@@ -1,13 +1,11 @@
 //! A prediction measured on every perturbation: a row each, and a summary.
 
-use crate::{Error, Result};
 use crate::{
+    Error, Result,
     eval::{auroc, l2, pearson, precision_at_k, recall_at_k},
-    show::{Align, Grid, show_in_notebook},
 };
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// A gene counts as changed where its Benjamini-Hochberg adjusted Wilcoxon p-value is below this: the field's 5 % false
 /// discovery rate (cell-eval's DES uses the same).
@@ -38,7 +36,7 @@ pub struct PerturbationScore {
 
 /// The distribution of one metric over the perturbations where it is defined.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub struct ScoreSummary {
     /// Name, as in [`PerturbationScore`].
     pub metric: String,
     /// Arithmetic mean; `None` where no perturbation has the metric.
@@ -59,19 +57,18 @@ pub struct Evaluation {
     /// One a perturbation, in the order given.
     pub scores: Vec<PerturbationScore>,
     /// One a metric.
-    pub summary: Vec<Summary>,
+    pub summary: Vec<ScoreSummary>,
 }
 
-type Metric = fn(&PerturbationScore) -> Option<f64>;
-/// Names and values of the metrics, in the order of the table.
-const METRICS: [(&str, Metric); 6] = [
-    ("pearson", |s| s.pearson),
-    ("l2", |s| s.l2),
-    ("precision_at_20", |s| s.precision_at_20),
-    ("precision_at_50", |s| s.precision_at_50),
-    ("recall_at_50", |s| s.recall_at_50),
-    ("auroc", |s| s.auroc),
-];
+impl PerturbationScore {
+    /// Names of the metrics, in the order of [`PerturbationScore::values`] and of tables.
+    const METRICS: [&str; 6] = ["pearson", "l2", "precision_at_20", "precision_at_50", "recall_at_50", "auroc"];
+
+    /// The metrics, in the order of tables.
+    pub(crate) fn values(&self) -> [Option<f64>; 6] {
+        [self.pearson, self.l2, self.precision_at_20, self.precision_at_50, self.recall_at_50, self.auroc]
+    }
+}
 
 impl Evaluation {
     /// Measures `predicted` against `observed` effects, both `(perturbations, genes)`, differences to control in mean
@@ -127,60 +124,21 @@ impl Evaluation {
                 auroc: truth.and_then(|truth| auroc(&size, truth)),
             });
         }
-        let summary =
-            METRICS.iter().map(|(name, metric)| Summary::of(name, scores.iter().filter_map(metric))).collect();
+        let summary = PerturbationScore::METRICS
+            .iter()
+            .enumerate()
+            .map(|(place, name)| ScoreSummary::of(name, scores.iter().filter_map(|score| score.values()[place])))
+            .collect();
         Ok(Self { model: model.to_owned(), scores, summary })
     }
 
     /// The summary of a metric, by its name in [`PerturbationScore`].
-    pub fn summary_of(&self, metric: &str) -> Option<&Summary> {
+    pub fn summary_of(&self, metric: &str) -> Option<&ScoreSummary> {
         self.summary.iter().find(|summary| summary.metric == metric)
     }
-
-    /// A row a perturbation, best Pearson first, then one row with the means.
-    pub fn to_grid(&self) -> Grid {
-        let headings = [
-            ("perturbation", Align::Left),
-            ("cells", Align::Right),
-            ("changed genes", Align::Right),
-            ("Pearson", Align::Right),
-            ("L2 (log1p)", Align::Right),
-            ("precision@20", Align::Right),
-            ("precision@50", Align::Right),
-            ("recall@50", Align::Right),
-            ("AUROC", Align::Right),
-        ];
-        let mut grid = Grid::new(format!("{}: predicted against observed effects", self.model), headings);
-        let mut order: Vec<&PerturbationScore> = self.scores.iter().collect();
-        let pearson = |score: &PerturbationScore| score.pearson.unwrap_or(f64::NEG_INFINITY);
-        order.sort_by(|a, b| pearson(b).total_cmp(&pearson(a)));
-        let mut push = |first: [String; 3], values: &mut dyn Iterator<Item = Option<f64>>| {
-            let cells: Vec<String> = first.into_iter().chain(values.map(decimal)).collect();
-            grid.push(cells).expect("three cells and one a metric, as many as headings");
-        };
-        for score in order {
-            let n_changed = score.n_changed.map_or_else(|| "-".to_owned(), |n| n.to_string());
-            let first = [score.perturbation.clone(), score.n_cells.to_string(), n_changed];
-            push(first, &mut METRICS.iter().map(|(_, metric)| metric(score)));
-        }
-        let cells: usize = self.scores.iter().map(|score| score.n_cells).sum();
-        push(["mean".to_owned(), cells.to_string(), String::new()], &mut self.summary.iter().map(|s| s.mean));
-        grid
-    }
-
-    /// Shows the table in a notebook cell whose last expression it is (evcxr calls this).
-    pub fn evcxr_display(&self) {
-        show_in_notebook(&self.to_grid().to_html(), &self.to_string());
-    }
 }
 
-impl fmt::Display for Evaluation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.to_grid().fmt(f)
-    }
-}
-
-impl Summary {
+impl ScoreSummary {
     fn of(metric: &str, values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
@@ -192,8 +150,4 @@ impl Summary {
             .map(|mean| (values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / (n as f64 - 1.0)).sqrt());
         Self { metric: metric.to_owned(), mean, median, sd, n }
     }
-}
-
-fn decimal(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
 }

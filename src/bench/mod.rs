@@ -2,52 +2,39 @@
 
 pub mod ablation;
 mod assemble;
-mod ceiling;
 mod cell_truth;
 mod comparison;
-mod conditions;
 mod data;
-mod direction;
 mod evaluation;
 mod held_out;
 mod measure;
-mod memo;
+mod metrics;
 mod observed;
-mod options;
 mod predict;
 mod predictions;
 mod result;
 mod resume;
 mod run;
-mod score;
 pub mod screen;
 mod setup;
-mod space;
 mod summary;
-mod table;
 mod task;
 mod truth;
+pub mod uncertainty;
 
-pub use ceiling::CEILING;
-pub use conditions::ConditionFacts;
-pub use data::{BenchmarkCells, BenchmarkData};
-pub use direction::better;
+pub use cell_truth::PcaSpace;
+pub use data::{BenchmarkCells, BenchmarkData, ConditionFacts};
 pub use evaluation::{Evaluation, PerturbationScore, SIGNIFICANCE};
 pub use held_out::{EXPRESSED_IN_10K, HeldOut, TruthAgreement, evaluate_effects, evaluate_vae, truth_agreement};
-pub use measure::{interaction_curve, measure};
-pub use memo::Memo;
-pub use observed::{Observed, ObservedCells, Predicted};
-pub use options::MeasureOptions;
-pub use predict::{Answer, MOST_CELLS};
+pub use measure::{ALL, Absent, MeasureOptions, Row, Scores, interaction_curve, measure};
+pub use metrics::{Better, METRICS, Metric, MetricFamily, better, label};
+pub use observed::{Memo, ObservedCells, ObservedEffects, Predicted};
+pub use predict::{Answer, CEILING, MOST_CELLS};
 pub use predictions::{PredictionFile, PredictionKind};
 pub use result::{
-    Benchmark, Better, Comparison, DataFacts, Example, GroupSummary, InteractionCurve, MeanInterval, ModelFacts, Role,
-    SplitFacts, Summary, Verdict,
+    Benchmark, Comparison, DataFacts, Example, GroupSummary, InteractionCurve, MeanInterval, MetricSummary, ModelFacts,
+    Role, Significance, SplitFacts,
 };
-pub use run::{Progress, RunOptions, run, run_with};
-pub use score::{ALL, Absent, Row, Scores};
+pub use run::{PartProgress, RunOptions, run, run_with};
 pub use setup::{ALWAYS, Setup, chosen};
-pub use space::PcaSpace;
-pub use table::HEADLINES;
 pub use task::Task;
-pub mod uncertainty;

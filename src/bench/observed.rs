@@ -1,13 +1,18 @@
-//! The two sides that metrics compare: what was observed, what was predicted.
+//! The two sides that metrics compare: what was observed, and what was predicted.
 
-use super::{Memo, PcaSpace};
+use super::{
+    PcaSpace,
+    cell_truth::CellTruth,
+    measure::{EnrichmentTruth, InteractionTruth},
+    truth::{DeTruth, ExpressionTruth},
+};
 use crate::data::{Condition, Counts};
 use ndarray::{Array1, Array2, ArrayView1};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The held-out truth.
 #[derive(Debug, Clone)]
-pub struct Observed {
+pub struct ObservedEffects {
     /// Gene names, one a column.
     pub genes: Arc<[String]>,
     /// The conditions that are judged.
@@ -63,5 +68,30 @@ impl Predicted {
     /// The predicted effect of a condition, if there is one.
     pub fn effect(&self, condition: usize) -> Option<ArrayView1<'_, f32>> {
         self.effects[condition].as_ref().ok().map(|effect| effect.view())
+    }
+}
+
+/// Results that depend on the observed side only. A benchmark measures many models against one truth; the first to ask
+/// computes, the others wait and read. So the truth must not change, nor the choices of the user, once something was measured
+/// against it.
+///
+/// A clone starts empty, because a clone of [`ObservedEffects`] may be changed.
+#[derive(Debug, Default)]
+pub struct Memo {
+    /// Ranks and gene sets of the observed effects.
+    pub(super) expression: OnceLock<ExpressionTruth>,
+    /// Tests of the held-out cells.
+    pub(super) de: OnceLock<DeTruth>,
+    /// The interactions, or the reason why there are none.
+    pub(super) interactions: OnceLock<Result<InteractionTruth, String>>,
+    /// The enriched gene sets, or the reason why there are none.
+    pub(super) enrichment: OnceLock<Result<EnrichmentTruth, String>>,
+    /// The held-out cells in the space that sets are compared in.
+    pub(super) cells: OnceLock<Result<CellTruth, String>>,
+}
+
+impl Clone for Memo {
+    fn clone(&self) -> Self {
+        Self::default()
     }
 }

@@ -1,26 +1,65 @@
-//! A predictor's answers to a task, and the cells that stand for a predictor of means.
+//! The answers to a task: those of a predictor, with control cells shifted by its effect where it predicts means only, and
+//! those of the noise ceiling.
+//!
+//! The noise ceiling is half of a condition's held-out cells as the prediction of the other half.
+//!
+//! It is the technical duplicate of Mejia et al. 2025 (`diversity_by_design`): what a second experiment of half the size
+//! would predict. Three things to keep in mind:
+//!
+//! - Both halves are compared with the same control cells, as every model's effect is, so the control's sampling error
+//!   stands on both sides: it cancels in differences and adds to correlations against control.
+//! - Each half holds half of the cells. With a variance of s2 a cell, the squared error between two halves of n cells
+//!   is 4 s2 / n a gene, where a model that knew the true mean would have s2 / n against all n. So the ceiling is a
+//!   strong prediction, not a bound: a model that averages over many cells may pass it on conditions of few cells.
+//! - An effects dataset holds no cells, so there it is absent.
 
-use super::{Predicted, Task, ceiling, task::draw};
+use super::{ObservedCells, ObservedEffects, Predicted, Task, task::draw};
 use crate::{
     Error, ErrorKind, Result,
+    data::{mean_expression, shuffle},
     predict::{Fitted, Predictor},
 };
 use ndarray::{Array1, Array2, ArrayView1};
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use std::time::Instant;
 
 /// Most cells of a condition that are compared as sets, observed and predicted: beyond, distances of sets hardly change
 /// and their cost grows with the square.
 pub const MOST_CELLS: usize = 2_000;
 
+/// Name of the noise ceiling in tables.
+pub const CEILING: &str = "noise_ceiling";
+/// What the noise ceiling is, in a sentence.
+pub(super) const CEILING_DESCRIPTION: &str =
+    "Half of the held-out cells as the prediction of the other half (technical duplicate; Mejia et al. 2025)";
+/// Fewest held-out cells that are halved: half of fewer is one cell, which has no spread.
+const FEWEST_HALVED: usize = 4;
+
 /// What a predictor answered, and how long it took.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The answers.
     pub predicted: Predicted,
+    /// Whether the cells are the predictor's own, for at least one condition.
+    pub draws_cells: bool,
     /// Seconds of the fit.
     pub fit_seconds: f64,
     /// Seconds of the predictions.
     pub predict_seconds: f64,
+}
+
+/// What a predictor says of one condition, or the reasons why it says nothing.
+struct Prediction {
+    effect: Result<Array1<f32>, String>,
+    cells: Result<Array2<f32>, String>,
+    /// Whether the cells are the predictor's own, not shifted control cells.
+    own_cells: bool,
+}
+
+impl Prediction {
+    fn absent(reason: &str) -> Self {
+        Self { effect: Err(reason.to_owned()), cells: Err(reason.to_owned()), own_cells: false }
+    }
 }
 
 impl Task {
@@ -48,26 +87,22 @@ impl Task {
         let fitted = reasoned(predictor.fit(&self.training)).map_err(|error| error.at(&model))?;
         let fit_seconds = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let (mut effects, mut cells) = (Vec::with_capacity(n), Vec::with_capacity(n));
+        let (mut effects, mut cells, mut draws_cells) = (Vec::with_capacity(n), Vec::with_capacity(n), false);
         for index in 0..n {
-            let (effect, set) = match &fitted {
+            let prediction = match &fitted {
                 Ok(fitted) => self.ask(fitted.as_ref(), index).map_err(|error| error.at(&model))?,
-                Err(reason) => (Err(reason.clone()), Err(reason.clone())),
+                Err(reason) => Prediction::absent(reason),
             };
-            effects.push(effect);
-            cells.push(set);
+            effects.push(prediction.effect);
+            cells.push(prediction.cells);
+            draws_cells |= prediction.own_cells;
         }
         let predicted = Predicted { model, effects, cells };
-        Ok(Answer { predicted, fit_seconds, predict_seconds: start.elapsed().as_secs_f64() })
+        Ok(Answer { predicted, draws_cells, fit_seconds, predict_seconds: start.elapsed().as_secs_f64() })
     }
 
     /// The effect and the cells of one condition, or the reasons why there are none.
-    #[expect(clippy::type_complexity, reason = "the two fields of `Predicted`, an element each")]
-    fn ask(
-        &self,
-        fitted: &dyn Fitted,
-        index: usize,
-    ) -> Result<(Result<Array1<f32>, String>, Result<Array2<f32>, String>)> {
+    fn ask(&self, fitted: &dyn Fitted, index: usize) -> Result<Prediction> {
         let condition = &self.observed.conditions[index];
         let genes = self.observed.genes.len();
         let fits = |found: usize| match found == genes {
@@ -83,17 +118,20 @@ impl Task {
             }
         }
         let Some(observed) = &self.observed.cells else {
-            return Ok((effect, Err("the dataset holds effects, so there are no cells to compare".to_owned())));
+            let cells = Err("the dataset holds effects, so there are no cells to compare".to_owned());
+            return Ok(Prediction { effect, cells, own_cells: false });
         };
         let n = observed.rows[index].len();
-        let cells = match fitted.cells(condition, n, self.seed_of(index, "cells")) {
+        let own = fitted.cells(condition, n, self.seed_of(index, "cells"));
+        let own_cells = own.is_some();
+        let cells = match own {
             Some(cells) => reasoned(cells)?,
             None => effect.as_ref().map(|effect| self.shifted(index, effect.view())).map_err(Clone::clone),
         };
         if let Ok(cells) = &cells {
             fits(cells.ncols())?;
         }
-        Ok((effect, cells))
+        Ok(Prediction { effect, cells, own_cells })
     }
 
     /// Control cells of a condition's context, shifted by an effect and cut off at zero, `(cells, genes)`.
@@ -108,8 +146,8 @@ impl Task {
     }
 
     /// The noise ceiling's answers and what they are judged by.
-    pub fn ceiling(&self) -> (super::Observed, Predicted) {
-        ceiling::halves(self)
+    pub fn ceiling(&self) -> (ObservedEffects, Predicted) {
+        halves(self)
     }
 
     /// A seed of its own for each condition and purpose, the same for every model.
@@ -127,4 +165,35 @@ fn reasoned<T>(result: Result<T>) -> Result<Result<T, String>> {
         Err(error) if error.kind() == ErrorKind::Inapplicable => Ok(Err(error.to_string())),
         Err(error) => Err(error),
     }
+}
+
+/// The two halves of the held-out cells: one as the truth, the other as the prediction.
+fn halves(task: &Task) -> (ObservedEffects, Predicted) {
+    let mut observed = task.observed.clone();
+    let n = observed.conditions.len();
+    let absent = |reason: &str| Predicted {
+        model: CEILING.to_owned(),
+        effects: vec![Err(reason.to_owned()); n],
+        cells: vec![Err(reason.to_owned()); n],
+    };
+    let (Some(cells), Some(controls)) = (&task.observed.cells, &task.observed.controls) else {
+        return (observed, absent("an effects dataset holds no cells that could be halved"));
+    };
+    let mut predicted = absent(&format!("fewer than {FEWEST_HALVED} cells were held out, so they cannot be halved"));
+    let mut judged = ObservedCells { rows: cells.rows.clone(), ..cells.clone() };
+    for (index, rows) in task.held_out.iter().enumerate().filter(|(_, rows)| rows.len() >= FEWEST_HALVED) {
+        let mut rows = rows.clone();
+        shuffle(&mut rows, &mut ChaCha8Rng::seed_from_u64(task.seed_of(index, "halves")));
+        let mut other = rows.split_off(rows.len() / 2);
+        let control = controls.row(index);
+        observed.effects.row_mut(index).assign(&(mean_expression(&cells.expression, &other) - control));
+        predicted.effects[index] = Ok(mean_expression(&cells.expression, &rows) - control);
+        rows.truncate(MOST_CELLS);
+        other.truncate(MOST_CELLS);
+        other.sort_unstable();
+        predicted.cells[index] = Ok(cells.expression.select_cells(&rows).to_dense());
+        judged.rows[index] = other;
+    }
+    observed.cells = Some(judged);
+    (observed, predicted)
 }

@@ -1,6 +1,6 @@
 //! What a benchmark found: every score, and what is said about them together.
 
-use super::{Absent, ConditionFacts, Row};
+use super::{Absent, Better, ConditionFacts, Row};
 use crate::data::Condition;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ pub struct Benchmark {
     /// What the user should know: one sentence each.
     pub notes: Vec<String>,
     /// One a model and metric.
-    pub summary: Vec<Summary>,
+    pub summary: Vec<MetricSummary>,
     /// One a model, metric and group of conditions, where the split has groups.
     pub groups: Vec<GroupSummary>,
     /// Each model against the reference, a metric each.
@@ -87,6 +87,9 @@ pub struct ModelFacts {
     pub role: Role,
     /// Its settings.
     pub settings: serde_json::Value,
+    /// Whether it predicts cells itself. The cells of any other model are control cells shifted by its predicted effect.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draws_cells: bool,
     /// Seconds to fit it to one split, mean over the seeds; `null` where nothing was fitted.
     pub fit_seconds: Option<f64>,
     /// Seconds to predict the judged conditions of one split, mean over the seeds.
@@ -109,7 +112,7 @@ pub enum Role {
 
 /// A metric of a model over all conditions and seeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub struct MetricSummary {
     /// The predictor.
     pub model: String,
     /// Name of the metric.
@@ -134,7 +137,7 @@ pub struct GroupSummary {
     pub group: String,
     /// As for all conditions.
     #[serde(flatten)]
-    pub summary: Summary,
+    pub summary: MetricSummary,
 }
 
 /// A model against the reference, over the same conditions of the same seeds.
@@ -161,7 +164,7 @@ pub struct Comparison {
     /// Fraction of the conditions on which the model is better (a tie counts half); `null` where neither side is.
     pub won: Option<f64>,
     /// Whether the interval lies on the better or on the worse side of 0.
-    pub verdict: Verdict,
+    pub verdict: Significance,
     /// Number of conditions.
     pub conditions: usize,
     /// Number of (seed, condition) pairs.
@@ -181,20 +184,10 @@ pub struct MeanInterval {
     pub conditions: usize,
 }
 
-/// Which direction of a metric is good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Better {
-    /// As an error.
-    Lower,
-    /// As an agreement.
-    Higher,
-}
-
 /// What an interval says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum Significance {
     /// The whole interval is on the better side of 0.
     Better,
     /// The whole interval is on the worse side of 0.
@@ -238,7 +231,7 @@ pub struct InteractionCurve {
 
 impl Benchmark {
     /// The summary of a metric of a model.
-    pub fn summary_of(&self, model: &str, metric: &str) -> Option<&Summary> {
+    pub fn summary_of(&self, model: &str, metric: &str) -> Option<&MetricSummary> {
         self.summary.iter().find(|summary| summary.model == model && summary.metric == metric)
     }
 

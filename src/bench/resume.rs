@@ -19,6 +19,8 @@ pub(super) struct Part {
     pub(super) model: String,
     pub(super) fit_seconds: Option<f64>,
     pub(super) predict_seconds: Option<f64>,
+    /// Whether the model predicts cells itself.
+    pub(super) draws_cells: bool,
     /// Condition, metric, value.
     pub(super) scores: Vec<(String, String, f64)>,
     /// Metric, reason, number of conditions.

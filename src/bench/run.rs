@@ -3,7 +3,6 @@
 use super::{
     Benchmark, BenchmarkData, CEILING, InteractionCurve, MeasureOptions, Task,
     assemble::{assemble, split_facts},
-    ceiling,
     data::sha256,
     interaction_curve, measure,
     predictions::PredictionFile,
@@ -26,7 +25,7 @@ const TASK_BYTES: usize = 1 << 30;
 /// Bytes that predicted cells in work may take together; one model is always in work.
 const CELL_BYTES: usize = 1 << 29;
 /// Changes whenever a kept part means something else.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// How a benchmark runs, beside what it measures.
 #[derive(Default)]
@@ -44,12 +43,12 @@ pub struct RunOptions<'a> {
     /// Raised by Ctrl-C: no new part is begun.
     pub interrupt: Option<&'a AtomicBool>,
     /// Told of every part that ends.
-    pub progress: Option<&'a (dyn Fn(&Progress<'_>) + Sync)>,
+    pub progress: Option<&'a (dyn Fn(&PartProgress<'_>) + Sync)>,
 }
 
 /// A part that ended.
 #[derive(Debug, Clone, Copy)]
-pub struct Progress<'a> {
+pub struct PartProgress<'a> {
     /// Parts that are finished, those of an earlier run too.
     pub done: usize,
     /// All parts.
@@ -218,7 +217,7 @@ impl<'a> Engine<'a> {
                         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                         if let Some(progress) = self.options.progress {
                             let (seed, model) = (self.seed(job), job.who.name());
-                            progress(&Progress { done, total: jobs.len(), seed, model });
+                            progress(&PartProgress { done, total: jobs.len(), seed, model });
                         }
                         Ok((index, part))
                     })
@@ -276,7 +275,7 @@ impl<'a> Engine<'a> {
                 return Ok(part);
             }
             Who::Ceiling => {
-                let (observed, predicted) = ceiling::halves(task);
+                let (observed, predicted) = task.ceiling();
                 observed.prepare();
                 (measure(&observed, &predicted, &self.options.metrics, part.seed), predicted.effects)
             }
@@ -284,6 +283,7 @@ impl<'a> Engine<'a> {
                 let answer = task.answer(model)?;
                 part.fit_seconds = Some(answer.fit_seconds);
                 part.predict_seconds = Some(answer.predict_seconds);
+                part.draws_cells = answer.draws_cells;
                 let curve = || interaction_curve(&task.observed, &answer.predicted).ok();
                 part.interactions = (job.split == 0).then(curve).flatten().map(|curve| InteractionCurve {
                     model: part.model.clone(),

@@ -1,6 +1,6 @@
 //! Means over conditions and seeds.
 
-use super::{GroupSummary, Row, Summary};
+use super::{GroupSummary, MetricSummary, Row};
 use std::collections::{BTreeMap, HashMap};
 
 /// The scores of one model and metric: where the metric stands in tables, and (seed, condition, value).
@@ -28,7 +28,7 @@ pub(super) fn series(rows: &[Row]) -> Vec<Series<'_>> {
 }
 
 /// One a model and metric.
-pub(super) fn summarise(series: &[Series<'_>]) -> Vec<Summary> {
+pub(super) fn summarise(series: &[Series<'_>]) -> Vec<MetricSummary> {
     series.iter().map(|series| summary(series, &series.values)).collect()
 }
 
@@ -51,12 +51,12 @@ pub(super) fn by_group(series: &[Series<'_>], groups: &HashMap<(u64, String), St
     summaries
 }
 
-fn summary(series: &Series<'_>, values: &[(u64, &str, f64)]) -> Summary {
+fn summary(series: &Series<'_>, values: &[(u64, &str, f64)]) -> MetricSummary {
     let mut seeds: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     values.iter().for_each(|&(seed, _, value)| seeds.entry(seed).or_default().push(value));
     let of_seeds: Vec<f64> = seeds.values().map(|values| mean(values)).collect();
     let all: Vec<f64> = values.iter().map(|&(.., value)| value).collect();
-    Summary {
+    MetricSummary {
         model: series.model.to_owned(),
         metric: series.metric.to_owned(),
         mean: mean(&all),

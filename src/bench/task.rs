@@ -1,6 +1,6 @@
 //! A dataset and a split become a task: what predictors see, and what they are judged by.
 
-use super::{BenchmarkCells, BenchmarkData, MOST_CELLS, Memo, Observed, ObservedCells, PcaSpace};
+use super::{BenchmarkCells, BenchmarkData, MOST_CELLS, Memo, ObservedCells, ObservedEffects, PcaSpace};
 use crate::{
     Error, Result,
     data::{
@@ -17,7 +17,7 @@ pub struct Task {
     /// For predictors.
     pub training: TrainingData,
     /// For metrics.
-    pub observed: Observed,
+    pub observed: ObservedEffects,
     /// All held-out cells of each judged condition; none for an effects dataset.
     pub(super) held_out: Vec<Vec<usize>>,
 }
@@ -130,7 +130,7 @@ impl Task {
             }
             profiles
         });
-        let observed = Observed {
+        let observed = ObservedEffects {
             genes: Arc::clone(&training.genes),
             groups: conditions.iter().map(|condition| groups.get(&condition.to_string()).cloned()).collect(),
             conditions,

@@ -1,6 +1,6 @@
 //! What metrics take from the truth again and again (ranks, gene sets, tests), computed once a task and not once a model.
 
-use super::Observed;
+use super::ObservedEffects;
 use crate::{
     bench::SIGNIFICANCE,
     eval::{
@@ -76,7 +76,7 @@ pub(super) struct ConditionDe {
     pub(super) weights: Option<Vec<f64>>,
 }
 
-impl Observed {
+impl ObservedEffects {
     /// Computes now, with all threads, what is otherwise computed by the first model that is measured while the others
     /// wait.
     pub fn prepare(&self) {

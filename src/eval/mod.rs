@@ -30,7 +30,7 @@ mod umap_layout;
 mod virtual_cell;
 
 pub use de::{
-    DeTest, DifferentialExpression, RankSum, Reference, ReferenceCells, differential_expression, rank_sum_test,
+    DeReference, DeTest, DifferentialExpression, RankSum, ReferenceCells, differential_expression, rank_sum_test,
 };
 pub use metrics::{
     PERTURBENCH_PSEUDOCOUNT, Separation, centroid_accuracy, cosine, difference, discrimination_score,

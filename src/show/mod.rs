@@ -27,6 +27,7 @@ mod points;
 mod ranked;
 mod ratio;
 mod report;
+mod results;
 mod rows;
 mod scatter;
 mod style;

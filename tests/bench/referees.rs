@@ -2,7 +2,7 @@
 
 use crate::common::{cells_data, cheat, constant, effects_data, mean, plans, random, scores};
 use genailab::{
-    bench::{ALL, Benchmark, Better, Verdict, better, chosen, run},
+    bench::{ALL, Benchmark, Better, Significance, better, chosen, run},
     data::Condition,
     predict::Predictor,
 };
@@ -27,7 +27,7 @@ fn who_knows_the_truth_is_perfect() {
             assert!((mean(&found, "cheat", metric) - 1.0).abs() < 1e-6, "{metric}");
         }
         let comparison = found.comparison_of("cheat", "l2").unwrap();
-        assert_eq!((comparison.won, comparison.verdict), (Some(1.0), Verdict::Better));
+        assert_eq!((comparison.won, comparison.verdict), (Some(1.0), Significance::Better));
         assert!(comparison.high.unwrap() < 0.0 && comparison.ratio == Some(0.0), "{comparison:?}");
     }
 }
@@ -38,7 +38,7 @@ fn noise_correlates_with_nothing_and_loses() {
     // 30 conditions of 120 genes: the standard error of the mean correlation is 1 / sqrt(30 * 120) = 0.017.
     assert!(mean(&found, "random", "pearson").abs() < 0.07, "{}", mean(&found, "random", "pearson"));
     assert!(mean(&found, "random", "l2") > mean(&found, "no_change", "l2"));
-    assert_eq!(found.comparison_of("random", "l2").unwrap().verdict, Verdict::Worse);
+    assert_eq!(found.comparison_of("random", "l2").unwrap().verdict, Significance::Worse);
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn what_was_finished_before_an_interruption_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let (fits, flag) = (Arc::default(), AtomicBool::new(false));
     let models = [model("a", 0.01, &fits), model("b", 0.02, &fits)];
-    let stop = |progress: &genailab::bench::Progress<'_>| {
+    let stop = |progress: &genailab::bench::PartProgress<'_>| {
         if progress.done == 3 {
             flag.store(true, Ordering::SeqCst);
         }

@@ -1,8 +1,8 @@
 //! What the report says beyond the headline: singles apart from doubles, populations of cells, each perturbation.
 
 use genailab::{
-    bench::{Benchmark, Comparison, ConditionFacts, ModelFacts, Role, Row, Summary},
-    show::{Verdict as Tone, verdict},
+    bench::{Benchmark, Comparison, ConditionFacts, MetricSummary, ModelFacts, Role, Row},
+    show::{Verdict, verdict},
 };
 
 /// Eight singles and eight doubles, or more; the value of a model by a metric as `of(condition, its number)` says.
@@ -56,7 +56,7 @@ impl Told {
                 let values: Vec<f64> = of.map(|row| row.value).collect();
                 let mean = values.iter().sum::<f64>() / values.len() as f64;
                 let (model, metric, n) = (model.clone(), metric.clone(), values.len());
-                Summary { model, metric, mean, sd: Some(1.0), n, median: mean, sd_of_seeds: None }
+                MetricSummary { model, metric, mean, sd: Some(1.0), n, median: mean, sd_of_seeds: None }
             })
             .collect();
         let compared = |(model, metric): &(String, String)| -> Option<Comparison> {
@@ -94,7 +94,7 @@ fn apart() -> Benchmark {
         .benchmark("mean")
 }
 
-fn sentences(found: &Benchmark, metric: &str) -> Vec<(Tone, String)> {
+fn sentences(found: &Benchmark, metric: &str) -> Vec<(Verdict, String)> {
     verdict(found, metric).into_iter().map(|(tone, text)| (tone, text.replace('\u{a0}', " "))).collect()
 }
 
@@ -104,10 +104,10 @@ fn singles_are_judged_apart_from_doubles() {
     let told = sentences(&found, "l2");
     let of = |start: &str| told.iter().find(|(_, text)| text.starts_with(start)).unwrap_or_else(|| panic!("{told:#?}"));
     let (tone, singles) = of("On single perturbations alone (8): jepa is not distinguishable from mean");
-    assert_eq!(*tone, Tone::Warning);
+    assert_eq!(*tone, Verdict::Warning);
     assert!(singles.contains("0.19") && singles.contains("not distinguishable from the 0.20"), "{singles}");
     let (tone, doubles) = of("On doubles alone (8): jepa beats mean by 25 % in L2");
-    assert_eq!(*tone, Tone::Good);
+    assert_eq!(*tone, Verdict::Good);
     assert!(doubles.contains("0.500") && doubles.contains("above the 0.100 of no change"), "{doubles}");
     let report = found.report().expect("a report").to_html();
     assert!(report.contains("Singles apart from combinations") && report.contains("L2 of doubles"));
@@ -145,10 +145,10 @@ fn populations_of_cells_are_told_in_words() {
     let told = sentences(&found, "l2");
     let of = |start: &str| told.iter().find(|(_, text)| text.starts_with(start)).unwrap_or_else(|| panic!("{told:#?}"));
     let (tone, sets) = of("jepa_sets: E-distance of its cells to the observed ones 50.00");
-    assert_eq!(*tone, Tone::Warning);
+    assert_eq!(*tone, Verdict::Warning);
     assert!(sets.contains("lower than no change (−17 %)") && sets.contains("higher than the additive shift (+6 %)"));
     assert!(sets.ends_with("higher than the count VAE (+6 %)."), "{sets}");
-    assert_eq!(of("jepa_pairs: E-distance").0, Tone::Good);
+    assert_eq!(of("jepa_pairs: E-distance").0, Verdict::Good);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{close, shared};
 use genailab::{
     Error, Result,
-    bench::{ALL, BenchmarkData, MeasureOptions, Observed, Predicted, Scores, Task, interaction_curve, measure},
+    bench::{ALL, BenchmarkData, MeasureOptions, ObservedEffects, Predicted, Scores, Task, interaction_curve, measure},
     data::{Condition, Effects, GeneSets, Opened, Perturbation, SplitPlan, Table},
     ndarray::{Array1, Array2},
     predict::{Fitted, Predictor, Training},
@@ -48,7 +48,7 @@ fn task(data: &BenchmarkData, seed: u64) -> Task {
 }
 
 /// Predicts by a function of what is observed, which no true predictor sees.
-fn predicted(observed: &Observed, effect: impl Fn(usize) -> Result<Array1<f32>, String>) -> Predicted {
+fn predicted(observed: &ObservedEffects, effect: impl Fn(usize) -> Result<Array1<f32>, String>) -> Predicted {
     let n = observed.conditions.len();
     Predicted {
         model: "test".to_owned(),

@@ -61,7 +61,7 @@ fn tests_agree_with_scanpy_on_samples() {
         let groups: Vec<String> = numbers(&sample["groups"]);
         let genes: Vec<usize> = (0..n_genes).collect();
         for (key, test) in TESTS {
-            let de = differential_expression(&expression, &labels, Reference::Group(0), test).expect("valid input");
+            let de = differential_expression(&expression, &labels, DeReference::Group(0), test).expect("valid input");
             for (label, group) in groups.iter().enumerate().skip(1) {
                 let what = format!("{file}, {group}, {key}");
                 compare_with_scanpy(&sample["expected"][key][group], &de, label as u32, &genes, &what);
@@ -141,7 +141,7 @@ fn cells_tested_one_group_at_a_time_give_the_same_table() {
     let control = ReferenceCells::new(&expression, &rows(0)).expect("control cells");
     assert_eq!((control.n_cells(), control.n_genes()), (60, 25));
     for (name, test) in TESTS {
-        let table = differential_expression(&expression, &labels, Reference::Group(0), test).expect("valid input");
+        let table = differential_expression(&expression, &labels, DeReference::Group(0), test).expect("valid input");
         for (row, label) in [1, 2].into_iter().enumerate() {
             let cells = dense.select(genailab::ndarray::Axis(0), &rows(label));
             let one = control.test(cells.view(), test).expect("valid input");
@@ -169,7 +169,7 @@ fn the_table_does_not_depend_on_the_number_of_threads() {
     let dense = Array2::from_shape_fn((80, 40), |_| if rng.random::<f32>() < 0.5 { 0.0 } else { rng.random::<f32>() });
     let labels: Vec<u32> = (0..80).map(|cell| cell % 4).collect();
     let expression = Counts::from_dense(&dense);
-    for reference in [Reference::Group(1), Reference::Rest] {
+    for reference in [DeReference::Group(1), DeReference::Rest] {
         for (name, test) in TESTS {
             let table = |threads: usize| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool");
@@ -206,7 +206,7 @@ fn tests_agree_with_scanpy_on_whole_files() {
         let expression = log_normalise(&data.counts, &library);
         let control = data.perturbation("control").expect("control is there");
         for (key, test) in TESTS {
-            for (against, reference) in [("expected", Reference::Group(control)), ("rest", Reference::Rest)] {
+            for (against, reference) in [("expected", DeReference::Group(control)), ("rest", DeReference::Rest)] {
                 let de = differential_expression(&expression, &data.labels, reference, test).expect("valid input");
                 for (group, expected) in full[against][key].as_object().expect("groups") {
                     let label = data.perturbation(group).expect("the perturbation is there");

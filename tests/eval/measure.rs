@@ -3,7 +3,7 @@
 
 use super::{assert_close, de::log_normalise, numbers, real_cells, reference};
 use genailab::{
-    bench::{self, MeasureOptions, Memo, Observed, ObservedCells, PcaSpace, Predicted, SIGNIFICANCE, Scores},
+    bench::{self, MeasureOptions, Memo, ObservedCells, ObservedEffects, PcaSpace, Predicted, SIGNIFICANCE, Scores},
     data::{Condition, Counts, Perturbation},
     eval::*,
     ndarray::{Array1, Array2, Axis},
@@ -61,7 +61,7 @@ fn is_tested_here(metric: &str) -> bool {
 /// Number of those metrics where all apply.
 const METRICS: usize = 69;
 
-fn measure(observed: &Observed, predicted: &Predicted, seed: u64) -> Scores {
+fn measure(observed: &ObservedEffects, predicted: &Predicted, seed: u64) -> Scores {
     let mut scores = bench::measure(observed, predicted, &MeasureOptions::default(), seed);
     scores.rows.retain(|row| is_tested_here(&row.metric));
     scores.absent.retain(|absent| is_tested_here(&absent.metric));
@@ -69,7 +69,7 @@ fn measure(observed: &Observed, predicted: &Predicted, seed: u64) -> Scores {
 }
 
 /// The cells of tests/reference/halves.py: of each perturbation of one gene, even rows observed and odd rows predicted.
-fn halves(file: &str) -> Option<(Observed, Predicted)> {
+fn halves(file: &str) -> Option<(ObservedEffects, Predicted)> {
     let data = real_cells(file)?;
     let library: Vec<f64> = data.library_size.iter().map(|&size| f64::from(size)).collect();
     let expression = log_normalise(&data.counts, &library);
@@ -90,7 +90,7 @@ fn halves(file: &str) -> Option<(Observed, Predicted)> {
         effects.push_row(effect(&rows(label, 0)).view()).expect("a value a gene");
     }
     let n = labels.len();
-    let observed = Observed {
+    let observed = ObservedEffects {
         genes: data.gene_names().into(),
         conditions: labels.iter().map(|&l| Condition::of(data.perturbations[l as usize].clone())).collect(),
         groups: vec![None; n],
@@ -220,7 +220,7 @@ fn normalised_scores_agree_with_cell_eval() {
 }
 
 /// Three perturbations (A, B, A+B) of 6 cells over 1,200 genes, and their control; a few genes change.
-fn planted() -> Observed {
+fn planted() -> ObservedEffects {
     let (genes, per_condition) = (1_200, 6);
     let value = |cell: usize, gene: usize| ((cell * 7 + gene * 13) % 11) as f32 / 10.0 + (gene % 97) as f32 / 20.0;
     let shift = |condition: usize, gene: usize| match condition {
@@ -237,7 +237,7 @@ fn planted() -> Observed {
     let control = mean(0);
     let mut effects = Array2::zeros((0, genes));
     (1..4).for_each(|c| effects.push_row((mean(c) - &control).view()).expect("a value a gene"));
-    Observed {
+    ObservedEffects {
         genes: (0..genes).map(|gene| format!("g{gene}")).collect(),
         conditions: [vec!["g0"], vec!["g1"], vec!["g0", "g1"]].map(|g| Condition::of(Perturbation::of(g))).to_vec(),
         groups: vec![None; 3],
@@ -257,7 +257,7 @@ fn planted() -> Observed {
 }
 
 /// The truth as a prediction: effects and cells.
-fn cheat(observed: &Observed) -> Predicted {
+fn cheat(observed: &ObservedEffects) -> Predicted {
     let cells = observed.cells.as_ref().expect("cells");
     Predicted {
         model: "cheat".to_owned(),
@@ -335,7 +335,7 @@ fn what_does_not_apply_is_absent_with_a_reason() {
     assert!(scores.absent.iter().all(|a| a.reason == "g0 was never seen" && a.n == 1), "{:?}", scores.absent);
 
     // An effects dataset has neither cells nor a profile of control; every metric is there or absent, with a reason.
-    let effects = Observed { controls: None, cells: None, ..observed.clone() };
+    let effects = ObservedEffects { controls: None, cells: None, ..observed.clone() };
     let mut predicted = cheat(&observed);
     predicted.cells = vec![Err("the model predicts means only".to_owned()); 3];
     let scores = measure(&effects, &predicted, 0);
@@ -393,7 +393,7 @@ fn the_truth_is_prepared_or_found_alike() {
     let (a, b) = (measure(&prepared, &cheat(&prepared), 0), measure(&lazy, &cheat(&lazy), 0));
     assert_eq!((a.rows, a.absent), (b.rows, b.absent));
     // A copy that is then changed must not remember.
-    let changed = Observed { effects: prepared.effects.mapv(|v| v * 2.0), ..prepared.clone() };
+    let changed = ObservedEffects { effects: prepared.effects.mapv(|v| v * 2.0), ..prepared.clone() };
     let scores = measure(&changed, &cheat(&prepared), 0);
     assert!(table(&scores)[&("g0", "l2")] > 1.0);
 }

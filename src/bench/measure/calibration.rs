@@ -14,7 +14,7 @@
 //! They are about the spread between cells, not about the uncertainty of the mean. Genes that are silent in both sets count
 //! as predicted without error (a CRPS of 0, inside every interval), as they would for any model.
 
-use super::super::{Observed, Predicted, Scores};
+use super::super::{ObservedEffects, Predicted, Scores};
 use crate::eval::{calibration::Sample, sets::subsample};
 use ndarray::{Array2, ArrayView2, Axis};
 
@@ -23,7 +23,7 @@ const LEVELS: [(&str, f64); 2] = [("coverage_50", 0.5), ("coverage_90", 0.9)];
 /// Cells of a condition that are used, on each side.
 const MOST_CELLS: usize = 500;
 
-pub(super) fn measure(observed: &Observed, predicted: &Predicted, seed: u64, scores: &mut Scores) {
+pub(super) fn measure(observed: &ObservedEffects, predicted: &Predicted, seed: u64, scores: &mut Scores) {
     let names = || LEVELS.iter().map(|(name, _)| *name).chain(["crps"]);
     let Some(cells) = &observed.cells else {
         let reason = "the dataset holds effects, so there is no spread between cells";

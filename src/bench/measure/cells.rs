@@ -18,7 +18,7 @@
 //! | `control_separation` | squared E-distance of the observed cells to control, to scale `edistance` by; the same for every model | describes |
 
 use super::{
-    super::{ALL, MOST_CELLS, Observed, ObservedCells, Predicted, Scores, cell_truth::CellTruth},
+    super::{ALL, MOST_CELLS, ObservedCells, ObservedEffects, Predicted, Scores, cell_truth::CellTruth},
     Sheet,
 };
 use crate::eval::sets::{
@@ -52,7 +52,7 @@ const COMPARED: [&str; 8] = [
     "knn_retrieval",
 ];
 
-pub(super) fn measure(observed: &Observed, predicted: &Predicted, seed: u64, scores: &mut Scores) {
+pub(super) fn measure(observed: &ObservedEffects, predicted: &Predicted, seed: u64, scores: &mut Scores) {
     let n = observed.conditions.len();
     let (truth, cells) = match (observed.cell_truth(), &observed.cells) {
         (Ok(truth), Some(cells)) => (truth, cells),
@@ -104,7 +104,7 @@ struct Compared {
 
 impl Compared {
     fn new(
-        observed: &Observed,
+        observed: &ObservedEffects,
         cells: &ObservedCells,
         truth: &CellTruth,
         predicted: &Predicted,

@@ -18,7 +18,7 @@
 
 use super::{
     super::{
-        Observed, Predicted, Scores,
+        ObservedEffects, Predicted, Scores,
         truth::{ConditionDe, Effect, sizes},
     },
     Sheet, absent_without_effect,
@@ -52,7 +52,7 @@ fn names() -> Vec<String> {
     of_sets.chain(RECOVERY.iter().map(|&name| name.to_owned())).collect()
 }
 
-pub(super) fn measure(observed: &Observed, predicted: &Predicted, scores: &mut Scores) {
+pub(super) fn measure(observed: &ObservedEffects, predicted: &Predicted, scores: &mut Scores) {
     let names = names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let truth = observed.expression_truth().conditions.iter().zip(&observed.de_truth().conditions);

@@ -12,7 +12,7 @@
 //! "Most changed" are the 100 genes of largest absolute effect (a tenth of all genes if that is less), on both sides, because
 //! a predictor of means has no test that says which genes it changes. The tests are those of [`crate::eval::enrichment`].
 
-use super::super::{MeasureOptions, Observed, Predicted, Scores};
+use super::super::{MeasureOptions, ObservedEffects, Predicted, Scores};
 use crate::{
     data::MeasuredSets,
     eval::{
@@ -54,7 +54,12 @@ impl Tests {
     }
 }
 
-pub(super) fn measure(observed: &Observed, predicted: &Predicted, options: &MeasureOptions, scores: &mut Scores) {
+pub(super) fn measure(
+    observed: &ObservedEffects,
+    predicted: &Predicted,
+    options: &MeasureOptions,
+    scores: &mut Scores,
+) {
     let truth = observed.memo.enrichment.get_or_init(|| {
         let sets = options.gene_sets.as_ref().ok_or("no gene sets were given (--gene-sets FILE.gmt)")?;
         let sets = testable(sets, &observed.genes).map_err(|error| error.to_string())?;

@@ -10,7 +10,7 @@
 //! a context, a distance of effects is the distance of the profiles.
 
 use super::{
-    super::{Observed, Predicted, Scores},
+    super::{ObservedEffects, Predicted, Scores},
     Sheet, absent_without_effect,
 };
 use crate::eval::{Separation, centroid_accuracy, discrimination_score, perturbench_log_fold_change, perturbench_rank};
@@ -18,7 +18,7 @@ use crate::eval::{Separation, centroid_accuracy, discrimination_score, perturben
 const METRICS: [&str; 6] = ["pds_l1", "pds_l2", "pds_cosine", "centroid_accuracy", "rank_rmse", "rank_logfc"];
 const ALONE: &str = "a rank needs at least two conditions of a context";
 
-pub(super) fn measure(observed: &Observed, predicted: &Predicted, scores: &mut Scores) {
+pub(super) fn measure(observed: &ObservedEffects, predicted: &Predicted, scores: &mut Scores) {
     let truth = &observed.expression_truth().conditions;
     let n = truth.len();
     let effects: Vec<Option<Vec<f32>>> =
@@ -65,7 +65,7 @@ pub(super) fn measure(observed: &Observed, predicted: &Predicted, scores: &mut S
         let distances: Vec<f64> = answered.iter().map(|&peer| to_this(peer)).collect();
         sheet.put("rank_rmse", perturbench_rank(&distances, own), "a rank needs at least two predictions of a context");
         match &effect.log_fold_change {
-            None => sheet.absent(&["rank_logfc"], super::perturbench::NO_CONTROL),
+            None => sheet.absent(&["rank_logfc"], super::published::NO_CONTROL),
             Some(y) => {
                 let distance = |&peer: &usize| {
                     folds[peer].as_ref().map_or(f64::NAN, |x: &Vec<f32>| Separation::new(x, y).cosine())

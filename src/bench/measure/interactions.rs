@@ -29,7 +29,7 @@
 //!
 //! A model that adds predicts no departure: it has no ranking, and its scores are the same for all doubles. Both are absent.
 
-use super::super::{ALL, Observed, Predicted, Scores};
+use super::super::{ALL, ObservedEffects, Predicted, Scores};
 use crate::eval::{
     interactions::{
         DoubleScores, GeneInteraction, GiClass, GiKind, LocalFdr, RankingCurve, RobustFit, Thresholds, precision_at_k,
@@ -90,7 +90,7 @@ pub(in super::super) struct InteractionTruth {
 }
 
 impl InteractionTruth {
-    fn of(observed: &Observed) -> Result<Self, String> {
+    fn of(observed: &ObservedEffects) -> Result<Self, String> {
         let rows: Vec<usize> =
             (0..observed.conditions.len()).filter(|&row| !observed.singles[row].is_empty()).collect();
         if rows.is_empty() {
@@ -110,7 +110,7 @@ impl InteractionTruth {
     }
 }
 
-pub(super) fn measure(observed: &Observed, predicted: &Predicted, scores: &mut Scores) {
+pub(super) fn measure(observed: &ObservedEffects, predicted: &Predicted, scores: &mut Scores) {
     let truth = observed.memo.interactions.get_or_init(|| InteractionTruth::of(observed));
     let nothing = |scores: &mut Scores, reason: &str| {
         let kinds = GiKind::ALL.map(precision_name);
@@ -132,7 +132,7 @@ pub(super) fn measure(observed: &Observed, predicted: &Predicted, scores: &mut S
     of_doubles(observed, predicted, truth, scores);
 }
 
-fn of_genes(observed: &Observed, predicted: &Predicted, truth: &InteractionTruth, scores: &mut Scores) {
+fn of_genes(observed: &ObservedEffects, predicted: &Predicted, truth: &InteractionTruth, scores: &mut Scores) {
     let absent = |scores: &mut Scores, reason: &str| OF_GENES.iter().for_each(|name| scores.absent(name, reason, 1));
     let thresholds = match &truth.thresholds {
         Ok(thresholds) => thresholds,
@@ -170,7 +170,7 @@ fn of_genes(observed: &Observed, predicted: &Predicted, truth: &InteractionTruth
     }
 }
 
-fn of_doubles(observed: &Observed, predicted: &Predicted, truth: &InteractionTruth, scores: &mut Scores) {
+fn of_doubles(observed: &ObservedEffects, predicted: &Predicted, truth: &InteractionTruth, scores: &mut Scores) {
     let answered: Vec<Option<DoubleScores>> = truth
         .rows
         .iter()
@@ -204,7 +204,7 @@ fn of_doubles(observed: &Observed, predicted: &Predicted, truth: &InteractionTru
 ///
 /// # Errors
 /// In words: why there is none.
-pub fn interaction_curve(observed: &Observed, predicted: &Predicted) -> Result<RankingCurve, String> {
+pub fn interaction_curve(observed: &ObservedEffects, predicted: &Predicted) -> Result<RankingCurve, String> {
     let truth = observed.memo.interactions.get_or_init(|| InteractionTruth::of(observed)).as_ref()?;
     let thresholds = truth.thresholds.as_ref()?;
     if let Some(reason) = truth.rows.iter().find_map(|&row| predicted.effects[row].as_ref().err()) {
@@ -225,7 +225,11 @@ fn precision_name(kind: GiKind) -> String {
 }
 
 /// Predicted departures; `None` if there are none beyond rounding.
-fn predicted_departures(observed: &Observed, predicted: &Predicted, truth: &InteractionTruth) -> Option<Vec<f32>> {
+fn predicted_departures(
+    observed: &ObservedEffects,
+    predicted: &Predicted,
+    truth: &InteractionTruth,
+) -> Option<Vec<f32>> {
     let departures = departures(observed, &truth.rows, &truth.genes, |row| Some(predicted.effect(row)?.to_vec()))?;
     let largest = truth
         .rows
@@ -236,7 +240,7 @@ fn predicted_departures(observed: &Observed, predicted: &Predicted, truth: &Inte
 }
 
 fn departures(
-    observed: &Observed,
+    observed: &ObservedEffects,
     rows: &[usize],
     genes: &[usize],
     effect: impl Fn(usize) -> Option<Vec<f32>>,
@@ -250,7 +254,7 @@ fn departures(
 }
 
 /// The genes of highest mean control expression that are expressed at all; every gene where there is no control.
-fn judged_genes(observed: &Observed, rows: &[usize]) -> Vec<usize> {
+fn judged_genes(observed: &ObservedEffects, rows: &[usize]) -> Vec<usize> {
     let Some(controls) = &observed.controls else { return (0..observed.genes.len()).collect() };
     let mean: Vec<f64> = (0..observed.genes.len())
         .map(|gene| rows.iter().map(|&row| f64::from(controls[[row, gene]])).sum::<f64>())
@@ -259,7 +263,7 @@ fn judged_genes(observed: &Observed, rows: &[usize]) -> Vec<usize> {
 }
 
 /// The genes with the largest sum of squared single effects over the judged doubles.
-fn most_changed_by_singles(observed: &Observed, rows: &[usize]) -> Vec<usize> {
+fn most_changed_by_singles(observed: &ObservedEffects, rows: &[usize]) -> Vec<usize> {
     let mut strength = vec![0.0_f64; observed.genes.len()];
     for single in rows.iter().filter(|&&row| observed.singles[row].len() == 2).flat_map(|&row| &observed.singles[row]) {
         strength.iter_mut().zip(single).for_each(|(sum, &value)| *sum += f64::from(value) * f64::from(value));
@@ -276,7 +280,7 @@ fn strongest(values: &[f64], n: usize) -> Vec<usize> {
     order
 }
 
-fn double_scores(observed: &Observed, row: usize, genes: &[usize], effect: &[f32]) -> Option<DoubleScores> {
+fn double_scores(observed: &ObservedEffects, row: usize, genes: &[usize], effect: &[f32]) -> Option<DoubleScores> {
     let [first, second] = observed.singles[row].as_slice() else { return None };
     if genes.len() < FEWEST_FIT_GENES {
         return None;

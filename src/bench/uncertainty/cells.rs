@@ -2,11 +2,12 @@
 
 use super::LEVELS;
 use crate::{
+    data::shuffle,
     eval::{
         calibration::{Sample, crps_gaussian, reliability},
         sets::{EDistance, GeneMoments, edistance, subsample, variance_correlation, zero_fraction_error},
     },
-    math::Pca,
+    math::{Pca, seeds::stream},
 };
 use ndarray::{Array1, Array2, ArrayView1, Axis};
 use rand::{Rng, SeedableRng};
@@ -18,10 +19,13 @@ use serde::{Deserialize, Serialize};
 const MOST_CELLS: usize = 500;
 /// Halvings of the observed cells that E-distances are the mean over.
 const HALVINGS: u64 = 5;
+/// Purposes of the random streams, one per halving.
+const OBSERVED_HALVES: u64 = 2;
+const DRAWN_CELLS: u64 = 3;
 
 /// What drawn cells are compared with: a prediction of the mean, and the spread that anybody could put around it.
 #[derive(Debug, Clone)]
-pub struct Reference {
+pub struct GaussianReference {
     /// Predicted mean log-normalised expression of the condition, `(genes,)`.
     pub mean: Array1<f64>,
     /// Standard deviation over training control cells, `(genes,)`.
@@ -59,7 +63,7 @@ pub struct CellCalibration {
 pub fn judge_cells(
     observed: &Array2<f32>,
     drawn: &Array2<f32>,
-    reference: &Reference,
+    reference: &GaussianReference,
     space: &Pca,
     seed: u64,
 ) -> Option<CellCalibration> {
@@ -139,24 +143,18 @@ fn e_distances(observed: &Array2<f32>, drawn: &Array2<f32>, space: &Pca, seed: u
     let half = (observed.nrows() / 2).min(drawn.nrows());
     let (mut to_drawn, mut to_half) = (0.0, 0.0);
     for halving in 0..HALVINGS {
-        let shuffled = |cells: &Array2<f32>, n: usize| {
-            subsample_in_order(cells.nrows(), n, seed ^ (halving + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        let shuffled = |cells: &Array2<f32>, purpose: u64| {
+            let mut order: Vec<usize> = (0..cells.nrows()).collect();
+            shuffle(&mut order, &mut stream(seed, purpose, halving));
+            order
         };
-        let order = shuffled(&observed, observed.nrows());
+        let order = shuffled(&observed, OBSERVED_HALVES);
         let (one, other) = (observed.select(Axis(0), &order[..half]), observed.select(Axis(0), &order[half..2 * half]));
-        let drawn = drawn.select(Axis(0), &shuffled(&drawn, half));
+        let drawn = drawn.select(Axis(0), &shuffled(&drawn, DRAWN_CELLS)[..half]);
         to_drawn += edistance(drawn.view(), one.view(), EDistance::Plain)? / HALVINGS as f64;
         to_half += edistance(other.view(), one.view(), EDistance::Plain)? / HALVINGS as f64;
     }
     Some((to_drawn, to_half))
-}
-
-/// The first `n` of a random order of `0..all`.
-fn subsample_in_order(all: usize, n: usize, seed: u64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..all).collect();
-    crate::data::shuffle(&mut order, &mut ChaCha8Rng::seed_from_u64(seed));
-    order.truncate(n);
-    order
 }
 
 #[cfg(test)]
@@ -172,7 +170,7 @@ mod tests {
     #[test]
     fn draws_of_the_truth_are_calibrated_and_others_are_told_from_them() {
         let space = Pca::fit(normal(400, 0.0, 1.0, 9).view(), 3, 0).unwrap();
-        let reference = Reference { mean: Array1::zeros(8), deviation: Array1::from_elem(8, 3.0) };
+        let reference = GaussianReference { mean: Array1::zeros(8), deviation: Array1::from_elem(8, 3.0) };
         let observed = normal(300, 0.0, 1.0, 1);
         let judge = |drawn: &Array2<f32>| judge_cells(&observed, drawn, &reference, &space, 0).unwrap();
         let (right, narrow, moved) =
@@ -195,7 +193,7 @@ mod tests {
         let mut cells = || Array2::from_shape_fn((400, 8), |_| if rng.random::<f32>() < 0.93 { 0.0 } else { 1.0 });
         let (observed, drawn) = (cells(), cells());
         let space = Pca::fit(normal(50, 0.0, 1.0, 6).view(), 2, 0).unwrap();
-        let reference = Reference { mean: Array1::zeros(8), deviation: Array1::ones(8) };
+        let reference = GaussianReference { mean: Array1::zeros(8), deviation: Array1::ones(8) };
         let judged = judge_cells(&observed, &drawn, &reference, &space, 0).unwrap();
         assert!(judged.closed_coverage_90 > 0.92, "the closed interval holds all zeros: {}", judged.closed_coverage_90);
         assert!((judged.coverage[8] - 0.9).abs() < 0.03, "{}", judged.coverage[8]);

@@ -16,7 +16,7 @@ mod means;
 mod selective;
 mod study;
 
-pub use cells::{CellCalibration, Reference, judge_cells};
+pub use cells::{CellCalibration, GaussianReference, judge_cells};
 pub use means::{MeanCalibration, judge_means};
 pub use selective::{NextExperiment, next_experiments};
 pub use study::{Study, StudyRow, StudySummary};

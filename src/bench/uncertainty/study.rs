@@ -1,7 +1,8 @@
 //! A diffusion model judged on the held-out conditions of a task.
 
 use super::{
-    CellCalibration, LEVELS, MeanCalibration, NextExperiment, Reference, judge_cells, judge_means, next_experiments,
+    CellCalibration, GaussianReference, LEVELS, MeanCalibration, NextExperiment, judge_cells, judge_means,
+    next_experiments,
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -11,6 +12,7 @@ use crate::{
         calibration::{calibration_error, selective_curve},
         pearson, spearman,
     },
+    math::seeds::derived,
     model::{
         combination::CombinationModel,
         latent_diffusion::{Draw, EffectDiffusion, LatentDiffusion, Library, Novelty, Spread},
@@ -22,6 +24,8 @@ use std::collections::HashSet;
 
 /// Draws of a mean effect.
 const DRAWS: usize = 100;
+/// Purpose of the random streams that cells are drawn with, one per condition.
+const CELL_DRAWS: u64 = 1;
 /// Cells drawn of a condition.
 const CELLS: usize = 500;
 /// Cells drawn to know variances of counts.
@@ -115,7 +119,7 @@ impl Study {
         let mut study = Self { rows: Vec::new(), next: Vec::new(), notes: Vec::new() };
         for (index, condition) in task.observed.conditions.iter().enumerate() {
             let draw = Draw { cells: CELLS, ..Draw::default() };
-            let drawn = match model.sample(condition, draw, seed ^ index as u64) {
+            let drawn = match model.sample(condition, draw, derived(seed, CELL_DRAWS, index as u64)) {
                 Ok(drawn) => drawn.log_normalised(),
                 Err(error) if error.kind() == ErrorKind::Inapplicable => {
                     study.note(condition, &error);
@@ -132,7 +136,7 @@ impl Study {
                     _ => model.mean().effect(condition)?,
                 };
             let control_cells = cells.expression.select_cells(&cells.control_rows[index]).to_dense().mapv(f64::from);
-            let reference = Reference {
+            let reference = GaussianReference {
                 mean: &control + &predicted,
                 deviation: control_cells.var_axis(Axis(0), 0.0).mapv(f64::sqrt),
             };

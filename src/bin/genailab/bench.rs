@@ -3,7 +3,7 @@
 use crate::options::{DataArgs, OutputFolder, interrupt_flag, say};
 use genailab::{
     Error, Result,
-    bench::{self, MeasureOptions, PredictionFile, PredictionKind, Progress, RunOptions, Setup},
+    bench::{self, MeasureOptions, PartProgress, PredictionFile, PredictionKind, RunOptions, Setup},
     data::GeneSets,
     model::combination::CombinationConfig,
     predict::{CombinationPredictor, DiffusionPredictor},
@@ -95,7 +95,7 @@ pub fn run(args: &Args) -> Result<()> {
     let out = OutputFolder::new(&args.out)?;
     let interrupt = interrupt_flag()?;
     let told = Mutex::new(Instant::now());
-    let tell = |progress: &Progress<'_>| {
+    let tell = |progress: &PartProgress<'_>| {
         let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if told.elapsed() >= PATIENCE {
             eprintln!("{} of {} parts done: {}, seed {}", progress.done, progress.total, progress.model, progress.seed);

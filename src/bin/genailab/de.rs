@@ -5,7 +5,7 @@ use genailab::{
     Error, Result,
     bench::SIGNIFICANCE,
     data::{Dataset, Opened, TargetSum, normalize},
-    eval::{DeTest, DifferentialExpression, RankSum, Reference, differential_expression},
+    eval::{DeReference, DeTest, DifferentialExpression, RankSum, differential_expression},
     model::NORMALISED_TOTAL,
     train::write_atomically,
 };
@@ -73,12 +73,12 @@ pub fn run(args: &Args) -> Result<()> {
         Method::TTestOverestimVar => DeTest::TTestOverestimVar,
     };
     let reference = match args.against {
-        Against::Rest => Reference::Rest,
+        Against::Rest => DeReference::Rest,
         Against::Control => {
             let control = data.control_cells().first().map(|&cell| data.labels[cell]).ok_or_else(|| {
                 Error::data(format!("{} has no control cells; test with --against rest", args.data.display()))
             })?;
-            Reference::Group(control)
+            DeReference::Group(control)
         }
     };
     let expression = normalize::log_normalize(&data, TargetSum::Fixed(NORMALISED_TOTAL))?;

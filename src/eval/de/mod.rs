@@ -71,7 +71,7 @@ impl Default for DeTest {
 
 /// What a group of cells is tested against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reference {
+pub enum DeReference {
     /// The cells with this label.
     Group(u32),
     /// All cells outside the group.
@@ -145,7 +145,7 @@ struct Found {
 pub fn differential_expression(
     expression: &Counts,
     labels: &[u32],
-    reference: Reference,
+    reference: DeReference,
     test: DeTest,
 ) -> Result<DifferentialExpression> {
     if labels.len() != expression.n_cells() {
@@ -158,14 +158,14 @@ pub fn differential_expression(
     let tested = |label: u32| {
         rows[label as usize].len() >= MIN_CELLS
             && match reference {
-                Reference::Group(reference) => label != reference,
-                Reference::Rest => labels.len() - rows[label as usize].len() >= MIN_CELLS,
+                DeReference::Group(reference) => label != reference,
+                DeReference::Rest => labels.len() - rows[label as usize].len() >= MIN_CELLS,
             }
     };
     let groups: Vec<u32> = (0..n_labels as u32).filter(|&label| tested(label)).collect();
     let of_groups: Vec<&[usize]> = groups.iter().map(|&label| rows[label as usize].as_slice()).collect();
     match reference {
-        Reference::Group(label) => {
+        DeReference::Group(label) => {
             let of_reference = rows.get(label as usize).map_or(&[][..], Vec::as_slice);
             if of_reference.len() < MIN_CELLS {
                 return Err(Error::data(format!(
@@ -177,7 +177,7 @@ pub fn differential_expression(
             let reference = ReferenceCells::sorted(expression, of_reference, Threads::Many);
             Ok(DifferentialExpression { groups, ..reference.test_groups(expression, &of_groups, test, Threads::Many) })
         }
-        Reference::Rest => {
+        DeReference::Rest => {
             check_values(expression)?;
             let found = match test {
                 DeTest::RankSum(settings) => rank_sum::against_rest(expression, &of_groups, settings),
@@ -199,7 +199,7 @@ pub fn rank_sum_test(
     reference: u32,
     settings: RankSum,
 ) -> Result<DifferentialExpression> {
-    differential_expression(expression, labels, Reference::Group(reference), DeTest::RankSum(settings))
+    differential_expression(expression, labels, DeReference::Group(reference), DeTest::RankSum(settings))
 }
 
 fn check_values(expression: &Counts) -> Result<()> {

@@ -3,15 +3,14 @@
 //! Every statement is drawn from this benchmark's numbers and reasons; what was not measured is said to be unknown.
 
 use super::{
-    super::{Report, Verdict as Tone, models::quantile, models::sorted},
+    super::{Report, Verdict, models::quantile, models::sorted},
     is_better,
-    metrics::{headline, label},
-    verdict::change,
-    view::View,
+    verdict::{Sentence, change},
+    view::{View, heading, headline},
 };
 use crate::{
     Error, Result,
-    bench::{Benchmark, Better, ModelFacts, Role, Verdict, better},
+    bench::{Benchmark, Better, ModelFacts, Role, Significance, better, label},
     show::{Align, Grid},
 };
 
@@ -69,23 +68,23 @@ impl Benchmark {
 }
 
 /// Its place against the reference, in a sentence.
-fn standing(view: &View<'_>, facts: &ModelFacts) -> Option<(Tone, String)> {
+fn standing(view: &View<'_>, facts: &ModelFacts) -> Option<Sentence> {
     let metric = headline(view.benchmark).first().copied()?;
     let reference = view.reference(metric)?;
     let name = label(metric);
     if facts.name == reference {
-        return Some((Tone::Plain, format!("The reference that all others are compared with by {name}.")));
+        return Some((Verdict::Plain, format!("The reference that all others are compared with by {name}.")));
     }
     let Some(comparison) = view.comparison(&facts.name, metric) else {
         let absent = view.benchmark.absent.iter().find(|a| a.model == facts.name && a.metric == metric)?;
-        return Some((Tone::Warning, format!("It has no {name}: {}.", absent.reason)));
+        return Some((Verdict::Warning, format!("It has no {name}: {}.", absent.reason)));
     };
     let change = change(view, comparison);
     let (tone, words) = match comparison.verdict {
-        Verdict::Better => (Tone::Good, format!("better than {reference} in {name} ({change})")),
-        Verdict::Worse => (Tone::Warning, format!("worse than {reference} in {name} ({change})")),
-        Verdict::Unclear => (Tone::Plain, format!("not distinguishable from {reference} in {name} ({change})")),
-        Verdict::None => (Tone::Plain, format!("{change} against {reference} in {name}, without an interval")),
+        Significance::Better => (Verdict::Good, format!("better than {reference} in {name} ({change})")),
+        Significance::Worse => (Verdict::Warning, format!("worse than {reference} in {name} ({change})")),
+        Significance::Unclear => (Verdict::Plain, format!("not distinguishable from {reference} in {name} ({change})")),
+        Significance::None => (Verdict::Plain, format!("{change} against {reference} in {name}, without an interval")),
     };
     Some((tone, format!("On this split: {words}.")))
 }
@@ -106,9 +105,8 @@ fn scores(view: &View<'_>, model: &str) -> Result<Grid> {
         let good = better(metric).unwrap_or(Better::Lower);
         let ranked = view.ranked(view.competitors().map(|model| model.name.as_str()), metric, good);
         let rank = ranked.iter().position(|(name, _)| *name == model);
-        let arrow = if good == Better::Lower { "↓" } else { "↑" };
         grid.push([
-            format!("{} {arrow}", label(metric)),
+            heading(metric, ""),
             text(view.mean(model, metric)),
             text(floor.and_then(|floor| view.mean(floor, metric))),
             text(ceiling.and_then(|ceiling| view.mean(ceiling, metric))),
@@ -144,12 +142,8 @@ fn places(card: Report, view: &View<'_>, model: &str, metric: &str) -> Result<Re
         card = card.paragraph(format!("Nearer to the truth than {against} on {wins} of {n} {}.", view.noun(n)));
     }
     let of_other = against.map_or("–".to_owned(), |against| format!("{name} of {against}"));
-    let headings = [
-        (view.noun(1), Align::Left),
-        (name.as_str(), Align::Right),
-        (of_other.as_str(), Align::Right),
-        ("", Align::Left),
-    ];
+    let headings =
+        [(view.noun(1), Align::Left), (name, Align::Right), (of_other.as_str(), Align::Right), ("", Align::Left)];
     let by = against.map_or("by its value".to_owned(), |against| format!("by the difference to {against}"));
     let mut grid = Grid::new(format!("Best and worst {}, {by}; means over the splits", view.noun(2)), headings);
     // Few conditions are all named, once.
@@ -164,7 +158,7 @@ fn places(card: Report, view: &View<'_>, model: &str, metric: &str) -> Result<Re
     if let Some(grid) = by_group(view, model, metric, against)? {
         card = card.table(grid);
     }
-    if let Some(grid) = by_effect_size(view, &rows, &name, against)? {
+    if let Some(grid) = by_effect_size(view, &rows, name, against)? {
         card = card.table(grid);
     }
     Ok(card)
@@ -185,9 +179,9 @@ fn by_group(view: &View<'_>, model: &str, metric: &str, against: Option<&str>) -
     if groups.is_empty() {
         return Ok(None);
     }
-    let (mean, other) = (label(metric), against.unwrap_or("–"));
+    let other = against.unwrap_or("–");
     let headings =
-        [("group", Align::Left), (mean.as_str(), Align::Right), (other, Align::Right), ("values", Align::Right)];
+        [("group", Align::Left), (label(metric), Align::Right), (other, Align::Right), ("values", Align::Right)];
     let mut grid = Grid::new("By how much of a condition was seen", headings);
     for group in groups {
         let text = |model: Option<&str>| {
@@ -271,8 +265,8 @@ fn uses(view: &View<'_>, facts: &ModelFacts) -> Vec<String> {
             let line =
                 format!("Intended: {what} of conditions like the held-out ones of this split ({}).", benchmark.split);
             match verdict {
-                Some(Verdict::Better) => line,
-                Some(Verdict::Worse) => format!("{line} Here {reference} is the better choice."),
+                Some(Significance::Better) => line,
+                Some(Significance::Worse) => format!("{line} Here {reference} is the better choice."),
                 _ => format!("{line} Here it gives no measurable advantage over {reference}."),
             }
         }

@@ -5,13 +5,12 @@ use super::{
         Figure, ModelValues, ScatterPanel, condition_dots, group_panels, interaction_curve, l2_ratio, model_heatmap,
         scatter,
     },
-    metrics::{headline, label},
     table::order,
-    view::View,
+    view::{View, headline},
 };
 use crate::{
     Error, Result,
-    bench::{Benchmark, Better, CEILING, Role, better},
+    bench::{Benchmark, Better, CEILING, Role, better, label},
 };
 use ndarray::Array2;
 
@@ -68,7 +67,7 @@ impl Benchmark {
             })
             .collect();
         let title = format!("{} compared with {reference}", label(metric));
-        l2_ratio(&title, &label(metric), reference, &models, &highlights(self))
+        l2_ratio(&title, label(metric), reference, &models, &highlights(self))
     }
 
     /// Every model on every held-out condition by a metric; means over the seeds.
@@ -87,7 +86,7 @@ impl Benchmark {
             })
             .collect();
         let title = format!("{} of every held-out {}", label(metric), view.noun(1));
-        condition_dots(&title, &label(metric), good, &conditions, &models, &highlights(self))
+        condition_dots(&title, label(metric), good, &conditions, &models, &highlights(self))
     }
 
     /// Predicted against observed effects of the first seed, all conditions and genes together, a panel a model; at most
@@ -145,7 +144,7 @@ impl Benchmark {
         let models = order(&view);
         let columns: Vec<(String, Better)> = metrics
             .iter()
-            .map(|metric| Ok((label(metric), better(metric).ok_or_else(|| missing(metric))?)))
+            .map(|metric| Ok((label(metric).to_owned(), better(metric).ok_or_else(|| missing(metric))?)))
             .collect::<Result<_>>()?;
         let values = Array2::from_shape_fn((models.len(), metrics.len()), |(row, column)| {
             view.mean(models[row], metrics[column]).unwrap_or(f64::NAN)
@@ -182,6 +181,6 @@ impl Benchmark {
             .map(|model| ModelValues::new(model, groups.iter().map(|(group, _)| mean(model, group)).collect()))
             .collect();
         let title = format!("{} by how much of a condition was seen", label(metric));
-        group_panels(&title, &label(metric), good, &groups, &models, &highlights(self))
+        group_panels(&title, label(metric), good, &groups, &models, &highlights(self))
     }
 }

@@ -1,26 +1,23 @@
-//! A benchmark told in words, tables and figures: `benchmark.report()`.
+//! A benchmark in words, tables and figures: `benchmark.report()`.
 //!
 //! | file | what |
 //! |---|---|
 //! | `verdict` | the sentences at the top, from the numbers |
-//! | `apart` | singles and combinations, where both are judged |
-//! | `populations` | predicted cells against observed ones, in words |
-//! | `perturbations` | a row and a point a perturbation |
+//! | `verdict_parts` | sentences on singles apart from combinations, and on predicted cells |
+//! | `conditions` | tables per held-out condition and per number of genes |
 //! | `table` | models x headline metrics, the rule for bold, what is absent |
 //! | `figures` | the figures of a benchmark, each also a method for notebooks |
 //! | `card` | a model card: what it is, where it works, where it fails, what it costs |
-//! | `page` | all of it, from top to bottom |
-//! | `view`, `metrics` | numbers looked up by model and condition; which metrics stand where |
+//! | `page` | the whole report, from top to bottom |
+//! | `view` | numbers looked up by model, metric and condition |
 
-mod apart;
 mod card;
+mod conditions;
 mod figures;
-mod metrics;
 mod page;
-mod perturbations;
-mod populations;
 mod table;
 mod verdict;
+mod verdict_parts;
 mod view;
 
 pub use verdict::verdict;

@@ -2,17 +2,15 @@
 
 use super::{
     super::{Report, axis::number},
-    apart,
+    conditions::{number_of_genes_table, perturbation_table},
     figures::primary,
-    metrics::{MOST_COLUMNS, families, headline, known, label},
-    perturbations,
     table::{absent, card_id, order, rule, summary},
     verdict,
-    view::View,
+    view::{MOST_COLUMNS, View, families, headline, known},
 };
 use crate::{
     Result,
-    bench::{Benchmark, Better, Role},
+    bench::{Benchmark, Role, label},
     show::Grid,
 };
 
@@ -43,14 +41,14 @@ impl Benchmark {
             report = report.figure(figure);
         }
         report = report.section(format!("Every held-out {}", view.noun(1))).figure(self.condition_dots(metric)?);
-        if let Some(grid) = perturbations::table(self)? {
+        if let Some(grid) = perturbation_table(self)? {
             if let Ok(figure) = self.per_perturbation() {
                 report = report.figure(figure);
             }
             let inside = Report::new("").table(grid);
             report = report.details("perturbations", format!("Every held-out {}, in numbers", view.noun(1)), inside);
         }
-        if let Some(grid) = apart::table(self)? {
+        if let Some(grid) = number_of_genes_table(self)? {
             report = report.section("Singles apart from combinations").table(grid);
         }
         if !self.groups.is_empty()
@@ -68,7 +66,7 @@ impl Benchmark {
         report = report.section("Models and metrics").figure(self.model_heatmap("Headline metrics", &columns)?);
         let n = known(self).len();
         if n > columns.len() {
-            report = report.details("metrics", format!("All {n} metrics, by family"), self.all_metrics(&name)?);
+            report = report.details("metrics", format!("All {n} metrics, by family"), self.all_metrics(name)?);
         }
 
         report = report.section("Model cards");
@@ -94,9 +92,8 @@ impl Benchmark {
             let parts = metrics.len().div_ceil(MOST_COLUMNS);
             let columns = metrics.len().div_ceil(parts);
             for (i, part) in metrics.chunks(columns).enumerate() {
-                let names: Vec<&str> = part.iter().map(|(metric, _): &(&str, Better)| *metric).collect();
                 let title = if parts == 1 { family.to_owned() } else { format!("{family} ({} of {parts})", i + 1) };
-                report = report.figure(self.model_heatmap(&title, &names)?);
+                report = report.figure(self.model_heatmap(&title, part)?);
             }
         }
         Ok(report)

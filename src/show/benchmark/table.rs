@@ -1,13 +1,10 @@
 //! The summary: models x headline metrics, with the rule for what is bold; and what is absent.
 
 use super::super::{axis::number, models::median, report::anchor};
-use super::{
-    metrics::{headline, label},
-    view::View,
-};
+use super::view::{View, heading, headline};
 use crate::{
     Result,
-    bench::{Benchmark, Better, Role, Summary, Verdict, better},
+    bench::{Benchmark, Better, MetricSummary, Role, Significance, better, label},
     show::{Align, Cell, Grid},
 };
 
@@ -39,14 +36,7 @@ pub(super) fn order<'a>(view: &View<'a>) -> Vec<&'a str> {
 pub(super) fn summary(benchmark: &Benchmark) -> Result<Grid> {
     let view = View::new(benchmark);
     let metrics = headline(benchmark);
-    let headings: Vec<String> = metrics
-        .iter()
-        .map(|metric| match better(metric) {
-            Some(Better::Lower) => format!("{} ↓", label(metric)),
-            Some(Better::Higher) => format!("{} ↑", label(metric)),
-            None => label(metric),
-        })
-        .collect();
+    let headings: Vec<String> = metrics.iter().map(|metric| heading(metric, "")).collect();
     let headings = headings.iter().map(|name| (name.as_str(), Align::Right));
     let mut grid = Grid::new("", [("model", Align::Left)].into_iter().chain(headings));
     let bold: Vec<Option<&str>> = metrics.iter().map(|metric| significantly_best(&view, metric)).collect();
@@ -74,7 +64,7 @@ pub(super) fn significantly_best<'a>(view: &View<'a>, metric: &str) -> Option<&'
     let ranked = view.ranked(view.competitors().map(|model| model.name.as_str()), metric, good);
     let (&(best, _), &(second, _)) = (ranked.first()?, ranked.get(1)?);
     let comparison = view.benchmark.compare(best, second, metric)?;
-    (comparison.verdict == Verdict::Better).then_some(best)
+    (comparison.verdict == Significance::Better).then_some(best)
 }
 
 fn cell(view: &View<'_>, model: &str, metric: &str) -> Cell {
@@ -107,7 +97,7 @@ fn cell(view: &View<'_>, model: &str, metric: &str) -> Cell {
 }
 
 /// Between splits where there are several, else between conditions.
-fn spread(summary: &Summary) -> Option<f64> {
+fn spread(summary: &MetricSummary) -> Option<f64> {
     summary.sd_of_seeds.or(summary.sd)
 }
 

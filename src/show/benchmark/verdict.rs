@@ -4,18 +4,23 @@
 //! 95 % interval lies on one side of zero; what lies between is said to be not distinguishable. Intervals are of one
 //! comparison each.
 
-use super::{super::Verdict as Tone, apart, metrics::label, populations, view::View};
-use crate::bench::{Benchmark, Better, Comparison, Role, Verdict};
+use super::{
+    super::Verdict,
+    verdict_parts::{by_number_of_genes, populations},
+    view::{PEARSON, SYSTEMA, View},
+};
+use crate::bench::{Benchmark, Better, Comparison, Role, Significance, better, label};
 
 /// Fewer splits than these do not say how much their choice matters.
 const FEW_SEEDS: usize = 3;
 /// Fewer conditions than these make a bootstrap interval unreliable: it is known to be too narrow for small samples.
 const FEW_CONDITIONS: usize = 10;
 
-type Sentence = (Tone, String);
+/// A sentence, and whether it is good news.
+pub(super) type Sentence = (Verdict, String);
 
 /// The verdict on the metric that a benchmark is headed by, a sentence each, the most important first.
-pub fn verdict(benchmark: &Benchmark, metric: &str) -> Vec<(Tone, String)> {
+pub fn verdict(benchmark: &Benchmark, metric: &str) -> Vec<(Verdict, String)> {
     let view = View::new(benchmark);
     let Some(reference) = view.reference(metric) else { return nothing_to_compare(&view, metric) };
     let mut sentences = against_reference(&view, metric, reference);
@@ -27,14 +32,14 @@ pub fn verdict(benchmark: &Benchmark, metric: &str) -> Vec<(Tone, String)> {
             .map(|(_, sentence)| sentence)
             .collect::<Vec<_>>(),
     );
-    sentences.extend(apart::verdict(&view));
-    sentences.extend(populations::verdict(&view));
+    sentences.extend(by_number_of_genes(&view));
+    sentences.extend(populations(&view));
     sentences.extend(reference_and_floor(&view, metric, reference));
     sentences.extend(floor(&view, metric));
     sentences.extend(ceiling(&view, metric));
     sentences.extend(mean_baseline(&view));
     sentences.extend(evidence(&view, metric));
-    sentences.extend(benchmark.notes.iter().map(|note| (Tone::Warning, note.clone())));
+    sentences.extend(benchmark.notes.iter().map(|note| (Verdict::Warning, note.clone())));
     sentences
 }
 
@@ -49,8 +54,8 @@ fn nothing_to_compare(view: &View<'_>, metric: &str) -> Vec<Sentence> {
         }
         _ => format!("No reference has a value of {}, so no model is compared by it.", label(metric)),
     };
-    let notes = view.benchmark.notes.iter().map(|note| (Tone::Warning, note.clone()));
-    [(Tone::Warning, text)].into_iter().chain(notes).collect()
+    let notes = view.benchmark.notes.iter().map(|note| (Verdict::Warning, note.clone()));
+    [(Verdict::Warning, text)].into_iter().chain(notes).collect()
 }
 
 /// "kernel_ridge beats additive by 17 % in L2 …", or that additive is not beaten.
@@ -60,28 +65,28 @@ fn against_reference(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sent
         let absent = view.benchmark.absent.iter().find(|absent| absent.model == "additive" && absent.metric == metric);
         let reason = absent.map_or("it was not run".to_owned(), |absent| absent.reason.clone());
         let text = format!("There is no additive prediction to compare with ({reason}); {reference} stands in for it.");
-        sentences.push((Tone::Plain, text));
+        sentences.push((Verdict::Plain, text));
     }
     let compared: Vec<&Comparison> = view.competitors().filter_map(|m| view.comparison(&m.name, metric)).collect();
     let name = label(metric);
     if compared.is_empty() {
         let text = format!("{reference} has no competitor here: only the floor or the ceiling stands beside it.");
-        sentences.push((Tone::Warning, text));
+        sentences.push((Verdict::Warning, text));
         return sentences;
     }
-    let of = |verdict: Verdict| compared.iter().copied().filter(|c| c.verdict == verdict).collect::<Vec<_>>();
-    let (mut better, unclear, worse) = (of(Verdict::Better), of(Verdict::Unclear), of(Verdict::Worse));
+    let of = |verdict: Significance| compared.iter().copied().filter(|c| c.verdict == verdict).collect::<Vec<_>>();
+    let (mut better, unclear, worse) = (of(Significance::Better), of(Significance::Unclear), of(Significance::Worse));
     let direction = compared[0].better.unwrap_or(Better::Lower);
     best_first(&mut better, direction);
     let models = |n: usize| if n == 1 { "1 model".to_owned() } else { format!("{n} models") };
     if let Some((best, rest)) = better.split_first() {
         // Few conditions are no good news yet: see `evidence`.
-        let tone = if best.conditions < FEW_CONDITIONS { Tone::Plain } else { Tone::Good };
+        let tone = if best.conditions < FEW_CONDITIONS { Verdict::Plain } else { Verdict::Good };
         sentences.push((tone, format!("{} beats {reference} {}.", best.model, by_how_much(view, best))));
         if !rest.is_empty() {
             let rest: Vec<String> = rest.iter().map(|c| format!("{} ({})", c.model, change(view, c))).collect();
             sentences.push((
-                Tone::Plain,
+                Verdict::Plain,
                 format!("So {} {}.", if rest.len() == 1 { "does" } else { "do" }, rest.join(", ")),
             ));
         }
@@ -95,7 +100,7 @@ fn against_reference(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sent
                 [of(&unclear, "not distinguishable from it"), of(&worse, "worse")].into_iter().flatten().collect();
             let does = if not == 1 { "does" } else { "do" };
             let text = format!("{} {does} not beat {reference} ({}).", models(not), parts.join("; "));
-            sentences.push((Tone::Plain, text));
+            sentences.push((Verdict::Plain, text));
         }
     } else if unclear.len() + worse.len() == 0 {
         let mut nearest = compared.clone();
@@ -108,19 +113,19 @@ fn against_reference(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sent
             if direction == Better::Lower { "lowest" } else { "highest" },
             change(view, nearest[0]),
         );
-        sentences.push((Tone::Warning, text));
+        sentences.push((Verdict::Warning, text));
     } else {
         let text = match compared.len() {
             1 => format!("{reference} is not beaten by {}.", compared[0].model),
             n => format!("{reference} is not beaten by any of {n} other models."),
         };
-        sentences.push((Tone::Warning, text));
+        sentences.push((Verdict::Warning, text));
         let mut nearest = [unclear.clone(), worse.clone()].concat();
         best_first(&mut nearest, direction);
         sentences.push((
-            Tone::Plain,
+            Verdict::Plain,
             match nearest[0].verdict {
-                Verdict::Unclear => {
+                Significance::Unclear => {
                     format!(
                         "The nearest, {}, is not distinguishable from it {}.",
                         nearest[0].model,
@@ -132,7 +137,8 @@ fn against_reference(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sent
         ));
         if worse.len() > 1 || (worse.len() == 1 && !unclear.is_empty()) {
             let names: Vec<&str> = worse.iter().map(|c| c.model.as_str()).collect();
-            sentences.push((Tone::Plain, format!("Worse than {reference} by their interval: {}.", names.join(", "))));
+            sentences
+                .push((Verdict::Plain, format!("Worse than {reference} by their interval: {}.", names.join(", "))));
         }
     }
     sentences
@@ -154,7 +160,7 @@ pub(super) fn by_how_much(view: &View<'_>, comparison: &Comparison) -> String {
     // How much better: positive is good, whichever way the metric points.
     let sign = if lower_is_better { -1.0 } else { 1.0 };
     let losing = sign * comparison.difference < 0.0;
-    let unclear = comparison.verdict == Verdict::Unclear;
+    let unclear = comparison.verdict == Significance::Unclear;
     let mut text = match scale(view, comparison) {
         Some(scale) => {
             let percent = |difference: f64| 100.0 * sign * difference / scale;
@@ -232,14 +238,14 @@ fn files(view: &View<'_>, metric: &str, reference: &str) -> Vec<(String, Sentenc
         let Some(comparison) = view.comparison(&model.name, metric) else {
             let absent = view.benchmark.absent.iter().find(|a| a.model == model.name && a.metric == metric)?;
             let text = format!("{your} has no {}: {}.", label(metric), absent.reason);
-            return Some((text.clone(), (Tone::Warning, text)));
+            return Some((text.clone(), (Verdict::Warning, text)));
         };
         let how = by_how_much(view, comparison);
         let (tone, text) = match comparison.verdict {
-            Verdict::Better => (Tone::Good, format!("{your} beats {reference} {how}.")),
-            Verdict::Worse => (Tone::Warning, format!("{your} loses to {reference} {how}.")),
-            Verdict::Unclear => (Tone::Plain, format!("{your} is not distinguishable from {reference} {how}.")),
-            Verdict::None => (Tone::Plain, format!("{your} against {reference}: {how}, without an interval.")),
+            Significance::Better => (Verdict::Good, format!("{your} beats {reference} {how}.")),
+            Significance::Worse => (Verdict::Warning, format!("{your} loses to {reference} {how}.")),
+            Significance::Unclear => (Verdict::Plain, format!("{your} is not distinguishable from {reference} {how}.")),
+            Significance::None => (Verdict::Plain, format!("{your} against {reference}: {how}, without an interval.")),
         };
         Some((how, (tone, text)))
     });
@@ -251,22 +257,22 @@ fn reference_and_floor(view: &View<'_>, metric: &str, reference: &str) -> Option
     let floor = view.of_role(Role::Floor)?;
     let comparison = view.comparison(floor, metric)?;
     let text = match comparison.verdict {
-        Verdict::Worse | Verdict::None => return None,
-        Verdict::Better => {
+        Significance::Worse | Significance::None => return None,
+        Significance::Better => {
             format!("{reference} loses to {floor}, which is better than it {}.", by_how_much(view, comparison))
         }
-        Verdict::Unclear => {
+        Significance::Unclear => {
             format!("{floor} is not distinguishable from {reference} {}.", by_how_much(view, comparison))
         }
     };
-    Some((Tone::Warning, text))
+    Some((Verdict::Warning, text))
 }
 
 /// Who is worse than doing nothing.
 fn floor(view: &View<'_>, metric: &str) -> Option<Sentence> {
     let floor = view.of_role(Role::Floor)?;
     let at = view.mean(floor, metric)?;
-    let better = crate::bench::better(metric)?;
+    let better = better(metric)?;
     let worse: Vec<&str> = view
         .competitors()
         .filter(|model| view.mean(&model.name, metric).is_some_and(|mean| super::is_better(better, at, mean)))
@@ -276,12 +282,12 @@ fn floor(view: &View<'_>, metric: &str) -> Option<Sentence> {
         return None;
     }
     let text = format!("Worse than {floor} in mean {} ({at:.3}): {}.", label(metric), worse.join(", "));
-    Some((Tone::Warning, text))
+    Some((Verdict::Warning, text))
 }
 
 /// How much of the way from the floor to the noise ceiling the best model goes.
 fn ceiling(view: &View<'_>, metric: &str) -> Option<Sentence> {
-    let better = crate::bench::better(metric)?;
+    let better = better(metric)?;
     let name = label(metric);
     let Some((ceiling, at)) = view.of_role(Role::Ceiling).and_then(|name| Some((name, view.mean(name, metric)?)))
     else {
@@ -289,7 +295,7 @@ fn ceiling(view: &View<'_>, metric: &str) -> Option<Sentence> {
         let absent = view.benchmark.absent.iter().find(|a| a.model == model.name && a.metric == metric)?;
         let text =
             format!("There is no noise ceiling: {}. How good a prediction could be is not known.", absent.reason);
-        return Some((Tone::Plain, text));
+        return Some((Verdict::Plain, text));
     };
     let ranked = view.ranked(view.competitors().map(|model| model.name.as_str()), metric, better);
     let &(best, mean) = ranked.first()?;
@@ -299,7 +305,7 @@ fn ceiling(view: &View<'_>, metric: &str) -> Option<Sentence> {
              {best} ({mean:.3}): a model that averages over many cells can be nearer to the truth than half of a condition's \
              cells are. Sampling noise is a large part of every error here."
         );
-        return Some((Tone::Warning, text));
+        return Some((Verdict::Warning, text));
     }
     let floor = view.of_role(Role::Floor).and_then(|floor| view.mean(floor, metric));
     let text = match floor.filter(|floor| super::is_better(better, at, *floor)) {
@@ -313,21 +319,17 @@ fn ceiling(view: &View<'_>, metric: &str) -> Option<Sentence> {
                          reaches {mean:.3}."
         ),
     };
-    Some((Tone::Plain, text))
+    Some((Verdict::Plain, text))
 }
 
 /// Control-referenced Pearson rewards the mean of all perturbations; systema's reference does not.
 fn mean_baseline(view: &View<'_>) -> Option<Sentence> {
     const MEAN: &str = "mean";
-    let against_control = view.mean(MEAN, super::metrics::PEARSON)?;
-    let best = view.ranked(
-        view.competitors().map(|m| m.name.as_str()).filter(|name| *name != MEAN),
-        super::metrics::PEARSON,
-        Better::Higher,
-    );
+    let against_control = view.mean(MEAN, PEARSON)?;
+    let best =
+        view.ranked(view.competitors().map(|m| m.name.as_str()).filter(|name| *name != MEAN), PEARSON, Better::Higher);
     let &(leader, leading) = best.first()?;
-    let systema = super::metrics::SYSTEMA;
-    let other = match (view.mean(MEAN, systema), view.mean(leader, systema)) {
+    let other = match (view.mean(MEAN, SYSTEMA), view.mean(leader, SYSTEMA)) {
         (mean, Some(of_leader)) => {
             let mean = mean.map_or("has none".to_owned(), |mean| format!("has {mean:.2}"));
             format!(
@@ -340,7 +342,7 @@ fn mean_baseline(view: &View<'_>) -> Option<Sentence> {
         "The reference matters: correlated against control, the mean of the training perturbations ({MEAN}) has Pearson \
          {against_control:.2} without knowing what was perturbed, and {leader} {leading:.2}; {other}."
     );
-    Some((Tone::Plain, text))
+    Some((Verdict::Plain, text))
 }
 
 /// Few splits, few conditions.
@@ -352,12 +354,12 @@ fn evidence(view: &View<'_>, metric: &str) -> Vec<Sentence> {
         let text = format!(
             "{splits}: how much the choice of what is held out matters is not known. Run with --seeds 5 or more."
         );
-        sentences.push((Tone::Warning, text));
+        sentences.push((Verdict::Warning, text));
     }
     let conditions = view.benchmark.comparisons.iter().filter(|c| c.metric == metric).map(|c| c.conditions).max();
     if let Some(n) = conditions.filter(|n| *n < FEW_CONDITIONS) {
         let text = format!("Only {} judged: an interval of so few is too narrow.", count(view, n));
-        sentences.push((Tone::Warning, text));
+        sentences.push((Verdict::Warning, text));
     }
     sentences
 }

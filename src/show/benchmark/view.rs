@@ -1,7 +1,18 @@
-//! The numbers of a benchmark, looked up by model, metric and condition.
+//! The numbers of a benchmark, looked up by model, metric and condition; and the metrics that it has.
 
-use crate::bench::{ALL, Benchmark, Better, Comparison, ModelFacts, Role};
-use std::collections::{BTreeMap, HashMap};
+use crate::bench::{ALL, Benchmark, Better, Comparison, Metric, MetricFamily, ModelFacts, Role, better, label};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Pearson of the effect against control.
+pub(super) const PEARSON: &str = "pearson";
+/// Pearson of the effect against the mean of the training perturbations.
+pub(super) const SYSTEMA: &str = "pearson_systema";
+
+/// Headline metrics shown, at most: more would not fit on a page.
+const MOST_HEADLINES: usize = 7;
+
+/// Columns of a heat map that leave room for their values.
+pub(super) const MOST_COLUMNS: usize = 10;
 
 /// Values of a model by a metric: (seed, condition) and value.
 type Values<'a> = Vec<((u64, &'a str), f64)>;
@@ -106,13 +117,19 @@ impl<'a> View<'a> {
     /// The conditions that were judged, by name.
     pub(super) fn conditions(&self) -> Vec<&'a str> {
         let rows = self.benchmark.rows.iter().map(|row| row.perturbation.as_str()).filter(|name| *name != ALL);
-        rows.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+        rows.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The numbers of genes that the judged conditions have; empty where all have the same.
+    pub(super) fn numbers_of_genes(&self) -> Vec<usize> {
+        let numbers: BTreeSet<usize> = self.conditions().into_iter().map(number_of_genes).collect();
+        if numbers.len() > 1 { numbers.into_iter().collect() } else { Vec::new() }
     }
 
     /// What the judged conditions are called: doubles, singles, or where they are mixed or have contexts, conditions.
     pub(super) fn noun(&self, n: usize) -> &'static str {
         let conditions = self.conditions();
-        let genes = |name: &&str| if name.contains(" in ") { 0 } else { name.split('+').count() };
+        let genes = |name: &&str| if name.contains(" in ") { 0 } else { number_of_genes(name) };
         let all = |n: usize| !conditions.is_empty() && conditions.iter().all(|name| genes(name) == n);
         match (all(1), all(2), n == 1) {
             (true, _, true) => "single",
@@ -123,4 +140,65 @@ impl<'a> View<'a> {
             _ => "conditions",
         }
     }
+}
+
+/// The metrics that head the summary, those that exist and have a good side.
+pub(super) fn headline(benchmark: &Benchmark) -> Vec<&str> {
+    let known = known(benchmark);
+    let measured = |name: &str| known.iter().any(|(metric, _)| *metric == name);
+    let mut chosen: Vec<&str> =
+        Metric::headlines().into_iter().map(|metric| metric.name).filter(|name| measured(name)).collect();
+    // A benchmark of other metrics than these still has a headline.
+    if chosen.is_empty() {
+        chosen = known.iter().map(|(metric, _)| *metric).collect();
+    }
+    // The 1,000 most expressed of fewer genes are all of them: one column is enough.
+    let values = |metric: &str| -> Vec<(&str, u64)> {
+        let of = benchmark.summary.iter().filter(|summary| summary.metric == metric);
+        of.map(|summary| (summary.model.as_str(), summary.mean.to_bits())).collect()
+    };
+    let all = chosen.clone();
+    chosen
+        .retain(|metric| all.iter().take_while(|other| *other != metric).all(|other| values(other) != values(metric)));
+    chosen.truncate(MOST_HEADLINES);
+    chosen
+}
+
+/// All metrics of the summary with a good side, in its order.
+pub(super) fn known(benchmark: &Benchmark) -> Vec<(&str, Better)> {
+    let mut known: Vec<(&str, Better)> = Vec::new();
+    for summary in &benchmark.summary {
+        if !known.iter().any(|(metric, _)| *metric == summary.metric)
+            && let Some(better) = better(&summary.metric)
+        {
+            known.push((&summary.metric, better));
+        }
+    }
+    known
+}
+
+/// The metrics by family, families in the order of a report.
+pub(super) fn families(benchmark: &Benchmark) -> Vec<(&'static str, Vec<&str>)> {
+    let mut families: Vec<(MetricFamily, Vec<&str>)> = MetricFamily::ALL.map(|family| (family, Vec::new())).into();
+    for (name, _) in known(benchmark) {
+        let family = Metric::of(name).map(|metric| metric.family);
+        families.iter_mut().filter(|(known, _)| Some(*known) == family).for_each(|(_, names)| names.push(name));
+    }
+    families.retain(|(_, names)| !names.is_empty());
+    families.into_iter().map(|(family, names)| (family.title(), names)).collect()
+}
+
+/// The heading of a column: the label of a metric, `of` what (may be empty), and an arrow to its good side.
+pub(super) fn heading(metric: &str, of: &str) -> String {
+    let arrow = match better(metric) {
+        Some(Better::Lower) => " ↓",
+        Some(Better::Higher) => " ↑",
+        None => "",
+    };
+    format!("{}{of}{arrow}", label(metric))
+}
+
+/// Number of genes of a condition, by its name.
+pub(super) fn number_of_genes(name: &str) -> usize {
+    name.split(" in ").next().unwrap_or(name).split('+').count()
 }

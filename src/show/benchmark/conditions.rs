@@ -1,61 +1,58 @@
-//! Perturbation by perturbation: what was judged, how large it is, and how near the best model and the reference come.
+//! Condition by condition, and by the number of perturbed genes: how near the models come.
 
 use super::{
     super::{Figure, PairPoint, axis::number, model_pair},
-    metrics::{PEARSON, label},
-    view::View,
+    table::order,
+    view::{PEARSON, SYSTEMA, View, heading, number_of_genes},
 };
 use crate::{
     Error, Result,
-    bench::{Benchmark, Better, Role},
+    bench::{Benchmark, Better, Role, label},
     show::{Align, Grid},
 };
 use std::collections::BTreeMap;
 
-/// The error that is told of each perturbation.
-const ERROR: &str = "l2";
-/// What stands for the level-0 JEPA in a figure; where it was not run, the best model does.
-const JEPA: &str = "jepa";
+/// The error that is shown per condition.
+pub(super) const ERROR: &str = "l2";
 /// Conditions that are named in the figure.
 const NAMED: usize = 8;
 
-/// The model that is told of, and what it is compared with.
-fn pair<'a>(view: &View<'a>, wanted: Option<&str>) -> Option<(&'a str, &'a str)> {
+/// The best model, and the reference that it is compared with.
+fn best_and_reference<'a>(view: &View<'a>) -> Option<(&'a str, &'a str)> {
     let reference = view.reference(ERROR)?;
     let others = view.competitors().map(|model| model.name.as_str()).filter(|name| *name != reference);
     let ranked = view.ranked(others, ERROR, Better::Lower);
-    let model = ranked.iter().find(|(name, _)| Some(*name) == wanted).or_else(|| ranked.first())?;
-    Some((model.0, reference))
+    Some((ranked.first()?.0, reference))
 }
 
 impl Benchmark {
-    /// The error of the JEPA (where there is none, of the best model) against that of the reference, a point a held-out
-    /// perturbation, means over the seeds.
+    /// The error of the best model against that of the reference, one point per held-out perturbation, means over the
+    /// seeds.
     ///
     /// # Errors
     /// No L2 of a model and a reference.
     pub fn per_perturbation(&self) -> Result<Figure> {
         let view = View::new(self);
         let none = || Error::data("no model was measured beside a reference, so there are no errors to compare");
-        let (model, reference) = pair(&view, Some(JEPA)).ok_or_else(none)?;
+        let (model, reference) = best_and_reference(&view).ok_or_else(none)?;
         let (y, x) = (view.by_condition(model, ERROR), view.by_condition(reference, ERROR));
         let points: Vec<PairPoint> = y
             .into_iter()
             .filter_map(|(name, y)| Some(PairPoint { name: name.to_owned(), x: *x.get(name)?, y }))
             .collect();
         let title = format!("{} of {model} and of {reference}, each held-out {}", label(ERROR), view.noun(1));
-        model_pair(&title, &label(ERROR), Better::Lower, (reference, model), &points, NAMED)
+        model_pair(&title, label(ERROR), Better::Lower, (reference, model), &points, NAMED)
     }
 }
 
-/// A row a held-out perturbation, the largest observed effect first: cells, size, class, and the errors and correlations of
+/// One row per held-out perturbation, the largest observed effect first: cells, size, class, and the errors and correlations of
 /// the best model and of the reference. `None` where there is no such pair.
 ///
 /// # Errors
 /// None that a table of this form can have.
-pub(super) fn table(benchmark: &Benchmark) -> Result<Option<Grid>> {
+pub(super) fn perturbation_table(benchmark: &Benchmark) -> Result<Option<Grid>> {
     let view = View::new(benchmark);
-    let Some((model, reference)) = pair(&view, None) else { return Ok(None) };
+    let Some((model, reference)) = best_and_reference(&view) else { return Ok(None) };
     let of = |name: &str, metric: &str| view.by_condition(name, metric);
     // The error of no change is the length of the observed effect.
     let sizes = view.of_role(Role::Floor).map_or_else(BTreeMap::new, |floor| of(floor, ERROR));
@@ -98,4 +95,41 @@ pub(super) fn table(benchmark: &Benchmark) -> Result<Option<Grid>> {
         grid.push(row)?;
     }
     Ok(Some(grid))
+}
+
+/// L2 and systema-referenced Pearson of each model, two columns per number of genes. `None` where all judged conditions have
+/// the same number.
+///
+/// # Errors
+/// None that a table of this form can have.
+pub(super) fn number_of_genes_table(benchmark: &Benchmark) -> Result<Option<Grid>> {
+    let view = View::new(benchmark);
+    let numbers = view.numbers_of_genes();
+    if numbers.is_empty() {
+        return Ok(None);
+    }
+    let columns: Vec<(usize, &str, f64)> =
+        numbers.iter().flat_map(|&n| [(n, ERROR, 0.01), (n, SYSTEMA, 0.001)]).collect();
+    let headings: Vec<String> =
+        columns.iter().map(|(n, metric, _)| heading(metric, &format!(" of {}", noun(*n)))).collect();
+    let headings = headings.iter().map(|name| (name.as_str(), Align::Right));
+    let caption = "Means over (seed, condition); the mean of the training perturbations has no Pearson against itself";
+    let mut grid = Grid::new(caption, [("model", Align::Left)].into_iter().chain(headings));
+    for model in order(&view) {
+        let values = columns.iter().map(|(n, metric, step)| {
+            let mean = benchmark.mean_where(model, metric, |name| number_of_genes(name) == *n);
+            mean.map_or_else(|| "–".to_owned(), |mean| number(mean.mean, *step))
+        });
+        grid.push(std::iter::once(model.to_owned()).chain(values))?;
+    }
+    Ok(Some(grid))
+}
+
+/// Conditions with this number of perturbed genes, in words.
+pub(super) fn noun(n: usize) -> String {
+    match n {
+        1 => "single perturbations".to_owned(),
+        2 => "doubles".to_owned(),
+        n => format!("combinations of {n} genes"),
+    }
 }

@@ -1,0 +1,176 @@
+//! Results as tables: text in a terminal, HTML in a notebook.
+
+use super::{Align, Grid, show_in_notebook};
+use crate::{
+    Result,
+    bench::{Benchmark, Evaluation, Metric, PerturbationScore, Role, Significance, ablation::Ablation},
+};
+use std::fmt;
+
+/// Digits behind the point.
+const DIGITS: usize = 3;
+
+impl Benchmark {
+    /// One row a model: the mean of the headline metrics, and the ratio of the first to the reference. `*` marks a model
+    /// that is better than the reference beyond the 95 % interval, `-` one that is worse.
+    pub fn to_grid(&self) -> Grid {
+        let measured = |name: &str| self.summary.iter().any(|summary| summary.metric == name);
+        let metrics: Vec<&str> =
+            Metric::headlines().into_iter().map(|metric| metric.name).filter(|name| measured(name)).collect();
+        self.table(&metrics)
+    }
+
+    /// As [`Benchmark::to_grid`], with these metrics. What is absent is shown as an empty cell.
+    pub fn table(&self, metrics: &[&str]) -> Grid {
+        let caption = format!(
+            "{} ({} conditions of {} genes), split {}, {} seed{}",
+            self.dataset,
+            self.data.conditions,
+            self.data.genes,
+            self.split,
+            self.splits.len(),
+            if self.splits.len() == 1 { "" } else { "s" }
+        );
+        let ratio = metrics.first().map(|metric| format!("{metric} ratio"));
+        let mut headings = vec![("model", Align::Left)];
+        for (place, metric) in metrics.iter().enumerate() {
+            headings.push((metric, Align::Right));
+            if let (0, Some(ratio)) = (place, &ratio) {
+                headings.push((ratio, Align::Right));
+            }
+        }
+        let mut grid = Grid::new(caption, headings);
+        for model in &self.models {
+            let mut row = vec![match model.role {
+                Role::Ceiling => format!("{} (ceiling)", model.name),
+                Role::Floor => format!("{} (floor)", model.name),
+                Role::Model | Role::File => model.name.clone(),
+            }];
+            for (place, metric) in metrics.iter().enumerate() {
+                let comparison = self.comparison_of(&model.name, metric);
+                let mark = match comparison.map(|comparison| comparison.verdict) {
+                    Some(Significance::Better) => "*",
+                    Some(Significance::Worse) => "-",
+                    _ => "",
+                };
+                let value = self.summary_of(&model.name, metric);
+                row.push(value.map_or_else(String::new, |value| format!("{:.DIGITS$}{mark}", value.mean)));
+                if place == 0 {
+                    let ratio = comparison.and_then(|comparison| comparison.ratio);
+                    row.push(ratio.map_or_else(String::new, |ratio| format!("{ratio:.DIGITS$}")));
+                }
+            }
+            grid.push(row).expect("a cell a heading");
+        }
+        grid
+    }
+
+    /// Shows the table in a notebook cell whose last expression it is (evcxr calls this).
+    pub fn evcxr_display(&self) {
+        show_in_notebook(&self.to_grid().to_html(), &self.to_string());
+    }
+}
+
+impl fmt::Display for Benchmark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.to_grid())?;
+        let reference = self.comparisons.first().map_or("the reference", |comparison| &comparison.reference);
+        writeln!(
+            f,
+            "means over (seed, condition); against {reference}: * better, - worse (95 % bootstrap interval over conditions)"
+        )
+    }
+}
+
+impl Evaluation {
+    /// A row a perturbation, best Pearson first, then one row with the means.
+    pub fn to_grid(&self) -> Grid {
+        let headings = [
+            ("perturbation", Align::Left),
+            ("cells", Align::Right),
+            ("changed genes", Align::Right),
+            ("Pearson", Align::Right),
+            ("L2 (log1p)", Align::Right),
+            ("precision@20", Align::Right),
+            ("precision@50", Align::Right),
+            ("recall@50", Align::Right),
+            ("AUROC", Align::Right),
+        ];
+        let mut grid = Grid::new(format!("{}: predicted against observed effects", self.model), headings);
+        let mut order: Vec<&PerturbationScore> = self.scores.iter().collect();
+        let pearson = |score: &PerturbationScore| score.pearson.unwrap_or(f64::NEG_INFINITY);
+        order.sort_by(|a, b| pearson(b).total_cmp(&pearson(a)));
+        let mut push = |first: [String; 3], values: &mut dyn Iterator<Item = Option<f64>>| {
+            let cells: Vec<String> = first.into_iter().chain(values.map(decimal)).collect();
+            grid.push(cells).expect("three cells and one a metric, as many as headings");
+        };
+        for score in order {
+            let n_changed = score.n_changed.map_or_else(|| "-".to_owned(), |n| n.to_string());
+            let first = [score.perturbation.clone(), score.n_cells.to_string(), n_changed];
+            push(first, &mut score.values().into_iter());
+        }
+        let cells: usize = self.scores.iter().map(|score| score.n_cells).sum();
+        push(["mean".to_owned(), cells.to_string(), String::new()], &mut self.summary.iter().map(|s| s.mean));
+        grid
+    }
+
+    /// Shows the table in a notebook cell whose last expression it is (evcxr calls this).
+    pub fn evcxr_display(&self) {
+        show_in_notebook(&self.to_grid().to_html(), &self.to_string());
+    }
+}
+
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_grid().fmt(f)
+    }
+}
+
+fn decimal(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
+}
+
+impl Ablation {
+    /// A row a variant: mean and standard deviation over the seeds.
+    ///
+    /// # Errors
+    /// None that a user can cause.
+    pub fn table(&self) -> Result<Grid> {
+        let names: Vec<&str> = self
+            .trials
+            .iter()
+            .find(|trial| trial.failure.is_none())
+            .map_or(Vec::new(), |trial| trial.figures.iter().map(|(name, _)| *name).collect());
+        let headings = std::iter::once(("variant", Align::Left)).chain(names.iter().map(|name| (*name, Align::Right)));
+        let mut grid = Grid::new(format!("mean ± standard deviation over seeds, {}", self.dataset), headings);
+        for variant in self.variants() {
+            let trials = || self.trials.iter().filter(|trial| trial.variant == variant);
+            let mut row = vec![variant.to_owned()];
+            for name in &names {
+                let values: Vec<f64> = trials()
+                    .filter_map(|trial| trial.figures.iter().find(|(known, _)| known == name).map(|(_, value)| *value))
+                    .collect();
+                let failed = trials().filter(|trial| trial.failure.is_some()).count();
+                row.push(spread(&values, failed));
+            }
+            grid.push(row)?;
+        }
+        Ok(grid)
+    }
+}
+
+/// `0.812 ± 0.004`, or how many trainings failed.
+fn spread(values: &[f64], failed: usize) -> String {
+    let n = values.len() as f64;
+    let note = if failed > 0 { format!(" ({failed} failed)") } else { String::new() };
+    if values.is_empty() {
+        return if failed > 0 { format!("{failed} failed") } else { "-".to_owned() };
+    }
+    let mean = values.iter().sum::<f64>() / n;
+    let digits = if mean.abs() >= 100.0 { 1 } else { 3 };
+    if values.len() < 2 {
+        return format!("{mean:.digits$}{note}");
+    }
+    let sd = (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+    format!("{mean:.digits$} ± {sd:.digits$}{note}")
+}
