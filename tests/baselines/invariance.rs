@@ -1,6 +1,6 @@
 //! The order of genes and of conditions means nothing.
 
-use crate::common::{norman, task};
+use super::common::{norman, task};
 use genailab::{
     data::{Effects, Perturbation},
     eval::{baselines::baselines, benchmark::Task, l2},

@@ -1,6 +1,6 @@
 //! Predictions that were made elsewhere: aligned by name, or one clear error.
 
-use crate::common::{GENES, cells_data, effects_data, mean, plans, task};
+use super::common::{GENES, cells_data, effects_data, mean, plans, task};
 use genailab::{
     data::{AnnDataWriter, Column, Condition, Counts, OpenOptions, Table},
     eval::benchmark::{Benchmark, BenchmarkData, PredictionFile, PredictionKind, RunOptions, chosen, run_with},
@@ -204,7 +204,7 @@ fn a_wrong_file_is_one_clear_error() {
 
 #[test]
 fn a_context_must_be_said() {
-    let data = crate::common::cells();
+    let data = crate::bench::common::cells();
     let setup =
         genailab::eval::benchmark::Setup::new(data.into(), "data", "context:batch=odd", 1, &OpenOptions::default());
     let setup = setup.unwrap();
