@@ -3,6 +3,7 @@
 //! To look at one: `GENAILAB_FIGURES=folder cargo test --test report` keeps the reports of a simulated and, where
 //! `../shared/data` (or `GENAILAB_TEST_DATA`) is there, of a real benchmark.
 
+use crate::common::real_data;
 use genailab::{
     Error, Result,
     bench::{
@@ -509,12 +510,7 @@ fn a_card_names_the_best_and_the_worst_conditions() {
 
 #[test]
 fn real_effects_make_a_report() {
-    let folder = std::env::var_os("GENAILAB_TEST_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
-    let path = folder.join("norman_pseudobulk.h5ad");
-    if !path.exists() {
-        eprintln!("SKIPPED: {} is not there", path.display());
-        return;
-    }
+    let Some(path) = real_data("norman_pseudobulk.h5ad") else { return };
     let plans: Vec<(u64, SplitPlan)> = (0..3).map(|seed| (seed, SplitPlan::Doubles { test: 0.5, seed })).collect();
     let data = BenchmarkData::Effects(Effects::open(&path).expect("readable"));
     let mut found = bench::run(&data, &plans, &baselines()).expect("the benchmark runs");

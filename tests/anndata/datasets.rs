@@ -1,6 +1,7 @@
 //! From files to datasets: counts, perturbations, lanes and library sizes by rule.
 
-use crate::{names, real_data, small};
+use super::{names, small};
+use crate::common::real_data;
 use genailab::{
     data::{AnnDataWriter, Column, Counts, Dataset, Effects, Naming, OpenOptions, Opened, Perturbation, Table, open},
     ndarray::{Array2, array},
@@ -226,7 +227,7 @@ fn effects_are_told_from_cells() {
 
 #[test]
 fn real_datasets() {
-    let Some(folder) = real_data("real_datasets") else { return };
+    let Some(folder) = real_data("") else { return };
     let read = |name: &str| Dataset::open(folder.join(name)).expect("opened");
     // The numbers are those of the data's own description.
     let norman = read("norman_cells.h5ad");

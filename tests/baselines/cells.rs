@@ -1,6 +1,6 @@
 //! All baselines on real cells: doubles, and a held-out context.
 
-use crate::common::shared_path;
+use crate::common::real_data;
 use genailab::{
     bench::{BenchmarkData, Task},
     data::{SplitPlan, open},
@@ -36,7 +36,7 @@ fn errors(task: &Task) -> BTreeMap<String, f64> {
 
 #[test]
 fn doubles_of_real_cells() {
-    let Some(path) = shared_path("norman_cells.h5ad") else { return };
+    let Some(path) = real_data("norman_cells.h5ad") else { return };
     let data = BenchmarkData::new(open(path).expect("cells"), None).expect("counts");
     let task = Task::of_plan(&data, &SplitPlan::doubles(0), 0).expect("there are doubles");
     let errors = errors(&task);
@@ -50,7 +50,7 @@ fn doubles_of_real_cells() {
 
 #[test]
 fn a_held_out_context_of_real_cells() {
-    let Some(path) = shared_path("jurkat_tcr_cells.h5ad") else { return };
+    let Some(path) = real_data("jurkat_tcr_cells.h5ad") else { return };
     let data = BenchmarkData::new(open(path).expect("cells"), Some("perturbation_2")).expect("a column of cells");
     let plan = SplitPlan::context("perturbation_2", Some("stimulated"), 0);
     let task = Task::of_plan(&data, &plan, 0).expect("the column has this value");

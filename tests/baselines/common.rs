@@ -1,5 +1,6 @@
 //! What the tests share.
 
+use crate::common::real_data;
 use genailab::{
     ErrorKind,
     bench::{BenchmarkData, Task},
@@ -9,21 +10,9 @@ use genailab::{
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// A file of the shared test data, or `None` (and a loud word) where it is not there.
-pub fn shared_path(file: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("GENAILAB_TEST_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let path = folder.join(file);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("SKIPPED: {} is not there; set GENAILAB_TEST_DATA to the folder that holds it", path.display());
-    None
-}
-
 /// The effects of Norman 2019.
 pub fn norman() -> Option<Effects> {
-    shared_path("norman_pseudobulk.h5ad").map(|path| Effects::open(path).expect("a valid effects dataset"))
+    real_data("norman_pseudobulk.h5ad").map(|path| Effects::open(path).expect("a valid effects dataset"))
 }
 
 /// The task that trains on all perturbations but those of `test`.

@@ -1,6 +1,6 @@
 //! Perturbations in contexts, by hand.
 
-use crate::common::{condition, effect, reason, training};
+use super::common::{condition, effect, reason, training};
 use genailab::{
     ndarray::array,
     predict::{Predictor, Training, baselines::*},

@@ -1,6 +1,7 @@
 //! The predictors that are trained: LatentAdditive and the count VAE.
 
-use crate::common::{condition, norman, shared_path, task};
+use super::common::{condition, norman, task};
+use crate::common::real_data;
 use genailab::{
     ErrorKind,
     bench::{BenchmarkData, Task},
@@ -135,7 +136,7 @@ fn the_vae_of_cells_predicts_unseen_doubles_in_both_ways() {
 
 #[test]
 fn the_vae_of_cells_starts_from_the_context_that_is_asked_for() {
-    let Some(path) = shared_path("papalexi_cells.h5ad") else { return };
+    let Some(path) = real_data("papalexi_cells.h5ad") else { return };
     let data = genailab::data::Dataset::open(path).expect("cells");
     // A tenth of the cells and few epochs: this is about contexts, not about quality.
     let data = data.select_cells(&(0..data.n_cells()).step_by(10).collect::<Vec<_>>());

@@ -1,6 +1,6 @@
 //! What does not apply says why, and never answers with a number.
 
-use crate::common::{condition, effect, norman, reason, task, training};
+use super::common::{condition, effect, norman, reason, task, training};
 use genailab::{
     data::Perturbation,
     predict::{Predictor, Training, baselines::*},

@@ -192,15 +192,3 @@ pub fn scores(benchmark: &Benchmark) -> String {
     let parts = (&benchmark.rows, &benchmark.absent, &benchmark.summary, &benchmark.groups, &benchmark.comparisons);
     serde_json::to_string(&parts).expect("plain data")
 }
-
-/// A file of real data, or `None`, loudly, where there is none.
-pub fn real_data(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("GENAILAB_TEST_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let file = folder.join(name);
-    if file.exists() {
-        return Some(file);
-    }
-    eprintln!("SKIPPED: {} is not there (set GENAILAB_TEST_DATA to the folder that holds it)", file.display());
-    None
-}

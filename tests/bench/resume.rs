@@ -1,6 +1,6 @@
 //! A run that is stopped goes on, and one that is repeated only reads.
 
-use crate::common::{Known, cells_data, effects_data, plans, scores};
+use super::common::{Known, cells_data, effects_data, plans, scores};
 use genailab::{
     ErrorKind,
     bench::{Benchmark, BenchmarkData, RunOptions, run, run_with},

@@ -1,6 +1,6 @@
 //! `train --model diffusion`, its `predict`, and `calibrate`.
 
-use crate::tool::{Place, json};
+use super::tool::{Place, json};
 use genailab::data::{Dataset, Effects};
 
 const QUICK: &str = "[cells.training]\nepochs = 2\n[cells.effects.spread.training]\nepochs = 2\n\

@@ -1,6 +1,6 @@
 //! `train --model jepa`, its `predict`, and `screen`.
 
-use crate::tool::{Place, json};
+use super::tool::{Place, json};
 use genailab::data::{Dataset, Effects};
 
 /// Simulated cells at `c.h5ad`, and their mean effects at `e.h5ad`.

@@ -1,6 +1,7 @@
 //! `run`: a report and its figures, on the built-in data and on real ones.
 
-use crate::tool::{Place, json, real_data};
+use super::tool::{Place, json};
+use crate::common::real_data;
 use serde_json::Value;
 
 fn check_report(place: &Place, folder: &str, keys: &[&str]) -> Value {

@@ -1,6 +1,6 @@
 //! What is saved is what is loaded.
 
-use crate::toys::*;
+use super::toys::*;
 use genailab::{
     device::Device,
     model::{

@@ -1,6 +1,6 @@
 //! A collapse that is planted is noticed: training ends or the regulariser is raised, and nothing is saved as if good.
 
-use crate::{quiet, short, small};
+use super::{quiet, short, small};
 use genailab::{
     ErrorKind,
     device::Device,

@@ -1,6 +1,6 @@
 //! Every objective and both encoders learn, are reproducible, resume, and are read back as they were saved.
 
-use crate::{quiet, short, small};
+use super::{quiet, short, small};
 use genailab::{
     data::{Dataset, Simulation, SimulationConfig, Split, SplitPlan, TargetSum, normalize},
     device::Device,

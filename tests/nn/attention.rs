@@ -1,6 +1,6 @@
 //! The attention kernel: fused, composed, a plain loop; sets of any size, dropout, threads.
 
-use crate::{harness::*, oracle};
+use super::{harness::*, oracle};
 use genailab::{
     ErrorKind,
     dfdx::prelude::*,

@@ -1,6 +1,6 @@
 //! Linear, sparse linear, embedding, activations and norms.
 
-use crate::{harness::*, oracle};
+use super::{harness::*, oracle};
 use genailab::{
     ErrorKind,
     data::Counts,

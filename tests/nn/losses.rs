@@ -1,6 +1,6 @@
 //! Losses of embeddings and VICReg's terms: fused, composed, plain loops, PyTorch.
 
-use crate::{harness::*, oracle};
+use super::{harness::*, oracle};
 use genailab::{
     ErrorKind,
     dfdx::prelude::*,

@@ -1,6 +1,6 @@
 //! Distances between sets: fused, composed, plain loops, PyTorch; and what a distance must do.
 
-use crate::{harness::*, oracle};
+use super::{harness::*, oracle};
 use genailab::{
     ErrorKind,
     dfdx::prelude::*,

@@ -1,6 +1,6 @@
 //! FiLM, Fourier features, the mean of sets and residuals: fused, composed, plain loops, PyTorch.
 
-use crate::{harness::*, oracle};
+use super::{harness::*, oracle};
 use genailab::{
     ErrorKind,
     dfdx::prelude::*,

@@ -1,6 +1,6 @@
 //! Splits that leak are refused, each kind of leak by name.
 
-use crate::common::{dataset, effects, perturbation, screen};
+use super::common::{dataset, effects, perturbation, screen};
 use genailab::{
     data::{
         Column, Condition, Conditions, Dataset, HvgFlavour, NamedSplit, Perturbation, Split, SplitPlan, TargetSum,

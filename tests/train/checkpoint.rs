@@ -1,6 +1,6 @@
 //! Weights on disk, and everything that can be wrong with a file.
 
-use crate::{model::Line, python};
+use super::{model::Line, python};
 use genailab::{
     ErrorKind,
     dfdx::prelude::Cpu,
@@ -65,7 +65,7 @@ for name, tensor in sorted(load_file(sys.argv[1]).items()):
     let mut line = Line::with_shape(&Cpu::default(), 2, 2);
     line.weight.copy_from(&[1.0, 2.0, 3.0, -4.5]);
     save_params(&line, &path).unwrap();
-    if let Some(output) = python("pytorch_reads_the_file", "safetensors, torch", SCRIPT, &[&path]) {
+    if let Some(output) = python(&["safetensors", "torch"], SCRIPT, &[&path]) {
         let expected = "bias torch.float32 [2] [0.0, 0.0]\nseen torch.float32 [1] [0.0]\n\
                         weight torch.float32 [2, 2] [1.0, 2.0, 3.0, -4.5]\n";
         assert_eq!(output, expected);

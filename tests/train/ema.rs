@@ -1,4 +1,4 @@
-use crate::model::Line;
+use super::model::Line;
 use genailab::{
     dfdx::prelude::{Cpu, TensorFromVec},
     nn::{Ema, EmaMomentum, OptimStep, composed_step as composed, ema_update},

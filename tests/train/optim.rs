@@ -1,6 +1,6 @@
 //! Adam against PyTorch (`tests/reference/optim.py`), against its composed version, and what it does at the edges.
 
-use crate::model::Line;
+use super::model::Line;
 use genailab::{
     ErrorKind,
     dfdx::prelude::{

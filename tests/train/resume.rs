@@ -1,10 +1,10 @@
 //! A resumed training is the uninterrupted one, bit for bit; and every checkpoint that does not fit is told.
 
-use crate::{
+use super::{
     model::{Line, Rows},
-    skip,
     trainer::{config, silent},
 };
+use crate::common;
 use genailab::{
     Error, ErrorKind, Result,
     dfdx::prelude::Cpu,
@@ -199,7 +199,7 @@ fn a_read_only_folder_keeps_its_checkpoint() {
     let result = train(Some(folder.path()), &config(), false, Some(1)).1;
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     if writable {
-        return skip("a_read_only_folder_keeps_its_checkpoint", "this user may write to read-only folders");
+        return common::skip("this user may write to read-only folders");
     }
     let error = result.unwrap_err();
     assert!(error.kind() == ErrorKind::Io && error.to_string().contains("cannot write"), "{error}");

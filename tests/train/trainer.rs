@@ -1,6 +1,6 @@
 //! What the trainer does with a model, and what it says when it cannot.
 
-use crate::{
+use super::{
     model::{Batch, Line, Rows},
     python,
 };
@@ -337,8 +337,7 @@ for tag in sorted(events.Tags()['scalars']):
     let mut options = silent();
     options.dir = Some(folder.path().to_path_buf());
     let history = run(&config(), &mut options).1.unwrap();
-    let test = "tensorboard_reads_the_events";
-    let Some(output) = python(test, "tensorboard", SCRIPT, &[folder.path()]) else { return };
+    let Some(output) = python(&["tensorboard"], SCRIPT, &[folder.path()]) else { return };
     let mut expected = Vec::new();
     for record in &history.epochs {
         for (tag, value) in record.scalars() {

@@ -3,6 +3,7 @@
 mod de;
 mod measure;
 
+use crate::common::real_data;
 use genailab::{
     bench::Evaluation,
     data::Dataset,
@@ -30,16 +31,9 @@ fn assert_close(got: f64, expected: f64, relative: f64, absolute: f64, what: &st
     assert!((got - expected).abs() <= allowed, "{what}: {got}, expected {expected} (allowed difference {allowed:e})");
 }
 
-/// A file under `../shared/data` or `$GENAILAB_TEST_DATA`.
-fn real_cells(file: &str) -> Option<Dataset> {
-    let folder = std::env::var_os("GENAILAB_TEST_DATA")
-        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").into(), std::path::PathBuf::from);
-    let path = folder.join(file).with_extension("h5ad");
-    if !path.exists() {
-        eprintln!("SKIPPED: {} is not there; set GENAILAB_TEST_DATA to the folder of the test data", path.display());
-        return None;
-    }
-    Some(Dataset::open(&path).expect("a readable file"))
+/// Cells of the real data.
+fn real_cells(name: &str) -> Option<Dataset> {
+    real_data(&format!("{name}.h5ad")).map(|path| Dataset::open(path).expect("a readable file"))
 }
 
 #[test]

@@ -5,31 +5,20 @@ mod datasets;
 mod forms;
 mod python;
 
+use crate::common::real_data;
 use genailab::{
     data::{Counts, Dataset, Perturbation, Table},
     ndarray::array,
 };
 use std::path::PathBuf;
 
-/// Real files, or `None` (said loudly) where there are none.
-fn real_data(test: &str) -> Option<PathBuf> {
-    let folder = match std::env::var_os("GENAILAB_TEST_DATA") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
-    };
-    if folder.join("norman_cells.h5ad").exists() {
-        return Some(folder);
-    }
-    eprintln!("SKIPPED {test}: no real data at {} (set GENAILAB_TEST_DATA)", folder.display());
-    None
-}
-
 /// All `.h5ad` files of the real data.
-fn real_files(test: &str) -> Vec<PathBuf> {
-    let Some(folder) = real_data(test) else { return Vec::new() };
-    let list = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    list(folder.clone())
-        .chain(list(folder.join("interop")))
+fn real_files() -> Vec<PathBuf> {
+    // `interop`: files that other programs wrote.
+    let folders = ["", "interop"].map(real_data).into_iter().flatten();
+    folders
+        .flat_map(|folder| std::fs::read_dir(folder).expect("a folder"))
+        .map(|entry| entry.expect("readable").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "h5ad"))
         .collect()
 }

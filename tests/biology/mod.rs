@@ -7,7 +7,6 @@ mod enrichment;
 mod interactions;
 
 use serde_json::Value;
-use std::path::PathBuf;
 
 /// The numbers of `tests/reference/NAME.py`.
 fn reference(name: &str) -> Value {
@@ -29,16 +28,4 @@ fn number(value: &Value) -> f64 {
 fn close(got: f64, expected: f64, tolerance: f64, what: &str) {
     let allowed = tolerance * expected.abs().max(1.0);
     assert!((got - expected).abs() <= allowed, "{what}: {got}, expected {expected}");
-}
-
-/// A file of the shared test data, or `None` (and a loud word) where it is not there.
-fn shared(file: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("GENAILAB_TEST_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let path = folder.join(file);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("SKIPPED: {} is not there; set GENAILAB_TEST_DATA to the folder that holds it", path.display());
-    None
 }
