@@ -10,9 +10,9 @@ use genailab::{
         self, Absent, Benchmark, BenchmarkData, Better, Comparison, MetricSummary, ModelFacts, Role, Row, Significance,
         SplitFacts,
     },
-    data::{Condition, Effects, Perturbation, SplitPlan, Table},
+    data::{Condition, Effects, Perturbation, SplitPlan, Table, TrainingData},
     ndarray::{Array1, Array2},
-    predict::{Fitted, Predictor, Training, baselines::baselines},
+    predict::{Fitted, Predictor, baselines::baselines},
     show::{Report, Verdict, verdict},
 };
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -333,7 +333,7 @@ impl Predictor for Scaled {
         serde_json::json!({ "factor": self.factor })
     }
     fn fit(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {
-        struct Of(Training, f32, Option<&'static str>);
+        struct Of(TrainingData, f32, Option<&'static str>);
         impl Fitted for Of {
             fn effect(&self, condition: &Condition) -> Result<Array1<f32>> {
                 let genes = condition.perturbation.genes();

@@ -333,10 +333,11 @@ impl TrainingData {
         Ok(Self { genes: data.genes.names.clone().into(), cells: None, seed, effects: OnceLock::from(effects) })
     }
 
-    /// A table of effects, all of which are trained on.
-    pub fn of_table(train: EffectTable, seed: u64) -> Self {
+    /// A table of effects, all of which are trained on, and the control profiles that they are differences to, where they
+    /// are known.
+    pub fn of_table(train: EffectTable, controls: Option<Controls>, seed: u64) -> Self {
         let genes = Arc::clone(&train.genes);
-        let effects = TrainingEffects { validation: train.select(&[]), train, controls: None };
+        let effects = TrainingEffects { validation: train.select(&[]), train, controls };
         Self { genes, cells: None, seed, effects: OnceLock::from(effects) }
     }
 

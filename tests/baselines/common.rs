@@ -4,9 +4,9 @@ use crate::common::real_data;
 use genailab::{
     ErrorKind,
     bench::{BenchmarkData, Task},
-    data::{Condition, Effects, Opened, Perturbation, Split},
+    data::{Condition, Controls, EffectTable, Effects, Opened, Perturbation, Split, TrainingData},
     ndarray::{Array1, Array2, Axis},
-    predict::{Controls, Predictor, Training},
+    predict::Predictor,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -40,23 +40,19 @@ pub fn training<const GENES: usize>(
     genes: &[&str; GENES],
     conditions: &[(Condition, [f32; GENES])],
     controls: &[(&str, [f32; GENES])],
-) -> Training {
+) -> TrainingData {
     let table = |rows: Vec<[f32; GENES]>| Array2::from_shape_fn((rows.len(), GENES), |(row, gene)| rows[row][gene]);
     let controls = (!controls.is_empty()).then(|| Controls {
         contexts: controls.iter().map(|(name, _)| Some((*name).to_owned())).collect(),
         profiles: table(controls.iter().map(|(_, profile)| *profile).collect()),
     });
-    Training {
+    let effects = EffectTable {
         genes: genes.iter().map(|gene| (*gene).to_owned()).collect::<Vec<_>>().into(),
         conditions: conditions.iter().map(|(condition, _)| condition.clone()).collect(),
         effects: table(conditions.iter().map(|(_, effect)| *effect).collect()),
         n_cells: vec![0; conditions.len()],
-        validation: Vec::new(),
-        validation_effects: Array2::zeros((0, GENES)),
-        controls,
-        cells: None,
-        seed: 0,
-    }
+    };
+    TrainingData::of_table(effects, controls, 0)
 }
 
 /// The effect that a predictor gives after training.

@@ -55,19 +55,19 @@ fn rayon_pool<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
 }
 
 #[test]
-fn conditions_put_aside_leave_every_gene_trained() {
+fn validation_conditions_leave_every_gene_trained() {
     let Some(task) = doubles() else { return };
-    let training = &task.training;
-    let aside = training.put_aside(0.3);
+    let training = task.training.effects().expect("effects");
+    let held_out = training.validation_rows(0.3, 0);
     let pairs = training.conditions.iter().filter(|c| c.perturbation.genes().len() > 1).count();
-    assert_eq!(aside.len(), (0.3 * pairs as f64).ceil() as usize);
-    assert_eq!(aside, training.put_aside(0.3));
-    for &row in &aside {
+    assert_eq!(held_out.len(), (0.3 * pairs as f64).ceil() as usize);
+    assert_eq!(held_out, training.validation_rows(0.3, 0));
+    for &row in &held_out {
         let genes = training.conditions[row].perturbation.genes();
         assert_eq!(genes.len(), 2, "a single perturbation says what its doubles are made of");
         for gene in genes {
             let kept = |(other, c): (usize, &genailab::data::Condition)| {
-                aside.binary_search(&other).is_err() && c.perturbation.genes().contains(gene)
+                held_out.binary_search(&other).is_err() && c.perturbation.genes().contains(gene)
             };
             assert!(training.conditions.iter().enumerate().any(kept), "{gene}");
         }
@@ -152,7 +152,7 @@ fn the_vae_of_cells_starts_from_the_context_that_is_asked_for() {
         let predicted = task.predict(&model).expect("it fits");
         assert!(predicted.effects.iter().all(Result::is_ok) && predicted.cells.iter().all(Result::is_ok));
         // The cells drawn for a condition of the held-out context are nearer to that context's control than to others'.
-        let controls = task.training.controls.as_ref().expect("cells have controls");
+        let controls = task.training.controls().expect("controls").expect("cells have controls");
         let mean = predicted.cells[0].as_ref().expect("applies").mean_axis(Axis(0)).expect("cells").to_vec();
         let distances: Vec<f64> =
             controls.profiles.rows().into_iter().map(|row| l2(&mean, &row.to_vec()).expect("same")).collect();

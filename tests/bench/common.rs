@@ -3,9 +3,9 @@
 use genailab::{
     Error, Result,
     bench::{Benchmark, BenchmarkData, Task},
-    data::{Column, Condition, Counts, Dataset, Effects, Opened, Perturbation, SplitPlan, Table},
+    data::{Column, Condition, Counts, Dataset, Effects, Opened, Perturbation, SplitPlan, Table, TrainingData},
     ndarray::{Array1, Array2},
-    predict::{Fitted, Predictor, Training},
+    predict::{Fitted, Predictor},
 };
 use std::{
     collections::HashMap,
@@ -142,7 +142,7 @@ impl<F: Fn(&Condition, &TrainingData) -> Result<Array1<f32>> + Send + Sync + 'st
 
 struct FittedKnown<F> {
     answer: Arc<F>,
-    training: Training,
+    training: TrainingData,
 }
 
 impl<F: Fn(&Condition, &TrainingData) -> Result<Array1<f32>> + Send + Sync> Fitted for FittedKnown<F> {

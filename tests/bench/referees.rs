@@ -77,7 +77,8 @@ fn every_value_is_finite_and_no_condition_was_trained_on() {
         assert!(found.rows.len() > 500);
         for (seed, plan) in plans(SEEDS) {
             let task = crate::bench::common::task(&data, &plan, seed);
-            let trained = |condition: &Condition| task.training.conditions.contains(condition);
+            let training = task.training.effects().expect("effects");
+            let trained = |condition: &Condition| training.conditions.contains(condition);
             assert!(!task.observed.conditions.iter().any(trained), "a judged condition was trained on");
             if let Some(cells) = &task.training.cells {
                 assert!(

@@ -4,9 +4,9 @@ use super::common::{Known, cells_data, effects_data, plans, scores};
 use genailab::{
     ErrorKind,
     bench::{Benchmark, BenchmarkData, RunOptions, run, run_with},
-    data::Condition,
+    data::{Condition, TrainingData},
     ndarray::Array1,
-    predict::{Predictor, Training},
+    predict::Predictor,
 };
 use std::{
     path::{Path, PathBuf},

@@ -46,6 +46,7 @@ impl Told {
             settings: serde_json::Value::Null,
             fit_seconds: None,
             predict_seconds: None,
+            draws_cells: false,
             name,
         });
         let mut found = Benchmark { models: models.collect(), rows: self.rows, ..Benchmark::default() };

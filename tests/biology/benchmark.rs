@@ -5,9 +5,9 @@ use crate::common::real_data;
 use genailab::{
     Error, Result,
     bench::{ALL, BenchmarkData, MeasureOptions, ObservedEffects, Predicted, Scores, Task, interaction_curve, measure},
-    data::{Condition, Effects, GeneSets, Opened, Perturbation, SplitPlan, Table},
+    data::{Condition, Effects, GeneSets, Opened, Perturbation, SplitPlan, Table, TrainingData},
     ndarray::{Array1, Array2},
-    predict::{Fitted, Predictor, Training},
+    predict::{Fitted, Predictor},
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -1,6 +1,7 @@
 //! Level 0: what it learns of combinations, what it says of genes it has never seen, and that it comes back from disk.
 
 use genailab::data::EffectTable;
+use genailab::train::Run;
 use genailab::{
     ErrorKind,
     bench::screen::{Candidates, Closeness, Search, retrieve, screen},
