@@ -301,7 +301,10 @@ fn begin(dir: &Path, now: &Beginning, resume: bool) -> Result<()> {
 }
 
 /// Removes the checkpoints of an earlier training and of its parts: a part that is resumed must not find an old one.
-fn forget_checkpoints(dir: &Path) -> Result<()> {
+///
+/// # Errors
+/// A folder that cannot be read, a file that cannot be removed.
+pub fn forget_checkpoints(dir: &Path) -> Result<()> {
     for entry in std::fs::read_dir(dir).map_err(|e| Error::io("read the folder", dir, e))? {
         let path = entry.map_err(|e| Error::io("read the folder", dir, e))?.path();
         if path.is_dir() {
