@@ -28,6 +28,12 @@ pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
     /// Sets the number of passes over the training data.
     fn set_epochs(&mut self, epochs: usize);
 
+    /// Names a file of gene sets (GMT), by which genes are known that were never perturbed; ignored by models that have no
+    /// use for it.
+    fn set_gene_sets(&mut self, file: &Path) {
+        let _ = file;
+    }
+
     /// The seed, where a file sets it.
     fn seed(&self) -> u64;
 }

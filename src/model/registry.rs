@@ -89,6 +89,8 @@ pub trait Settings: Send + Sync {
     fn to_json(&self) -> Value;
     /// [`ModelConfig::set_epochs`].
     fn set_epochs(&mut self, epochs: usize);
+    /// [`ModelConfig::set_gene_sets`].
+    fn set_gene_sets(&mut self, file: &Path);
     /// [`ModelConfig::seed`].
     fn seed(&self) -> u64;
     /// [`ModelConfig::validate`].
@@ -148,6 +150,9 @@ impl<M: Model> Settings for Configured<M> {
     }
     fn set_epochs(&mut self, epochs: usize) {
         self.config.set_epochs(epochs);
+    }
+    fn set_gene_sets(&mut self, file: &Path) {
+        self.config.set_gene_sets(file);
     }
     fn seed(&self) -> u64 {
         self.config.seed()

@@ -12,7 +12,7 @@ use crate::{
 };
 use ndarray::{Array1, Array2};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 /// Seed of the draws behind an effect, so that control and perturbed cells start from the same random numbers.
 const EFFECT_SEED: u64 = 0x6566_6665_6374;
@@ -83,6 +83,10 @@ impl Predictor for ModelPredictor {
 
     fn settings(&self) -> Value {
         json!({ "model": self.settings.kind(), "settings": self.settings.to_json() })
+    }
+
+    fn set_gene_sets(&mut self, file: &Path) {
+        self.settings.set_gene_sets(file);
     }
 
     fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {

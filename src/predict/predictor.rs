@@ -9,6 +9,7 @@ use crate::{
     data::{Condition, TrainingData},
 };
 use ndarray::{Array1, Array2};
+use std::path::Path;
 
 /// A way to predict effects, before it has seen data.
 pub trait Predictor: Send + Sync {
@@ -21,6 +22,12 @@ pub trait Predictor: Send + Sync {
     /// Everything that changes its result, for the hash that a resumed benchmark compares.
     fn settings(&self) -> serde_json::Value {
         serde_json::Value::Null
+    }
+
+    /// Names a file of gene sets (GMT), by which genes are known that were never perturbed; ignored by predictors that have
+    /// no use for it.
+    fn set_gene_sets(&mut self, file: &Path) {
+        let _ = file;
     }
 
     /// Fits to the training fold.

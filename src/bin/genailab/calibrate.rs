@@ -59,7 +59,9 @@ pub fn run(args: &Args) -> Result<()> {
     let file = args.config.as_deref().map(SettingsFile::read).transpose()?;
     let usual = DiffusionSettings::default_for(DataKind::Cells);
     let mut settings = file.map_or(Ok(usual.clone()), |file| file.over(&usual, DiffusionSettings::validate))?;
-    settings.set_gene_sets(args.gene_sets.as_deref());
+    if let Some(file) = &args.gene_sets {
+        settings.set_gene_sets(file);
+    }
     let opened = args.columns.open(&args.data)?;
     let name = args.data.file_stem().unwrap_or_default().to_string_lossy();
     let Setup { data, plans } = Setup::new(opened, &name, &args.split, args.seed + 1, &args.columns.options())?;

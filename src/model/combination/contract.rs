@@ -15,6 +15,7 @@ use dfdx::prelude::Cpu;
 use ndarray::Array2;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// The tables of a configuration file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,10 @@ impl ModelConfig for CombinationSettings {
 
     fn set_epochs(&mut self, epochs: usize) {
         self.model.training.epochs = epochs;
+    }
+
+    fn set_gene_sets(&mut self, file: &Path) {
+        self.model.gene_sets = Some(file.to_owned());
     }
 
     fn seed(&self) -> u64 {
