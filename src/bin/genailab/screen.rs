@@ -5,10 +5,10 @@ use genailab::data::EffectTable;
 use genailab::{
     Error, Result,
     bench::screen::{Candidates, Closeness, Hit, Retrieved, Search, retrieve, screen},
-    data::{Effects, Opened, Perturbation},
+    data::{EffectTable, Effects, Opened, Perturbation},
     model::combination::{CombinationConfig, CombinationModel},
     show::{Align, Grid, Report, Verdict, ranked},
-    train::write_atomically,
+    train::{Run, write_atomically},
 };
 use rand::{SeedableRng, seq::SliceRandom};
 use serde_json::json;
