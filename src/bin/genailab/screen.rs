@@ -1,7 +1,6 @@
 //! `genailab screen`: which perturbation would bring a cell to a wanted state?
 
 use crate::options::{DataArgs, OutputFolder, say};
-use genailab::data::EffectTable;
 use genailab::{
     Error, Result,
     bench::screen::{Candidates, Closeness, Hit, Retrieved, Search, retrieve, screen},
