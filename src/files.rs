@@ -50,29 +50,3 @@ pub(crate) fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
     }
     builder.tempfile_in(folder)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failed_write_leaves_the_old_file_and_nothing_beside_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("weights");
-        write_atomically(&path, b"old").unwrap();
-        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
-        let error = write_atomically_with(&path, |file, _| file.write_all(b"half").and(Err(full()))).unwrap_err();
-        assert!(error.to_string().starts_with("cannot write "), "{error}");
-        assert_eq!(std::fs::read(&path).unwrap(), b"old");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the unfinished file is still there");
-        write_atomically(&path, b"new").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"new");
-    }
-
-    #[test]
-    fn a_missing_folder_is_named() {
-        let folder = tempfile::tempdir().unwrap().path().join("gone");
-        let error = write_atomically(&folder.join("file"), b"").unwrap_err();
-        assert!(error.to_string().contains("gone"), "{error}");
-    }
-}

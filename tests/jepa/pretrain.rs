@@ -9,7 +9,7 @@ use genailab::{
         Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
     },
     ndarray::Axis,
-    nn::{AttentionConfig, EmbeddingLoss, SetEncoderConfig},
+    nn::{AttentionConfig, EmaMomentum, EmbeddingLoss, SetEncoderConfig},
     train::{History, Run, TrainConfig},
 };
 
@@ -55,7 +55,17 @@ fn check_learns(config: CellJepaConfig, epochs: usize) {
     assert!(z.iter().all(|value| value.is_finite()));
     let distance = history.epochs[epochs - 1].train.parts.get("teacher_distance");
     match (config.objective.has_teacher(), config.teacher.ema) {
-        (true, Some(_)) => assert!(*distance.expect("there is a teacher") > 0.0),
+        (true, Some(_)) => {
+            let live = *distance.expect("there is a teacher");
+            // A teacher that never moves stays where the student began, and the student leaves it farther behind.
+            let teacher = TeacherConfig { ema: Some(EmaMomentum::Constant { momentum: 1.0 }), ..config.teacher };
+            let (_, dead) = train(&data, &split, CellJepaConfig { teacher, ..config.clone() }, &short(epochs));
+            let dead = dead.epochs[epochs - 1].train.parts["teacher_distance"];
+            assert!(
+                0.0 < live && live < dead,
+                "the teacher does not follow: {live} from the student, a dead one {dead}"
+            );
+        }
         (true, None) => assert_eq!(distance, Some(&0.0), "without EMA the teacher is the student"),
         (false, _) => assert_eq!(distance, None),
     }

@@ -2,11 +2,14 @@
 
 mod attention;
 mod fused;
+mod gaussian;
 mod harness;
 mod layers;
 mod likelihood;
 mod losses;
+mod numerics;
 mod oracle;
+mod raw;
 mod set_distance;
 mod tokens;
 mod transformer;

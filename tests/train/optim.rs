@@ -9,7 +9,7 @@ use genailab::{
     },
     nn::{
         Adam, AdamConfig, AdamStep, GradientBuffers, Matrix, Moments, OptimStep, Params, Snapshot, WeightDecay,
-        composed_step as composed,
+        composed,
     },
 };
 use rand::{Rng, SeedableRng};
