@@ -22,6 +22,7 @@ mod fetch;
 mod jepa;
 mod jepa_sets;
 mod latent_diffusion;
+mod model;
 mod nn;
 mod plot;
 mod prep;

@@ -11,7 +11,7 @@ use crate::{
     train::{History, Run},
 };
 use ndarray::{Array1, Array2, Axis};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeSet, path::Path};
 
 /// Settings of a model and of its training: the tables of a configuration file.
@@ -36,6 +36,24 @@ pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
 
     /// The seed, where a file sets it.
     fn seed(&self) -> u64;
+}
+
+/// The settings of a model that has none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoSettings {}
+
+impl ModelConfig for NoSettings {
+    fn default_for(_: DataKind) -> Self {
+        Self {}
+    }
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+    fn set_epochs(&mut self, _: usize) {}
+    fn seed(&self) -> u64 {
+        0
+    }
 }
 
 /// A model: its settings, its training, and how it comes back from a file.

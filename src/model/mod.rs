@@ -15,7 +15,7 @@ mod state;
 pub mod vae;
 
 pub use crate::data::NORMALISED_TOTAL;
-pub use contract::{Abilities, HeldOutScore, Model, ModelConfig, Sampling, Trained};
+pub use contract::{Abilities, HeldOutScore, Model, ModelConfig, NoSettings, Sampling, Trained};
 pub use generated::Generated;
 pub use settings::SettingsFile;
 pub use state::{State, WEIGHTS, saved_kind};

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use std::{marker::PhantomData, path::Path};
 
 /// Every model, in the order of help texts and tables.
-pub fn families() -> Vec<Box<dyn Family>> {
-    vec![of::<super::combination::CombinationModel>()]
+fn families() -> Vec<Box<dyn Family>> {
+    vec![family_of::<super::combination::CombinationModel>()]
 }
 
 /// Names of earlier versions, and what to use in their place.
@@ -26,32 +26,56 @@ const RENAMED: [(&str, &str); 2] = [
     ),
 ];
 
-fn of<M: Model>() -> Box<dyn Family> {
+/// The models that can be trained and loaded by name.
+pub struct Registry(Vec<Box<dyn Family>>);
+
+impl Default for Registry {
+    /// All models of this library.
+    fn default() -> Self {
+        Self(families())
+    }
+}
+
+impl Registry {
+    /// The same with one more model.
+    pub fn with<M: Model>(mut self) -> Self {
+        self.0.push(family_of::<M>());
+        self
+    }
+
+    /// All models, in the order of help texts and tables.
+    pub fn families(&self) -> impl Iterator<Item = &dyn Family> {
+        self.0.iter().map(Box::as_ref)
+    }
+
+    /// The model of this name.
+    ///
+    /// # Errors
+    /// There is none; the message lists the names.
+    pub fn family(&self, name: &str) -> Result<&dyn Family> {
+        if let Some(family) = self.families().find(|family| family.kind() == name) {
+            return Ok(family);
+        }
+        if let Some((_, instead)) = RENAMED.iter().find(|(old, _)| *old == name) {
+            return Err(Error::config(format!("there is no model {name:?} any more: {instead}")));
+        }
+        let names: Vec<&str> = self.families().map(Family::kind).collect();
+        Err(Error::config(format!("there is no model {name:?}; there are {}", names.join(", "))))
+    }
+
+    /// Reads a saved model of any kind.
+    ///
+    /// # Errors
+    /// No model there, one of another version, damaged files; a device that it cannot be computed on.
+    pub fn load(&self, dir: &Path, device: Device) -> Result<Box<dyn Trained>> {
+        let kind = saved_kind(dir)?;
+        self.family(&kind).map_err(|e| e.at(dir.display()))?.load(dir, device)
+    }
+}
+
+/// A model without its types.
+pub fn family_of<M: Model>() -> Box<dyn Family> {
     Box::new(Of::<M>(PhantomData))
-}
-
-/// The model of this name.
-///
-/// # Errors
-/// There is none; the message lists the names.
-pub fn family(name: &str) -> Result<Box<dyn Family>> {
-    let mut all = families();
-    if let Some(place) = all.iter().position(|family| family.kind() == name) {
-        return Ok(all.swap_remove(place));
-    }
-    if let Some((_, instead)) = RENAMED.iter().find(|(old, _)| *old == name) {
-        return Err(Error::config(format!("there is no model {name:?} any more: {instead}")));
-    }
-    let names: Vec<&str> = all.iter().map(|family| family.kind()).collect();
-    Err(Error::config(format!("there is no model {name:?}; there are {}", names.join(", "))))
-}
-
-/// Reads a saved model of any kind.
-///
-/// # Errors
-/// No model there, one of another version, damaged files; a device that it cannot be computed on.
-pub fn load(dir: &Path, device: Device) -> Result<Box<dyn Trained>> {
-    family(&saved_kind(dir)?).map_err(|e| e.at(dir.display()))?.load(dir, device)
 }
 
 /// A kind of model: [`Model`] without its types.
@@ -137,8 +161,10 @@ impl<M: Model> Family for Of<M> {
     }
 }
 
-struct Configured<M: Model> {
-    config: M::Config,
+/// Settings of a model whose type is known.
+pub struct Configured<M: Model> {
+    /// The settings.
+    pub config: M::Config,
 }
 
 impl<M: Model> Settings for Configured<M> {

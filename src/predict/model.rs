@@ -5,8 +5,8 @@ use crate::{
     Error, Result,
     data::{Condition, DataKind, TrainingCells, TrainingData},
     model::{
-        Sampling, Trained,
-        registry::{Settings, family},
+        Model, ModelConfig, Sampling, Trained,
+        registry::{Configured, Settings},
     },
     train::Run,
 };
@@ -30,20 +30,16 @@ pub struct ModelPredictor {
 }
 
 impl ModelPredictor {
-    /// The model of the registry called `kind`, with the defaults for datasets of the kind `on`, under a name of its own in
-    /// tables.
-    ///
-    /// # Errors
-    /// There is no such model.
-    pub fn new(kind: &str, name: &str, on: &'static [DataKind]) -> Result<Self> {
-        let family = family(kind)?;
-        let first = *on.first().ok_or_else(|| Error::config("a predictor needs a kind of dataset"))?;
-        Ok(Self {
-            name: name.to_owned(),
-            description: capitalised(family.about()),
-            on,
-            settings: family.settings(None, first)?,
-        })
+    /// A model with its default settings under a name of its own in tables, for datasets of the kinds `on`.
+    pub fn new<M: Model>(name: &str, on: &'static [DataKind]) -> Self {
+        let first = on.first().copied().unwrap_or(DataKind::Effects);
+        let settings = Box::new(Configured::<M> { config: M::Config::default_for(first) });
+        Self { name: name.to_owned(), description: capitalised(M::ABOUT), on, settings }
+    }
+
+    /// The same with these settings.
+    pub fn with_config<M: Model>(self, config: M::Config) -> Self {
+        Self { settings: Box::new(Configured::<M> { config }), ..self }
     }
 
     /// The same with these settings.

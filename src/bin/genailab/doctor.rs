@@ -63,7 +63,7 @@ pub fn run(_args: &Args) -> Result<()> {
         let _ = writeln!(text, "\nmodels can be trained here, on: {}", Device::auto());
     }
     text += "\nmodels (train --model NAME, from datasets of):\n";
-    for family in registry::families() {
+    for family in registry::Registry::default().families() {
         let data = family.learns_from().iter().map(|kind| match kind {
             DataKind::Cells => "cells",
             DataKind::Effects => "effects",

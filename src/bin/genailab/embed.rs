@@ -5,7 +5,7 @@ use genailab::{
     Error, ErrorKind, Result,
     data::{Dataset, Opened},
     device::Device,
-    model::registry::load,
+    model::registry::Registry,
 };
 use std::path::PathBuf;
 
@@ -35,7 +35,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     args.device.check()?;
     check_output_file(&args.out)?;
-    let model = load(&args.model, args.device)?;
+    let model = Registry::default().load(&args.model, args.device)?;
     let Some(name) = model.abilities().embeddings else {
         return Err(Error::config(format!(
             "{} holds a model of kind {}, which embeds no cells (or was trained on mean effects); give the folder of a \

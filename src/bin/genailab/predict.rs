@@ -5,7 +5,7 @@ use genailab::{
     Error, ErrorKind, Result,
     data::{AnnDataWriter, Column, Condition, Counts, Naming, Perturbation, Table, Uns},
     device::Device,
-    model::{Generated, Sampling, Trained, registry::load},
+    model::{Generated, Sampling, Trained, registry::Registry},
     ndarray::{Array2, ArrayView2, Axis, concatenate},
 };
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<()> {
     })?;
     args.device.check()?;
     check_output_file(&args.out)?;
-    let model = load(&args.model, args.device)?;
+    let model = Registry::default().load(&args.model, args.device)?;
     let abilities = model.abilities();
     if !abilities.cells && !abilities.effects {
         return Err(Error::config(format!(

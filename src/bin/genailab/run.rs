@@ -120,7 +120,12 @@ impl Args {
 
     fn settings_for_cells(&self) -> Result<Settings> {
         let vae = VaeSettings {
-            train: TrainConfig { epochs: 60, early_stopping: Some(8), clip_norm: Some(100.0), ..TrainConfig::default() },
+            train: TrainConfig {
+                epochs: 60,
+                early_stopping: Some(8),
+                clip_norm: Some(100.0),
+                ..TrainConfig::default()
+            },
             ..VaeSettings::default_for(DataKind::Cells)
         };
         self.settings(vae, Fractions { validation: 0.1, test: 0.2 })

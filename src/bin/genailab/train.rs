@@ -10,7 +10,7 @@ use genailab::{
     device::Device,
     model::{
         SettingsFile, Trained,
-        registry::{Family, Settings, check_folder, family},
+        registry::{Family, Registry, Settings, check_folder},
     },
     ndarray::{Array2, Axis},
     train::{Run, write_atomically},
@@ -76,7 +76,7 @@ pub struct Args {
 /// A training about to begin.
 struct Training<'a> {
     args: &'a Args,
-    family: Box<dyn Family>,
+    family: &'a dyn Family,
     settings: Box<dyn Settings>,
     split: Fractions,
     qc: Option<QcConfig>,
@@ -86,7 +86,8 @@ struct Training<'a> {
 
 pub fn run(args: &Args) -> Result<()> {
     // Cheap questions first: a large file takes long to read.
-    let family = family(&args.model)?;
+    let registry = Registry::default();
+    let family = registry.family(&args.model)?;
     family.check_device(args.device)?;
     if !family.is_encoder() && (args.label.is_some() || args.compare_vae.is_some()) {
         return Err(Error::config(
@@ -95,9 +96,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let file = args.config.as_deref().map(SettingsFile::read).transpose()?;
     let (split, qc) = shared(file.as_ref())?;
-    check_settings(family.as_ref(), file.as_ref(), args)?;
+    check_settings(family, file.as_ref(), args)?;
     check_folder(&args.out, args.resume)?;
-    let opened = prepared(args.columns.open(&args.data)?, family.as_ref(), args)?;
+    let opened = prepared(args.columns.open(&args.data)?, family, args)?;
     let kind = match &opened {
         Opened::Cells(_) => DataKind::Cells,
         Opened::Effects(_) => DataKind::Effects,

@@ -136,7 +136,8 @@ impl Later {
 
     /// What a reader should take away of each stage.
     pub fn verdicts(&self) -> Vec<(Verdict, String)> {
-        let combination = self.combination.iter().flat_map(|benchmark| verdict(benchmark, "l2").into_iter().take(SENTENCES));
+        let combination =
+            self.combination.iter().flat_map(|benchmark| verdict(benchmark, "l2").into_iter().take(SENTENCES));
         let studies = self.seen.iter().chain(&self.unseen).flat_map(verdicts);
         let notes = self.notes.iter().map(|note| (Verdict::Warning, format!("Not done: {note}.")));
         combination.chain(studies).chain(notes).collect()

@@ -7,7 +7,7 @@ use genailab::{
     device::Device,
     eval::{EmbeddingComparison, EmbeddingScore, ProbeConfig, Umap, compare_embeddings, umap},
     math::Pca,
-    model::{Trained, registry::load},
+    model::{Trained, registry::Registry},
     ndarray::{Array2, Axis},
     show::{Align, EmbeddingAxes, Figure, Grid, Panel, Report, Series, Verdict, embedding, training_curves},
     train::History,
@@ -67,7 +67,7 @@ impl Prepared {
 
 /// A trained model to compare with, which must not have been trained on the cells that are held out here.
 fn other_model(dir: &Path, data: &Dataset, split: &Split, device: Device) -> Result<Box<dyn Trained>> {
-    let other = load(dir, device).map_err(|e| e.at("--compare-vae"))?;
+    let other = Registry::default().load(dir, device).map_err(|e| e.at("--compare-vae"))?;
     if other.abilities().embeddings.is_none() || other.genes() != data.gene_names() {
         return Err(Error::config(format!(
             "--compare-vae {}: it was trained on other genes or on effects; train it on the same file, with the same [qc]",
