@@ -8,7 +8,7 @@ use genailab::{
     ndarray::{Array1, Array2, Axis},
     predict::Predictor,
 };
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 /// The effects of Norman 2019.
 pub fn norman() -> Option<Effects> {

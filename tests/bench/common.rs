@@ -9,7 +9,6 @@ use genailab::{
 };
 use std::{
     collections::HashMap,
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},

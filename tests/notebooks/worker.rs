@@ -75,9 +75,9 @@ fn say(message: &Value) {
     writeln!(stdout, "{message}").and_then(|()| stdout.flush()).expect("the other end is this program");
 }
 
-/// Runs all `tests`, those with most cells first and those through Jupyter last; `tell` gets each verdict as it comes.
+/// Runs all `tests`, the planted ones first, then those with most cells, those through Jupyter last; `tell` gets each verdict as it comes.
 pub fn run_all(mut tests: Vec<Test>, echo: bool, mut tell: impl FnMut(Verdict)) {
-    tests.sort_by_key(|test| (test.is_jupyter(), std::cmp::Reverse(test.length())));
+    tests.sort_by_key(|test| (test.is_jupyter(), !test.is_planted(), std::cmp::Reverse(test.length())));
     let workers = thread::available_parallelism().map_or(1, usize::from).min(WORKERS).min(tests.len());
     let queue: Mutex<VecDeque<String>> = Mutex::new(tests.iter().map(Test::name).collect());
     let next = || queue.lock().expect("no thread panics with the lock").pop_front();

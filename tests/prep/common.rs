@@ -5,7 +5,7 @@ use genailab::{
     data::{Column, Counts, Dataset, Effects, NamedSplit, Perturbation, Table},
     ndarray::{Array1, Array2},
 };
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 /// A cells dataset of the shared test data.
 pub fn shared_data(name: &str) -> Option<Dataset> {
