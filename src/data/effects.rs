@@ -2,7 +2,7 @@
 
 use super::{
     AnnData, AnnDataWriter, Column, Dataset, OpenOptions, Perturbation, Table, TargetSum, Uns, labels,
-    normalize::mean_effects, open,
+    normalize::mean_effects,
 };
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
@@ -22,7 +22,7 @@ pub struct Effects {
 }
 
 /// The entry of `uns` that marks an effects dataset.
-pub(super) const MARK: &str = "effect";
+const MARK: &str = "effect";
 /// Counts that a cell is normalised to before the mean is taken.
 const MEAN_TOTAL: f32 = 1e4;
 
@@ -81,7 +81,7 @@ impl Effects {
         AnnDataWriter::new(&table, &self.genes)
             .x(&self.values)
             .uns(MARK, "difference to control in mean log-normalised expression")
-            .uns(open::UNS, [("perturbation_column", "perturbation")].into_iter().collect::<Uns>())
+            .uns(labels::UNS, [("perturbation_column", "perturbation")].into_iter().collect::<Uns>())
             .write(path)
     }
 
@@ -113,4 +113,9 @@ impl Effects {
         }
         Ok(Self { values: values.select(Axis(0), &rows), genes, perturbations, table: table.select(&rows) })
     }
+}
+
+/// Whether a file is an effects dataset.
+pub fn is_effects(file: &AnnData) -> bool {
+    file.uns_keys().iter().any(|key| key == MARK)
 }
