@@ -1,8 +1,8 @@
 //! The effects of perturbations: one row a perturbation, ready to fit a predictor of effects.
 
 use super::{
-    AnnData, AnnDataWriter, Column, Dataset, NORMALISED_TOTAL, OpenOptions, Perturbation, Table, TargetSum, Uns,
-    labels, normalize::mean_effects, open,
+    AnnData, AnnDataWriter, Column, Dataset, NORMALISED_TOTAL, OpenOptions, Perturbation, Table, TargetSum, Uns, labels,
+    normalize::mean_effects,
 };
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
@@ -22,7 +22,7 @@ pub struct Effects {
 }
 
 /// The entry of `uns` that marks an effects dataset.
-pub(super) const MARK: &str = "effect";
+const MARK: &str = "effect";
 
 impl Effects {
     /// Reads an `.h5ad` whose `X` holds effects; a row of control (zero by definition) is left out.
@@ -79,7 +79,7 @@ impl Effects {
         AnnDataWriter::new(&table, &self.genes)
             .x(&self.values)
             .uns(MARK, "difference to control in mean log-normalised expression")
-            .uns(open::UNS, [("perturbation_column", "perturbation")].into_iter().collect::<Uns>())
+            .uns(labels::UNS, [("perturbation_column", "perturbation")].into_iter().collect::<Uns>())
             .write(path)
     }
 
@@ -111,4 +111,9 @@ impl Effects {
         }
         Ok(Self { values: values.select(Axis(0), &rows), genes, perturbations, table: table.select(&rows) })
     }
+}
+
+/// Whether a file is an effects dataset.
+pub fn is_effects(file: &AnnData) -> bool {
+    file.uns_keys().iter().any(|key| key == MARK)
 }

@@ -6,7 +6,9 @@
 //! (`uns["genailab"]`).
 
 use super::{
-    AnnData, AnnDataWriter, Column, Counts, Dataset, Effects, Naming, Perturbation, Table, Uns, effects, labels, names,
+    AnnData, AnnDataWriter, Column, Counts, Dataset, Effects, OpenOptions, Perturbation, Table, Uns, is_effects,
+    labels::{self, UNS, hint, listed},
+    names,
 };
 use crate::{Error, Result};
 use ndarray::Array2;
@@ -18,22 +20,6 @@ const LANE_COLUMNS: [&str; 5] = ["gem_group", "lane", "batch", "replicate", "gem
 const LIBRARY_COLUMNS: [&str; 6] = ["ncounts", "total_counts", "n_counts", "nCount_RNA", "UMI_count", "n_umis"];
 /// A library size may be this much smaller than the sum of the row, relatively: it may have been stored as `f32`.
 const LIBRARY_TOLERANCE: f64 = 1e-4;
-/// The dictionary in `uns` where files of this library say which column holds what.
-pub(super) const UNS: &str = "genailab";
-
-/// What to read from a file, where the rules would choose otherwise.
-#[derive(Debug, Clone, Default)]
-pub struct OpenOptions {
-    /// The column of `obs` that names perturbations. Without it: the first of `perturbation`, `condition`,
-    /// `perturbation_name`, `target_gene`, `gene` and like names that holds text and has control cells.
-    pub perturbation_column: Option<String>,
-    /// The layer that holds counts; `X` and `raw/X` may be named, too.
-    pub counts_layer: Option<String>,
-    /// The column of `obs` that names lanes. Without it: the first of `gem_group`, `lane`, `batch`, `replicate`.
-    pub lane_column: Option<String>,
-    /// How labels are read as perturbations.
-    pub naming: Naming,
-}
 
 /// What a file turned out to be.
 #[derive(Debug, Clone)]
@@ -63,11 +49,6 @@ pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Opened
     } else {
         Dataset::from_anndata(&file, options).map(Opened::Cells)
     }
-}
-
-/// Whether a file is an effects dataset.
-pub fn is_effects(file: &AnnData) -> bool {
-    file.uns_keys().iter().any(|key| key == effects::MARK)
 }
 
 impl Dataset {
@@ -270,14 +251,4 @@ impl Dataset {
         let columns = [("perturbation_column", "perturbation"), ("library_size_column", "ncounts")];
         columns.into_iter().chain((self.lanes.len() > 1).then_some(("lane_column", "lane"))).collect()
     }
-}
-
-/// What a file that this library wrote says about itself.
-pub(super) fn hint(file: &AnnData, key: &str) -> Option<String> {
-    file.uns(&format!("{UNS}/{key}")).ok().flatten()?.as_text().map(str::to_owned)
-}
-
-/// Names for a message.
-pub(super) fn listed(names: &[String]) -> String {
-    if names.is_empty() { "none at all".to_owned() } else { names.join(", ") }
 }

@@ -15,7 +15,6 @@
 //! ```
 
 mod column;
-mod encode;
 mod hdf;
 mod matrix;
 mod uns;

@@ -29,7 +29,7 @@ mod truth_file;
 pub use classes::InteractionClass;
 pub use truth::{REFERENCE_LIBRARY, Truth};
 
-use super::{AnnDataWriter, Dataset, Effects, open::UNS};
+use super::{AnnDataWriter, Dataset, Effects, labels::UNS};
 use crate::{Error, Result};
 use landscape::{CYCLE_PROGRAMS, Landscape};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};

@@ -7,30 +7,25 @@
 //!
 //! | file | question |
 //! |---|---|
-//! | `plan`, `parse` | what is held out, with which settings, and how is that called? |
+//! | `plan` | what is held out, with which settings, and what is the plan called? |
 //! | `divide`, `perturbations`, `context`, `cells` | which conditions or cells does each plan hold out? |
-//! | `cross` | how does another dataset become a context? |
 //! | `named` | the saved form: save, load, find the rows |
 //! | `leakage` | has training seen what is judged? |
-//! | `rows`, `fold` | lists of rows, and what may be learnt from those of training |
-//! | `random` | the draws, the same on every machine |
+//! | `rows` | lists of rows, and what may be learnt from those of training |
+//! | `random` | draws and rounding, the same on every machine |
 
 mod cells;
 mod context;
-mod cross;
 mod divide;
-mod fold;
 mod leakage;
 mod named;
-mod parse;
 mod perturbations;
 mod plan;
 mod random;
 mod rows;
 
 pub use cells::{MIN_CELLS_TO_DIVIDE, NamedCells};
-pub use fold::TrainingFold;
 pub use named::{NamedSplit, SplitUnit};
 pub use plan::{DATASET_COLUMN, SplitPlan};
 pub(crate) use random::shuffle;
-pub use rows::Split;
+pub use rows::{Split, TrainingFold};

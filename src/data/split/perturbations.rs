@@ -2,7 +2,7 @@
 
 use super::{
     SplitPlan,
-    random::{Draw, shuffled},
+    random::{Draw, at_least_one, rounded_down, shuffled},
 };
 use crate::{
     Error, Result,
@@ -163,14 +163,4 @@ fn in_range(what: &str, fraction: f64, up_to_one: bool) -> Result<f64> {
     }
     let most = if up_to_one { "up to 1" } else { "below 1" };
     Err(Error::config(format!("the fraction of {what} is {fraction}; it must be a number above 0 and {most}")))
-}
-
-/// `fraction` of `n`, rounded to the nearest number but 0.
-pub(super) fn at_least_one(fraction: f64, n: usize) -> usize {
-    ((fraction * n as f64).round() as usize).clamp(1, n.max(1))
-}
-
-/// `fraction` of `n`, rounded down as Python's `int` does.
-pub(super) fn rounded_down(fraction: f64, n: usize) -> usize {
-    (fraction * n as f64) as usize
 }

@@ -1,4 +1,4 @@
-//! The draws of splits, the same on every machine.
+//! The draws of splits and how fractions are rounded, the same on every machine.
 
 use rand_chacha::{
     ChaCha8Rng,
@@ -38,30 +38,12 @@ pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// `fraction` of `n`, rounded to the nearest number but 0.
+pub(super) fn at_least_one(fraction: f64, n: usize) -> usize {
+    ((fraction * n as f64).round() as usize).clamp(1, n.max(1))
+}
 
-    #[test]
-    fn shuffling_is_a_permutation_and_fair() {
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let mut first = [0_usize; 4];
-        for _ in 0..4_000 {
-            let mut items = [0, 1, 2, 3];
-            shuffle(&mut items, &mut rng);
-            first[items[0]] += 1;
-            items.sort_unstable();
-            assert_eq!(items, [0, 1, 2, 3]);
-        }
-        assert!(first.iter().all(|&n| (850..1_150).contains(&n)), "{first:?}");
-    }
-
-    #[test]
-    fn streams_differ_and_the_order_that_items_come_in_does_not_matter() {
-        let order = |items: &[u32], draw| shuffled(items.to_vec(), 7, draw);
-        let sorted: Vec<u32> = (0..50).collect();
-        let backwards: Vec<u32> = (0..50).rev().collect();
-        assert_eq!(order(&sorted, Draw::Genes), order(&backwards, Draw::Genes));
-        assert_ne!(order(&sorted, Draw::Genes), order(&sorted, Draw::Conditions));
-    }
+/// `fraction` of `n`, rounded down as Python's `int` does.
+pub(super) fn rounded_down(fraction: f64, n: usize) -> usize {
+    (fraction * n as f64) as usize
 }
