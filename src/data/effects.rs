@@ -1,8 +1,8 @@
 //! The effects of perturbations: one row a perturbation, ready to fit a predictor of effects.
 
 use super::{
-    AnnData, AnnDataWriter, Column, Dataset, NORMALISED_TOTAL, OpenOptions, Perturbation, Table, TargetSum, Uns, labels,
-    normalize::mean_effects,
+    AnnData, AnnDataWriter, Column, Dataset, NORMALISED_TOTAL, OpenOptions, Perturbation, Table, TargetSum, Uns,
+    labels, normalize::mean_effects,
 };
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};

@@ -21,6 +21,6 @@ pub use settings::SettingsFile;
 pub use state::{State, WEIGHTS, saved_kind};
 pub use vae::{
     Carrier, CellSource, CellView, Collapse, ConditionBatch, ConditionEncoder, CountVae, Decoded, EffectSource, Elbo,
-    KlAnnealing, LibrarySize, Likelihood, Observed, Posterior, REFERENCE_CELLS, Reference, ThetaScope, TrainedOn,
-    VaeBatch, VaeConfig, VaeNet, Vocabulary,
+    KlAnnealing, LibrarySize, Likelihood, Observed, Posterior, REFERENCE_CELLS, Reference, ThetaScope, VaeBatch,
+    VaeConfig, VaeNet, VaeSettings, Vocabulary,
 };

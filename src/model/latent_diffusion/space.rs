@@ -3,10 +3,10 @@
 use super::mean_match;
 use crate::{
     Error, Result,
-    data::{Counts, Dataset, Perturbation, TargetSum, normalize::log_normalize},
+    data::{DataKind, Counts, Dataset, Perturbation, TargetSum, normalize::log_normalize},
     math::Pca,
     model::{
-        Carrier, CountVae, Generated, Likelihood, NORMALISED_TOTAL, TrainedOn,
+        Carrier, CountVae, Generated, Likelihood, NORMALISED_TOTAL, Trained as _,
         vae::sample::{CountModel, sample_counts},
     },
 };
@@ -75,7 +75,7 @@ impl Space {
     /// # Errors
     /// A VAE of effects, or not of negative binomial counts, or whose latents are all unused; fewer cells than components.
     pub fn new(kind: SpaceKind, vae: CountVae, data: &Dataset, rows: &[usize]) -> Result<Self> {
-        if vae.trained_on() != TrainedOn::Cells || vae.config().likelihood != Likelihood::Nb {
+        if vae.trained_on() != DataKind::Cells || vae.config().likelihood != Likelihood::Nb {
             return Err(Error::config("latent diffusion needs a count VAE of cells with likelihood = \"nb\""));
         }
         let SpaceKind::Expression { components } = kind else {

@@ -14,7 +14,7 @@ use super::{
 use crate::data::NORMALISED_TOTAL;
 use crate::{
     Error, Result,
-    data::{Dataset, Effects, Split},
+    data::{DataKind, Dataset, Effects, Split},
     device::Device,
     train::{BatchSource, History, Run, TrainConfig, fit},
 };
@@ -43,22 +43,12 @@ macro_rules! on_device {
 }
 pub(in crate::model) use on_device;
 
-/// What a model was trained on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TrainedOn {
-    /// Counts of cells.
-    Cells,
-    /// Effects of perturbations.
-    Effects,
-}
-
 /// A conditional variational autoencoder of counts: see [`VaeNet`] for the equations.
 #[derive(Debug, Clone)]
 pub struct CountVae {
     pub(in crate::model) config: VaeConfig,
     pub(in crate::model) vocabulary: Vocabulary,
-    pub(in crate::model) trained_on: TrainedOn,
+    pub(in crate::model) trained_on: DataKind,
     pub(in crate::model) with_remainder: bool,
     pub(in crate::model) net: Net,
 }
@@ -78,7 +68,7 @@ impl CountVae {
             && rows.iter().any(|&row| data.library_size[row] > data.counts.row(row).1.iter().sum::<f32>() * 1.001);
         let vocabulary = Vocabulary::of_cells(data, rows);
         let bias = config.init_output_bias.then(|| output_bias(data, rows, config.likelihood, with_remainder));
-        Self::build(config, vocabulary, TrainedOn::Cells, with_remainder, bias.as_deref(), seed, device)
+        Self::build(config, vocabulary, DataKind::Cells, with_remainder, bias.as_deref(), seed, device)
     }
 
     /// A new model for the effects of the perturbations `rows`; its likelihood must be Gaussian.
@@ -99,13 +89,13 @@ impl CountVae {
             mean.to_vec()
         });
         let vocabulary = Vocabulary::of_effects(data, rows);
-        Self::build(config, vocabulary, TrainedOn::Effects, false, bias.as_deref(), seed, device)
+        Self::build(config, vocabulary, DataKind::Effects, false, bias.as_deref(), seed, device)
     }
 
     pub(in crate::model) fn build(
         config: VaeConfig,
         vocabulary: Vocabulary,
-        trained_on: TrainedOn,
+        trained_on: DataKind,
         with_remainder: bool,
         output_bias: Option<&[f32]>,
         seed: u64,
@@ -140,7 +130,7 @@ impl CountVae {
     }
 
     /// What it was trained on.
-    pub fn trained_on(&self) -> TrainedOn {
+    pub fn trained_on(&self) -> DataKind {
         self.trained_on
     }
 

@@ -4,7 +4,7 @@ use super::{
     batch::{Observed, VaeBatch},
     condition::ConditionBatch,
     config::Likelihood,
-    count_vae::{CountVae, TrainedOn, on_device},
+    count_vae::{CountVae, on_device},
     look::EVALUATION_BATCH,
     reference::REFERENCE_CELLS,
     sample::{CountModel, sample_counts},
@@ -12,7 +12,7 @@ use super::{
 
 use crate::{
     Error, Result,
-    data::Perturbation,
+    data::{DataKind, Perturbation},
     model::Generated,
     nn::{IndexSets, ops},
 };
@@ -30,7 +30,7 @@ impl CountVae {
     /// A perturbation of genes never perturbed in training; a model of effects, or one that is not trained.
     pub fn sample(&self, perturbation: &Perturbation, cells: usize, seed: u64) -> Result<Generated> {
         let genes = self.vocabulary.encode(perturbation)?;
-        if self.trained_on == TrainedOn::Effects {
+        if self.trained_on == DataKind::Effects {
             return Err(Error::config("this model was trained on effects: it predicts effects, not cells"));
         }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -95,7 +95,7 @@ impl CountVae {
     /// # Errors
     /// A perturbation of genes never perturbed in training; a model of cells.
     pub fn predict_effects(&self, perturbations: &[Perturbation]) -> Result<Array2<f32>> {
-        if self.trained_on == TrainedOn::Cells {
+        if self.trained_on == DataKind::Cells {
             return Err(Error::config("this model was trained on cells: draw cells from it instead"));
         }
         let sets = perturbations.iter().map(|p| self.vocabulary.encode(p)).collect::<Result<Vec<_>>>()?;
