@@ -14,7 +14,11 @@ use std::{marker::PhantomData, path::Path};
 
 /// Every model, in the order of help texts and tables.
 fn families() -> Vec<Box<dyn Family>> {
-    vec![family_of::<super::CountVae>(), family_of::<super::combination::CombinationModel>()]
+    vec![
+        family_of::<super::CountVae>(),
+        family_of::<super::combination::CombinationModel>(),
+        family_of::<super::latent_diffusion::DiffusionModel>(),
+    ]
 }
 
 /// Names of earlier versions, and what to use in their place.

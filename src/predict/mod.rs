@@ -2,13 +2,11 @@
 
 pub mod baselines;
 mod control_starts;
-mod diffusion;
 mod jepa;
 mod model;
 mod predictor;
 mod vae;
 
-pub use diffusion::DiffusionPredictor;
 pub use jepa::{CombinationPredictor, JepaSetsPredictor};
 pub use model::ModelPredictor;
 pub use predictor::{Fitted, Predictor};

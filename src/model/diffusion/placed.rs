@@ -8,7 +8,8 @@ use super::{
 use crate::{
     Error, Result,
     device::Device,
-    nn::{Backend, count_params, load_params, save_params},
+    model::State,
+    nn::{Backend, count_params},
     train::{History, Run, TrainConfig, fit},
 };
 use dfdx::prelude::Cpu;
@@ -16,7 +17,7 @@ use ndarray::{Array2, Axis, concatenate, s};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use std::{ops::Range, path::Path};
+use std::ops::Range;
 
 /// Rows that go through the network at once: its activations stay in a core's cache.
 const BLOCK: usize = 256;
@@ -74,12 +75,14 @@ impl Placed {
         })
     }
 
-    pub fn save(&self, path: &Path) -> Result<()> {
-        on_device!(self, net => save_params(net, path))
+    /// Adds the weights to a state.
+    pub fn add_to(&self, state: State) -> Result<State> {
+        on_device!(self, net => state.with_network("net", net))
     }
 
-    pub fn load(&mut self, path: &Path) -> Result<()> {
-        on_device!(self, net => load_params(net, path))
+    /// Takes the weights from a state.
+    pub fn fill_from(&mut self, state: &State) -> Result<()> {
+        on_device!(self, net => state.fill("net", net))
     }
 
     /// Runs `f` with the averaged network on each block of `rows` rows, its number and its range, and puts the results

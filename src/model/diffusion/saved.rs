@@ -1,21 +1,12 @@
-//! A saved diffusion model: `model.json` says what it is, `model.safetensors` holds its weights.
+//! A diffusion model as data, for the models that it is a part of.
 
 use super::{Diffusion, config::DiffusionConfig, standard::Scales};
-use crate::{
-    Result,
-    device::Device,
-    model::folder::{self, Header},
-};
+use crate::{Result, device::Device, model::State};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
-const KIND: &str = "diffusion";
-
-/// The content of `model.json`.
+/// The description in `model.json`.
 #[derive(Serialize, Deserialize)]
-struct Saved {
-    #[serde(flatten)]
-    header: Header,
+struct Description {
     config: DiffusionConfig,
     dims: usize,
     condition: usize,
@@ -23,31 +14,31 @@ struct Saved {
 }
 
 impl Diffusion {
-    /// Writes the model to a folder: `model.json` and `model.safetensors`.
+    /// Its kind in `model.json`.
+    pub const KIND: &'static str = "score-network";
+
+    /// The model as data.
     ///
     /// # Errors
-    /// A model that is not trained; a folder that cannot be written.
-    pub fn save(&self, dir: &Path) -> Result<()> {
-        let saved = Saved {
-            header: Header::of(KIND),
+    /// A model that is not trained.
+    pub fn state(&self) -> Result<State> {
+        let description = Description {
             config: self.config,
             dims: self.dims,
             condition: self.condition,
             scales: self.scales()?.clone(),
         };
-        folder::write_description(dir, &saved)?;
-        self.net.save(&folder::weights(dir))
+        self.net.add_to(State::new(&description))
     }
 
-    /// Reads a model back from its folder.
+    /// The model that [`Self::state`] described.
     ///
     /// # Errors
-    /// No model there, a model of another kind or of a newer format, weights that do not fit.
-    pub fn load(dir: &Path, device: Device) -> Result<Self> {
-        let saved: Saved = folder::read_description(dir, KIND)?;
-        let weights = folder::finished_weights(dir)?;
+    /// Weights that do not fit the description.
+    pub fn restore(state: &State, device: Device) -> Result<Self> {
+        let saved: Description = state.description()?;
         let mut model = Self::new(saved.dims, saved.condition, &saved.config, 0, device)?;
-        model.net.load(&weights)?;
+        model.net.fill_from(state)?;
         model.scales = Some(saved.scales);
         Ok(model)
     }

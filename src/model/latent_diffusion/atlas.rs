@@ -1,10 +1,9 @@
 //! What is known of conditions: where their control cells are, where their own cells are, what their genes do.
 
 use super::space::{mean_of, square};
-use crate::data::EffectTable;
 use crate::{
     Error, Result,
-    data::{Condition, Counts, Dataset, Perturbation},
+    data::{Condition, Counts, EffectTable, Perturbation, in_context},
     math::directions,
     model::{Carrier, combination::CombinationModel},
 };
@@ -140,50 +139,9 @@ pub(super) fn grouped(rows: &[usize], conditions: &[Condition]) -> BTreeMap<Cond
     rows_of
 }
 
-/// Mean effects of the training conditions.
-///
-/// # Errors
-/// No perturbation, or one without control cells of its context: [`ErrorKind::Inapplicable`](crate::ErrorKind).
-pub(super) fn prototypes(
-    data: &Dataset,
-    expression: &Counts,
-    rows_of: &BTreeMap<Condition, Vec<usize>>,
-) -> Result<EffectTable> {
-    let (mut named, mut n_cells) = (Vec::new(), Vec::new());
-    let mut effects = Array2::zeros((0, data.n_genes()));
-    for (condition, rows) in rows_of.iter().filter(|(condition, _)| !condition.perturbation.is_control()) {
-        let control = Condition { perturbation: Perturbation::control(), context: condition.context.clone() };
-        let Some(controls) = rows_of.get(&control) else {
-            return Err(Error::inapplicable(format!("{condition}: no control cell of its context was trained on")));
-        };
-        let effect = mean_of(expression, rows) - mean_of(expression, controls);
-        effects.push_row(effect.mapv(|value| value as f32).view()).expect("an effect has a value a gene");
-        named.push(condition.clone());
-        n_cells.push(rows.len());
-    }
-    if named.is_empty() {
-        return Err(Error::inapplicable("no perturbation was trained on"));
-    }
-    Ok(EffectTable { genes: data.gene_names().into(), conditions: named, effects, n_cells })
-}
-
 /// The shift of a gene that was perturbed alone: in the context, else the mean over the others.
 fn shift_of(trained: &BTreeMap<Condition, Trained>, gene: &str, context: Option<&String>) -> Option<Array1<f64>> {
-    let alone = Perturbation::of([gene]);
-    let here = Condition { perturbation: alone.clone(), context: context.cloned() };
-    if let Some(known) = trained.get(&here) {
-        return Some(known.shift.clone());
-    }
-    let others: Vec<&Array1<f64>> = trained
-        .iter()
-        .filter(|(condition, _)| condition.perturbation == alone)
-        .map(|(_, known)| &known.shift)
-        .collect();
-    let n = others.len();
-    others
-        .into_iter()
-        .fold(None, |sum: Option<Array1<f64>>, shift| Some(sum.map_or(shift.clone(), |sum| sum + shift)))
-        .map(|sum| sum / n as f64)
+    in_context(trained, &Perturbation::of([gene]), context, |known| &known.shift)
 }
 
 /// The factor on the sum of shifts that serves the training combinations best, within 0 to 1.5; 1 where there is none.

@@ -36,16 +36,17 @@ pub struct EffectDiffusion {
 }
 
 impl EffectDiffusion {
-    /// Fits to the mean effects of a training fold; `options` are those of the diffusion's training.
+    /// Fits to mean effects. The diffusion's training is the part `spread` of `run`.
     ///
     /// # Errors
-    /// As [`CombinationModel::fit`] and [`Spread::fit`].
-    pub fn fit(data: &EffectTable, config: &EffectDiffusionConfig, seed: u64, options: &mut Run<'_>) -> Result<Self> {
-        let jepa = CombinationModel::fit_table(data, &config.jepa, &Run::quiet(seed))?;
-        Self::around(jepa, data, config, seed, options)
+    /// As [`CombinationModel::fit_table`] and [`Spread::fit`].
+    pub fn fit(data: &EffectTable, config: &EffectDiffusionConfig, run: &Run<'_>) -> Result<Self> {
+        let inner = Run { interrupt: run.interrupt.clone(), ..Run::quiet(run.seed) };
+        let jepa = CombinationModel::fit_table(data, &config.jepa, &inner)?;
+        Self::around(jepa, data, config, run)
     }
 
-    /// As [`Self::fit`], around a JEPA that was fitted to the same data.
+    /// As [`Self::fit`], around a combination model that was fitted to the same data.
     ///
     /// # Errors
     /// As [`Spread::fit`].
@@ -53,13 +54,14 @@ impl EffectDiffusion {
         jepa: CombinationModel,
         data: &EffectTable,
         config: &EffectDiffusionConfig,
-        seed: u64,
-        options: &mut Run<'_>,
+        run: &Run<'_>,
     ) -> Result<Self> {
-        let left = leave_out(data, config.spread.folds, seed, |fold| {
-            CombinationModel::fit_table(fold, &config.jepa, &Run::quiet(seed))
+        let inner = Run { interrupt: run.interrupt.clone(), ..Run::quiet(run.seed) };
+        let left = leave_out(data, config.spread.folds, run.seed, |fold| {
+            run.check_interrupt()?;
+            CombinationModel::fit_table(fold, &config.jepa, &inner)
         })?;
-        let spread = Spread::fit(&left, &config.spread, seed, options)?;
+        let spread = Spread::fit(&left, &config.spread, run.seed, &mut run.part("spread"))?;
         Ok(Self { jepa, spread })
     }
 

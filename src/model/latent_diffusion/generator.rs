@@ -4,6 +4,7 @@ use crate::{
     Error, Result,
     device::Device,
     model::{
+        State,
         diffusion::{Diffusion, DiffusionConfig, SampleConfig},
         flow::{Flow, FlowConfig, FlowData, TransportConfig},
     },
@@ -13,7 +14,6 @@ use ndarray::{Array2, Axis};
 use rand::Rng;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// Which generator, and how it draws.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,19 +120,28 @@ impl Generator {
         }
     }
 
-    /// Reads one back from its folder; `controls` gives the points that a flow begins at.
+    /// The generator that is the part `generator` of a state.
     ///
     /// # Errors
-    /// No model there, or one that does not fit.
-    pub fn load(config: &GeneratorConfig, dir: &Path, controls: impl FnOnce() -> Result<Array2<f32>>) -> Result<Self> {
+    /// A part that is missing or does not fit the settings.
+    pub fn restore(config: &GeneratorConfig, state: &mut State, dims: usize) -> Result<Self> {
         Ok(match config {
             GeneratorConfig::Diffusion { sampling, .. } => {
-                Self::Diffusion(Diffusion::load(dir, Device::Cpu)?, *sampling)
+                Self::Diffusion(Diffusion::restore(&state.part("generator", Diffusion::KIND)?, Device::Cpu)?, *sampling)
             }
-            GeneratorConfig::Flow { transport, from_control: true, .. } => {
-                Self::FromControl(Flow::load(dir, Device::Cpu)?, *transport, controls()?)
+            GeneratorConfig::Flow { transport, from_control, .. } => {
+                let flow = Flow::restore(&state.part("generator", Flow::KIND)?, Device::Cpu)?;
+                match from_control {
+                    false => Self::Flow(flow, *transport),
+                    true => {
+                        let controls = state.array("controls", None, Some(dims))?;
+                        if controls.is_empty() {
+                            return Err(Error::data("the array `controls` is empty; train again"));
+                        }
+                        Self::FromControl(flow, *transport, controls.mapv(|value| value as f32))
+                    }
+                }
             }
-            GeneratorConfig::Flow { transport, .. } => Self::Flow(Flow::load(dir, Device::Cpu)?, *transport),
         })
     }
 

@@ -3,7 +3,7 @@
 use super::mean_match;
 use crate::{
     Error, Result,
-    data::{DataKind, Counts, Dataset, Perturbation, TargetSum, normalize::log_normalize},
+    data::{Counts, DataKind, Dataset, Perturbation, TargetSum, normalize::log_normalize},
     math::Pca,
     model::{
         Carrier, CountVae, Generated, Likelihood, NORMALISED_TOTAL, Trained as _,
@@ -98,7 +98,15 @@ impl Space {
         Ok(Self::Expression(Expression { mean: pca.mean, components: pca.components, rest, vae }))
     }
 
-    /// The VAE, whose vocabulary names genes and lanes.
+    /// Dimensions of a point.
+    pub fn dims(&self) -> usize {
+        match self {
+            Self::Latent(vae) => vae.config().latent,
+            Self::Expression(space) => space.components.nrows(),
+        }
+    }
+
+    /// The VAE of the latent space, or that of the same cells.
     pub fn vae(&self) -> &CountVae {
         match self {
             Self::Latent(vae) => vae,

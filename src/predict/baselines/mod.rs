@@ -39,8 +39,9 @@ pub use means::{MatchingMean, Mean, MeanDoubles};
 pub use nearest::Nearest;
 pub use ridge::Ridge;
 
-use super::{CombinationPredictor, DiffusionPredictor, Fitted, Predictor, VaePredictor, jepa::JepaSetsPredictor};
+use super::{CombinationPredictor, Fitted, Predictor, VaePredictor, jepa::JepaSetsPredictor};
 use crate::{Error, Result, data::Condition};
+use crate::{data::DataKind, model::latent_diffusion::DiffusionModel, predict::ModelPredictor};
 use ndarray::Array1;
 
 /// All baselines, in the order of the tables.
@@ -72,7 +73,7 @@ pub fn models() -> Vec<Box<dyn Predictor>> {
         Box::new(CombinationPredictor::default()),
         Box::new(JepaSetsPredictor::sets()),
         Box::new(JepaSetsPredictor::pairs()),
-        Box::new(DiffusionPredictor::default()),
+        Box::new(ModelPredictor::new::<DiffusionModel>("diffusion", &[DataKind::Cells, DataKind::Effects])),
     ];
     baselines().into_iter().chain(trained).collect()
 }
