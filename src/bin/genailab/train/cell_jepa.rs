@@ -9,7 +9,7 @@ use genailab::{
         CountVae, TrainedOn,
         jepa::{CellJepa, CellJepaConfig},
     },
-    train::{FitOptions, Schedule, TrainConfig},
+    train::{FitOptions, LearningRateSchedule, TrainConfig},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -35,7 +35,7 @@ impl Default for Config {
             // As in `benches/embeddings.rs`, where the model's settings were chosen.
             train: TrainConfig {
                 epochs: 20,
-                schedule: Schedule::WarmupCosine { warmup_steps: 100, final_fraction: 0.01 },
+                schedule: LearningRateSchedule::WarmupCosine { warmup_steps: 100, final_fraction: 0.01 },
                 ..TrainConfig::default()
             },
             split: Fractions { validation: 0.1, test: 0.2 },

@@ -151,8 +151,8 @@ fn train_cells(mut data: Dataset, config: &Config, seed: u64, args: &Args, out: 
     if let Err(reason) = model.spread() {
         say(format_args!("note: how far predicted means are off is not known: {reason}"))?;
     }
-    let best = history.best().map(EpochRecord::watched_loss);
-    write_json(&out.join("metrics.json"), &json!({ "best_watched_loss": best, "seconds_of_diffusion": seconds }))
+    let best = history.best().map(EpochRecord::monitored_loss);
+    write_json(&out.join("metrics.json"), &json!({ "best_monitored_loss": best, "seconds_of_diffusion": seconds }))
 }
 
 fn quiet() -> Result<FitOptions<'static>> {
