@@ -18,7 +18,7 @@ use genailab::{
         jepa::{CellJepa, CellJepaConfig, Reader},
     },
     ndarray::{Array2, Axis},
-    train::{Progress, Run, Schedule, TrainConfig},
+    train::{LearningRateSchedule, Progress, Run, TrainConfig},
 };
 use std::time::Instant;
 
@@ -102,7 +102,7 @@ fn runs() -> Vec<Candidate> {
             model: CellJepaConfig::default(),
             train: TrainConfig {
                 epochs: 15,
-                schedule: Schedule::WarmupCosine { warmup_steps: 100, final_fraction: 0.01 },
+                schedule: LearningRateSchedule::WarmupCosine { warmup_steps: 100, final_fraction: 0.01 },
                 ..TrainConfig::default()
             },
             seed: 0,

@@ -3,21 +3,25 @@
 mod anndata;
 mod condition;
 mod counts;
-mod course;
+#[doc(hidden)]
+pub mod course;
 mod dataset;
 mod effects;
 pub mod fetch;
 mod gene_sets;
-mod hvg;
+#[doc(hidden)]
+pub mod hvg;
 mod join;
 mod labels;
-mod names;
+#[doc(hidden)]
+pub mod names;
 pub mod normalize;
 mod open;
 mod perturbation;
 pub mod qc;
 pub mod simulate;
-mod split;
+#[doc(hidden)]
+pub mod split;
 mod table;
 mod training;
 
@@ -42,7 +46,7 @@ pub use qc::{QcConfig, QcReport};
 pub use simulate::{InteractionClass, Simulation, SimulationConfig, Truth};
 pub(crate) use split::shuffle;
 pub use split::{
-    DATASET_COLUMN, MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingFold,
+    DATASET_COLUMN, MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingCells,
 };
 pub use table::{Column, Table};
 pub use training::{Controls, DataKind, EffectTable, TrainingCells, TrainingData, mean_expression, rows_by_condition};

@@ -84,7 +84,7 @@ fn divide(
 
 /// Cells of one condition that go to validation and test: rounded, at least one where the fraction is positive,
 /// and at least one left for training.
-fn part_sizes(n: usize, validation: f64, test: f64) -> (usize, usize) {
+pub fn part_sizes(n: usize, validation: f64, test: f64) -> (usize, usize) {
     let size = |fraction: f64| if fraction > 0.0 { ((fraction * n as f64).round() as usize).max(1) } else { 0 };
     let (mut n_validation, mut n_test) = (size(validation), size(test));
     while n_validation + n_test >= n {

@@ -100,7 +100,7 @@ impl Split {
 /// profile) may use these alone, since a choice that has seen the test cells has seen part of the answer. Each method
 /// takes its cells from them, or from a list that it refuses if it holds a test cell.
 #[derive(Debug, Clone, Copy)]
-pub struct TrainingFold<'a> {
+pub struct TrainingCells<'a> {
     data: &'a Dataset,
     split: &'a Split,
 }
@@ -110,13 +110,13 @@ impl Dataset {
     ///
     /// # Errors
     /// A split of another dataset: see [`Split::check`].
-    pub fn training_fold<'a>(&'a self, split: &'a Split) -> Result<TrainingFold<'a>> {
+    pub fn training_cells<'a>(&'a self, split: &'a Split) -> Result<TrainingCells<'a>> {
         split.check(self.n_cells())?;
-        Ok(TrainingFold { data: self, split })
+        Ok(TrainingCells { data: self, split })
     }
 }
 
-impl<'a> TrainingFold<'a> {
+impl<'a> TrainingCells<'a> {
     /// The `n_top` most variable genes: [`highly_variable`] over `cells` (all training cells if `None`).
     ///
     /// # Errors
