@@ -46,7 +46,7 @@ pub use qc::{QcConfig, QcReport};
 pub use simulate::{InteractionClass, Simulation, SimulationConfig, Truth};
 pub(crate) use split::shuffle;
 pub use split::{
-    DATASET_COLUMN, MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingCells,
+    DATASET_COLUMN, MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingStatistics,
 };
 pub use table::{Column, Table};
 pub use training::{Controls, DataKind, EffectTable, TrainingCells, TrainingData, mean_expression, rows_by_condition};

@@ -100,7 +100,7 @@ impl Split {
 /// profile) may use these alone, since a choice that has seen the test cells has seen part of the answer. Each method
 /// takes its cells from them, or from a list that it refuses if it holds a test cell.
 #[derive(Debug, Clone, Copy)]
-pub struct TrainingCells<'a> {
+pub struct TrainingStatistics<'a> {
     data: &'a Dataset,
     split: &'a Split,
 }
@@ -110,13 +110,13 @@ impl Dataset {
     ///
     /// # Errors
     /// A split of another dataset: see [`Split::check`].
-    pub fn training_cells<'a>(&'a self, split: &'a Split) -> Result<TrainingCells<'a>> {
+    pub fn training_statistics<'a>(&'a self, split: &'a Split) -> Result<TrainingStatistics<'a>> {
         split.check(self.n_cells())?;
-        Ok(TrainingCells { data: self, split })
+        Ok(TrainingStatistics { data: self, split })
     }
 }
 
-impl<'a> TrainingCells<'a> {
+impl<'a> TrainingStatistics<'a> {
     /// The `n_top` most variable genes: [`highly_variable`] over `cells` (all training cells if `None`).
     ///
     /// # Errors
