@@ -14,7 +14,7 @@ use std::{marker::PhantomData, path::Path};
 
 /// Every model, in the order of help texts and tables.
 fn families() -> Vec<Box<dyn Family>> {
-    vec![family_of::<super::combination::CombinationModel>()]
+    vec![family_of::<super::combination::CombinationModel>(), family_of::<super::vae::CountVae>()]
 }
 
 /// Names of earlier versions, and what to use in their place.

@@ -1,11 +1,14 @@
 //! The diffusion models as a predictor: `diffusion`, for effects and for cells.
 
-use super::{Fitted, Predictor, VaePredictor};
+use super::{Fitted, Predictor};
 use crate::{
     Error, ErrorKind, Result,
     data::{Condition, TrainingData},
-    model::latent_diffusion::{
-        Draw, EffectDiffusion, EffectDiffusionConfig, FoldCells, LatentDiffusion, LatentDiffusionConfig,
+    model::{
+        CountVae, Model, VaeSettings,
+        latent_diffusion::{
+            Draw, EffectDiffusion, EffectDiffusionConfig, FoldCells, LatentDiffusion, LatentDiffusionConfig,
+        },
     },
     train::{Progress, Run},
 };
@@ -26,7 +29,7 @@ pub struct DiffusionPredictor {
     /// For cells.
     pub cells: LatentDiffusionConfig,
     /// How the VAE of cells is trained.
-    pub vae: VaePredictor,
+    pub vae: VaeSettings,
 }
 
 impl Default for DiffusionPredictor {
@@ -34,7 +37,7 @@ impl Default for DiffusionPredictor {
         Self {
             effects: EffectDiffusionConfig::default(),
             cells: LatentDiffusionConfig::default(),
-            vae: VaePredictor::conditional(),
+            vae: VaeSettings::benchmark_cells(),
         }
     }
 }
@@ -58,7 +61,8 @@ impl DiffusionPredictor {
             return Err(Error::inapplicable("an effects dataset has no cells to train a model of cells on"));
         };
         let mut options = Run { progress: Progress::Silent, ..Run::default() };
-        let (vae, split) = self.vae.train_on_cells(training, cells)?;
+        let split = self.vae.divide_cells(cells, training.seed)?;
+        let (vae, _) = CountVae::fit(training, &self.vae, &mut Run::quiet(training.seed))?;
         let fold = FoldCells { data: &cells.data, conditions: &cells.conditions, split: &split };
         Ok(LatentDiffusion::fit(fold, vae, &self.cells, training.seed, &mut options)?.0)
     }
@@ -74,7 +78,7 @@ impl Predictor for DiffusionPredictor {
     }
 
     fn settings(&self) -> serde_json::Value {
-        json!({ "effects": self.effects, "cells": self.cells, "vae": self.vae.settings(), "draws": DRAWS })
+        json!({ "effects": self.effects, "cells": self.cells, "vae": self.vae, "draws": DRAWS })
     }
 
     fn fit(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {

@@ -6,10 +6,10 @@ mod diffusion;
 mod jepa;
 mod model;
 mod predictor;
-mod vae;
+mod vae_arithmetic;
 
 pub use diffusion::DiffusionPredictor;
 pub use jepa::{CombinationPredictor, JepaSetsPredictor};
 pub use model::ModelPredictor;
 pub use predictor::{Fitted, Predictor};
-pub use vae::{VaePredictor, VaeUse};
+pub use vae_arithmetic::{LatentShifts, VaeArithmetic};

@@ -21,7 +21,7 @@ use crate::{
     data::Condition,
     device::Device,
     model::{
-        Carrier, CountVae,
+        CellCovariates, CountVae,
         arrays::{array, host, host_row, host_rows, row},
         combination::CombinationModel,
         diffusion::{Diffusion, SampleConfig},
@@ -59,7 +59,7 @@ struct SavedCells {
     config: LatentDiffusionConfig,
     spread: Result<SavedSpread, String>,
     /// Contexts, and what control cells are like there.
-    homes: Vec<(Option<String>, Vec<Carrier>)>,
+    homes: Vec<(Option<String>, Vec<CellCovariates>)>,
     /// Conditions that were trained on, and their numbers of cells.
     trained: Vec<(Condition, usize)>,
     factor: f64,

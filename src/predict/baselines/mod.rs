@@ -39,8 +39,14 @@ pub use means::{MatchingMean, Mean, MeanDoubles};
 pub use nearest::Nearest;
 pub use ridge::Ridge;
 
-use super::{CombinationPredictor, DiffusionPredictor, Fitted, Predictor, VaePredictor, jepa::JepaSetsPredictor};
-use crate::{Error, Result, data::Condition};
+use super::{
+    CombinationPredictor, DiffusionPredictor, Fitted, ModelPredictor, Predictor, VaeArithmetic, jepa::JepaSetsPredictor,
+};
+use crate::{
+    Error, Result,
+    data::{Condition, DataKind},
+    model::{CountVae, VaeSettings},
+};
 use ndarray::Array1;
 
 /// All baselines, in the order of the tables.
@@ -65,10 +71,11 @@ pub fn baselines() -> Vec<Box<dyn Predictor>> {
 
 /// All predictors, in the order of the tables: the [`baselines`], then the models that take a training of their own.
 pub fn models() -> Vec<Box<dyn Predictor>> {
+    let vae = ModelPredictor::new::<CountVae>;
     let trained: [Box<dyn Predictor>; 7] = [
-        Box::new(VaePredictor::effects()),
-        Box::new(VaePredictor::conditional()),
-        Box::new(VaePredictor::arithmetic()),
+        Box::new(vae("vae", &[DataKind::Effects]).with_config::<CountVae>(VaeSettings::benchmark_effects())),
+        Box::new(vae("vae_conditional", &[DataKind::Cells]).with_config::<CountVae>(VaeSettings::benchmark_cells())),
+        Box::new(VaeArithmetic::default()),
         Box::new(CombinationPredictor::default()),
         Box::new(JepaSetsPredictor::sets()),
         Box::new(JepaSetsPredictor::pairs()),
