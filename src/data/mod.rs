@@ -1,6 +1,7 @@
 //! From a file to counts: reading, cleaning, splitting, simulating, fetching.
 
 mod anndata;
+mod cell_rows;
 mod condition;
 mod counts;
 #[doc(hidden)]
@@ -26,6 +27,7 @@ mod table;
 mod training;
 
 pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns};
+pub use cell_rows::CellRows;
 pub use condition::{Condition, Conditions};
 pub use counts::Counts;
 pub use course::{CourseData, Double};

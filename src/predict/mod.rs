@@ -5,9 +5,9 @@ mod control_starts;
 mod jepa;
 mod model;
 mod predictor;
-mod vae;
+mod vae_arithmetic;
 
-pub use jepa::{CombinationPredictor, JepaSetsPredictor};
+pub use jepa::JepaSetsPredictor;
 pub use model::ModelPredictor;
 pub use predictor::{Fitted, Predictor};
-pub use vae::{VaePredictor, VaeUse};
+pub use vae_arithmetic::{LatentShifts, VaeArithmetic};

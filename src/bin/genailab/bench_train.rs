@@ -2,17 +2,20 @@
 
 mod numpy_order;
 
-use crate::options::{DataArgs, say};
+use crate::{
+    options::{DataArgs, say},
+    train::conditions_of,
+};
 use genailab::{
     Error, Result,
-    data::{Opened, Split},
+    data::{DataKind, Opened, Split, TrainingCells, TrainingData},
     device::Device,
-    model::{CountVae, KlAnnealing, LibrarySize, VaeConfig},
+    model::{CountVae, KlAnnealing, LibrarySize, Model, ModelConfig, VaeConfig, VaeSettings},
     nn::Norm,
-    train::{Callback, EpochRecord, Flow, Progress, Run, StepRecord, TrainConfig},
+    train::{Callback, EpochRecord, Flow, Run, StepRecord, TrainConfig},
 };
 use serde_json::json;
-use std::{cell::Cell, path::PathBuf, time::Instant};
+use std::{cell::Cell, path::PathBuf, sync::Arc, time::Instant};
 
 /// Measure the training speed of the count VAE
 ///
@@ -78,12 +81,13 @@ pub fn run(args: &Args) -> Result<()> {
         }
     };
     let steps = (args.cells / args.batch).max(3);
-    let train = numpy_order::permutation(data.n_cells())
+    let rows: Vec<usize> = numpy_order::permutation(data.n_cells())
         .into_iter()
         .cycle()
         .take((WARM_UP_STEPS + steps) * args.batch)
         .collect();
-    let split = Split { train, validation: Vec::new(), test: Vec::new() };
+    let data = data.select_cells(&rows);
+    let split = Split { train: (0..rows.len()).collect(), validation: Vec::new(), test: Vec::new() };
     let config = VaeConfig {
         library_size: LibrarySize::Kept,
         with_lane: false,
@@ -94,13 +98,14 @@ pub fn run(args: &Args) -> Result<()> {
         init_output_bias: false,
         ..VaeConfig::default()
     };
-    let mut model = CountVae::new(&data, &split, config, 0, args.device)?;
+    let train = TrainConfig { epochs: 1, batch_size: args.batch, shuffle: false, ..TrainConfig::default() };
+    let settings = VaeSettings { model: config, train, ..VaeSettings::default_for(DataKind::Cells) };
+    let conditions = conditions_of(&data);
+    let training = TrainingData::of_cells(TrainingCells::new(Arc::new(data), conditions, &split)?, 0);
     let stopwatch = Stopwatch::default();
-    let mut options =
-        Run { progress: Progress::Silent, callbacks: vec![Box::new(Watch(&stopwatch))], ..Run::default() };
-    let training = TrainConfig { epochs: 1, batch_size: args.batch, shuffle: false, ..TrainConfig::default() };
-    model.fit_with(&data, &split, &training, &mut options)?;
-    drop(options);
+    let mut run = Run { device: args.device, callbacks: vec![Box::new(Watch(&stopwatch))], ..Run::quiet(0) };
+    CountVae::fit(&training, &settings, &mut run)?;
+    drop(run);
 
     let (Some(warm), Some((end, loss))) = (stopwatch.warm.get(), stopwatch.last.get()) else {
         return Err(Error::data("no step was made; the file has too few cells"));
@@ -122,7 +127,7 @@ pub fn run(args: &Args) -> Result<()> {
         say(figures)
     } else {
         say(format_args!(
-            "{cells_per_s:.0} cells/s, {ms_per_step:.1} ms a step of {} cells, last loss {loss:.1}",
+            "{cells_per_s:.0} cells/s, {ms_per_step:.1} ms per step of {} cells, last loss {loss:.1}",
             args.batch
         ))
     }

@@ -39,9 +39,12 @@ pub use means::{MatchingMean, Mean, MeanDoubles};
 pub use nearest::Nearest;
 pub use ridge::Ridge;
 
-use super::{CombinationPredictor, Fitted, Predictor, VaePredictor, jepa::JepaSetsPredictor};
-use crate::{Error, Result, data::Condition};
-use crate::{data::DataKind, model::latent_diffusion::DiffusionModel, predict::ModelPredictor};
+use super::{Fitted, ModelPredictor, Predictor, VaeArithmetic, jepa::JepaSetsPredictor};
+use crate::{
+    Error, Result,
+    data::{Condition, DataKind},
+    model::{CountVae, VaeSettings, combination::CombinationModel, latent_diffusion::DiffusionModel},
+};
 use ndarray::Array1;
 
 /// All baselines, in the order of the tables.
@@ -66,11 +69,12 @@ pub fn baselines() -> Vec<Box<dyn Predictor>> {
 
 /// All predictors, in the order of the tables: the [`baselines`], then the models that take a training of their own.
 pub fn models() -> Vec<Box<dyn Predictor>> {
+    let vae = ModelPredictor::new::<CountVae>;
     let trained: [Box<dyn Predictor>; 7] = [
-        Box::new(VaePredictor::effects()),
-        Box::new(VaePredictor::conditional()),
-        Box::new(VaePredictor::arithmetic()),
-        Box::new(CombinationPredictor::default()),
+        Box::new(vae("vae", &[DataKind::Effects]).with_config::<CountVae>(VaeSettings::benchmark_effects())),
+        Box::new(vae("vae_conditional", &[DataKind::Cells]).with_config::<CountVae>(VaeSettings::benchmark_cells())),
+        Box::new(VaeArithmetic::default()),
+        Box::new(ModelPredictor::new::<CombinationModel>("combination", &[DataKind::Effects, DataKind::Cells])),
         Box::new(JepaSetsPredictor::sets()),
         Box::new(JepaSetsPredictor::pairs()),
         Box::new(ModelPredictor::new::<DiffusionModel>("diffusion", &[DataKind::Cells, DataKind::Effects])),
