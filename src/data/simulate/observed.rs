@@ -162,7 +162,7 @@ fn column(effects: &Effects, name: &str) -> Option<Vec<f64>> {
 
 /// Cells of control and of each row. Where the published numbers nearly fill `config.n_cells`, they are used as they
 /// are and control gets the rest; control has at least `config.control_fraction` of the cells and at most
-/// [`MOST_CONTROL`], and beyond that the published numbers are shares. A row of unknown or zero number counts as the
+/// `MOST_CONTROL`, and beyond that the published numbers are shares. A row of unknown or zero number counts as the
 /// median of the others.
 pub fn cell_numbers(rows: &[usize], published: Option<&[f64]>, config: &SimulationConfig) -> Vec<usize> {
     let known = |row: usize| published.map(|numbers| numbers[row]).filter(|&n| n.is_finite() && n >= 1.0);

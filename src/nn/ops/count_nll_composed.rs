@@ -44,7 +44,7 @@ struct CountTerms<D: Device<f32>> {
     ln_library: Matrix<D>,
 }
 
-/// See [`Backend::count_nll`]; the shapes are checked there.
+/// See [`Backend::count_nll`](crate::nn::Backend::count_nll).
 pub fn count_nll<D: Device<f32>, T: Tape<f32, D>>(
     logits: Matrix<D, T>,
     log_theta: Dispersion<'_, D, T>,
