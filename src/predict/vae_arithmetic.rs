@@ -40,7 +40,7 @@ impl LatentShifts {
     /// # Errors
     /// No cells; genes or perturbations that the model does not know.
     pub fn of(vae: &CountVae, data: &Dataset, conditions: &[Condition], rows: &[usize]) -> Result<Self> {
-        let z = vae.latents_as_control(data, rows)?; // (rows, latent)
+        let z = vae.embed_as_control(data, rows)?; // (rows, latent)
         let place: BTreeMap<usize, usize> = rows.iter().copied().zip(0..).collect();
         let center = |rows: &[usize]| {
             let mut sum = Array1::<f64>::zeros(z.ncols());

@@ -78,7 +78,7 @@ impl CountVae {
     ///
     /// # Errors
     /// As [`Self::latents`].
-    pub fn latents_as_control(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
+    pub fn embed_as_control(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
         self.over_cells(data, rows, |batch| Ok(self.posterior(&batch.as_control())?.mu))
     }
 

@@ -357,7 +357,7 @@ impl Trained for CountVae {
     }
 
     fn embed(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
-        self.latents_as_control(data, rows)
+        self.embed_as_control(data, rows)
     }
 
     fn held_out(&self, data: &Dataset, rows: &[usize], seed: u64) -> Result<Option<HeldOutScore>> {
