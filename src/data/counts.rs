@@ -136,7 +136,7 @@ impl Counts {
         (0..self.n_cells()).map(|cell| self.row(cell).1.iter().map(|&v| f64::from(v)).sum::<f64>() as f32).collect()
     }
 
-    /// The rows `cells`, in that order; a row may be asked for more than once.
+    /// The rows `cells`, in that order; a row may be given more than once.
     pub fn select_cells(&self, cells: &[usize]) -> Self {
         let mut indptr = Vec::with_capacity(cells.len() + 1);
         indptr.push(0);
@@ -154,14 +154,19 @@ impl Counts {
     /// The columns `genes`, in that order.
     ///
     /// # Errors
-    /// A gene index that is not there, or that is asked for twice.
+    /// A gene index that is not there, or that is given twice.
     pub fn select_genes(&self, genes: &[usize]) -> Result<Self> {
         let mut place = vec![u32::MAX; self.n_genes];
         for (new, &old) in genes.iter().enumerate() {
             match place.get_mut(old) {
                 Some(slot) if *slot == u32::MAX => *slot = new as u32,
-                Some(_) => return Err(Error::config(format!("gene {old} is asked for twice"))),
-                None => return Err(Error::config(format!("gene {old} is asked for, but there are {}", self.n_genes))),
+                Some(_) => return Err(Error::config(format!("gene {old} is given twice"))),
+                None => {
+                    return Err(Error::config(format!(
+                        "there is no gene {old}; the counts have {} genes",
+                        self.n_genes
+                    )));
+                }
             }
         }
         let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());

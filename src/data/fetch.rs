@@ -33,7 +33,7 @@ pub struct Manifest {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// What a user asks for: `norman`.
+    /// The name that the user gives: `norman`.
     pub name: String,
     /// One line that says what it is.
     pub title: String,

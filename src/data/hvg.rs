@@ -67,11 +67,11 @@ pub fn highly_variable(
     cells: Option<&[usize]>,
 ) -> Result<HvgTable> {
     if n_top == 0 {
-        return Err(Error::config("0 highly variable genes are asked for; ask for at least 1"));
+        return Err(Error::config("the number of highly variable genes is 0; it must be at least 1"));
     }
     let n_cells = dataset.counts.n_cells();
     if let Some(&bad) = cells.and_then(|cells| cells.iter().find(|&&cell| cell >= n_cells)) {
-        return Err(Error::config(format!("cell {bad} is asked for, but there are {n_cells}")));
+        return Err(Error::config(format!("there is no cell {bad}; the dataset has {n_cells} cells")));
     }
     let counts = match cells {
         Some(cells) => Cow::Owned(dataset.counts.select_cells(cells)),

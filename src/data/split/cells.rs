@@ -56,7 +56,8 @@ pub(super) fn controls(conditions: &Conditions, train: f64, seed: u64) -> Result
     }))
 }
 
-/// Divides the cells of the chosen conditions; `sizes` gives the number for validation and test out of so many.
+/// Divides the cells of the chosen conditions; `sizes` gives the numbers of cells for validation and test from the
+/// number of cells of a condition.
 fn divide(
     conditions: &Conditions,
     chosen: impl Fn(usize) -> bool,

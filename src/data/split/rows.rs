@@ -20,7 +20,7 @@ pub struct Split {
     pub train: Vec<usize>,
     /// Cells that decide when to stop and which weights to keep.
     pub validation: Vec<usize>,
-    /// Cells that nothing is decided by.
+    /// Cells that no decision may depend on.
     pub test: Vec<usize>,
 }
 
@@ -160,7 +160,7 @@ impl<'a> TrainingStatistics<'a> {
         Ok(group_means(&log1p(counts), &vec![0; cells.len()], 1)?.row(0).to_owned())
     }
 
-    /// The cells that were asked for, once they are known to hold no test cell; else those of training.
+    /// The given `cells`, after a check that no test cell is among them; without `cells`, those that `own` gives.
     fn allowed<'c>(
         &self,
         purpose: &str,
@@ -169,7 +169,10 @@ impl<'a> TrainingStatistics<'a> {
     ) -> Result<Cow<'c, [usize]>> {
         let Some(cells) = cells else { return Ok(Cow::Owned(own())) };
         if let Some(&bad) = cells.iter().find(|&&cell| cell >= self.data.n_cells()) {
-            return Err(Error::config(format!("cell {bad} is asked for, but there are {}", self.data.n_cells())));
+            return Err(Error::config(format!(
+                "there is no cell {bad}; the dataset has {} cells",
+                self.data.n_cells()
+            )));
         }
         self.split.refuse_test_cells(purpose, cells)?;
         Ok(Cow::Borrowed(cells))
