@@ -80,7 +80,7 @@ fn nvidia_gpus() -> usize {
     fs::read_dir("/proc/driver/nvidia/gpus").map_or(0, |entries| entries.flatten().count())
 }
 
-/// What a computation on this machine has to get by with.
+/// The processor cores and the memory that a computation on this machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
     /// Threads that run at once.

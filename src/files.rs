@@ -1,7 +1,7 @@
 //! Files that are either there whole or not there at all.
 //!
 //! A file is written beside its place, synchronised to the disk and renamed over it: a reader, a crash or a full disk
-//! never meets half of one, and what stood there before stays until the new one is complete.
+//! never meets half of one, and the older file stays until the new one is complete.
 
 use crate::{Error, Result};
 use std::{fs::File, io::Write, path::Path};
@@ -10,7 +10,7 @@ use tempfile::{Builder, NamedTempFile};
 /// Replaces the file at `path` by `bytes`, all or nothing.
 ///
 /// # Errors
-/// A folder that is missing or cannot be written, a full disk. The file that stood there is then unchanged.
+/// A folder that is missing or cannot be written, a full disk. An older file is then unchanged.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomically_with(path, |file, _| file.write_all(bytes))
 }

@@ -8,7 +8,7 @@ pub use crate::{
         TrainingCells, TrainingData,
     },
     device::Device,
-    model::{CountVae, KlAnnealing, Likelihood, Model, Trained, VaeConfig},
+    model::{CountVae, KlAnnealing, Likelihood, Model, Trained, VaeConfig, VaeSettings},
     train::{History, Run, TrainConfig},
 };
 pub use ndarray::{Array1, Array2, Axis};

@@ -49,6 +49,7 @@ fn facts(name: &str, role: Role) -> ModelFacts {
         description: format!("What {name} does"),
         role,
         settings: serde_json::Value::Null,
+        draws_cells: false,
         fit_seconds: Some(0.01),
         predict_seconds: None,
     }

@@ -1,23 +1,21 @@
 //! The benchmark: a split, predictors that see its training fold only, metrics that see both sides.
 
 pub mod ablation;
-mod assemble;
 mod cell_truth;
-mod comparison;
 mod data;
 mod evaluation;
 mod held_out;
 mod measure;
 mod metrics;
 mod observed;
+mod parts;
 mod predict;
 mod predictions;
 mod result;
-mod resume;
 mod run;
 pub mod screen;
 mod setup;
-mod summary;
+mod statistics;
 mod task;
 mod truth;
 pub mod uncertainty;

@@ -2,11 +2,10 @@
 
 use super::{
     Benchmark, BenchmarkData, CEILING, InteractionCurve, MeasureOptions, Task,
-    assemble::{assemble, split_facts},
     data::sha256,
     interaction_curve, measure,
+    parts::{Found, Part, Parts, assemble, split_facts},
     predictions::PredictionFile,
-    resume::{Found, Part, Parts},
 };
 use crate::{
     Error, ErrorKind, Result,

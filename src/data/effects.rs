@@ -1,4 +1,4 @@
-//! The effects of perturbations: one row a perturbation, ready to fit a predictor of effects.
+//! The effects of perturbations: one row per perturbation, ready to fit a predictor of effects.
 
 use super::{
     AnnData, AnnDataWriter, Column, Dataset, NORMALISED_TOTAL, OpenOptions, Perturbation, Table, TargetSum, Uns,
@@ -8,16 +8,16 @@ use crate::{Error, Result};
 use ndarray::{Array2, Axis};
 use std::{collections::HashSet, path::Path};
 
-/// An effects dataset: one row a perturbation, each value a difference to control.
+/// An effects dataset: one row per perturbation, each value a difference to control.
 #[derive(Debug, Clone)]
 pub struct Effects {
     /// Difference to control in mean log1p(CPM-like) expression, `(perturbations, genes)`.
     pub values: Array2<f32>,
     /// Gene names and annotations.
     pub genes: Table,
-    /// One a row; a perturbation stands once.
+    /// One per row; no perturbation occurs twice.
     pub perturbations: Vec<Perturbation>,
-    /// The file's own columns, one row a perturbation.
+    /// The file's own columns, one row per perturbation.
     pub table: Table,
 }
 
@@ -42,7 +42,7 @@ impl Effects {
     }
 
     /// The mean effects of a dataset of cells: the mean of a perturbation's log-normalised cells (log1p of 10,000 counts)
-    /// less that of control's; the column `n_cells` tells of how many.
+    /// less that of control's; the column `n_cells` gives the number of cells.
     ///
     /// # Errors
     /// No control cells, or no others.
@@ -63,8 +63,8 @@ impl Effects {
 
     /// Number of cells behind each effect, from the column `n_cells`; 0 where the file does not say.
     pub fn n_cells(&self) -> Vec<usize> {
-        let told = self.table.column("n_cells").and_then(Column::to_f64);
-        told.map_or_else(|| vec![0; self.perturbations.len()], |cells| cells.iter().map(|&n| n as usize).collect())
+        let numbers = self.table.column("n_cells").and_then(Column::to_f64);
+        numbers.map_or_else(|| vec![0; self.perturbations.len()], |cells| cells.iter().map(|&n| n as usize).collect())
     }
 
     /// Writes the dataset as an `.h5ad` that [`Effects::open`] and scanpy read: effects in `X`, `uns["effect"]`, and the
@@ -100,14 +100,14 @@ impl Effects {
             let Some(label) = label.filter(|label| !label.is_control()) else { continue };
             if !seen.insert(label.clone()) {
                 return Err(Error::data(format!(
-                    "the perturbation {label} stands in two rows; an effects dataset has one row a perturbation"
+                    "the perturbation {label} stands in two rows; an effects dataset has one row per perturbation"
                 )));
             }
             rows.push(row);
             perturbations.push(label);
         }
         if rows.is_empty() {
-            return Err(Error::data("no row names a perturbation; an effects dataset has one row a perturbation"));
+            return Err(Error::data("no row names a perturbation; an effects dataset has one row per perturbation"));
         }
         Ok(Self { values: values.select(Axis(0), &rows), genes, perturbations, table: table.select(&rows) })
     }

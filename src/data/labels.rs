@@ -5,7 +5,8 @@ use super::{AnnData, Column, Naming, Perturbation, Table, names, perturbation};
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
-/// Where perturbations stand if no column is named: this library's and scPerturb's, GEARS', and those of others.
+/// The columns that may hold perturbations, if the caller names none: those of this library and scPerturb, of GEARS, and
+/// of others.
 const PERTURBATION_COLUMNS: [&str; 9] = [
     "perturbation",
     "condition",
@@ -36,11 +37,11 @@ pub struct OpenOptions {
 
 /// The perturbation of each row, and the column it was read from.
 pub(crate) struct Labels {
-    /// One a row; `None` where the label is missing.
+    /// One per row; `None` where the label is missing.
     pub(crate) labels: Vec<Option<Perturbation>>,
     /// The column that was chosen.
     pub(crate) column: String,
-    /// What the user should know of the choice.
+    /// What the user should know about the choice.
     pub(crate) notes: Vec<String>,
 }
 

@@ -1,8 +1,8 @@
 //! From an `.h5ad` file to a [`Dataset`]: which matrix holds counts, which column names perturbations, lanes and
 //! library sizes.
 //!
-//! Counts: the layer that is asked for; else the layer `counts`; else `X` if it holds counts; else `raw/X` if it does.
-//! The other choices stand at [`OpenOptions`]. Files that this library wrote say themselves which columns hold what
+//! Counts: the layer that the caller names; else the layer `counts`; else `X` if it holds counts; else `raw/X` if it does.
+//! [`OpenOptions`] lists the other choices. Files that this library wrote name the columns themselves
 //! (`uns["genailab"]`).
 
 use super::{
@@ -14,23 +14,23 @@ use crate::{Error, Result};
 use ndarray::Array2;
 use std::path::Path;
 
-/// Where lanes stand if no column is named.
+/// The columns that may hold lanes, if the caller names none.
 const LANE_COLUMNS: [&str; 5] = ["gem_group", "lane", "batch", "replicate", "gemgroup"];
-/// Where library sizes stand.
+/// The columns that may hold library sizes.
 const LIBRARY_COLUMNS: [&str; 6] = ["ncounts", "total_counts", "n_counts", "nCount_RNA", "UMI_count", "n_umis"];
 /// A library size may be this much smaller than the sum of the row, relatively: it may have been stored as `f32`.
 const LIBRARY_TOLERANCE: f64 = 1e-4;
 
-/// What a file turned out to be.
+/// The content of a file: cells or effects.
 #[derive(Debug, Clone)]
 pub enum Opened {
-    /// One row a cell.
+    /// One row per cell.
     Cells(Dataset),
-    /// One row a perturbation.
+    /// One row per perturbation.
     Effects(Effects),
 }
 
-/// Opens a file as what it is: an effects dataset if it has `uns["effect"]`, else a cells dataset.
+/// Opens a file of either kind: an effects dataset if it has `uns["effect"]`, else a cells dataset.
 ///
 /// # Errors
 /// Those of [`Dataset::open`] and [`Effects::open`].
@@ -38,7 +38,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Opened> {
     open_with(path, &OpenOptions::default())
 }
 
-/// As [`open()`], with choices of one's own.
+/// As [`open()`], with options.
 ///
 /// # Errors
 /// Those of [`Dataset::open`] and [`Effects::open`].
@@ -61,7 +61,7 @@ impl Dataset {
         Self::open(super::fetch("norman", None)?.path)
     }
 
-    /// Reads a cells dataset. What was chosen and repaired on the way stands in its `notes`.
+    /// Reads a cells dataset. Its `notes` say what was chosen and repaired.
     ///
     /// # Errors
     /// No counts anywhere (the message gives the first value that is none), no perturbation column, no control cells,
@@ -70,7 +70,7 @@ impl Dataset {
         Self::open_with(path, &OpenOptions::default())
     }
 
-    /// As [`Dataset::open`], with choices of one's own.
+    /// As [`Dataset::open`], with options.
     ///
     /// # Errors
     /// As [`Dataset::open`], and a column or layer that is named but not there.
@@ -91,7 +91,7 @@ fn read(file: &AnnData, options: &OpenOptions) -> Result<Dataset> {
     let here = |e: Error| e.at(file.path().display());
     if is_effects(file) {
         return Err(here(Error::data(
-            "this is an effects dataset (it has `uns[\"effect\"]`: one row a perturbation, no cells); give a file of cells",
+            "this is an effects dataset (it has `uns[\"effect\"]`: one row per perturbation, no cells); give a file of cells",
         )));
     }
     let mut cells = file.obs()?;
@@ -112,7 +112,9 @@ fn read(file: &AnnData, options: &OpenOptions) -> Result<Dataset> {
     notes.extend(note);
     let renamed = names::make_unique(&mut genes.names);
     if renamed > 0 {
-        notes.push(format!("{renamed} gene names stood more than once; they got the endings -1, -2, …, as in scanpy"));
+        notes.push(format!(
+            "{renamed} gene names occurred more than once; they got the endings -1, -2, …, as in scanpy"
+        ));
     }
     let keep: Vec<bool> = chosen.labels.iter().map(Option::is_some).collect();
     let labels: Vec<Perturbation> = chosen.labels.into_iter().flatten().collect();
@@ -166,7 +168,7 @@ fn pick_counts(file: &AnnData, cells: &[String], options: &OpenOptions) -> Resul
     .at(file.path().display()))
 }
 
-/// What is wrong with a value that is no count.
+/// Why a value is not a count.
 fn fault(value: f32) -> &'static str {
     if value.is_nan() {
         "NaN (missing) values,"

@@ -341,6 +341,16 @@ impl TrainingData {
         Self { genes, cells: None, seed, effects: OnceLock::from(effects) }
     }
 
+    /// The cells of `split.train` and `split.validation` of a dataset without contexts.
+    ///
+    /// # Errors
+    /// A split of another dataset.
+    pub fn of_dataset(data: impl Into<Arc<Dataset>>, split: &Split, seed: u64) -> Result<Self> {
+        let data = data.into();
+        let conditions = (0..data.n_cells()).map(|cell| Condition::of(data.perturbation_of(cell).clone())).collect();
+        Ok(Self::of_cells(TrainingCells::new(data, conditions, split)?, seed))
+    }
+
     /// Cells to train on.
     pub fn of_cells(cells: TrainingCells, seed: u64) -> Self {
         let genes = cells.data.gene_names().into();

@@ -18,7 +18,7 @@ pub use generated::Generated;
 pub use settings::SettingsFile;
 pub use state::{State, WEIGHTS, saved_kind};
 pub use vae::{
-    Carrier, CellSource, CellView, Collapse, ConditionBatch, ConditionEncoder, CountVae, Decoded, EffectSource, Elbo,
-    KlAnnealing, LibrarySize, Likelihood, Observed, Posterior, REFERENCE_CELLS, Reference, ThetaScope, VaeBatch,
-    VaeConfig, VaeNet, VaeSettings, Vocabulary,
+    CellCovariates, CellSource, CellView, Collapse, ConditionBatch, ConditionEncoder, CountModel, CountVae, Decoded,
+    EffectSource, Elbo, KlAnnealing, LibrarySize, Likelihood, Observed, Posterior, REFERENCE_CELLS, Reference,
+    ThetaScope, VaeBatch, VaeConfig, VaeNet, VaeSettings, Vocabulary, sample_counts,
 };

@@ -192,7 +192,7 @@ pub trait Backend: Device<f32> + OptimStep {
         composed::embedding_loss(prediction, target, loss)
     }
 
-    /// See [`vicreg::variance`].
+    /// See [`vicreg::variance`](super::vicreg::variance).
     ///
     /// # Errors
     /// As there.
@@ -200,7 +200,7 @@ pub trait Backend: Device<f32> + OptimStep {
         composed::vicreg_variance(z)
     }
 
-    /// See [`vicreg::covariance`].
+    /// See [`vicreg::covariance`](super::vicreg::covariance).
     ///
     /// # Errors
     /// As there.

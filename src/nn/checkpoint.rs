@@ -53,7 +53,7 @@ impl Snapshot {
         &self.tensors
     }
 
-    /// The tensors by name, each for the taking.
+    /// Gives up the tensors, by name.
     pub fn into_tensors(self) -> BTreeMap<String, HostTensor> {
         self.tensors
     }
@@ -115,7 +115,7 @@ impl<D: Backend> VisitorMut<D> for Put<'_> {
     }
 }
 
-/// Copies all weights and buffers of `from` to `to`, a model of the same make.
+/// Copies all weights and buffers of `from` to `to`, which has the same tensors.
 ///
 /// # Errors
 /// Tensors that differ in name or shape; `to` is then unchanged.
@@ -123,7 +123,7 @@ pub fn copy_params<D: Backend, M: Params<D>, N: Params<D>>(from: &M, to: &mut N)
     Snapshot::of(from)?.restore(to)
 }
 
-/// Raised when files of the version before could not be read any more.
+/// Raised when files of the previous format can no longer be read.
 const FORMAT: &str = "1";
 /// The metadata entry of the format's version, within [`METADATA`].
 const FORMAT_KEY: &str = "format";
@@ -166,7 +166,7 @@ impl Checkpoint {
     /// Writes the file, all or nothing.
     ///
     /// # Errors
-    /// A folder that is missing or cannot be written, a full disk; a file that stood there is then unchanged.
+    /// A folder that is missing or cannot be written, a full disk; an older file is then unchanged.
     pub fn write(&self, path: &Path) -> Result<()> {
         let mut metadata = self.metadata.clone();
         metadata.insert(FORMAT_KEY.to_owned(), FORMAT.to_owned());
@@ -235,7 +235,7 @@ impl Checkpoint {
 /// Writes all tensors of `model` to a safetensors file, all or nothing.
 ///
 /// # Errors
-/// A folder that is missing or cannot be written, a full disk; a file that stood there is then unchanged.
+/// A folder that is missing or cannot be written, a full disk; an older file is then unchanged.
 pub fn save_params<D: Backend, M: Params<D>>(model: &M, path: &Path) -> Result<()> {
     Checkpoint { tensors: Snapshot::of(model)?, metadata: BTreeMap::new() }.write(path)
 }

@@ -27,7 +27,7 @@ use std::sync::Arc;
 /// A table of learned vectors.
 #[derive(Debug, Clone)]
 pub struct Embedding<D: Backend> {
-    /// One vector a row, `(entries, width)`.
+    /// One vector per row, `(entries, width)`.
     pub weight: Matrix<D>,
 }
 

@@ -112,7 +112,7 @@ impl<D: Backend> BatchNorm<D> {
         let rows = x.shape().0;
         if rows < 2 {
             return Err(Error::config(format!(
-                "batch_norm: a batch of {rows} has no variance to train on; take at least 2 rows a batch"
+                "batch_norm: a batch of {rows} has no variance to train on; take at least 2 rows per batch"
             )));
         }
         let (y, moments) = D::batch_norm(x, &self.weight, &self.bias, EPSILON)?;

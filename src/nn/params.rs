@@ -6,7 +6,7 @@ use super::Backend;
 use crate::{Error, ErrorKind, Result};
 use dfdx::prelude::{HasShape, Shape, Tensor};
 
-/// What is done with each tensor of a model, read only.
+/// Visits each tensor of a model, read only.
 pub trait Visitor<D: Backend> {
     /// A trained weight.
     fn param<S: Shape>(&mut self, name: &str, tensor: &Tensor<S, f32, D>) -> Result<()>;
@@ -17,7 +17,7 @@ pub trait Visitor<D: Backend> {
     }
 }
 
-/// What is done with each tensor of a model, in place.
+/// Visits each tensor of a model, in place.
 pub trait VisitorMut<D: Backend> {
     /// A trained weight.
     fn param<S: Shape>(&mut self, name: &str, tensor: &mut Tensor<S, f32, D>) -> Result<()>;

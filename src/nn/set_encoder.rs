@@ -1,11 +1,11 @@
 //! A set encoder: learned latent tokens attend to the inputs of each set, then to each other.
 //!
-//! `h = Cross(latents, x)`, `h = Block_l(h)` for l = 1..depth, `LN(h)`. x `(rows, input width)` with a set an object;
-//! latents `(latents, width)`, the same for every set; output `(sets * latents, width)`, the latents of a set after each
+//! `h = Cross(latents, x)`, `h = Block_l(h)` for l = 1..depth, `LN(h)`. x `(rows, input width)`, one set per object;
+//! latents `(latents, width)`, the same for every set; output `(sets * latents, width)`, the latents of a set one after the
 //! other. The cost is linear in the size of a set, and the order of its rows does not matter. Jaegle et al. 2021,
 //! *Perceiver*, without shared weights or repeated cross-attention. Latents start from N(0, 0.02^2), as there. The
-//! latents of an empty set see nothing and differ only by themselves. Each token is normed first: it needs several
-//! features, for of a single one a norm leaves nothing.
+//! latents of an empty set see nothing and differ only by themselves. Each token is normalised first, so it
+//! needs several features: the norm of a single feature is always 0.
 //!
 //! ```
 //! use genailab::{dfdx::prelude::*, nn::{AttentionConfig, RowSets, SetEncoder, SetEncoderConfig}};
@@ -40,7 +40,7 @@ const LATENT_SPREAD: f32 = 0.02;
 pub struct SetEncoderConfig {
     /// Features of a latent token; default 256.
     pub width: usize,
-    /// Latent tokens a set; default 64.
+    /// Latent tokens per set; default 64.
     pub latents: usize,
     /// Self-attention blocks after the cross-attention; default 6.
     pub depth: usize,

@@ -25,7 +25,7 @@ use crate::Result;
 use dfdx::prelude::{PutTape, SplitTape, Tape};
 use rand_chacha::ChaCha8Rng;
 
-/// Hidden features a feature; Vaswani et al. 2017, section 3.3 (2048 for 512).
+/// Hidden features per input feature; Vaswani et al. 2017, section 3.3 (2048 for 512).
 const EXPANSION: usize = 4;
 
 /// The feed-forward part of a transformer block: `W_2 GELU(W_1 x + b_1) + b_2`.

@@ -4,8 +4,8 @@ pub mod baselines;
 mod control_starts;
 mod model;
 mod predictor;
-mod vae;
+mod vae_arithmetic;
 
 pub use model::ModelPredictor;
 pub use predictor::{Fitted, Predictor};
-pub use vae::{VaePredictor, VaeUse};
+pub use vae_arithmetic::{LatentShifts, VaeArithmetic};

@@ -4,7 +4,7 @@
 //! of each step come from the seed and the step's number alone, so that a resumed training is the same bit for bit.
 
 use super::{
-    BatchSource, EpochRecord, Figures, Flow, History, Loss, Run, StepContext, StepRecord, TrainConfig, Trainable,
+    BatchSource, EpochRecord, Flow, History, Loss, Metrics, Run, StepContext, StepRecord, TrainConfig, Trainable,
     events::EventFile, progress::Reporter, state::State,
 };
 use crate::{
@@ -166,9 +166,9 @@ where
         };
         let state = &mut self.state;
         state.epochs += 1;
-        state.plateau.observe(&self.config.schedule, record.watched_loss());
+        state.plateau.observe(&self.config.schedule, record.monitored_loss());
         if self.config.early_stopping.is_some()
-            && state.stopping.observe(self.config, record.epoch, record.watched_loss())
+            && state.stopping.observe(self.config, record.epoch, record.monitored_loss())
         {
             self.best = Some(Snapshot::of(&*self.model)?);
         }
@@ -207,7 +207,7 @@ where
         Ok(record)
     }
 
-    fn validate(&mut self, source: &B) -> Result<Figures> {
+    fn validate(&mut self, source: &B) -> Result<Metrics> {
         let rows: Vec<usize> = (0..source.len()).collect();
         let mut means = Means::default();
         for (number, rows) in rows.chunks(self.config.validation_batch_size).enumerate() {
@@ -267,7 +267,7 @@ where
 #[derive(Default)]
 struct Means {
     rows: f64,
-    figures: Figures,
+    figures: Metrics,
 }
 
 impl Means {
@@ -299,7 +299,7 @@ impl Means {
         Ok(f64::from(loss))
     }
 
-    fn figures(mut self) -> Figures {
+    fn figures(mut self) -> Metrics {
         self.figures.loss /= self.rows;
         self.figures.parts.values_mut().for_each(|sum| *sum /= self.rows);
         self.figures

@@ -174,7 +174,7 @@ fn repeated_genes_become_unique() {
     sample.var.names = vec!["G".to_owned(), "G".to_owned()];
     let data = Dataset::open(sample.write(&counts())).expect("opened");
     assert_eq!(data.gene_names(), ["G", "G-1"]);
-    assert!(data.notes[0].starts_with("1 gene names stood more than once"), "{:?}", data.notes);
+    assert!(data.notes[0].starts_with("1 gene names occurred more than once"), "{:?}", data.notes);
 }
 
 #[test]

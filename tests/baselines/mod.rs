@@ -1,4 +1,4 @@
-//! `eval::baselines` and `eval::VaePredictor`: against numpy and scikit-learn, on the reference table, on contexts, on
+//! `predict::baselines` and the VAE as a predictor: against numpy and scikit-learn, on the reference table, on contexts, on
 //! real cells, and on what does not apply.
 
 mod cells;

@@ -1,12 +1,17 @@
 //! The benchmark's engine and `genailab bench`: what must come out of predictors whose quality is known, of files that
 //! are wrong, of a run that is stopped and goes on.
 
+mod ablation;
 mod command;
 mod common;
 mod contract;
 mod files;
+mod metrics;
 mod mistakes;
 mod real;
 mod referees;
 mod resume;
+mod space;
+mod statistics;
 mod told;
+mod uncertainty;

@@ -44,6 +44,7 @@ impl Told {
             description: format!("What {name} does"),
             role: if name == "no_change" { Role::Floor } else { Role::Model },
             settings: serde_json::Value::Null,
+            draws_cells: ["jepa_sets", "jepa_pairs"].contains(&name.as_str()),
             fit_seconds: None,
             predict_seconds: None,
             draws_cells: false,
@@ -89,8 +90,8 @@ fn apart() -> Benchmark {
     Told::new(mixed())
         .with("no_change", "l2", |name, i| if double(name) { 24.0 } else { 16.0 } + 0.1 * noise(i))
         .with("mean", "l2", |name, _| if double(name) { 20.0 } else { 15.0 })
-        .with("jepa", "l2", |name, i| if double(name) { 15.0 } else { 15.0 + 0.5 * noise(i) })
-        .with("jepa", "pearson_systema", |name, i| if double(name) { 0.5 } else { 0.2 + 0.02 * noise(i) })
+        .with("combination", "l2", |name, i| if double(name) { 15.0 } else { 15.0 + 0.5 * noise(i) })
+        .with("combination", "pearson_systema", |name, i| if double(name) { 0.5 } else { 0.2 + 0.02 * noise(i) })
         .with("no_change", "pearson_systema", |name, i| if double(name) { 0.1 } else { 0.2 - 0.02 * noise(i) })
         .benchmark("mean")
 }
@@ -104,10 +105,10 @@ fn singles_are_judged_apart_from_doubles() {
     let found = apart();
     let told = sentences(&found, "l2");
     let of = |start: &str| told.iter().find(|(_, text)| text.starts_with(start)).unwrap_or_else(|| panic!("{told:#?}"));
-    let (tone, singles) = of("On single perturbations alone (8): jepa is not distinguishable from mean");
+    let (tone, singles) = of("On single perturbations alone (8): combination is not distinguishable from mean");
     assert_eq!(*tone, Verdict::Warning);
     assert!(singles.contains("0.19") && singles.contains("not distinguishable from the 0.20"), "{singles}");
-    let (tone, doubles) = of("On doubles alone (8): jepa beats mean by 25 % in L2");
+    let (tone, doubles) = of("On doubles alone (8): combination beats mean by 25 % in L2");
     assert_eq!(*tone, Verdict::Good);
     assert!(doubles.contains("0.500") && doubles.contains("above the 0.100 of no change"), "{doubles}");
     let report = found.report().expect("a report").to_html();
@@ -115,7 +116,7 @@ fn singles_are_judged_apart_from_doubles() {
     // Where all are doubles there is nothing to take apart.
     let doubles = Told::new((0..8).map(|i| format!("A{i}+B{i}")).collect())
         .with("additive", "l2", |_, _| 20.0)
-        .with("jepa", "l2", |_, i| 15.0 + 0.1 * i as f64)
+        .with("combination", "l2", |_, i| 15.0 + 0.1 * i as f64)
         .benchmark("additive");
     assert!(sentences(&doubles, "l2").iter().all(|(_, text)| !text.contains("alone (")));
 }
@@ -127,7 +128,7 @@ fn a_mean_with_its_interval_is_that_of_the_kept_conditions() {
     assert_eq!((doubles.mean, doubles.low, doubles.high, doubles.conditions), (20.0, Some(20.0), Some(20.0), 8));
     assert!(found.mean_where("mean", "l2", |_| false).is_none());
     assert!(found.mean_where("mean", "pearson_systema", |_| true).is_none(), "the mean has none");
-    let few = found.mean_where("jepa", "l2", |name| ["A0", "A1"].contains(&name)).expect("two");
+    let few = found.mean_where("combination", "l2", |name| ["A0", "A1"].contains(&name)).expect("two");
     assert_eq!((few.low, few.conditions), (None, 2));
 }
 
@@ -161,6 +162,6 @@ fn each_perturbation_has_a_row_and_a_point() {
     // Cells, size of the effect (the error of no change), the errors, no correlation, the class.
     assert_eq!(cells, ["A3+B3", "111", "24.10", "15.00", "20.00", "–", "–", "SYNERGY"], "{report}");
     let figure = found.per_perturbation().expect("a figure");
-    assert!(figure.caption().starts_with("jepa is better on"), "{}", figure.caption());
-    assert!(figure.to_svg().contains("L2 of mean") && figure.to_svg().contains("L2 of jepa"));
+    assert!(figure.caption().starts_with("combination is better on"), "{}", figure.caption());
+    assert!(figure.to_svg().contains("L2 of mean") && figure.to_svg().contains("L2 of combination"));
 }

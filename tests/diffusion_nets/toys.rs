@@ -8,7 +8,7 @@ use genailab::{
         flow::{Flow, FlowConfig},
     },
     ndarray::{Array2, Axis},
-    train::{Progress, Run, Schedule, TrainConfig},
+    train::{LearningRateSchedule, Progress, Run, TrainConfig},
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -66,7 +66,7 @@ pub fn silent() -> Run<'static> {
 }
 
 pub fn short(epochs: usize) -> TrainConfig {
-    let schedule = Schedule::WarmupCosine { warmup_steps: 20, final_fraction: 0.01 };
+    let schedule = LearningRateSchedule::WarmupCosine { warmup_steps: 20, final_fraction: 0.01 };
     TrainConfig { epochs, batch_size: 256, learning_rate: 3e-3, schedule, clip_norm: Some(1.0), ..Default::default() }
 }
 

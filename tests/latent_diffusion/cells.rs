@@ -2,10 +2,9 @@
 
 use genailab::{
     Error, ErrorKind,
-    data::{Condition, Dataset, Perturbation, Simulation, SimulationConfig, Split, SplitPlan},
-    device::Device,
+    data::{Condition, Dataset, Perturbation, Simulation, SimulationConfig, Split, SplitPlan, TrainingData},
     model::{
-        CountVae, KlAnnealing, VaeConfig,
+        CountVae, KlAnnealing, Model, VaeConfig, VaeSettings,
         combination::CombinationConfig,
         diffusion::{DiffusionConfig, SampleConfig, net::ScoreNetConfig},
         flow::{FlowConfig, TransportConfig},
@@ -32,6 +31,12 @@ struct World {
     double: Condition,
 }
 
+fn vae_of(data: &Dataset, split: &Split, model: VaeConfig, epochs: usize) -> CountVae {
+    let train = TrainConfig { epochs, ..TrainConfig::default() };
+    let settings = VaeSettings { model, train, ..VaeSettings::default() };
+    CountVae::fit(&TrainingData::of_dataset(data.clone(), split, 0).unwrap(), &settings, &mut quiet()).unwrap().0
+}
+
 fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
@@ -47,9 +52,7 @@ fn world() -> &'static World {
         let double = conditions[split.test[0]].clone();
         // A low beta, because so few steps would leave the latents at the prior.
         let model = VaeConfig { latent: 8, hidden: vec![64], beta: 0.3, ..VaeConfig::default() };
-        let mut vae = CountVae::new(&data, &split, model, 0, Device::Cpu).unwrap();
-        let training = TrainConfig { epochs: 30, ..TrainConfig::default() };
-        vae.fit_with(&data, &split, &training, &mut quiet()).unwrap();
+        let vae = vae_of(&data, &split, model, 30);
         World { data, conditions, split, vae, double }
     })
 }
@@ -201,8 +204,7 @@ fn a_collapsed_latent_and_test_cells_in_training_are_refused() {
         kl_annealing: KlAnnealing::Constant,
         ..VaeConfig::default()
     };
-    let mut collapsed = CountVae::new(data, split, model, 0, Device::Cpu).unwrap();
-    collapsed.fit_with(data, split, &TrainConfig { epochs: 10, ..TrainConfig::default() }, &mut quiet()).unwrap();
+    let collapsed = vae_of(data, split, model, 10);
     let fold = FoldCells { data, conditions, split };
     let refused = LatentDiffusion::fit(fold, collapsed, &quick(), 0, &mut quiet()).map(drop).unwrap_err();
     assert!(refused.to_string().contains("collapsed"), "{refused}");

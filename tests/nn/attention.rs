@@ -142,7 +142,7 @@ fn rows_are_taken_and_their_gradients_added() {
         assert_eq!(got.gradients, [[3.0, 4.0, 0.0, 0.0, 6.0, 8.0]]);
     }
     let error = Cpu::take_rows(matrix(&[1.0, 2.0], 2), &[1].into()).expect_err("there is no row 1");
-    assert_eq!(error.to_string(), "take_rows: row 1 is asked for, but there are 1");
+    assert_eq!(error.to_string(), "take_rows: there is no row 1; the matrix has 1 rows");
 }
 
 #[test]

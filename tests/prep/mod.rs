@@ -2,7 +2,10 @@
 
 mod common;
 mod join;
+mod numerics;
+mod parts;
 mod simulate;
+mod simulation_parts;
 mod split;
 mod split_leakage;
 mod split_real;

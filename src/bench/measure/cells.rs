@@ -1,4 +1,6 @@
-//! Predicted cells against observed ones: do they lie alike, and not only their means?
+//! Predicted cells against observed ones: as sets, and gene by gene.
+//!
+//! **As sets**: do they lie alike, and not only their means?
 //!
 //! Cells are compared in the [`PcaSpace`](super::super::PcaSpace) of the training cells, variances and zeros in
 //! log-normalised expression. Of each condition at most 2,000 observed, control and predicted cells are used.
@@ -16,18 +18,42 @@
 //! | `etest_p_adjusted` | p-value of predicted against observed cells by the squared E-distance (scPerturb `etest`, 1,000 shuffles), Holm-Sidak over the conditions | describes |
 //! | `energy_test_rejected` | share of the tested conditions with such a p-value below 0.05, over all conditions | 0 |
 //! | `control_separation` | squared E-distance of the observed cells to control, to scale `edistance` by; the same for every model | describes |
+//!
+//! **Gene by gene**: is the predicted spread between cells the observed one?
+//!
+//! For each condition and gene, the predicted cells are a sample of the predicted distribution of log-normalised expression over
+//! cells, and each held-out cell is an observation; a score is the mean over genes.
+//!
+//! | metric | meaning |
+//! |---|---|
+//! | `coverage_50`, `coverage_90` | share of held-out cells inside the central 50 % (90 %) of the predicted cells. 0.5 (0.9) is right, except that zeros, which many cells share, lift it |
+//! | `crps` | fair CRPS of the predicted cells: lower is better, in log-normalised units |
+//! | `crps_point` | CRPS of a point at the predicted mean, `mean \|y - mean\|`: what `crps` must be below for the spread to be worth anything |
+//!
+//! Of each condition at most 500 observed and 500 predicted cells are used, which is enough for means over genes.
+//!
+//! They are about the spread between cells, not about the uncertainty of the mean. Genes that are silent in both sets count
+//! as predicted without error (a CRPS of 0, inside every interval), as they would for any model.
 
 use super::{
     super::{ALL, MOST_CELLS, ObservedCells, ObservedEffects, Predicted, Scores, cell_truth::CellTruth},
     Sheet,
 };
-use crate::eval::sets::{
-    EDistance, GeneMoments, edistance, energy_test, holm_sidak, mmd_rbf, sliced_wasserstein, subsample,
-    variance_correlation, zero_fraction_error,
+use crate::eval::{
+    calibration::Sample,
+    sets::{
+        EDistance, GeneMoments, edistance, energy_test, holm_sidak, mmd_rbf, sliced_wasserstein, subsample,
+        variance_correlation, zero_fraction_error,
+    },
 };
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
+/// Central intervals whose coverage is measured.
+const LEVELS: [(&str, f64); 2] = [("coverage_50", 0.5), ("coverage_90", 0.9)];
+
+/// Cells of a condition that calibration uses, on each side.
+const CALIBRATION_CELLS: usize = 500;
 /// Shuffles of the energy test, as scPerturb's `etest`.
 const SHUFFLES: usize = 1000;
 /// Seven cells against seven can be divided in 3,432 ways: fewer would not fill the shuffles.
@@ -52,7 +78,7 @@ const COMPARED: [&str; 8] = [
     "knn_retrieval",
 ];
 
-pub(super) fn measure(observed: &ObservedEffects, predicted: &Predicted, seed: u64, scores: &mut Scores) {
+pub(super) fn sets(observed: &ObservedEffects, predicted: &Predicted, seed: u64, scores: &mut Scores) {
     let n = observed.conditions.len();
     let (truth, cells) = match (observed.cell_truth(), &observed.cells) {
         (Ok(truth), Some(cells)) => (truth, cells),
@@ -144,4 +170,72 @@ impl Compared {
             .map(|test| test.p_value);
         Ok(Self { values, p_value })
     }
+}
+
+pub(super) fn calibration(observed: &ObservedEffects, predicted: &Predicted, seed: u64, scores: &mut Scores) {
+    let names = || LEVELS.iter().map(|(name, _)| *name).chain(["crps"]);
+    let Some(cells) = &observed.cells else {
+        let reason = "the dataset holds effects, so there is no spread between cells";
+        names().chain(["crps_point"]).for_each(|name| scores.absent(name, reason, observed.conditions.len()));
+        return;
+    };
+    for (index, condition) in observed.conditions.iter().enumerate() {
+        let name = condition.to_string();
+        let truth =
+            by_gene(&cells.expression.select_cells(&subsample(&cells.rows[index], CALIBRATION_CELLS, seed)).to_dense());
+        match &predicted.cells[index] {
+            Err(reason) => names().for_each(|metric| scores.absent(metric, reason, 1)),
+            Ok(cells) => {
+                let kept = subsample(&(0..cells.nrows()).collect::<Vec<_>>(), CALIBRATION_CELLS, seed);
+                let values = coverage_and_crps(&truth, &by_gene(&cells.select(Axis(0), &kept)));
+                let reason = "fewer than two predicted cells, or one that is not finite";
+                names().enumerate().for_each(|(k, metric)| scores.put(metric, &name, values.map(|v| v[k]), reason));
+            }
+        }
+        match (&predicted.effects[index], &observed.controls) {
+            (Ok(effect), Some(controls)) => {
+                let mean = effect + &controls.row(index);
+                let distances = truth.rows().into_iter().zip(&mean).map(|(cells, &mean)| {
+                    cells.iter().map(|&y| (f64::from(y) - f64::from(mean)).abs()).sum::<f64>() / cells.len() as f64
+                });
+                let value = distances.sum::<f64>() / truth.nrows() as f64;
+                scores.put("crps_point", &name, Some(value), "a predicted mean is not finite");
+            }
+            (Err(reason), _) => scores.absent("crps_point", reason, 1),
+            (_, None) => scores.absent("crps_point", "no control says where an effect starts from", 1),
+        }
+    }
+}
+
+/// `(genes, cells)`, each gene's cells side by side.
+fn by_gene(cells: &Array2<f32>) -> Array2<f32> {
+    cells.t().as_standard_layout().into_owned()
+}
+
+/// Coverage at each level and CRPS, means over genes.
+fn coverage_and_crps(observed: &Array2<f32>, predicted: &Array2<f32>) -> Option<[f64; 3]> {
+    let genes = observed.nrows();
+    let mut sums = [0.0; 3];
+    let rows =
+        |of: &ArrayView2<'_, f32>, gene: usize| -> Vec<f64> { of.row(gene).iter().map(|&v| f64::from(v)).collect() };
+    let (observed, predicted) = (observed.view(), predicted.view());
+    let silent = |of: &ArrayView2<'_, f32>, gene: usize| of.row(gene).iter().all(|&value| value == 0.0);
+    if predicted.ncols() < 2 {
+        return None;
+    }
+    for gene in 0..genes {
+        if silent(&observed, gene) && silent(&predicted, gene) {
+            // Met exactly, as the sums below would find at more length.
+            sums[0] += 1.0;
+            sums[1] += 1.0;
+            continue;
+        }
+        let truth = rows(&observed, gene);
+        let sample = Sample::new(rows(&predicted, gene))?;
+        for (sum, (_, level)) in sums.iter_mut().zip(LEVELS) {
+            *sum += sample.coverage(&truth, level)?;
+        }
+        sums[2] += sample.fair_crps(&truth)?;
+    }
+    (genes > 0).then(|| sums.map(|sum| sum / genes as f64))
 }

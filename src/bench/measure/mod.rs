@@ -1,6 +1,5 @@
 //! Scores of one model: a value per condition and metric, or the reason why there is none. One file per family of metrics.
 
-mod calibration;
 mod cells;
 mod de;
 mod enrichment;
@@ -105,12 +104,13 @@ pub fn measure(observed: &ObservedEffects, predicted: &Predicted, options: &Meas
     let mut scores = Scores::new(seed, &predicted.model);
     expression::measure(observed, predicted, &mut scores);
     identity::measure(observed, predicted, &mut scores);
+    published::perturbench(observed, predicted, &mut scores);
     de::measure(observed, predicted, &mut scores);
-    published::measure(observed, predicted, &mut scores);
+    published::challenge(observed, predicted, &mut scores);
     interactions::measure(observed, predicted, &mut scores);
     enrichment::measure(observed, predicted, options, &mut scores);
-    calibration::measure(observed, predicted, seed, &mut scores);
-    cells::measure(observed, predicted, seed, &mut scores);
+    cells::calibration(observed, predicted, seed, &mut scores);
+    cells::sets(observed, predicted, seed, &mut scores);
     scores
 }
 

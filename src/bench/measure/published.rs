@@ -41,12 +41,7 @@ const TOP: usize = 50;
 /// The challenge's metrics that come from a test of the predicted cells.
 const OF_TEST: [&str; 4] = ["des", "de_sig_genes_recall", "de_auprc", "de_auroc"];
 
-pub(super) fn measure(observed: &ObservedEffects, predicted: &Predicted, scores: &mut Scores) {
-    measure_perturbench(observed, predicted, scores);
-    measure_challenge(observed, predicted, scores);
-}
-
-fn measure_perturbench(observed: &ObservedEffects, predicted: &Predicted, scores: &mut Scores) {
+pub(super) fn perturbench(observed: &ObservedEffects, predicted: &Predicted, scores: &mut Scores) {
     let truth = observed.expression_truth().conditions.iter().zip(&observed.de_truth().conditions);
     for (index, (effect, de)) in truth.enumerate() {
         let mut sheet = Sheet::new(scores, observed, index);
@@ -72,7 +67,7 @@ fn measure_perturbench(observed: &ObservedEffects, predicted: &Predicted, scores
     }
 }
 
-fn measure_challenge(observed: &ObservedEffects, predicted: &Predicted, scores: &mut Scores) {
+pub(super) fn challenge(observed: &ObservedEffects, predicted: &Predicted, scores: &mut Scores) {
     let truth = observed.expression_truth().conditions.iter().zip(&observed.de_truth().conditions);
     for (index, (effect, de)) in truth.enumerate() {
         let mut sheet = Sheet::new(scores, observed, index);

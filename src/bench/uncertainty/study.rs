@@ -1,9 +1,6 @@
 //! A diffusion model judged on the held-out conditions of a task.
 
-use super::{
-    CellCalibration, GaussianReference, LEVELS, MeanCalibration, NextExperiment, judge_cells, judge_means,
-    next_experiments,
-};
+use super::{CellCalibration, GaussianReference, LEVELS, MeanCalibration, judge_cells, judge_means};
 use crate::{
     Error, ErrorKind, Result,
     bench::Task,
@@ -270,4 +267,39 @@ fn next(jepa: &CombinationModel, spread: Result<&Spread, &str>, task: &Task) -> 
         }
     }
     Ok(next_experiments(candidates))
+}
+
+/// A perturbation that was not measured, and what its experiment would tell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NextExperiment {
+    /// Its name.
+    pub perturbation: String,
+    /// How far the prediction is expected to be off, root mean square over genes.
+    pub expected_error: f64,
+    /// Size of the predicted effect, root mean square over genes.
+    pub effect: f64,
+    /// `expected_error` as a share of `effect`: near or above 1 the prediction says little.
+    pub relative: f64,
+}
+
+/// Perturbations by what their experiment would tell, most first: the expected error of the prediction, in units of
+/// expression. An experiment removes that error, so the largest one first (uncertainty sampling; Settles 2009), and of those
+/// that are expected to be off alike the one with the larger effect.
+///
+/// Each is a name, an expected error and the size of the predicted effect, root mean squares over genes; those that are
+/// not finite are left out.
+pub fn next_experiments(candidates: impl IntoIterator<Item = (String, f64, f64)>) -> Vec<NextExperiment> {
+    let mut ranked: Vec<NextExperiment> = candidates
+        .into_iter()
+        .filter(|(_, error, effect)| error.is_finite() && effect.is_finite())
+        .map(|(perturbation, expected_error, effect)| {
+            let relative = expected_error / effect.max(1e-12);
+            NextExperiment { perturbation, expected_error, effect, relative }
+        })
+        .collect();
+    ranked.sort_by(|a, b| {
+        let by_error = b.expected_error.total_cmp(&a.expected_error);
+        by_error.then(b.effect.total_cmp(&a.effect)).then(a.perturbation.cmp(&b.perturbation))
+    });
+    ranked
 }

@@ -220,7 +220,7 @@ impl Training<'_> {
         };
         let (validation, test) = (score(&split.validation)?, score(&split.test)?);
         test.iter().try_for_each(|test| say(&test.line))?;
-        let best = history.best().map(|record| record.watched_loss());
+        let best = history.best().map(|record| record.monitored_loss());
         Ok(json!({
             "validation": validation.map(|score| score.json),
             "test": test.map(|score| score.json),

@@ -209,7 +209,7 @@ fn dict(parent: &Group, name: &str) -> hdf5::Result<Group> {
     Ok(group)
 }
 
-/// A data frame: the row names at `_index`, one member a column.
+/// A data frame: the row names at `_index`, one member per column.
 fn frame(parent: &Group, name: &str, table: &Table) -> hdf5::Result<()> {
     let group = parent.create_group(name)?;
     mark(&group, "dataframe", "0.2.0")?;

@@ -19,12 +19,14 @@
 //! an effects dataset. The same seed gives the same cells on any number of threads.
 
 mod built_in;
-mod cells;
+#[doc(hidden)]
+pub mod cells;
 mod classes;
-mod landscape;
-mod observed;
+#[doc(hidden)]
+pub mod landscape;
+#[doc(hidden)]
+pub mod observed;
 mod truth;
-mod truth_file;
 
 pub use classes::InteractionClass;
 pub use truth::{REFERENCE_LIBRARY, Truth};
@@ -171,7 +173,7 @@ impl Simulation {
         AnnDataWriter::new(&cells, &self.dataset.genes)
             .x(&self.dataset.counts)
             .uns(UNS, self.dataset.hints())
-            .uns(truth_file::KEY, self.truth.to_uns())
+            .uns(truth::KEY, self.truth.to_uns())
             .write(path)
     }
 

@@ -56,7 +56,8 @@ pub(super) fn controls(conditions: &Conditions, train: f64, seed: u64) -> Result
     }))
 }
 
-/// Divides the cells of the chosen conditions; `sizes` gives the number for validation and test out of so many.
+/// Divides the cells of the chosen conditions; `sizes` gives the numbers of cells for validation and test from the
+/// number of cells of a condition.
 fn divide(
     conditions: &Conditions,
     chosen: impl Fn(usize) -> bool,
@@ -84,7 +85,7 @@ fn divide(
 
 /// Cells of one condition that go to validation and test: rounded, at least one where the fraction is positive,
 /// and at least one left for training.
-fn part_sizes(n: usize, validation: f64, test: f64) -> (usize, usize) {
+pub fn part_sizes(n: usize, validation: f64, test: f64) -> (usize, usize) {
     let size = |fraction: f64| if fraction > 0.0 { ((fraction * n as f64).round() as usize).max(1) } else { 0 };
     let (mut n_validation, mut n_test) = (size(validation), size(test));
     while n_validation + n_test >= n {

@@ -63,7 +63,7 @@ impl SplitPlan {
         let mut split = NamedSplit::of(self);
         let all: BTreeSet<&Condition> = conditions.iter().filter(|c| !c.perturbation.is_control()).collect();
         match self {
-            Self::Stratified { .. } => unreachable!("it divides cells, and the caller has told it apart"),
+            Self::Stratified { .. } => unreachable!("it divides cells, and the caller has handled it"),
             Self::Context { keep, seed, .. } | Self::CrossDataset { keep, seed, .. } => {
                 let column = self.context_column().unwrap_or_default();
                 let contexts = Contexts::of(conditions)?;

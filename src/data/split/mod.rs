@@ -3,7 +3,7 @@
 //! A [`SplitPlan`] says how. Applied to the conditions of a dataset it gives a [`NamedSplit`], which is kept as JSON so
 //! that a result can be traced to what is behind it: it names conditions (and cells, where those of a condition are
 //! divided), so it means the same on every machine and for any order of rows. As lists of rows of the dataset at hand it
-//! is a [`Split`], and [`TrainingFold`] is what may be learnt from the training part.
+//! is a [`Split`], and [`TrainingStatistics`] is what may be learnt from the training part.
 //!
 //! | file | question |
 //! |---|---|
@@ -14,18 +14,20 @@
 //! | `rows` | lists of rows, and what may be learnt from those of training |
 //! | `random` | draws and rounding, the same on every machine |
 
-mod cells;
+#[doc(hidden)]
+pub mod cells;
 mod context;
 mod divide;
 mod leakage;
 mod named;
 mod perturbations;
 mod plan;
-mod random;
+#[doc(hidden)]
+pub mod random;
 mod rows;
 
 pub use cells::{MIN_CELLS_TO_DIVIDE, NamedCells};
 pub use named::{NamedSplit, SplitUnit};
 pub use plan::{DATASET_COLUMN, SplitPlan};
 pub(crate) use random::shuffle;
-pub use rows::{Split, TrainingFold};
+pub use rows::{Split, TrainingStatistics};

@@ -65,7 +65,7 @@ pub(super) fn hold_out(plan: &SplitPlan, all: &[Perturbation]) -> Result<HeldOut
             Ok(HeldOut { test, validation, genes: Vec::new() })
         }
         SplitPlan::Stratified { .. } | SplitPlan::Context { .. } | SplitPlan::CrossDataset { .. } => {
-            unreachable!("these plans do not hold out perturbations, and the caller has told them apart")
+            unreachable!("these plans do not hold out perturbations, and the caller has handled them")
         }
     }
 }

@@ -7,7 +7,7 @@ use rand_chacha::{
 
 /// What is drawn: each has a random stream of its own, so that the number of draws of one does not change another.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Draw {
+pub enum Draw {
     Conditions = 0,
     Genes = 1,
     ValidationConditions = 2,
@@ -23,7 +23,7 @@ pub(super) fn stream(seed: u64, draw: Draw) -> ChaCha8Rng {
 }
 
 /// The items in random order; sorted before, so that the order they come in does not matter.
-pub(super) fn shuffled<T: Ord>(mut items: Vec<T>, seed: u64, draw: Draw) -> Vec<T> {
+pub fn shuffled<T: Ord>(mut items: Vec<T>, seed: u64, draw: Draw) -> Vec<T> {
     items.sort_unstable();
     shuffle(&mut items, &mut stream(seed, draw));
     items
@@ -31,7 +31,7 @@ pub(super) fn shuffled<T: Ord>(mut items: Vec<T>, seed: u64, draw: Draw) -> Vec<
 
 /// Fisher-Yates with a multiply-shift draw: written out, because a library's shuffle may change between versions and
 /// a split must not. The bias of multiply-shift is below `n / 2^64`.
-pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
+pub fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
     for last in (1..items.len()).rev() {
         let draw = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
         items.swap(last, draw as usize);

@@ -20,7 +20,7 @@ pub struct Split {
     pub train: Vec<usize>,
     /// Cells that decide when to stop and which weights to keep.
     pub validation: Vec<usize>,
-    /// Cells that nothing is decided by.
+    /// Cells that no decision may depend on.
     pub test: Vec<usize>,
 }
 
@@ -100,7 +100,7 @@ impl Split {
 /// profile) may use these alone, since a choice that has seen the test cells has seen part of the answer. Each method
 /// takes its cells from them, or from a list that it refuses if it holds a test cell.
 #[derive(Debug, Clone, Copy)]
-pub struct TrainingFold<'a> {
+pub struct TrainingStatistics<'a> {
     data: &'a Dataset,
     split: &'a Split,
 }
@@ -110,13 +110,13 @@ impl Dataset {
     ///
     /// # Errors
     /// A split of another dataset: see [`Split::check`].
-    pub fn training_fold<'a>(&'a self, split: &'a Split) -> Result<TrainingFold<'a>> {
+    pub fn training_statistics<'a>(&'a self, split: &'a Split) -> Result<TrainingStatistics<'a>> {
         split.check(self.n_cells())?;
-        Ok(TrainingFold { data: self, split })
+        Ok(TrainingStatistics { data: self, split })
     }
 }
 
-impl<'a> TrainingFold<'a> {
+impl<'a> TrainingStatistics<'a> {
     /// The `n_top` most variable genes: [`highly_variable`] over `cells` (all training cells if `None`).
     ///
     /// # Errors
@@ -160,7 +160,7 @@ impl<'a> TrainingFold<'a> {
         Ok(group_means(&log1p(counts), &vec![0; cells.len()], 1)?.row(0).to_owned())
     }
 
-    /// The cells that were asked for, once they are known to hold no test cell; else those of training.
+    /// The given `cells`, after a check that no test cell is among them; without `cells`, those that `own` gives.
     fn allowed<'c>(
         &self,
         purpose: &str,
@@ -169,7 +169,10 @@ impl<'a> TrainingFold<'a> {
     ) -> Result<Cow<'c, [usize]>> {
         let Some(cells) = cells else { return Ok(Cow::Owned(own())) };
         if let Some(&bad) = cells.iter().find(|&&cell| cell >= self.data.n_cells()) {
-            return Err(Error::config(format!("cell {bad} is asked for, but there are {}", self.data.n_cells())));
+            return Err(Error::config(format!(
+                "there is no cell {bad}; the dataset has {} cells",
+                self.data.n_cells()
+            )));
         }
         self.split.refuse_test_cells(purpose, cells)?;
         Ok(Cow::Borrowed(cells))

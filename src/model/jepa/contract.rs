@@ -9,7 +9,7 @@ use crate::{
     data::{DataKind, Dataset, TrainingData},
     device::Device,
     model::{Abilities, Model, ModelConfig, State, Trained, registry::forget_checkpoints},
-    train::{History, Run, Schedule, TrainConfig, has_checkpoint},
+    train::{History, LearningRateSchedule, Run, TrainConfig, has_checkpoint},
 };
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,7 @@ impl Default for CellJepaSettings {
             // As in `benches/embeddings.rs`, where the model's settings were chosen.
             train: TrainConfig {
                 epochs: 20,
-                schedule: Schedule::WarmupCosine { warmup_steps: 100, final_fraction: 0.01 },
+                schedule: LearningRateSchedule::WarmupCosine { warmup_steps: 100, final_fraction: 0.01 },
                 ..TrainConfig::default()
             },
         }

@@ -5,7 +5,7 @@ use crate::{
     Error, Result,
     data::{Condition, Counts, EffectTable, Perturbation, in_context},
     math::directions,
-    model::{Carrier, combination::CombinationModel},
+    model::{CellCovariates, combination::CombinationModel},
 };
 use ndarray::{Array1, Array2, Axis, concatenate};
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ pub(super) struct Home {
     /// Mean log-normalised expression of the control cells, `(genes,)`.
     pub profile: Array1<f64>,
     /// Lanes and library sizes of control cells.
-    pub carriers: Vec<Carrier>,
+    pub carriers: Vec<CellCovariates>,
 }
 
 /// What is known of a condition that was trained on.
@@ -63,7 +63,7 @@ impl Atlas {
         prototypes: &EffectTable,
         most_directions: usize,
         (rows_of, expression): (&BTreeMap<Condition, Vec<usize>>, &Counts),
-        (z, place, carriers): (&Array2<f32>, &BTreeMap<usize, usize>, &[Carrier]),
+        (z, place, carriers): (&Array2<f32>, &BTreeMap<usize, usize>, &[CellCovariates]),
     ) -> Result<Self> {
         let mean_point = |rows: &[usize]| -> Array1<f64> {
             let places: Vec<usize> = rows.iter().map(|row| place[row]).collect();

@@ -12,8 +12,8 @@ use crate::{
     Error, ErrorKind, Result,
     data::{Condition, Controls, EffectTable, TrainingCells},
     math::seeds::stream,
-    model::{CountVae, NORMALISED_TOTAL, combination::CombinationModel, diffusion::DiffusionConfig},
-    train::{History, Progress, Run, TrainConfig},
+    model::{CountVae, combination::CombinationModel, diffusion::DiffusionConfig},
+    train::{History, Run, TrainConfig},
 };
 use ndarray::{Array1, Array2, Axis};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};

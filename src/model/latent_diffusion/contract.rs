@@ -20,7 +20,8 @@ use crate::{
     data::{Condition, DataKind, TrainingData},
     device::Device,
     model::{
-        Abilities, Carrier, CountVae, Generated, Model, ModelConfig, Sampling, State, Trained, VaeConfig, VaeSettings,
+        Abilities, CellCovariates, CountVae, Generated, Model, ModelConfig, Sampling, State, Trained, VaeConfig,
+        VaeSettings,
         combination::CombinationModel,
         diffusion::{Diffusion, SampleConfig},
         flow::Flow,
@@ -242,7 +243,7 @@ struct SavedCells {
     config: LatentDiffusionConfig,
     spread: Result<SavedSpread, String>,
     /// Contexts, and what control cells are like there.
-    homes: Vec<(Option<String>, Vec<Carrier>)>,
+    homes: Vec<(Option<String>, Vec<CellCovariates>)>,
     /// Conditions that were trained on, and their numbers of cells.
     trained: Vec<(Condition, usize)>,
     factor: f64,

@@ -6,8 +6,8 @@ use crate::{
     data::{Counts, DataKind, Dataset, Perturbation, TargetSum, normalize::log_normalize},
     math::Pca,
     model::{
-        Carrier, CountVae, Generated, Likelihood, NORMALISED_TOTAL, Trained as _,
-        vae::sample::{CountModel, sample_counts},
+        CellCovariates, CountVae, Generated, Likelihood, NORMALISED_TOTAL, Trained as _,
+        vae::{CountModel, sample_counts},
     },
 };
 use ndarray::{Array1, Array2, ArrayView1, Axis, Zip};
@@ -118,7 +118,12 @@ impl Space {
     ///
     /// # Errors
     /// No cells; genes that are not the model's; a point that is not finite.
-    pub fn points(&self, data: &Dataset, rows: &[usize], rng: &mut ChaCha8Rng) -> Result<(Array2<f32>, Vec<Carrier>)> {
+    pub fn points(
+        &self,
+        data: &Dataset,
+        rows: &[usize],
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(Array2<f32>, Vec<CellCovariates>)> {
         let (mut z, carriers) = self.vae().draw_latents(data, rows, rng)?;
         if let Self::Expression(space) = self {
             let values = normalised(data, rows)?.mapv(f64::from) - &space.mean;
@@ -137,7 +142,7 @@ impl Space {
     ///
     /// # Errors
     /// A width that does not fit.
-    pub fn decode(&self, z: &Array2<f32>, perturbation: &Perturbation, carriers: &[Carrier]) -> Result<Decoded> {
+    pub fn decode(&self, z: &Array2<f32>, perturbation: &Perturbation, carriers: &[CellCovariates]) -> Result<Decoded> {
         Ok(match self {
             Self::Latent(vae) => {
                 Decoded::Counts { model: vae.decode_latents(z, perturbation, carriers)?, remainder: vae.with_remainder }
@@ -152,7 +157,7 @@ impl Space {
 
 impl Decoded {
     /// Expected log-normalised expression with `offset`, mean over the cells, `(genes,)`.
-    pub fn expected(&self, offset: &Array1<f64>, carriers: &[Carrier]) -> Array1<f64> {
+    pub fn expected(&self, offset: &Array1<f64>, carriers: &[CellCovariates]) -> Array1<f64> {
         match self {
             Self::Counts { model, remainder } => mean_match::expected(model, offset, carriers, *remainder),
             Self::Values { .. } => {
@@ -162,7 +167,7 @@ impl Decoded {
     }
 
     /// The offset `(genes,)` with which the mean is `wanted`.
-    pub fn offset_to(&self, wanted: &Array1<f64>, carriers: &[Carrier]) -> Array1<f64> {
+    pub fn offset_to(&self, wanted: &Array1<f64>, carriers: &[CellCovariates]) -> Array1<f64> {
         match self {
             Self::Counts { model, remainder } => mean_match::offset_to(model, wanted, carriers, *remainder),
             Self::Values { .. } => {
@@ -184,7 +189,7 @@ impl Decoded {
     }
 
     /// Draws one cell a point.
-    pub fn draw(&self, offset: &Array1<f64>, carriers: &[Carrier], rng: &mut ChaCha8Rng) -> Generated {
+    pub fn draw(&self, offset: &Array1<f64>, carriers: &[CellCovariates], rng: &mut ChaCha8Rng) -> Generated {
         let library_size = carriers.iter().map(|carrier| carrier.library_size).collect();
         match self {
             Self::Counts { model, remainder } => {
@@ -205,7 +210,7 @@ impl Decoded {
     }
 
     /// Expected values of each cell: counts, or log-normalised expression, `(cells, genes)`.
-    pub fn mean(&self, offset: &Array1<f64>, carriers: &[Carrier]) -> Array2<f32> {
+    pub fn mean(&self, offset: &Array1<f64>, carriers: &[CellCovariates]) -> Array2<f32> {
         match self {
             Self::Counts { model, remainder } => {
                 let sizes: Vec<f32> = carriers.iter().map(|carrier| carrier.size_factor).collect();

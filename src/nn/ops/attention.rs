@@ -1,10 +1,10 @@
-//! Scaled dot-product attention on the CPU, a set and head a task.
+//! Scaled dot-product attention; on the CPU, one task per set and head.
 //!
 //! For the queries Q `(n, w)`, keys K and values V `(m, w)` of one set and head, w = width / heads: `P = softmax(Q K^T /
 //! sqrt(w))` by row, `O = (M * P) V`, M the dropout factors (1 without). Backward, with dO: `dV = (M * P)^T dO`, `dS = P
 //! * (M * dO V^T - delta) / sqrt(w)` with `delta_i = dO_i . O_i`, `dQ = dS K`, `dK = dS^T Q`.
 //!
-//! P is never kept: the forward pass leaves the logarithm of each row's sum, from which the backward pass computes it
+//! P is never kept: the forward pass keeps the logarithm of each row's sum, from which the backward pass computes it
 //! again, a block of queries at a time (Dao et al. 2022, *FlashAttention*, algorithm 4, without its blocks of keys). A
 //! task holds two matrices of [`QUERY_BLOCK`] x m.
 
@@ -22,12 +22,12 @@ use dfdx::prelude::{Cpu, HasShape, PutTape, Tape};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// What one attention operation is told besides its numbers.
+/// The settings of one attention operation: its sets, heads and dropout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttentionSpec {
     /// The sets of the queries.
     pub queries: RowSets,
-    /// The sets of the keys and values; as many.
+    /// The sets of the keys and values; as many as sets of queries.
     pub keys: RowSets,
     /// Number of heads; divides the width.
     pub heads: usize,
@@ -36,13 +36,14 @@ pub struct AttentionSpec {
 }
 
 impl AttentionSpec {
-    /// `1 / sqrt(w)` with w features a head.
+    /// `1 / sqrt(w)` with w features per head.
     pub(super) fn scale(&self, width: usize) -> f32 {
         1.0 / ((width / self.heads) as f32).sqrt()
     }
 }
 
-/// Which attention weights are dropped, as a function of a seed: the backward pass asks again instead of keeping them.
+/// Which attention weights are dropped, as a function of a seed: the backward pass computes them again instead of keeping
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WeightDropout {
     threshold: u32,
@@ -51,7 +52,7 @@ pub struct WeightDropout {
 }
 
 impl WeightDropout {
-    /// Drops with probability `p`; which ones, `seed` says.
+    /// Drops each weight with probability `p`; `seed` decides which.
     ///
     /// # Errors
     /// A `p` outside [0, 1).
@@ -200,7 +201,7 @@ impl<'a> Task<'a> {
 
     fn forward(&self, mut out: MatMut<'_>, log_sums: &mut [f32]) {
         if self.keys == 0 {
-            return; // Nothing to attend to: the output stays zero.
+            return; // No keys: the output stays zero.
         }
         let mut scratch = self.scratch();
         for rows in self.blocks() {
@@ -257,7 +258,7 @@ impl<'a> Task<'a> {
     }
 }
 
-/// One piece a set and head.
+/// One piece per set and head.
 fn split_rows<'a>(values: &'a mut [f32], spec: &AttentionSpec) -> Vec<&'a mut [f32]> {
     super::pieces(values, spec.queries.ranges().flat_map(|rows| std::iter::repeat_n(rows.len(), spec.heads)))
 }

@@ -44,9 +44,9 @@ pub struct CountTarget {
 /// Log of the inverse dispersion theta of a negative binomial (variance = mu + mu^2 / theta), taken as clamped to
 /// [`LOG_THETA_MIN`], [`LOG_THETA_MAX`].
 pub enum Dispersion<'a, D: Device<f32>, T: Tape<f32, D>> {
-    /// One value a gene, `(genes,)`: a weight of the model.
+    /// One value per gene, `(genes,)`: a weight of the model.
     Gene(&'a Vector<D>),
-    /// One value a cell and gene, `(cells, genes)`: an output of the decoder.
+    /// One value per cell and gene, `(cells, genes)`: an output of the decoder.
     CellGene(Matrix<D, T>),
 }
 
@@ -189,7 +189,7 @@ impl Inputs {
         if genes == 0 || d_nll.is_empty() {
             return (vec![0.0; views.log_theta.len()], vec![0.0; d_logits.len()]);
         }
-        // A row a cell, or a row a block of cells that is summed below.
+        // One row per cell; or one row per block of cells, summed below.
         let rows = if is_shared { d_nll.len().div_ceil(CELL_BLOCK) } else { d_nll.len() };
         let mut d_theta = vec![0.0; rows * genes];
         let mut d_zero = vec![0.0; if self.zero_logits.is_some() { d_logits.len() } else { 0 }];

@@ -30,7 +30,7 @@ use dfdx::{prelude::*, tensor_ops::Device};
 use ndarray::Array2;
 
 /// What depends on the counts alone, `(cells, genes)` each.
-struct Observed<D: Device<f32>> {
+struct CountTerms<D: Device<f32>> {
     x: Matrix<D>,
     /// 1 where x > 0, else 0.
     seen: Matrix<D>,
@@ -44,7 +44,7 @@ struct Observed<D: Device<f32>> {
     ln_library: Matrix<D>,
 }
 
-/// See [`Backend::count_nll`]; the shapes are checked there.
+/// See [`Backend::count_nll`](crate::nn::Backend::count_nll).
 pub fn count_nll<D: Device<f32>, T: Tape<f32, D>>(
     logits: Matrix<D, T>,
     log_theta: Dispersion<'_, D, T>,
@@ -52,19 +52,19 @@ pub fn count_nll<D: Device<f32>, T: Tape<f32, D>>(
     target: &CountTarget,
 ) -> Result<Vector<D, T>> {
     check_count_nll(*logits.shape(), &log_theta, zero_logits.as_ref(), target)?;
-    let observed = observe(logits.device(), target).map_err(failed("count_nll"))?;
+    let terms = count_terms(logits.device(), target).map_err(failed("count_nll"))?;
     let run = || -> Result<Vector<D, T>, D::Err> {
-        let log_mu = log_mean(logits, &observed, target.with_remainder)?;
+        let log_mu = log_mean(logits, &terms, target.with_remainder)?;
         let nll = match log_theta {
             Dispersion::Gene(log_theta) => {
                 let shape = *log_mu.shape();
                 let log_theta = log_theta.retaped::<T>().try_broadcast_like::<_, Axis<0>>(&shape)?;
-                negative_binomial(log_mu, log_theta, &observed)?
+                negative_binomial(log_mu, log_theta, &terms)?
             }
-            Dispersion::CellGene(log_theta) => negative_binomial(log_mu, log_theta, &observed)?,
+            Dispersion::CellGene(log_theta) => negative_binomial(log_mu, log_theta, &terms)?,
         };
         let nll = match zero_logits {
-            Some(zero_logits) => zero_inflated(nll, zero_logits, &observed)?,
+            Some(zero_logits) => zero_inflated(nll, zero_logits, &terms)?,
             None => nll,
         };
         nll.try_sum::<_, Axis<1>>()
@@ -72,7 +72,7 @@ pub fn count_nll<D: Device<f32>, T: Tape<f32, D>>(
     run().map_err(failed("count_nll"))
 }
 
-fn observe<D: Device<f32>>(device: &D, target: &CountTarget) -> Result<Observed<D>, D::Err> {
+fn count_terms<D: Device<f32>>(device: &D, target: &CountTarget) -> Result<CountTerms<D>, D::Err> {
     let x = target.counts.to_dense();
     let shape = x.dim();
     let make = |values: Array2<f32>| device.try_tensor_from_vec(values.into_iter().collect(), shape);
@@ -93,7 +93,7 @@ fn observe<D: Device<f32>>(device: &D, target: &CountTarget) -> Result<Observed<
     };
     let mut ln_library = Array2::zeros(shape);
     ln_library.rows_mut().into_iter().zip(target.library_size.iter()).for_each(|(mut row, size)| row.fill(size.ln()));
-    Ok(Observed {
+    Ok(CountTerms {
         seen: make(x.mapv(|x| f32::from(x > 0.0)))?,
         positive: make(x.mapv(|x| if x > 0.0 { x } else { 1.0 }))?,
         ln_x: make(x.mapv(|x| if x > 0.0 { x.ln() } else { 0.0 }))?,
@@ -106,7 +106,7 @@ fn observe<D: Device<f32>>(device: &D, target: &CountTarget) -> Result<Observed<
 /// `ln mu = logits - ln sum exp(logits) + ln library_size`.
 fn log_mean<D: Device<f32>, T: Tape<f32, D>>(
     logits: Matrix<D, T>,
-    observed: &Observed<D>,
+    terms: &CountTerms<D>,
     with_remainder: bool,
 ) -> Result<Matrix<D, T>, D::Err> {
     let shape = *logits.shape();
@@ -114,30 +114,30 @@ fn log_mean<D: Device<f32>, T: Tape<f32, D>>(
     if with_remainder {
         log_sum = softplus(log_sum)?; // one more class, of logit 0
     }
-    logits.try_sub(log_sum.try_broadcast_like::<_, Axis<1>>(&shape)?)?.try_add(observed.ln_library.clone())
+    logits.try_sub(log_sum.try_broadcast_like::<_, Axis<1>>(&shape)?)?.try_add(terms.ln_library.clone())
 }
 
 /// `-ln NB` of each element.
 fn negative_binomial<D: Device<f32>, T: Tape<f32, D>>(
     log_mu: Matrix<D, T>,
     log_theta: Matrix<D, T>,
-    observed: &Observed<D>,
+    terms: &CountTerms<D>,
 ) -> Result<Matrix<D, T>, D::Err> {
     let log_theta = log_theta.try_clamp(LOG_THETA_MIN, LOG_THETA_MAX)?;
     let theta = log_theta.with_empty_tape().try_exp()?;
     let mu = log_mu.with_empty_tape().try_exp()?;
     // (x + theta) log1p((mu - x) / (x + theta)), which at x = 0 is the whole
-    let total = theta.with_empty_tape().try_add(observed.x.clone())?;
+    let total = theta.with_empty_tape().try_add(terms.x.clone())?;
     let u = mu.with_empty_tape().try_add(theta.with_empty_tape())?.try_div(total.with_empty_tape())?;
-    let t = mu.try_sub(observed.x.clone())?.try_div(total.with_empty_tape())?;
+    let t = mu.try_sub(terms.x.clone())?.try_div(total.with_empty_tape())?;
     let deviance = ln_near_one(u, t)?.try_mul(total)?;
     // x (ln x - ln mu)
-    let surprise = log_mu.try_negate()?.try_add(observed.ln_x.clone())?.try_mul(observed.x.clone())?;
+    let surprise = log_mu.try_negate()?.try_add(terms.ln_x.clone())?.try_mul(terms.x.clone())?;
     // the value at mu = x, for x > 0
-    let total = theta.with_empty_tape().try_add(observed.positive.clone())?;
+    let total = theta.with_empty_tape().try_add(terms.positive.clone())?;
     let half_log_ratio = total.with_empty_tape().try_ln()?.try_sub(log_theta)?.try_mul(0.5)?;
     let at_mode = binet(total)?.try_sub(binet(theta)?)?.try_sub(half_log_ratio)?;
-    let at_mode = at_mode.try_mul(observed.seen.clone())?.try_sub(observed.at_mode.clone())?;
+    let at_mode = at_mode.try_mul(terms.seen.clone())?.try_sub(terms.at_mode.clone())?;
     deviance.try_add(surprise)?.try_sub(at_mode)
 }
 
@@ -145,11 +145,11 @@ fn negative_binomial<D: Device<f32>, T: Tape<f32, D>>(
 fn zero_inflated<D: Device<f32>, T: Tape<f32, D>>(
     nll: Matrix<D, T>,
     zero_logits: Matrix<D, T>,
-    observed: &Observed<D>,
+    terms: &CountTerms<D>,
 ) -> Result<Matrix<D, T>, D::Err> {
     let z = zero_logits;
-    let seen = softplus(z.with_empty_tape())?.try_add(nll.with_empty_tape())?.try_mul(observed.seen.clone())?;
-    let unseen = observed.seen.clone().try_negate()?.try_add(1.0)?;
+    let seen = softplus(z.with_empty_tape())?.try_add(nll.with_empty_tape())?.try_mul(terms.seen.clone())?;
+    let unseen = terms.seen.clone().try_negate()?.try_add(1.0)?;
     let minus_z = z.try_negate()?;
     let zero = softplus(minus_z.with_empty_tape())?.try_sub(softplus(minus_z.try_sub(nll)?)?)?;
     seen.try_add(zero.try_mul(unseen)?)

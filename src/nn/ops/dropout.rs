@@ -26,7 +26,7 @@ pub(crate) fn multiply<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, factors: Vec<f32>) 
     Ok(y.put_tape(tape))
 }
 
-/// One factor an element.
+/// One factor per element.
 fn check_factors(x: (usize, usize), factors: &[f32]) -> Result<()> {
     if factors.len() == x.0 * x.1 { Ok(()) } else { Err(Error::shape("multiply", x, (factors.len(),))) }
 }

@@ -1,4 +1,4 @@
-//! `y = (1 + gamma) * x + beta` on the CPU, a set a task.
+//! `y = (1 + gamma) * x + beta` ; on the CPU, one task per set.
 //!
 //! Backward: `dx = (1 + gamma) dy`, and over the rows of each set `dgamma = sum x dy`, `dbeta = sum dy`.
 

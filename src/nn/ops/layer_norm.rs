@@ -1,4 +1,4 @@
-//! Layer normalisation on the CPU, one pass a row.
+//! Layer normalisation ; on the CPU, one pass per row.
 //!
 //! `y = w * h + b` with `h = (x - mean) / s`, `s = sqrt(variance + epsilon)`, moments over the row. Backward, with `g =
 //! w * dy`: `dx = (g - mean(g) - h mean(g h)) / s`, `dw = sum over rows of dy h`, `db = sum over rows of dy`. Only mean

@@ -37,12 +37,12 @@ pub(super) struct Scratch {
     log_theta: Vec<f32>,
     theta: Vec<f32>,
     inverse_theta: Vec<f32>,
-    seen: Seen,
+    seen: NonZeroGenes,
 }
 
 /// The genes seen in the cell, one after the other.
 #[derive(Default)]
-struct Seen {
+struct NonZeroGenes {
     gene: Vec<u32>,
     count: Vec<f32>,
     mean: Vec<f32>,
@@ -65,7 +65,7 @@ impl Scratch {
             log_theta: row(),
             theta: row(),
             inverse_theta: row(),
-            seen: Seen::default(),
+            seen: NonZeroGenes::default(),
         }
     }
 
@@ -138,7 +138,7 @@ impl Cell<'_> {
 
     /// The seen genes' values, one after the other. Zeros that are stored are not seen.
     #[inline(always)]
-    fn gather(&self, seen: &mut Seen, log_scale: f32, mean: &[f32], theta: &[f32], log_theta: &[f32]) {
+    fn gather(&self, seen: &mut NonZeroGenes, log_scale: f32, mean: &[f32], theta: &[f32], log_theta: &[f32]) {
         seen.gene.clear();
         seen.count.clear();
         for (&gene, &count) in self.seen.iter().zip(self.counts) {
@@ -202,7 +202,7 @@ fn all_inflated<const GRADIENT: bool>(
     }
 }
 
-impl Seen {
+impl NonZeroGenes {
     /// `[nll, by ln mu, by ln theta, by the zero logit]` of each seen gene.
     #[inline(always)]
     fn evaluate<const GRADIENT: bool>(&mut self, is_inflated: bool) {

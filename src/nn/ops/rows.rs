@@ -4,7 +4,7 @@
 //!
 //! A batch of sets of d-wide tokens is one matrix `(sum of sizes, d)`, the rows of the first set first; this type says
 //! where each set starts. [`Linear`](super::Linear) and [`LayerNorm`](super::LayerNorm) work on the rows as they are,
-//! and only what mixes tokens (attention, pooling, FiLM) asks which rows belong together. A set may be empty: a control
+//! and only what mixes tokens (attention, pooling, FiLM) needs to know which rows belong together. A set may be empty: a control
 //! has no perturbed gene.
 //!
 //! ```
@@ -87,7 +87,7 @@ impl RowSets {
     }
 }
 
-/// Rows that one task copies, or more.
+/// Fewest rows that one task copies.
 const ROW_BLOCK: usize = 64;
 
 /// See [`TokenOps::take_rows`](crate::nn::Backend::take_rows).
@@ -183,7 +183,7 @@ pub(crate) fn residual<T: Tape<f32, Cpu>>(update: Matrix<Cpu, T>, x: Matrix<Cpu>
     Ok(y.put_tape(tape))
 }
 
-/// `to += from`, `block` values a task.
+/// `to += from`, `block` values per task.
 fn add(to: &mut [f32], from: &[f32], block: usize) {
     to.par_chunks_mut(block).zip(from.par_chunks(block)).for_each(|(to, from)| {
         dispatch!(to.iter_mut().zip(from).for_each(|(to, from)| *to += from));
@@ -201,7 +201,7 @@ pub(super) fn check_sets(operation: &str, rows: usize, sets: &RowSets) -> Result
 fn check_rows(x: (usize, usize), rows: &[u32]) -> Result<()> {
     match rows.iter().max() {
         Some(&row) if row as usize >= x.0 => {
-            Err(Error::config(format!("take_rows: row {row} is asked for, but there are {}", x.0)))
+            Err(Error::config(format!("take_rows: there is no row {row}; the matrix has {} rows", x.0)))
         }
         _ => Ok(()),
     }

@@ -10,7 +10,7 @@
 //!
 //! All sums include the pairs of a row with itself: each is a distance of two empirical distributions, never negative, and
 //! 0 where they are the same. Gradients go to the predicted rows. One call takes a batch of pairs of sets, as [`RowSets`] beside the rows, and
-//! gives one number a pair.
+//! gives one number per pair.
 //!
 //! ```
 //! use genailab::{dfdx::prelude::*, nn::{RowSets, SetDistance}};

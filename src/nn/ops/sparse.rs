@@ -29,7 +29,7 @@ pub struct IndexSets {
 }
 
 impl IndexSets {
-    /// One set a row. An index that stands twice in a set counts once; the order within a set does not matter.
+    /// One set per row. An index that occurs twice in a set counts once; the order within a set does not matter.
     pub fn from_sets<S: AsRef<[u32]>>(sets: impl IntoIterator<Item = S>) -> Self {
         let (mut offsets, mut indices) = (vec![0], Vec::new());
         for set in sets {
@@ -172,11 +172,11 @@ fn add_rows(y: &mut [f32], width: usize, v: &impl Rows, factors: &[f32], w: &[f3
         return;
     }
     let (indptr, indices) = (v.indptr(), v.indices());
-    // How rows are dealt out changes nothing: each row's sum has its own order.
+    // The result does not depend on how rows are distributed: the sum of each row has its own order.
     let row_block = v.n_rows().div_ceil(rayon::current_num_threads()).min(ROW_BLOCK);
     y.par_chunks_mut(row_block * width).enumerate().for_each(|(block, y)| {
         let rows = block * row_block..v.n_rows().min((block + 1) * row_block);
-        // Where each row of the block stands in its sorted list of inputs.
+        // The position of each row of the block in its sorted list of inputs.
         let mut places: Vec<usize> = indptr[rows.clone()].to_vec();
         let ends = &indptr[rows.start + 1..=rows.end];
         dispatch!(for next_input in (INPUT_BLOCK..w.len() / width + INPUT_BLOCK).step_by(INPUT_BLOCK) {
@@ -259,7 +259,7 @@ fn check_embedding<D: Device<f32>>(w: &Matrix<D>, sets: &IndexSets) -> Result<()
     let entries = w.shape().0;
     match sets.indices().iter().max() {
         Some(&largest) if largest as usize >= entries => {
-            Err(Error::config(format!("embedding: index {largest} is asked for, but there are {entries} entries")))
+            Err(Error::config(format!("embedding: there is no entry {largest}; the table has {entries} entries")))
         }
         _ => Ok(()),
     }

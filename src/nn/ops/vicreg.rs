@@ -33,7 +33,7 @@ pub(crate) fn vicreg_variance<T: Tape<f32, Cpu>>(z: Matrix<Cpu, T>) -> Result<Sc
     let value = super::tensor("vicreg", vec![(total / width as f64) as f32], (), z.device())?;
     if T::OWNS_TAPE {
         let value = value.ghost();
-        // What each centred value is multiplied by.
+        // The factor of each centred value.
         let slopes = squares
             .iter()
             .map(spread)
@@ -95,11 +95,11 @@ fn means(z: &[f32], width: usize) -> Vec<f64> {
     sums.iter().map(|sum| sum / rows).collect()
 }
 
-/// There is a variance to speak of.
+/// At least two rows and one column, so that the variance is defined.
 pub(super) fn check(z: (usize, usize)) -> Result<()> {
     if z.0 < 2 || z.1 == 0 {
         return Err(Error::config(format!(
-            "VICReg: a batch of shape {z:?} has no variance; take at least 2 rows a batch"
+            "VICReg: a batch of shape {z:?} has no variance; take at least 2 rows per batch"
         )));
     }
     Ok(())

@@ -39,11 +39,12 @@ pub use means::{MatchingMean, Mean, MeanDoubles};
 pub use nearest::Nearest;
 pub use ridge::Ridge;
 
-use super::{Fitted, ModelPredictor, Predictor, VaePredictor};
+use super::{Fitted, ModelPredictor, Predictor, VaeArithmetic};
 use crate::{
     Error, Result,
     data::{Condition, DataKind},
     model::{
+        CountVae, VaeSettings,
         combination::CombinationModel,
         jepa::{JepaPairs, JepaSets},
         latent_diffusion::DiffusionModel,
@@ -74,10 +75,11 @@ pub fn baselines() -> Vec<Box<dyn Predictor>> {
 
 /// All predictors, in the order of the tables: the [`baselines`], then the models that take a training of their own.
 pub fn models() -> Vec<Box<dyn Predictor>> {
+    let vae = ModelPredictor::new::<CountVae>;
     let trained: [Box<dyn Predictor>; 7] = [
-        Box::new(VaePredictor::effects()),
-        Box::new(VaePredictor::conditional()),
-        Box::new(VaePredictor::arithmetic()),
+        Box::new(vae("vae", &[DataKind::Effects]).with_config::<CountVae>(VaeSettings::benchmark_effects())),
+        Box::new(vae("vae_conditional", &[DataKind::Cells]).with_config::<CountVae>(VaeSettings::benchmark_cells())),
+        Box::new(VaeArithmetic::default()),
         Box::new(ModelPredictor::new::<CombinationModel>("combination", &[DataKind::Effects, DataKind::Cells])),
         Box::new(ModelPredictor::new::<JepaSets>("jepa_sets", &[DataKind::Cells])),
         Box::new(ModelPredictor::new::<JepaPairs>("jepa_pairs", &[DataKind::Cells])),

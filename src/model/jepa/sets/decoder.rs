@@ -12,10 +12,7 @@ use crate::{
     data::Dataset,
     model::{
         Likelihood, NORMALISED_TOTAL, State,
-        vae::{
-            count_vae::output_bias,
-            sample::{CountModel, sample_counts},
-        },
+        vae::{CountModel, output_bias, sample_counts},
     },
     nn::{
         Backend, CountTarget, Dispersion, FinishConfig, LOG_THETA_MAX, LOG_THETA_MIN, Linear, Matrix, Mlp, Norm,

@@ -1,27 +1,25 @@
-//! What a count VAE makes of cells: their latents, their bound, and how much the latents are used.
+//! Measurements on cells: their latents, their likelihood bound, and how much the latents are used.
 
 use super::{
     batch::{CellSource, VaeBatch},
-    count_vae::{CountVae, on_device},
+    model::{CountVae, on_device},
 };
 use crate::{
     Error, Result,
-    data::Dataset,
-    nn::{IndexSets, ops},
+    data::{DataKind, Dataset},
     train::BatchSource,
 };
 use dfdx::prelude::NoneTape;
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use std::sync::Arc;
 
-/// Rows that go through the network at once when nothing is trained.
-pub(in crate::model) const EVALUATION_BATCH: usize = 256;
-/// Posterior means that vary less than this over cells carry nothing (Burda et al. 2016, section 5.2).
+/// Rows per pass through the network when nothing is trained.
+pub(super) const EVALUATION_BATCH: usize = 256;
+/// A latent whose posterior mean varies less than this over cells carries no information (Burda et al. 2016, section 5.2).
 const ACTIVE_UNIT_VARIANCE: f64 = 0.01;
 
-/// Held-out evidence lower bound in nats a cell, summed over genes and latents, averaged over cells.
+/// Held-out evidence lower bound in nats per cell, summed over genes and latents, averaged over cells.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Elbo {
     /// `-E_q log p(x|z,c)`.
@@ -46,13 +44,14 @@ pub struct Collapse {
 }
 
 impl CountVae {
-    /// Runs `f` over the cells `rows` in batches and stacks what it gives, one row a cell.
-    pub(in crate::model) fn over_cells(
+    /// Runs `f` over the cells `rows` in batches and stacks its results, one row per cell.
+    pub(super) fn over_cells(
         &self,
         data: &Dataset,
         rows: &[usize],
         mut f: impl FnMut(&VaeBatch) -> Result<Array2<f32>>,
     ) -> Result<Array2<f32>> {
+        self.check_learned_from(DataKind::Cells)?;
         if rows.is_empty() {
             return Err(Error::data("no cells were chosen"));
         }
@@ -66,23 +65,27 @@ impl CountVae {
         Ok(concatenate(Axis(0), &views).expect("every block has the same number of columns"))
     }
 
-    /// The latent mean of each cell, `(cells, latent)`.
+    /// The posterior mean of each cell, `(cells, latent)`, given its own perturbation.
     ///
     /// # Errors
-    /// No cells, or genes or perturbations that the model does not know.
-    pub fn embed(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
-        self.over_cells(data, rows, |batch| {
-            on_device!(&self.net, net => {
-                let condition = net.condition(batch, NoneTape)?;
-                Ok(ops::download(&net.encode(&batch.input, &condition)?.mu))
-            })
-        })
+    /// No cells; genes or perturbations that the model does not know; a model of effects.
+    pub fn latents(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
+        self.over_cells(data, rows, |batch| Ok(self.posterior(batch)?.mu))
     }
 
-    /// The held-out ELBO of cells, from `draws` draws of z a cell.
+    /// The posterior mean of each cell read as a control cell, `(cells, latent)`: the effect of its perturbation stays in
+    /// the latent.
     ///
     /// # Errors
-    /// As [`Self::embed`].
+    /// As [`Self::latents`].
+    pub fn embed_as_control(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
+        self.over_cells(data, rows, |batch| Ok(self.posterior(&batch.as_control())?.mu))
+    }
+
+    /// The held-out ELBO of cells, from `draws` draws of z per cell.
+    ///
+    /// # Errors
+    /// As [`Self::latents`].
     pub fn elbo(&self, data: &Dataset, rows: &[usize], draws: usize, seed: u64) -> Result<Elbo> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let terms = self.over_cells(data, rows, |batch| {
@@ -102,33 +105,15 @@ impl CountVae {
         Ok(Elbo { nll, kl, elbo: -(nll + kl), cells: rows.len() })
     }
 
-    /// The latent mean of each cell read as a control cell, `(cells, latent)`: what its perturbation did stays in z.
-    ///
-    /// # Errors
-    /// As [`Self::embed`].
-    pub fn embed_as_control(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
-        self.over_cells(data, rows, |batch| {
-            let batch = as_control(batch);
-            on_device!(&self.net, net => {
-                let condition = net.condition(&batch, NoneTape)?;
-                Ok(ops::download(&net.encode(&batch.input, &condition)?.mu))
-            })
-        })
-    }
-
     /// How much each latent is used over the cells `rows`.
     ///
     /// # Errors
-    /// As [`Self::embed`].
+    /// As [`Self::latents`].
     pub fn collapse(&self, data: &Dataset, rows: &[usize]) -> Result<Collapse> {
         let latent = self.config.latent;
         let both = self.over_cells(data, rows, |batch| {
-            on_device!(&self.net, net => {
-                let condition = net.condition(batch, NoneTape)?;
-                let posterior = net.encode(&batch.input, &condition)?;
-                let (mu, logvar) = (ops::download(&posterior.mu), ops::download(&posterior.logvar));
-                Ok(concatenate![Axis(1), mu, logvar])
-            })
+            let posterior = self.posterior(batch)?;
+            Ok(concatenate![Axis(1), posterior.mu, posterior.logvar])
         })?;
         let both = both.mapv(f64::from);
         let mean = |values: Array1<f64>| values.mean().unwrap_or(0.0);
@@ -142,11 +127,4 @@ impl CountVae {
         let active = variance.iter().filter(|&&v| v > ACTIVE_UNIT_VARIANCE).count();
         Ok(Collapse { kl, variance, active })
     }
-}
-
-/// The same batch with every cell read as control.
-pub(in crate::model) fn as_control(batch: &VaeBatch) -> VaeBatch {
-    let mut control = batch.clone();
-    control.condition.perturbed = Arc::new(IndexSets::from_sets((0..batch.len()).map(|_| [])));
-    control
 }

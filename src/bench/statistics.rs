@@ -1,4 +1,5 @@
-//! Each model against the reference: a paired difference with a bootstrap interval.
+//! What scores say together: means over conditions and seeds, and each model against the reference as a paired difference
+//! with a bootstrap interval.
 //!
 //! A pair is a condition of a seed that both have a score of. The same condition is judged under several seeds, and its
 //! differences resemble each other, so what is drawn with replacement is the condition with all its pairs (a cluster
@@ -6,10 +7,7 @@
 //! middle 95 % of its draws. It tells of other perturbations like these, not of other experiments. Intervals are not
 //! corrected for the number of metrics: of twenty metrics one may be "better" by chance.
 
-use super::{
-    ALL, Benchmark, Better, Comparison, MeanInterval, Significance, better,
-    summary::{Series, mean},
-};
+use super::{ALL, Benchmark, Better, Comparison, GroupSummary, MeanInterval, MetricSummary, Row, Significance, better};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
@@ -26,8 +24,100 @@ const FEWEST: usize = 5;
 /// What a model is compared with, the first that has a score of the same conditions.
 const REFERENCES: [&str; 3] = ["additive", "mean", "no_change"];
 
+impl Benchmark {
+    /// Scores with everything that is computed from them: summaries, groups and comparisons. The other fields are empty.
+    /// `groups` holds the group of each (seed, condition); none where the split has no groups.
+    pub fn of_rows(rows: Vec<Row>, groups: &HashMap<(u64, String), String>) -> Self {
+        let series = series(&rows);
+        let (summary, groups, comparisons) = (summarise(&series), by_group(&series, groups), compare(&series));
+        Self { rows, summary, groups, comparisons, ..Self::default() }
+    }
+}
+
+/// The scores of one model and metric: where the metric stands in tables, and (seed, condition, value).
+struct Series<'a> {
+    model: &'a str,
+    metric: &'a str,
+    values: Vec<(u64, &'a str, f64)>,
+}
+
+/// Sorts rows by model and metric, both in the order of their first row.
+fn series(rows: &[Row]) -> Vec<Series<'_>> {
+    let (mut models, mut metrics): (HashMap<&str, usize>, HashMap<&str, usize>) = Default::default();
+    let mut found: BTreeMap<(usize, usize), Series<'_>> = BTreeMap::new();
+    for row in rows {
+        let (n_models, n_metrics) = (models.len(), metrics.len());
+        let model = *models.entry(&row.model).or_insert(n_models);
+        let metric = *metrics.entry(&row.metric).or_insert(n_metrics);
+        found
+            .entry((model, metric))
+            .or_insert_with(|| Series { model: &row.model, metric: &row.metric, values: Vec::new() })
+            .values
+            .push((row.seed, &row.perturbation, row.value));
+    }
+    found.into_values().collect()
+}
+
+/// One a model and metric.
+fn summarise(series: &[Series<'_>]) -> Vec<MetricSummary> {
+    series.iter().map(|series| summary(series, &series.values)).collect()
+}
+
+/// One a model, metric and group; `groups` holds the group of (seed, condition).
+fn by_group(series: &[Series<'_>], groups: &HashMap<(u64, String), String>) -> Vec<GroupSummary> {
+    let mut summaries = Vec::new();
+    for series in series {
+        let mut divided: BTreeMap<&str, Vec<(u64, &str, f64)>> = BTreeMap::new();
+        for &(seed, condition, value) in &series.values {
+            if let Some(group) = groups.get(&(seed, condition.to_owned())) {
+                divided.entry(group).or_default().push((seed, condition, value));
+            }
+        }
+        summaries.extend(
+            divided
+                .into_iter()
+                .map(|(group, values)| GroupSummary { group: group.to_owned(), summary: summary(series, &values) }),
+        );
+    }
+    summaries
+}
+
+fn summary(series: &Series<'_>, values: &[(u64, &str, f64)]) -> MetricSummary {
+    let mut seeds: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    values.iter().for_each(|&(seed, _, value)| seeds.entry(seed).or_default().push(value));
+    let of_seeds: Vec<f64> = seeds.values().map(|values| mean(values)).collect();
+    let all: Vec<f64> = values.iter().map(|&(.., value)| value).collect();
+    MetricSummary {
+        model: series.model.to_owned(),
+        metric: series.metric.to_owned(),
+        mean: mean(&all),
+        sd: sd(&all),
+        n: all.len(),
+        median: median(all),
+        sd_of_seeds: sd(&of_seeds),
+    }
+}
+
+/// Mean of a list that is not empty.
+pub(super) fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Standard deviation with n - 1; `None` for fewer than two values.
+fn sd(values: &[f64]) -> Option<f64> {
+    let mean = mean(values);
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+}
+
 /// Compares every model with the reference, by every metric that both have.
-pub(super) fn compare(series: &[Series<'_>]) -> Vec<Comparison> {
+fn compare(series: &[Series<'_>]) -> Vec<Comparison> {
     let place: HashMap<(&str, &str), usize> =
         series.iter().enumerate().map(|(index, series)| ((series.model, series.metric), index)).collect();
     // The reference of a metric is the same for all models: the first that has any score.
@@ -188,25 +278,5 @@ impl Resamples {
         means.sort_by(f64::total_cmp);
         let at = |fraction: f64| means[(fraction * (means.len() - 1) as f64).round() as usize];
         (at(0.025), at(0.975))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_interval_of_a_mean_is_as_wide_as_its_theory() {
-        // 400 values of unit variance, one a cluster: the standard error of the mean is 1 / 20.
-        let mut rng = ChaCha8Rng::seed_from_u64(3);
-        let mut uniform = || (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-        let clusters: Vec<(f64, f64)> = (0..400).map(|_| ((uniform() - 0.5) * 12.0_f64.sqrt(), 1.0)).collect();
-        let (low, high) = Resamples::new(400).interval(&clusters);
-        let expected = 2.0 * 1.96 / 20.0;
-        assert!(((high - low) / expected - 1.0).abs() < 0.1, "{low} to {high}, expected a width of {expected}");
-        // The same values under twenty seeds are no more evidence: the interval must not shrink.
-        let repeated: Vec<(f64, f64)> = clusters.iter().map(|&(value, _)| (20.0 * value, 20.0)).collect();
-        let (wide_low, wide_high) = Resamples::new(400).interval(&repeated);
-        assert!((wide_low - low).abs() < 1e-12 && (wide_high - high).abs() < 1e-12);
     }
 }

@@ -1,4 +1,4 @@
-//! Drawn cells against held-out cells, gene by gene and as sets.
+//! Drawn cells against held-out cells, gene by gene and as sets; and drawn mean effects against held-out effects.
 
 use super::LEVELS;
 use crate::{
@@ -157,45 +157,60 @@ fn e_distances(observed: &Array2<f32>, drawn: &Array2<f32>, space: &Pca, seed: u
     Some((to_drawn, to_half))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rand_distr::StandardNormal;
+/// How well draws of a mean effect tell how far the prediction is off; means over genes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeanCalibration {
+    /// Share of genes whose observed effect lies inside the central interval of each of [`LEVELS`].
+    pub coverage: Vec<f64>,
+    /// Fair CRPS of the draws.
+    pub crps: f64,
+    /// CRPS of the prediction as a point: its mean absolute error.
+    pub crps_point: f64,
+    /// CRPS of a normal distribution around the prediction, with the standard deviation of each gene's left-out residuals
+    /// over all training perturbations: what knows nothing of the perturbation at hand.
+    pub crps_gaussian: f64,
+    /// Root mean square over genes of the draws' standard deviation: how far off the model expects to be.
+    pub expected_error: f64,
+    /// Root mean square over genes of how far off the prediction is.
+    pub error: f64,
+    /// Euclidean distance of the mean of the draws to the observed effect, as a share of the prediction's own.
+    pub mean_of_draws: f64,
+}
 
-    fn normal(rows: usize, mean: f32, sd: f32, seed: u64) -> Array2<f32> {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        Array2::from_shape_fn((rows, 8), |_| mean + sd * rng.sample::<f32, _>(StandardNormal))
+/// Judges draws `(n, genes)` of a mean effect by the observed effect; `deviation` `(genes,)` is that of the alternative that
+/// knows nothing of the perturbation. `None` for fewer than two draws, other genes, or values that are not finite.
+pub fn judge_means(
+    observed: &Array1<f64>,
+    predicted: &Array1<f64>,
+    draws: &Array2<f64>,
+    deviation: &Array1<f64>,
+    seed: u64,
+) -> Option<MeanCalibration> {
+    let genes = observed.len();
+    let fits = predicted.len() == genes && draws.ncols() == genes && deviation.len() == genes;
+    if genes == 0 || !fits || draws.nrows() < 2 {
+        return None;
     }
-
-    #[test]
-    fn draws_of_the_truth_are_calibrated_and_others_are_told_from_them() {
-        let space = Pca::fit(normal(400, 0.0, 1.0, 9).view(), 3, 0).unwrap();
-        let reference = GaussianReference { mean: Array1::zeros(8), deviation: Array1::from_elem(8, 3.0) };
-        let observed = normal(300, 0.0, 1.0, 1);
-        let judge = |drawn: &Array2<f32>| judge_cells(&observed, drawn, &reference, &space, 0).unwrap();
-        let (right, narrow, moved) =
-            (judge(&normal(300, 0.0, 1.0, 2)), judge(&normal(300, 0.0, 0.4, 3)), judge(&normal(300, 1.0, 1.0, 4)));
-        // 300 x 8 transforms: a standard error of 0.006, and 300 draws put some 0.01 on it.
-        assert!((right.coverage[8] - 0.9).abs() < 0.04, "90 % holds {}", right.coverage[8]);
-        assert!(narrow.coverage[8] < 0.6, "intervals that are too narrow hold {}", narrow.coverage[8]);
-        assert!(right.crps < narrow.crps && right.crps < moved.crps && right.crps < right.crps_point);
-        // The closed form of the CRPS of a standard normal at its own distribution is 1 / sqrt pi = 0.564.
-        assert!((right.crps - 0.564).abs() < 0.03, "{}", right.crps);
-        assert!(right.crps < right.crps_gaussian, "a normal three times too wide is worse");
-        let (same, halves) = (right.e_distance.unwrap(), right.e_distance_halves.unwrap());
-        assert!(same < 1.5 * halves, "the truth is as far as another half: {same} and {halves}");
-        assert!(moved.e_distance.unwrap() > 5.0 * halves);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let n = genes as f64;
+    let (mut pits, mut crps, mut gaussian, mut variance) = (Vec::with_capacity(genes), 0.0, 0.0, 0.0);
+    for (gene, &y) in observed.iter().enumerate() {
+        let sample = Sample::new(draws.column(gene).iter().copied())?;
+        pits.push(sample.pit(y, rng.random()));
+        crps += sample.fair_crps(&[y])? / n;
+        gaussian += crps_gaussian(predicted[gene], deviation[gene], y)? / n;
+        variance += draws.column(gene).var(1.0) / n;
     }
-
-    #[test]
-    fn zeros_that_many_cells_share_do_not_lift_the_coverage_of_transforms() {
-        let mut rng = ChaCha8Rng::seed_from_u64(5);
-        let mut cells = || Array2::from_shape_fn((400, 8), |_| if rng.random::<f32>() < 0.93 { 0.0 } else { 1.0 });
-        let (observed, drawn) = (cells(), cells());
-        let space = Pca::fit(normal(50, 0.0, 1.0, 6).view(), 2, 0).unwrap();
-        let reference = GaussianReference { mean: Array1::zeros(8), deviation: Array1::ones(8) };
-        let judged = judge_cells(&observed, &drawn, &reference, &space, 0).unwrap();
-        assert!(judged.closed_coverage_90 > 0.92, "the closed interval holds all zeros: {}", judged.closed_coverage_90);
-        assert!((judged.coverage[8] - 0.9).abs() < 0.03, "{}", judged.coverage[8]);
-    }
+    let mean = draws.mean_axis(Axis(0))?;
+    let distance = |other: &Array1<f64>| (observed - other).mapv(|v| v * v).sum().sqrt();
+    let off = distance(predicted);
+    Some(MeanCalibration {
+        coverage: reliability(&pits, &LEVELS)?,
+        crps,
+        crps_point: (observed - predicted).mapv(f64::abs).sum() / n,
+        crps_gaussian: gaussian,
+        expected_error: variance.sqrt(),
+        error: off / n.sqrt(),
+        mean_of_draws: if off > 0.0 { distance(&mean) / off } else { 1.0 },
+    })
 }

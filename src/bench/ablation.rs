@@ -1,0 +1,237 @@
+//! What is each part of a model good for? The model with one thing changed at a time, over several seeds.
+//!
+//! | model | data | judged by |
+//! |---|---|---|
+//! | the combination model | effects | unseen doubles: L2, its ratio to additive, median Pearson |
+//! | cell-level pretraining | cells | held-out cells: linear probe, kNN purity, effective rank |
+//!
+//! A seed draws the split, the weights and the training. All variants are compared over the same seeds.
+
+use super::{BenchmarkData, Task};
+use crate::{
+    Error, ErrorKind, Result,
+    data::{Dataset, SplitPlan},
+    device::Device,
+    eval::{ProbeConfig, compare_embeddings, l2, pearson},
+    model::{
+        combination::{CombinationConfig, CombinationModel},
+        jepa::{
+            AntiCollapse, CellJepa, CellJepaConfig, Conditioning, EncoderConfig, MaskKind, Objective, Reader,
+            effective_rank,
+        },
+    },
+    nn::EmbeddingLoss,
+    train::{Progress, Run, TrainConfig},
+};
+use ndarray::Array2;
+use serde::Serialize;
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
+
+/// Part of each perturbation's cells that is judged.
+const JUDGED: f64 = 0.2;
+
+/// One variant on one seed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Trial {
+    /// What was changed.
+    pub variant: String,
+    /// Of split, weights and training.
+    pub seed: u64,
+    /// Name and value of each figure, in the order of the table; none where the training failed.
+    pub figures: Vec<(&'static str, f64)>,
+    /// Why there are none: a collapse, most likely.
+    pub failure: Option<String>,
+}
+
+/// All trials of a model on a dataset.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Ablation {
+    /// The data file.
+    pub dataset: String,
+    /// In the order in which they were made: the unchanged model first.
+    pub trials: Vec<Trial>,
+}
+
+impl Ablation {
+    /// The variants, in the order of the trials.
+    pub fn variants(&self) -> Vec<&str> {
+        let mut seen: Vec<&str> = Vec::new();
+        for trial in &self.trials {
+            if !seen.contains(&trial.variant.as_str()) {
+                seen.push(&trial.variant);
+            }
+        }
+        seen
+    }
+}
+
+/// The variants: what is changed, and the settings.
+fn variants_of_effects(base: &CombinationConfig) -> Vec<(&'static str, CombinationConfig)> {
+    let with = |change: &dyn Fn(&mut CombinationConfig)| {
+        let mut config = base.clone();
+        change(&mut config);
+        config
+    };
+    // Weights grow with the square of the width; the epochs make up for it, so that all sizes cost the same.
+    let sized = |width: usize, hidden: usize, epochs: f64| {
+        with(&|c| {
+            (c.width, c.hidden) = (width, hidden);
+            c.training.epochs = ((c.training.epochs as f64 * epochs).round() as usize).max(1);
+        })
+    };
+    vec![
+        ("as it is", base.clone()),
+        ("scaled sum alone", with(&|c| (c.remember, c.decode) = (false, false))),
+        ("no memory", with(&|c| c.remember = false)),
+        ("no decoded departure", with(&|c| c.decode = false)),
+        ("no trust in cell numbers", with(&|c| c.half_trust = 0.0)),
+        ("no smoothing", with(&|c| c.smooth = 1)),
+        ("no EMA", with(&|c| c.ema = None)),
+        ("no variance, no covariance", with(&|c| (c.variance, c.covariance) = (0.0, 0.0))),
+        ("L2 loss", with(&|c| c.loss = EmbeddingLoss::L2)),
+        ("cosine loss", with(&|c| c.loss = EmbeddingLoss::Cosine)),
+        ("FiLM", with(&|c| c.conditioning = Conditioning::Film)),
+        ("cross-attention", with(&|c| c.conditioning = Conditioning::CrossAttention)),
+        ("a learned vector a gene", with(&|c| c.learned = true)),
+        ("an ensemble of 3", with(&|c| c.ensembles = 3)),
+        ("small (16, 32), equal compute", sized(16, 32, 3.0)),
+        ("large (64, 128), equal compute", sized(64, 128, 1.0 / 3.0)),
+    ]
+}
+
+/// Every variant on the doubles split of each seed; `report` gets each trial when it is done.
+///
+/// # Errors
+/// Data without doubles whose two single perturbations are there; those of the fit.
+pub fn ablate_effects(
+    data: &BenchmarkData,
+    base: &CombinationConfig,
+    seeds: u64,
+    report: &mut dyn FnMut(Trial) -> Result<()>,
+) -> Result<()> {
+    for seed in 0..seeds {
+        let task = Task::of_plan(data, &SplitPlan::parse("doubles", seed)?, seed)?;
+        let training = task.training.effects()?;
+        for (variant, config) in variants_of_effects(base) {
+            let start = Instant::now();
+            let model = CombinationModel::fit_table(training, &config, &Run::quiet(seed))?;
+            let seconds = start.elapsed().as_secs_f64();
+            let observed = &task.observed;
+            let predicted = model.effects(&observed.conditions)?.mapv(|value| value as f32);
+            let (ours, additive) =
+                (mean_l2(&predicted, &observed.effects), mean_l2(&observed.additive, &observed.effects));
+            let mut figures = vec![("L2", ours), ("ratio to additive", ours / additive)];
+            let rows = predicted.rows().into_iter().zip(observed.effects.rows());
+            let mut correlations: Vec<f64> = rows.filter_map(|(p, y)| pearson(&p.to_vec(), &y.to_vec())).collect();
+            correlations.sort_unstable_by(f64::total_cmp);
+            figures.extend(correlations.get(correlations.len() / 2).map(|&median| ("median Pearson", median)));
+            figures.extend(model.mixture().left_out_l2.map(|l2| ("L2 of left-out training doubles", l2)));
+            figures.push(("seconds", seconds));
+            let trial = Trial { variant: variant.to_owned(), seed, figures, failure: None };
+            report(trial)?;
+        }
+    }
+    Ok(())
+}
+
+fn mean_l2(predicted: &Array2<f32>, observed: &Array2<f32>) -> f64 {
+    let rows = predicted.rows().into_iter().zip(observed.rows());
+    let distances: Vec<f64> = rows.filter_map(|(p, y)| l2(&p.to_vec(), &y.to_vec())).collect();
+    distances.iter().sum::<f64>() / distances.len().max(1) as f64
+}
+
+/// The variants: what is changed, the settings, and the epochs as a share of those given.
+fn variants_of_cells(base: &CellJepaConfig) -> Vec<(&'static str, CellJepaConfig, f64)> {
+    let with = |change: &dyn Fn(&mut CellJepaConfig)| {
+        let mut config = base.clone();
+        change(&mut config);
+        config
+    };
+    let masked = |change: &dyn Fn(&mut CellJepaConfig)| {
+        with(&|c| {
+            c.objective = Objective::Masks;
+            change(c);
+        })
+    };
+    let sized = |hidden: usize| with(&|c| c.encoder = EncoderConfig::Mlp { hidden: vec![hidden] });
+    vec![
+        ("two views", with(&|c| c.objective = Objective::split_views()), 1.0),
+        (
+            "two views, no anti-collapse",
+            with(&|c| {
+                c.objective = Objective::split_views();
+                c.anti_collapse = AntiCollapse::None;
+            }),
+            1.0,
+        ),
+        ("masked genes", masked(&|_| {}), 1.0),
+        ("masked genes, adversarial", masked(&|c| c.masks.kind = MaskKind::Adversarial), 1.0),
+        ("masked genes, no EMA", masked(&|c| c.teacher.ema = None), 1.0),
+        ("masked genes, no anti-collapse", masked(&|c| c.anti_collapse = AntiCollapse::None), 1.0),
+        (
+            "masked genes, variance and covariance",
+            masked(&|c| c.anti_collapse = AntiCollapse::variance_covariance()),
+            1.0,
+        ),
+        ("masked reconstruction", with(&|c| c.objective = Objective::Reconstruction), 1.0),
+        ("sets of a condition's cells", with(&|c| c.objective = Objective::conditions()), 1.0),
+        ("hidden 64, equal compute", sized(64), 4.0),
+        ("hidden 1024, equal compute", sized(1024), 0.25),
+    ]
+}
+
+/// Every variant on a stratified split of each seed; `report` gets each trial when it is done. A training that an
+/// alarm stops counts as a failed trial.
+///
+/// # Errors
+/// Data that cannot be trained on; an interruption.
+pub fn ablate_cells(
+    data: &Dataset,
+    base: &CellJepaConfig,
+    training: &TrainConfig,
+    seeds: u64,
+    interrupt: Option<&Arc<AtomicBool>>,
+    report: &mut dyn FnMut(Trial) -> Result<()>,
+) -> Result<()> {
+    let rows: Vec<usize> = (0..data.n_cells()).collect();
+    for seed in 0..seeds {
+        let split = data.split(&SplitPlan::Stratified { validation: 0.0, test: JUDGED, seed })?;
+        if split.test.is_empty() {
+            return Err(Error::data("there are too few cells of each perturbation to hold a fifth of them out"));
+        }
+        for (variant, config, share) in variants_of_cells(base) {
+            let epochs = ((training.epochs as f64 * share).round() as usize).max(1);
+            let training = TrainConfig { seed, epochs, ..training.clone() };
+            let mut options = Run { progress: Progress::Silent, interrupt: interrupt.cloned(), ..Run::default() };
+            let start = Instant::now();
+            let mut model = CellJepa::new(data, &split, config, seed, Device::Cpu)?;
+            let fitted = model.fit_with(data, &split, &training, &mut options);
+            let seconds = start.elapsed().as_secs_f64();
+            let (figures, failure) = match fitted {
+                Err(error) if error.kind() != ErrorKind::Numeric => return Err(error),
+                Err(error) => (Vec::new(), Some(error.to_string())),
+                Ok(_) => {
+                    let z = model.embed_rows(data, &rows, Reader::Student)?;
+                    let probe = ProbeConfig::default();
+                    let found =
+                        compare_embeddings(&[("z", z.view())], &data.labels, &split.train, &split.test, &probe)?;
+                    let score = &found.scores[0];
+                    let figures = vec![
+                        ("probe accuracy", score.accuracy),
+                        ("balanced accuracy", score.balanced_accuracy),
+                        ("kNN purity", score.purity),
+                        ("effective rank", effective_rank(z.view())),
+                        ("seconds", seconds),
+                    ];
+                    (figures, None)
+                }
+            };
+            let trial = Trial { variant: variant.to_owned(), seed, figures, failure };
+            report(trial)?;
+        }
+    }
+    Ok(())
+}
