@@ -84,9 +84,9 @@ fn variants_of_effects(base: &CombinationConfig) -> Vec<(&'static str, Combinati
     };
     vec![
         ("as it is", base.clone()),
-        ("scaled sum alone", with(&|c| (c.remember, c.decode) = (false, false))),
-        ("no memory", with(&|c| c.remember = false)),
-        ("no decoded departure", with(&|c| c.decode = false)),
+        ("scaled sum alone", with(&|c| (c.kernel_ridge, c.network) = (false, false))),
+        ("no kernel ridge", with(&|c| c.kernel_ridge = false)),
+        ("no network", with(&|c| c.network = false)),
         ("no trust in cell numbers", with(&|c| c.half_trust = 0.0)),
         ("no smoothing", with(&|c| c.smooth = 1)),
         ("no EMA", with(&|c| c.ema = None)),

@@ -46,10 +46,10 @@ pub use open::{Opened, open, open_with};
 pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
 pub use simulate::{InteractionClass, Simulation, SimulationConfig, Truth};
-pub(crate) use split::shuffle;
 pub use split::{
     DATASET_COLUMN, MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingStatistics,
 };
+pub(crate) use split::{part_of, shuffle};
 pub use table::{Column, Table};
 pub use training::{Controls, DataKind, EffectTable, TrainingCells, TrainingData, mean_expression, rows_by_condition};
 pub(crate) use training::{in_context, not_trained_alone};

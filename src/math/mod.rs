@@ -9,8 +9,10 @@ pub mod loess;
 pub(crate) mod logistic;
 mod pca;
 pub(crate) mod seeds;
+mod statistics;
 
 pub(crate) use directions::{EXACT_ROWS, directions};
 #[doc(hidden)]
 pub use eigen::symmetric_eigen;
 pub use pca::Pca;
+pub(crate) use statistics::{median, sum_factor};

@@ -29,5 +29,5 @@ mod rows;
 pub use cells::{MIN_CELLS_TO_DIVIDE, NamedCells};
 pub use named::{NamedSplit, SplitUnit};
 pub use plan::{DATASET_COLUMN, SplitPlan};
-pub(crate) use random::shuffle;
+pub(crate) use random::{part_of, shuffle};
 pub use rows::{Split, TrainingStatistics};

@@ -29,6 +29,11 @@ pub fn shuffled<T: Ord>(mut items: Vec<T>, seed: u64, draw: Draw) -> Vec<T> {
     items
 }
 
+/// Part number `part` of `n` equal parts of `items`: every n-th, so that the parts of shuffled items are folds.
+pub fn part_of<T: Clone>(items: &[T], part: usize, n: usize) -> Vec<T> {
+    items.iter().skip(part).step_by(n).cloned().collect()
+}
+
 /// Fisher-Yates with a multiply-shift draw: written out, because a library's shuffle may change between versions and
 /// a split must not. The bias of multiply-shift is below `n / 2^64`.
 pub fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {

@@ -4,7 +4,7 @@ use super::space::{mean_of, square};
 use crate::{
     Error, Result,
     data::{Condition, Counts, EffectTable, Perturbation, in_context},
-    math::directions,
+    math::{directions, sum_factor},
     model::{CellCovariates, combination::CombinationModel},
 };
 use ndarray::{Array1, Array2, Axis, concatenate};
@@ -156,5 +156,5 @@ fn factor(trained: &BTreeMap<Condition, Trained>) -> f64 {
         along += sum.dot(&known.shift);
         size += square(sum.view());
     }
-    if size > 0.0 { (along / size).clamp(0.0, 1.5) } else { 1.0 }
+    sum_factor(along, size)
 }

@@ -3,7 +3,7 @@
 use crate::data::EffectTable;
 use crate::{
     ErrorKind, Result,
-    data::{Condition, shuffle},
+    data::{Condition, part_of, shuffle},
     model::combination::CombinationModel,
 };
 use ndarray::{Array1, Array2};
@@ -69,9 +69,9 @@ pub fn leave_out<M: MeanPredictor>(
     let mut left =
         LeftOut { novelty: Vec::new(), predicted: Array2::zeros((0, width)), residuals: Array2::zeros((0, width)) };
     for fold in 0..folds {
-        let out: Vec<usize> = combinations.iter().copied().skip(fold).step_by(folds).collect();
+        let out = part_of(&combinations, fold, folds);
         left.fold(data, &out, &out, Novelty::Combination, &fit)?;
-        let unseen: BTreeSet<&String> = single.iter().copied().skip(fold).step_by(folds).collect();
+        let unseen: BTreeSet<&String> = part_of(&single, fold, folds).into_iter().collect();
         let hit: Vec<usize> =
             (0..data.conditions.len()).filter(|&row| genes(row).iter().any(|gene| unseen.contains(gene))).collect();
         let alone: Vec<usize> = hit.iter().copied().filter(|&row| genes(row).len() == 1).collect();

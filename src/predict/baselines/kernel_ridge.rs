@@ -20,7 +20,7 @@ use crate::{
     Error, Result,
     data::Condition,
     data::{EffectTable, TrainingData},
-    math::cholesky,
+    math::{cholesky, median},
     predict::{Fitted, Predictor},
 };
 use ndarray::{Array1, Array2};
@@ -113,15 +113,8 @@ fn similarity(sets: &Sets, training: &EffectTable, condition: &Condition, width:
 /// Median Euclidean norm of the trained single effects; 0 if there is none.
 fn median_norm(training: &EffectTable) -> f64 {
     let singles = training.conditions.iter().zip(training.effects.rows());
-    let mut norms: Vec<f64> = singles
+    let norms = singles
         .filter(|(condition, _)| condition.perturbation.genes().len() == 1)
-        .map(|(_, effect)| effect.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt())
-        .collect();
-    norms.sort_unstable_by(f64::total_cmp);
-    let middle = norms.len() / 2;
-    match norms.len() {
-        0 => 0.0,
-        n if n % 2 == 1 => norms[middle],
-        _ => f64::midpoint(norms[middle - 1], norms[middle]),
-    }
+        .map(|(_, effect)| effect.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt());
+    median(norms.collect()).unwrap_or(0.0)
 }

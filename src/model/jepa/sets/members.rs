@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Result,
-    data::{Condition, Split, shuffle},
+    data::{Condition, Split, part_of, shuffle},
     nn::{RowSets, SetDistance, ops},
     train::{History, Run, TrainConfig, fit},
 };
@@ -76,7 +76,7 @@ impl Members {
             true => vec![Vec::new()],
             false => {
                 let n = config.folds.min(combinations.len());
-                (0..n).map(|fold| combinations.iter().copied().skip(fold).step_by(n).collect()).collect()
+                (0..n).map(|fold| part_of(&combinations, fold, n)).collect()
             }
         };
         let (mut members, mut histories) = (Vec::new(), Vec::new());

@@ -16,6 +16,7 @@ use super::{cells::Cells, decoder::Decoder, members::Members, shifts::GeneTable,
 use crate::{
     Result,
     data::{Condition, Dataset, Perturbation},
+    math::sum_factor,
     train::Run,
 };
 use ndarray::{Array1, Axis};
@@ -98,9 +99,7 @@ impl Offsets {
                 }
             }
         }
-        if square > 0.0 {
-            fitted.factor = (along / square).clamp(0.0, 1.5);
-        }
+        fitted.factor = sum_factor(along, square);
         Ok(fitted)
     }
 
