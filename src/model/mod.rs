@@ -1,11 +1,9 @@
 //! The models, one folder per family.
 
-mod arrays;
 pub mod combination;
 mod contract;
 pub mod diffusion;
 pub mod flow;
-mod folder;
 mod generated;
 pub mod jepa;
 pub mod latent_diffusion;

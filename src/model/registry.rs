@@ -17,6 +17,9 @@ fn families() -> Vec<Box<dyn Family>> {
     vec![
         family_of::<super::CountVae>(),
         family_of::<super::combination::CombinationModel>(),
+        family_of::<super::jepa::JepaSets>(),
+        family_of::<super::jepa::JepaPairs>(),
+        family_of::<super::jepa::CellJepa>(),
         family_of::<super::latent_diffusion::DiffusionModel>(),
     ]
 }
@@ -29,6 +32,17 @@ const RENAMED: [(&str, &str); 2] = [
         "the model of mean effects that was called jepa is called combination, after what carries its predictions",
     ),
 ];
+
+/// Refuses the name that a model had in earlier versions.
+///
+/// # Errors
+/// The name was one; the message says what to use.
+pub(crate) fn check_renamed(name: &str) -> Result<()> {
+    match RENAMED.iter().find(|(old, _)| *old == name) {
+        Some((_, instead)) => Err(Error::config(format!("there is no model {name:?} any more: {instead}"))),
+        None => Ok(()),
+    }
+}
 
 /// The models that can be trained and loaded by name.
 pub struct Registry(Vec<Box<dyn Family>>);
@@ -60,9 +74,7 @@ impl Registry {
         if let Some(family) = self.families().find(|family| family.kind() == name) {
             return Ok(family);
         }
-        if let Some((_, instead)) = RENAMED.iter().find(|(old, _)| *old == name) {
-            return Err(Error::config(format!("there is no model {name:?} any more: {instead}")));
-        }
+        check_renamed(name)?;
         let names: Vec<&str> = self.families().map(Family::kind).collect();
         Err(Error::config(format!("there is no model {name:?}; there are {}", names.join(", "))))
     }

@@ -2,12 +2,10 @@
 
 pub mod baselines;
 mod control_starts;
-mod jepa;
 mod model;
 mod predictor;
 mod vae_arithmetic;
 
-pub use jepa::JepaSetsPredictor;
 pub use model::ModelPredictor;
 pub use predictor::{Fitted, Predictor};
 pub use vae_arithmetic::{LatentShifts, VaeArithmetic};
