@@ -26,7 +26,7 @@ use crate::{
         diffusion::{Diffusion, SampleConfig},
         flow::Flow,
     },
-    train::{History, Progress, Run, TrainConfig},
+    train::{History, Run, TrainConfig},
 };
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
