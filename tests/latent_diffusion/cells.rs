@@ -3,14 +3,15 @@
 use genailab::{
     Error, ErrorKind,
     data::{Condition, Dataset, Perturbation, Simulation, SimulationConfig, Split, SplitPlan, TrainingData},
+    device::Device,
     model::{
-        CountVae, KlAnnealing, Model, VaeConfig, VaeSettings,
+        CountVae, KlAnnealing, Model, Trained, VaeConfig, VaeSettings,
         combination::CombinationConfig,
         diffusion::{DiffusionConfig, SampleConfig, net::ScoreNetConfig},
         flow::{FlowConfig, TransportConfig},
         latent_diffusion::{
-            Draw, EffectDiffusionConfig, FoldCells, GeneratorConfig, LatentDiffusion, LatentDiffusionConfig, Library,
-            SpaceKind,
+            DiffusionModel, Draw, EffectDiffusionConfig, GeneratorConfig, LatentDiffusion, LatentDiffusionConfig,
+            Library, SpaceKind,
         },
     },
     train::{Progress, Run, TrainConfig},
@@ -76,9 +77,10 @@ fn quick() -> LatentDiffusionConfig {
 }
 
 fn fitted(config: &LatentDiffusionConfig) -> Result<LatentDiffusion, Error> {
-    let World { data, conditions, split, vae, .. } = world();
-    let fold = FoldCells { data, conditions, split };
-    LatentDiffusion::fit(fold, vae.clone(), config, 0, &mut quiet()).map(|(model, _)| model)
+    let World { data, split, vae, .. } = world();
+    let training = TrainingData::of_dataset(data.clone(), split, 0)?;
+    let cells = training.cells.as_ref().expect("a dataset of cells");
+    LatentDiffusion::around(vae.clone(), cells, config, &mut quiet()).map(|(model, _)| model)
 }
 
 /// Mean log-normalised expression of the training cells of control, `(genes,)`.
@@ -134,13 +136,45 @@ fn a_given_library_size_is_kept_and_bad_questions_are_answered_in_one_line() {
     refused(model.set_sampling(None, Some(-1.0)).unwrap_err(), &["guidance", "-1"]);
 }
 
+/// The model as it comes back from a folder.
+fn through_a_folder(model: &LatentDiffusion) -> LatentDiffusion {
+    let dir = tempfile::tempdir().unwrap();
+    DiffusionModel::Cells(model.clone()).save(dir.path()).unwrap();
+    match DiffusionModel::load(dir.path(), Device::Cpu).unwrap() {
+        DiffusionModel::Cells(model) => model,
+        DiffusionModel::Effects(_) => panic!("it was a model of cells"),
+    }
+}
+
+#[test]
+fn a_model_file_that_was_edited_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    DiffusionModel::Cells(fitted(&quick()).unwrap()).save(dir.path()).unwrap();
+    let path = dir.path().join("model.json");
+    let saved: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    for (edit, word) in [
+        (
+            &(|json: &mut serde_json::Value| json["description"]["homes"][0][1] = serde_json::json!([]))
+                as &dyn Fn(&mut _),
+            "control",
+        ),
+        (&|json: &mut serde_json::Value| json["description"]["homes"] = serde_json::json!([]), "shape"),
+        (&|json: &mut serde_json::Value| json["description"]["trained"] = serde_json::json!([]), "shape"),
+        (&|json: &mut serde_json::Value| drop(json["parts"].as_object_mut().unwrap().remove("generator")), "generator"),
+        (&|json: &mut serde_json::Value| json["parts"]["spread"] = "flow".into(), "flow"),
+    ] {
+        let mut json = saved.clone();
+        edit(&mut json);
+        std::fs::write(&path, json.to_string()).unwrap();
+        let error = DiffusionModel::load(dir.path(), Device::Cpu).map(drop).unwrap_err().to_string();
+        assert!(error.contains(word) && !error.contains('\n'), "{word}: {error}");
+    }
+}
+
 #[test]
 fn a_saved_model_draws_the_same_cells() {
     let model = fitted(&quick()).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    model.save(dir.path()).unwrap();
-    assert_eq!(genailab::model::saved_kind(dir.path()).unwrap(), "latent-diffusion");
-    let again = LatentDiffusion::load(dir.path()).unwrap();
+    let again = through_a_folder(&model);
     let draw = Draw { cells: 300, ..Draw::default() };
     let means = |model: &LatentDiffusion| {
         model.sample(&world().double, draw, 1).unwrap().log_normalised().mean_axis(Axis(0)).unwrap()
@@ -187,15 +221,13 @@ fn flows_and_expression_space_draw_cells_too() {
         let mean = drawn.log_normalised().mapv(f64::from).mean_axis(Axis(0)).unwrap();
         let off = (&mean - &wanted).mapv(f64::abs).mean().unwrap();
         assert!(off < 0.25, "{space:?}: means are off by {off}");
-        let dir = tempfile::tempdir().unwrap();
-        model.save(dir.path()).unwrap();
-        LatentDiffusion::load(dir.path()).unwrap();
+        through_a_folder(&model);
     }
 }
 
 #[test]
 fn a_collapsed_latent_and_test_cells_in_training_are_refused() {
-    let World { data, conditions, split, vae, .. } = world();
+    let World { data, split, .. } = world();
     // A KL term that outweighs everything: the posterior is the prior, and z says nothing.
     let model = VaeConfig {
         latent: 4,
@@ -205,14 +237,14 @@ fn a_collapsed_latent_and_test_cells_in_training_are_refused() {
         ..VaeConfig::default()
     };
     let collapsed = vae_of(data, split, model, 10);
-    let fold = FoldCells { data, conditions, split };
-    let refused = LatentDiffusion::fit(fold, collapsed, &quick(), 0, &mut quiet()).map(drop).unwrap_err();
+    let training = TrainingData::of_dataset(data.clone(), split, 0).unwrap();
+    let cells = training.cells.as_ref().unwrap();
+    let refused = LatentDiffusion::around(collapsed, cells, &quick(), &mut quiet()).map(drop).unwrap_err();
     assert!(refused.to_string().contains("collapsed"), "{refused}");
 
     let mut leaking = split.clone();
     leaking.train.push(split.test[0]);
-    let fold = FoldCells { data, conditions, split: &leaking };
-    let refused = LatentDiffusion::fit(fold, vae.clone(), &quick(), 0, &mut quiet()).map(drop).unwrap_err();
+    let refused = TrainingData::of_dataset(data.clone(), &leaking, 0).map(drop).unwrap_err();
     assert_ne!(refused.kind(), ErrorKind::Inapplicable);
-    assert!(refused.to_string().contains("test"), "{refused}");
+    assert!(refused.to_string().contains("twice"), "{refused}");
 }

@@ -1,14 +1,16 @@
 //! The spread of mean effects, learned from left-out predictions.
 
-use genailab::data::EffectTable;
 use genailab::{
     Error, ErrorKind,
     bench::uncertainty::judge_means,
-    data::{Condition, Perturbation},
+    data::{Condition, EffectTable, Perturbation},
+    device::Device,
     model::{
+        Model, Trained,
         combination::CombinationConfig,
         latent_diffusion::{
-            EffectDiffusion, EffectDiffusionConfig, MeanPredictor, Novelty, Spread, SpreadConfig, leave_out,
+            DiffusionModel, EffectDiffusion, EffectDiffusionConfig, MeanPredictor, Novelty, Spread, SpreadConfig,
+            leave_out,
         },
     },
     train::{Progress, Run},
@@ -137,7 +139,7 @@ fn the_mean_of_draws_is_the_prediction_and_the_same_seed_gives_the_same_draws() 
         jepa: CombinationConfig { decode: false, ..CombinationConfig::default() },
         spread: quick(),
     };
-    let model = EffectDiffusion::fit(&train, &config, 1, &mut quiet()).unwrap();
+    let model = EffectDiffusion::fit(&train, &config, &Run::quiet(1)).unwrap();
     let asked = &data.conditions[(0..data.conditions.len()).find(|&row| held_out(row)).unwrap()];
     let draws = model.draws(asked, 100, 7).unwrap();
     assert_eq!(draws, model.draws(asked, 100, 7).unwrap());
@@ -150,11 +152,12 @@ fn the_mean_of_draws_is_the_prediction_and_the_same_seed_gives_the_same_draws() 
     assert!((deviation / expected - 1.0).abs() < 0.25, "draws scatter by {deviation}, {expected} is expected");
 
     let dir = tempfile::tempdir().unwrap();
+    let model = DiffusionModel::Effects(model);
     model.save(dir.path()).unwrap();
-    let again = EffectDiffusion::load(dir.path()).unwrap().draws(asked, 100, 7).unwrap();
+    let again = DiffusionModel::load(dir.path(), Device::Cpu).unwrap().effect_draws(asked, 100, 7).unwrap();
+    let DiffusionModel::Effects(model) = model else { unreachable!() };
     let furthest = (&again - &draws).iter().fold(0.0_f64, |most, d| most.max(d.abs()));
     assert!(furthest < 1e-3, "saved in single precision, it draws the same: off by {furthest}");
-    assert_eq!(genailab::model::saved_kind(dir.path()).unwrap(), "effect-diffusion");
 
     let known = Condition::of(Perturbation::of([named(0)]));
     let refused = model.draws(&known, 10, 0).unwrap_err();
@@ -167,7 +170,7 @@ fn the_mean_of_draws_is_the_prediction_and_the_same_seed_gives_the_same_draws() 
 #[test]
 fn too_little_to_learn_a_spread_from_is_said() {
     let data = part(&world(5), |row| row < 2);
-    let refused = EffectDiffusion::fit(&data, &EffectDiffusionConfig::default(), 0, &mut quiet()).unwrap_err();
+    let refused = EffectDiffusion::fit(&data, &EffectDiffusionConfig::default(), &Run::quiet(0)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Inapplicable);
     assert!(refused.to_string().contains("at least 6"), "{refused}");
 }

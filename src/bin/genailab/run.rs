@@ -6,14 +6,14 @@ mod story;
 
 use crate::{
     options::{DataArgs, Fractions, OutputFolder, check_interrupt, interrupt_flag, say},
-    train::{conditions_of, shared, write_json},
+    train::{shared, write_json},
 };
 use genailab::{
     ErrorKind, Result,
     bench::{HeldOut, TruthAgreement, evaluate_vae, truth_agreement},
     data::{
         AnnData, DataKind, Dataset, Opened, QcConfig, QcReport, Simulation, SimulationConfig, Split, SplitPlan,
-        TrainingCells, TrainingData, Truth,
+        TrainingData, Truth,
     },
     device::Device,
     model::{
@@ -195,8 +195,7 @@ fn run_cells(source: String, raw: Dataset, truth: Option<Truth>, stages: &Stages
     let Fractions { validation, test } = settings.split;
     let split = data.split(&SplitPlan::Stratified { validation, test, seed })?;
     let data = Arc::new(data);
-    let cells = TrainingCells::new(Arc::clone(&data), conditions_of(&data), &split)?;
-    let training = TrainingData::of_cells(cells, seed);
+    let training = TrainingData::of_dataset(Arc::clone(&data), &split, seed)?;
     let (model, history) = train::<CountVae>(&training, &settings.vae, &mut stages.run("vae"))?;
     split.save(out.join("split.json"))?;
 

@@ -6,7 +6,7 @@ use crate::options::{DataArgs, Fractions, OutputFolder, interrupt_flag, say};
 use genailab::{
     Error, ErrorKind, Result,
     bench::evaluate_effects,
-    data::{Condition, DataKind, Dataset, Effects, Opened, QcConfig, Split, SplitPlan, TrainingCells, TrainingData},
+    data::{Condition, DataKind, Dataset, Effects, Opened, QcConfig, Split, SplitPlan, TrainingData},
     device::Device,
     model::{
         SettingsFile, Trained,
@@ -198,8 +198,7 @@ impl Training<'_> {
             split.test.len()
         ))?;
         let data = Arc::new(data);
-        let conditions = conditions_of(&data);
-        let training = TrainingData::of_cells(TrainingCells::new(Arc::clone(&data), conditions, &split)?, self.seed);
+        let training = TrainingData::of_dataset(Arc::clone(&data), &split, self.seed)?;
         let (model, history) = self.settings.train(&training, &mut self.run()?)?;
         split.save(self.out.join("split.json"))?;
         model.notes().iter().try_for_each(say)?;
@@ -255,11 +254,6 @@ impl Training<'_> {
         };
         Ok(json!({ "chosen": model.choices(), "test": scores, "expected_error": expected }))
     }
-}
-
-/// The condition of every cell.
-pub fn conditions_of(data: &Dataset) -> Vec<Condition> {
-    (0..data.n_cells()).map(|cell| Condition::of(data.perturbation_of(cell).clone())).collect()
 }
 
 /// How far each held-out effect is expected to be off, root mean square over genes of the deviation of its draws.

@@ -3,6 +3,7 @@
 use super::{Diffusion, config::DiffusionConfig, standard::Scales};
 use crate::{Result, device::Device, model::State};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// The description in `model.json`.
 #[derive(Serialize, Deserialize)]
@@ -41,5 +42,21 @@ impl Diffusion {
         model.net.fill_from(state)?;
         model.scales = Some(saved.scales);
         Ok(model)
+    }
+
+    /// Writes the model to a folder: `model.json` and `model.safetensors`.
+    ///
+    /// # Errors
+    /// A model that is not trained; a folder that cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        self.state()?.write(dir, Self::KIND)
+    }
+
+    /// Reads a model back from its folder.
+    ///
+    /// # Errors
+    /// No model there, one of another kind or version, weights that do not fit.
+    pub fn load(dir: &Path, device: Device) -> Result<Self> {
+        Self::restore(&State::read(dir, Self::KIND)?, device).map_err(|e| e.at(dir.display()))
     }
 }

@@ -26,7 +26,7 @@ use crate::{
         diffusion::{Diffusion, SampleConfig},
         flow::Flow,
     },
-    train::{History, Progress, Run, TrainConfig},
+    train::{History, Run, TrainConfig},
 };
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -210,14 +210,11 @@ impl Model for DiffusionModel {
     type Config = DiffusionSettings;
 
     fn fit(data: &TrainingData, config: &DiffusionSettings, run: &mut Run<'_>) -> Result<(Self, History)> {
-        let Some(cells) = &data.cells else {
+        if data.cells.is_none() {
             let model = EffectDiffusion::fit(&data.effects_with_validation()?, &config.effects, run)?;
             return Ok((Self::Effects(model), History::default()));
-        };
-        let vae = VaeSettings { model: config.vae.clone(), train: config.train.clone(), ..VaeSettings::default() };
-        let mut part = Run { progress: run.progress, ..run.part("vae") };
-        let (vae, _) = <CountVae as Model>::fit(data, &vae, &mut part)?;
-        let (model, history) = LatentDiffusion::around(vae, cells, &config.cells, run)?;
+        }
+        let (model, history) = LatentDiffusion::fit(data, config, run)?;
         Ok((Self::Cells(model), history))
     }
 
@@ -296,6 +293,20 @@ impl EffectDiffusion {
 }
 
 impl LatentDiffusion {
+    /// Trains a VAE on the cells, as the part `vae` of `run`, and the diffusion in its latent space.
+    ///
+    /// # Errors
+    /// An effects dataset ([`ErrorKind::Inapplicable`](crate::ErrorKind)); those of the two trainings.
+    pub fn fit(data: &TrainingData, config: &DiffusionSettings, run: &mut Run<'_>) -> Result<(Self, History)> {
+        let Some(cells) = &data.cells else {
+            return Err(Error::inapplicable("an effects dataset has no cells to train a model of cells on"));
+        };
+        let vae = VaeSettings { model: config.vae.clone(), train: config.train.clone(), ..VaeSettings::default() };
+        let mut part = Run { progress: run.progress, ..run.part("vae") };
+        let (vae, _) = CountVae::fit(data, &vae, &mut part)?;
+        Self::around(vae, cells, &config.cells, run)
+    }
+
     fn state(&self) -> Result<State> {
         let Atlas { jepa, homes, trained, factor, basis, scale } = &self.atlas;
         let saved = SavedCells {

@@ -6,7 +6,7 @@ use crate::{
     data::{Counts, DataKind, Dataset, Perturbation, TargetSum, normalize::log_normalize},
     math::Pca,
     model::{
-        CellCovariates, CountVae, Generated, Likelihood, NORMALISED_TOTAL, Trained as _,
+        CellCovariates, CountVae, Generated, Likelihood, NORMALISED_TOTAL,
         vae::{CountModel, sample_counts},
     },
 };

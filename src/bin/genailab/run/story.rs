@@ -278,7 +278,7 @@ fn latents(outcome: &Outcome) -> Result<(Figure, Figure)> {
     let rows: Vec<usize> = outcome.split.test.iter().copied().filter(shown).collect();
     let step = rows.len().div_ceil(CELLS_SHOWN).max(1);
     let rows: Vec<usize> = rows.into_iter().step_by(step).collect();
-    let latent = outcome.model.latents_as_control(&outcome.data, &rows)?;
+    let latent = outcome.model.embed_as_control(&outcome.data, &rows)?;
     let names: Vec<String> = rows.iter().map(|&row| outcome.data.perturbation_of(row).to_string()).collect();
     let pca = Pca::fit(latent.view(), 2, 0)?;
     let share = |component: usize| 100.0 * pca.explained_variance_ratio[component];
