@@ -1,5 +1,5 @@
-//! How the settings of the JEPA of mean effects are chosen: cross-validation inside the training half, the test half is
-//! never looked at.
+//! How the settings of the combination model are chosen: by cross-validation inside the training half; the test half is
+//! never used.
 //!
 //! ```sh
 //! cargo bench --bench choose_jepa -- norman_pseudobulk.h5ad [SPLITS]
@@ -24,7 +24,7 @@ use std::{
 };
 
 const FOLDS: usize = 5;
-/// A third of the default: the settings below are those of the start and the memory, and the order is the same.
+/// A third of the default: the settings below are those of the scaled sum and the kernel ridge, and they rank the same.
 const EPOCHS: usize = 20;
 
 fn main() {
@@ -80,13 +80,13 @@ fn settings() -> Vec<(String, CombinationConfig)> {
     for smooth in [10, 40] {
         all.push((format!("smooth {smooth}"), CombinationConfig { smooth, ..usual.clone() }));
     }
-    for memory_width in [0.5, 2.0] {
-        all.push((format!("memory_width {memory_width}"), CombinationConfig { memory_width, ..usual.clone() }));
+    for kernel_width in [0.5, 2.0] {
+        all.push((format!("kernel_width {kernel_width}"), CombinationConfig { kernel_width, ..usual.clone() }));
     }
     for components in [15, 60] {
         all.push((format!("components {components}"), CombinationConfig { components, ..usual.clone() }));
     }
-    all.push(("remember false".to_owned(), CombinationConfig { remember: false, ..usual }));
+    all.push(("kernel_ridge false".to_owned(), CombinationConfig { kernel_ridge: false, ..usual }));
     all
 }
 

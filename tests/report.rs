@@ -343,7 +343,7 @@ impl Predictor for Scaled {
                 }
                 let mut sum = Array1::zeros(self.0.genes.len());
                 for gene in genes {
-                    sum += &self.0.single(gene, None)?;
+                    sum += &self.0.effects()?.single(gene, None)?;
                 }
                 Ok(sum * self.1)
             }

@@ -47,7 +47,6 @@ impl Told {
             draws_cells: ["jepa_sets", "jepa_pairs"].contains(&name.as_str()),
             fit_seconds: None,
             predict_seconds: None,
-            draws_cells: false,
             name,
         });
         let mut found = Benchmark { models: models.collect(), rows: self.rows, ..Benchmark::default() };

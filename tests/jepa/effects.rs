@@ -1,15 +1,19 @@
-//! Level 0: what it learns of combinations, what it says of genes it has never seen, and that it comes back from disk.
+//! The combination model: what it learns of combinations, its predictions for unseen genes, and that it is read back.
 
 use genailab::data::EffectTable;
 use genailab::train::Run;
 use genailab::{
     ErrorKind,
     bench::screen::{Candidates, Closeness, Search, retrieve, screen},
-    data::{Condition, Effects, GeneSets, Perturbation},
-    model::combination::{CombinationConfig, CombinationModel, GeneFeature},
+    data::{Condition, Effects, GeneSets, Perturbation, TrainingData},
+    device::Device,
+    model::{
+        Model, Trained,
+        combination::{CombinationConfig, CombinationModel, CombinationSettings, GeneFeature, Mixture},
+    },
     train::TrainConfig,
 };
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, Axis, array};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{fmt::Write, fs};
@@ -98,11 +102,11 @@ fn saturation_is_learned_and_adding_is_beaten() {
         (&a * &y).sum() / (&a * &a).sum()
     };
     let (ours, additive, scaled) = (error(&predicted, &test), error(&sums, &test), error(&(&sums * factor), &test));
-    assert!(ours < 0.7 * scaled && scaled < additive, "jepa {ours}, scaled {scaled}, additive {additive}");
+    assert!(ours < 0.7 * scaled && scaled < additive, "combination {ours}, scaled {scaled}, additive {additive}");
     let mixture = model.mixture();
-    let (start, left_out) = (mixture.start_l2.expect("enough"), mixture.left_out_l2.expect("enough"));
+    let (start, left_out) = (mixture.scaled_sum_l2.expect("enough"), mixture.left_out_l2.expect("enough"));
     assert!(left_out <= start, "{mixture:?}");
-    assert_eq!(model.history().len(), 3, "a training a fold");
+    assert_eq!(model.history().len(), 3, "one training per fold");
 }
 
 #[test]
@@ -134,7 +138,7 @@ fn without_combinations_effects_add() {
     let (train, test) = World::new(3).data(|_, _| false);
     let model = CombinationModel::fit_table(&train, &config(), &Run::quiet(0)).expect("trainable");
     assert_eq!(model.effects(&test.conditions).expect("known"), model.sums(&test.conditions).expect("known"));
-    assert_eq!((model.mixture().remembered, model.mixture().left_out_l2), (0.0, None));
+    assert_eq!((model.mixture().kernel_ridge, model.mixture().left_out_l2), (0.0, None));
 }
 
 /// The four programs as gene sets.
@@ -207,14 +211,19 @@ fn what_was_saved_comes_back() {
     let model = CombinationModel::fit_table(&train, &config, &Run::quiet(1)).expect("trainable");
     let folder = tempfile::tempdir().expect("a folder");
     model.save(folder.path()).expect("a folder can be written");
-    let back = CombinationModel::load(folder.path()).expect("it was saved");
+    let back = CombinationModel::load(folder.path(), Device::Cpu).expect("it was saved");
     assert_eq!((back.config(), back.mixture(), back.genes()), (model.config(), model.mixture(), model.genes()));
     let (before, after) =
         (model.effects(&test.conditions).expect("known"), back.effects(&test.conditions).expect("known"));
     let furthest = (&before - &after).iter().fold(0.0_f64, |most, v| most.max(v.abs()));
     assert!(furthest < 1e-4, "{furthest}");
     fs::write(folder.path().join("model.safetensors"), b"cut off").expect("a file");
-    assert!(CombinationModel::load(folder.path()).expect_err("damaged").to_string().contains("model.safetensors"));
+    assert!(
+        CombinationModel::load(folder.path(), Device::Cpu)
+            .expect_err("damaged")
+            .to_string()
+            .contains("model.safetensors")
+    );
 }
 
 #[test]
@@ -304,7 +313,7 @@ fn settings_that_cannot_train_are_named() {
         (CombinationConfig { folds: 1, ..config() }, "folds"),
         (CombinationConfig { width: 0, ..config() }, "width"),
         (CombinationConfig { dropout: 1.0, ..config() }, "dropout"),
-        (CombinationConfig { memory_width: 0.0, ..config() }, "memory_width"),
+        (CombinationConfig { kernel_width: 0.0, ..config() }, "kernel_width"),
     ] {
         let error = CombinationModel::fit_table(&train, &config, &Run::quiet(0)).expect_err("refused");
         assert!(error.to_string().contains(word), "{error}");
@@ -325,7 +334,7 @@ fn all_three_conditionings_train() {
             CombinationModel::fit_table(&train, &CombinationConfig { conditioning, ..config() }, &Run::quiet(0))
                 .expect("trainable");
         for history in model.history() {
-            let loss = |epoch: usize| history.epochs[epoch].train.parts["departure"];
+            let loss = |epoch: usize| history.epochs[epoch].train.parts["interaction_residual"];
             assert!(loss(19) < loss(0), "{conditioning:?}: {} to {}", loss(0), loss(19));
         }
         assert!(model.effects(&test.conditions).expect("known").iter().all(|v| v.is_finite()));
@@ -338,4 +347,49 @@ fn cells_are_summed_up() {
     let effects = Effects::of_cells(&data).expect("there is control");
     assert_eq!(effects.perturbations.len(), data.perturbations.iter().filter(|p| !p.is_control()).count());
     assert_eq!(effects.n_cells().iter().sum::<usize>(), data.n_cells() - data.control_cells().len());
+}
+
+#[test]
+fn the_part_that_carries_over_is_used_and_the_other_is_not() {
+    let truth = array![[2.0, 0.0], [0.0, 4.0]];
+    let noise = array![[0.0, 3.0], [-3.0, 0.0]];
+    let chosen = Mixture::choose(&truth, &[noise.clone(), truth.clone()], &[1.0, 1.0], [true; 2]);
+    assert_eq!((chosen.kernel_ridge, chosen.network), (0.0, 1.0));
+    assert_eq!((chosen.scaled_sum_l2, chosen.left_out_l2), (Some(3.0), Some(0.0)));
+    let refused = Mixture::choose(&truth, &[noise.clone(), truth.clone()], &[1.0, 1.0], [true, false]);
+    assert_eq!(refused.network, 0.0);
+    let none = Mixture::choose(&truth, &[noise.clone(), noise], &[1.0, 1.0], [true; 2]);
+    assert_eq!((none.kernel_ridge, none.network, none.left_out_l2), (0.0, 0.0, none.scaled_sum_l2));
+}
+
+#[test]
+fn half_of_a_part_that_is_twice_too_long() {
+    let truth = array![[1.0, 1.0]];
+    let chosen = Mixture::choose(&truth, &[&truth * 2.0, Array2::zeros((1, 2))], &[1.0], [true; 2]);
+    assert_eq!((chosen.kernel_ridge, chosen.left_out_l2), (0.5, Some(0.0)));
+}
+
+#[test]
+fn an_interrupted_ensemble_is_resumed_bit_for_bit() {
+    let (train, test) = World::new(10).data(every_third);
+    let data = TrainingData::of_table(train, None, 3);
+    // The share of the networks is seen in the predictions only where the kernel ridge has none.
+    let model = CombinationConfig { kernel_ridge: false, ..config() };
+    let settings = CombinationSettings { model };
+    let (whole, _) = CombinationModel::fit(&data, &settings, &mut Run::quiet(3)).expect("trainable");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |resume| Run { dir: Some(folder.path().to_owned()), resume, ..Run::quiet(3) };
+    let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let mut stopped = Run { interrupt: Some(flag), ..run(false) };
+    let error = CombinationModel::fit(&data, &settings, &mut stopped).expect_err("interrupted at once");
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    // As if it had been stopped in the second network: the first is done, the third has not begun.
+    CombinationModel::fit(&data, &settings, &mut run(false)).expect("trainable");
+    std::fs::remove_dir_all(folder.path().join("network-2")).expect("it was trained");
+    std::fs::remove_file(folder.path().join("network-1/last.safetensors")).expect("it was trained");
+    let (resumed, _) = CombinationModel::fit(&data, &settings, &mut run(true)).expect("resumed");
+    assert_eq!(resumed.mixture(), whole.mixture());
+    assert_eq!(resumed.state().expect("whole"), whole.state().expect("whole"));
+    assert_eq!(resumed.effects(&test.conditions).expect("known"), whole.effects(&test.conditions).expect("known"));
 }

@@ -66,7 +66,7 @@ fn quick() -> LatentDiffusionConfig {
             sampling: SampleConfig::ddim(20),
         },
         effects: EffectDiffusionConfig {
-            jepa: CombinationConfig { decode: false, ..CombinationConfig::default() },
+            jepa: CombinationConfig { network: false, ..CombinationConfig::default() },
             ..EffectDiffusionConfig::default()
         },
         ..LatentDiffusionConfig::default()

@@ -87,6 +87,10 @@ impl Trained for CellJepa {
         self.embed_rows(data, rows, self.reader())
     }
 
+    fn notes(&self) -> Vec<String> {
+        vec!["no label is used in this training".to_owned()]
+    }
+
     fn state(&self) -> Result<State> {
         if let Some(failure) = &self.failure {
             return Err(Error::new(
@@ -119,13 +123,15 @@ impl Model for CellJepa {
         let mut model = Self::new(&cells.data, &cells.split, config.model.clone(), run.seed, run.device)?;
         let training = TrainConfig { seed: run.seed, ..config.train.clone() };
         let trained = model.fit_with(&cells.data, &cells.split, &training, run);
-        if let (Err(error), Some(dir)) = (&trained, &run.dir)
-            && error.kind() == ErrorKind::Numeric
-        {
+        let history = match (trained, &run.dir) {
             // A training cannot go on from a collapse.
-            forget_checkpoints(dir)?;
-        }
-        Ok((model, trained?))
+            (Err(error), Some(dir)) if error.kind() == ErrorKind::Numeric => {
+                forget_checkpoints(dir)?;
+                return Err(error.at(format!("no model is kept in {}", dir.display())));
+            }
+            (trained, _) => trained?,
+        };
+        Ok((model, history))
     }
 
     fn restore(state: State, device: Device) -> Result<Self> {
