@@ -1,6 +1,6 @@
 //! The report of a benchmark: what its sentences say, what is bold, that every name stands in it and nothing breaks out.
 //!
-//! To look at one: `GENAILAB_FIGURES=folder cargo test --test report` keeps the reports of a simulated and, where
+//! To look at one: `GENAILAB_FIGURES=folder cargo test --test integration report::` keeps the reports of a simulated and, where
 //! `../shared/data` (or `GENAILAB_TEST_DATA`) is there, of a real benchmark.
 
 use crate::common::real_data;

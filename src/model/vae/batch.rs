@@ -1,5 +1,6 @@
 //! Batches of cells or of effects for a VAE, gathered on the host, and the names behind them.
 
+use super::Likelihood;
 use crate::{
     Error, Result,
     data::{CellRows, Condition, Counts, Dataset, EffectTable, NORMALISED_TOTAL, Perturbation},
@@ -323,4 +324,32 @@ impl BatchSource for EffectSource<'_> {
     fn name(&self, row: usize) -> String {
         self.table.conditions[row].to_string()
     }
+}
+
+/// Where the output bias starts: the log mean share of each gene (relative to the remainder's, if there is one), or the
+/// mean log1p-normalised expression for a Gaussian decoder. `(genes,)`.
+pub(in crate::model) fn output_bias(
+    data: &Dataset,
+    rows: &[usize],
+    likelihood: Likelihood,
+    with_remainder: bool,
+) -> Vec<f32> {
+    let mut sums = vec![0f64; data.genes.len()];
+    let mut total = 0f64;
+    for &row in rows {
+        let (genes, values) = data.counts.row(row);
+        let scale = NORMALISED_TOTAL / data.library_size[row].max(1.0);
+        for (&gene, &value) in genes.iter().zip(values) {
+            sums[gene as usize] +=
+                f64::from(if likelihood == Likelihood::Gaussian { (value * scale).ln_1p() } else { value });
+        }
+        total += f64::from(data.library_size[row]);
+    }
+    if likelihood == Likelihood::Gaussian {
+        return sums.iter().map(|sum| (sum / rows.len() as f64) as f32).collect();
+    }
+    let kept: f64 = sums.iter().sum();
+    let rest = if with_remainder { (total - kept).max(1.0) } else { 1.0 };
+    // Half a count for genes never seen, so that their logarithm exists.
+    sums.iter().map(|sum| ((sum + 0.5) / rest).ln() as f32).collect()
 }

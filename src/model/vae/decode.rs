@@ -1,11 +1,11 @@
 //! Predictions of a count VAE: latents and conditions in, distributions of counts out.
 
 use super::{
-    batch::{ConditionBatch, VaeBatch},
+    batch::ConditionBatch,
     config::Likelihood,
-    inspect::EVALUATION_BATCH,
+    inspect::{CellCovariates, EVALUATION_BATCH, HostPosterior},
     model::{CountVae, on_device},
-    net::{Decoded, REFERENCE_CELLS, VaeNet, standard_normal},
+    net::{Decoded, REFERENCE_CELLS, VaeNet},
 };
 use crate::{
     Error, Result,
@@ -18,44 +18,9 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, concatenate, parallel::prel
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Gamma, Normal, Poisson};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// What a cell has beside its state: the part of it that no perturbation decides.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct CellCovariates {
-    /// Index of its lane in the model's vocabulary.
-    pub lane: u32,
-    /// What the shares of its genes are multiplied by (UMI counts).
-    pub size_factor: f32,
-    /// Its library size over all measured genes (UMI counts).
-    pub library_size: f32,
-}
-
-/// Posteriors of cells on the host, `(cells, latent)` each.
-pub(super) struct HostPosterior {
-    pub mu: Array2<f32>,
-    pub logvar: Array2<f32>,
-}
-
-impl HostPosterior {
-    /// One draw per cell.
-    fn draw(self, rng: &mut ChaCha8Rng) -> Array2<f32> {
-        let noise = standard_normal(self.mu.nrows(), self.mu.ncols(), rng);
-        self.mu + self.logvar.mapv(|v| (v / 2.0).exp()) * noise
-    }
-}
-
 impl CountVae {
-    /// `q(z|x, c)` of a batch.
-    pub(super) fn posterior(&self, batch: &VaeBatch) -> Result<HostPosterior> {
-        on_device!(&self.net, net => {
-            let condition = net.condition(&batch.condition, NoneTape)?;
-            let posterior = net.encode(&batch.input, &condition)?;
-            Ok(HostPosterior { mu: ops::download(&posterior.mu), logvar: ops::download(&posterior.logvar) })
-        })
-    }
-
     /// `p(x|z, c)` for latents `z`, `(cells, latent)`: every prediction of this model is made here.
     fn decode(&self, conditions: &ConditionBatch, z: &Array2<f32>) -> Result<CountModel> {
         on_device!(&self.net, net => {
@@ -212,27 +177,6 @@ impl CountVae {
         Ok(effects)
     }
 
-    /// A draw from the posterior of each of the cells `rows`, `(rows, latent)`, and their covariates.
-    ///
-    /// # Errors
-    /// As [`Self::latents`].
-    pub(in crate::model) fn draw_latents(
-        &self,
-        data: &Dataset,
-        rows: &[usize],
-        rng: &mut ChaCha8Rng,
-    ) -> Result<(Array2<f32>, Vec<CellCovariates>)> {
-        let mut covariates = Vec::with_capacity(rows.len());
-        let z = self.over_cells(data, rows, |batch| {
-            let library_size = rows[covariates.len()..].iter().map(|&row| data.library_size[row]);
-            let cells = batch.condition.lanes.iter().zip(batch.library_size.iter()).zip(library_size);
-            let of = |((&lane, &size_factor), library_size)| CellCovariates { lane, size_factor, library_size };
-            covariates.extend(cells.map(of).collect::<Vec<_>>());
-            Ok(self.posterior(batch)?.draw(rng))
-        })?;
-        Ok((z, covariates))
-    }
-
     /// The decoder's distributions for latents `z` `(cells, latent)` under a perturbation; genes that were never perturbed
     /// in training are left out of it.
     ///
@@ -261,30 +205,6 @@ impl CountVae {
     fn draws_counts(&self) -> bool {
         self.config.likelihood != Likelihood::Gaussian
     }
-
-    /// The control cells that the model keeps.
-    ///
-    /// # Errors
-    /// A model that is not trained.
-    fn reference(&self) -> Result<HostReference> {
-        on_device!(&self.net, net => {
-            let kept = &net.reference;
-            let cells = kept.lane.as_vec().into_iter().zip(kept.size_factor.as_vec()).zip(kept.library_size.as_vec());
-            let of = |((lane, size_factor), library_size)| CellCovariates { lane: lane as u32, size_factor, library_size };
-            let covariates: Vec<CellCovariates> = cells.map(of).collect();
-            if covariates.iter().any(|cell| cell.size_factor == 0.0) {
-                return Err(Error::config("this model was never trained: fit it first"));
-            }
-            let posterior = HostPosterior { mu: ops::download(&kept.mu), logvar: ops::download(&kept.logvar) };
-            Ok(HostReference { posterior, covariates })
-        })
-    }
-}
-
-/// [`Reference`](super::Reference) on the host.
-struct HostReference {
-    posterior: HostPosterior,
-    covariates: Vec<CellCovariates>,
 }
 
 /// The distribution of each value of some cells, as a decoder gives it; on the host, `(cells, genes)` each.

@@ -3,16 +3,19 @@
 use super::{
     batch::{CellSource, VaeBatch},
     model::{CountVae, on_device},
+    net::standard_normal,
 };
 use crate::{
     Error, Result,
     data::{DataKind, Dataset},
+    nn::ops,
     train::BatchSource,
 };
 use dfdx::prelude::NoneTape;
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 /// Rows per pass through the network when nothing is trained.
 pub(super) const EVALUATION_BATCH: usize = 256;
@@ -20,7 +23,7 @@ pub(super) const EVALUATION_BATCH: usize = 256;
 const ACTIVE_UNIT_VARIANCE: f64 = 0.01;
 
 /// Held-out evidence lower bound in nats per cell, summed over genes and latents, averaged over cells.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Elbo {
     /// `-E_q log p(x|z,c)`.
     pub nll: f64,
@@ -33,7 +36,7 @@ pub struct Elbo {
 }
 
 /// How much each latent is used: a collapsed one carries no information about the cell.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Collapse {
     /// Mean KL of each latent in nats, `(latent,)`.
     pub kl: Vec<f64>,
@@ -43,7 +46,47 @@ pub struct Collapse {
     pub active: usize,
 }
 
+/// What a cell has beside its state: the part of it that no perturbation decides.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CellCovariates {
+    /// Index of its lane in the model's vocabulary.
+    pub lane: u32,
+    /// What the shares of its genes are multiplied by (UMI counts).
+    pub size_factor: f32,
+    /// Its library size over all measured genes (UMI counts).
+    pub library_size: f32,
+}
+
+/// Posteriors of cells on the host, `(cells, latent)` each.
+pub(super) struct HostPosterior {
+    pub mu: Array2<f32>,
+    pub logvar: Array2<f32>,
+}
+
+impl HostPosterior {
+    /// One draw per cell.
+    pub fn draw(self, rng: &mut ChaCha8Rng) -> Array2<f32> {
+        let noise = standard_normal(self.mu.nrows(), self.mu.ncols(), rng);
+        self.mu + self.logvar.mapv(|v| (v / 2.0).exp()) * noise
+    }
+}
+
+/// [`Reference`](super::Reference) on the host.
+pub(super) struct HostReference {
+    pub posterior: HostPosterior,
+    pub covariates: Vec<CellCovariates>,
+}
+
 impl CountVae {
+    /// `q(z|x, c)` of a batch.
+    pub(super) fn posterior(&self, batch: &VaeBatch) -> Result<HostPosterior> {
+        on_device!(&self.net, net => {
+            let condition = net.condition(&batch.condition, NoneTape)?;
+            let posterior = net.encode(&batch.input, &condition)?;
+            Ok(HostPosterior { mu: ops::download(&posterior.mu), logvar: ops::download(&posterior.logvar) })
+        })
+    }
+
     /// Runs `f` over the cells `rows` in batches and stacks its results, one row per cell.
     pub(super) fn over_cells(
         &self,
@@ -80,6 +123,45 @@ impl CountVae {
     /// As [`Self::latents`].
     pub fn embed_as_control(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
         self.over_cells(data, rows, |batch| Ok(self.posterior(&batch.as_control())?.mu))
+    }
+
+    /// A draw from the posterior of each of the cells `rows`, `(rows, latent)`, and their covariates.
+    ///
+    /// # Errors
+    /// As [`Self::latents`].
+    pub(in crate::model) fn draw_latents(
+        &self,
+        data: &Dataset,
+        rows: &[usize],
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(Array2<f32>, Vec<CellCovariates>)> {
+        let mut covariates = Vec::with_capacity(rows.len());
+        let z = self.over_cells(data, rows, |batch| {
+            let library_size = rows[covariates.len()..].iter().map(|&row| data.library_size[row]);
+            let cells = batch.condition.lanes.iter().zip(batch.library_size.iter()).zip(library_size);
+            let of = |((&lane, &size_factor), library_size)| CellCovariates { lane, size_factor, library_size };
+            covariates.extend(cells.map(of).collect::<Vec<_>>());
+            Ok(self.posterior(batch)?.draw(rng))
+        })?;
+        Ok((z, covariates))
+    }
+
+    /// The control cells that the model keeps.
+    ///
+    /// # Errors
+    /// A model that is not trained.
+    pub(super) fn reference(&self) -> Result<HostReference> {
+        on_device!(&self.net, net => {
+            let kept = &net.reference;
+            let cells = kept.lane.as_vec().into_iter().zip(kept.size_factor.as_vec()).zip(kept.library_size.as_vec());
+            let of = |((lane, size_factor), library_size)| CellCovariates { lane: lane as u32, size_factor, library_size };
+            let covariates: Vec<CellCovariates> = cells.map(of).collect();
+            if covariates.iter().any(|cell| cell.size_factor == 0.0) {
+                return Err(Error::config("this model was never trained: fit it first"));
+            }
+            let posterior = HostPosterior { mu: ops::download(&kept.mu), logvar: ops::download(&kept.logvar) };
+            Ok(HostReference { posterior, covariates })
+        })
     }
 
     /// The held-out ELBO of cells, from `draws` draws of z per cell.

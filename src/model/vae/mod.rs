@@ -7,7 +7,7 @@
 //! | `net` | the equations: condition, encoder, decoder, loss |
 //! | `model` | [`CountVae`]: training, saving, the contract of all models |
 //! | `decode` | predictions: reconstructions, counterfactuals, drawn cells, effects |
-//! | `inspect` | latents, likelihood bound, collapse |
+//! | `inspect` | latents and reference cells, likelihood bound, collapse |
 
 mod batch;
 mod config;
@@ -16,10 +16,10 @@ mod inspect;
 mod model;
 mod net;
 
+pub(in crate::model) use batch::output_bias;
 pub use batch::{CellSource, CellView, ConditionBatch, EffectSource, Observed, VaeBatch, Vocabulary};
 pub use config::{KlAnnealing, LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings};
-pub use decode::{CellCovariates, CountModel, sample_counts};
-pub use inspect::{Collapse, Elbo};
+pub use decode::{CountModel, sample_counts};
+pub use inspect::{CellCovariates, Collapse, Elbo};
 pub use model::CountVae;
-pub(in crate::model) use model::output_bias;
 pub use net::{ConditionEncoder, Decoded, Posterior, REFERENCE_CELLS, Reference, VaeNet};
