@@ -2,7 +2,7 @@
 //! never used.
 //!
 //! ```sh
-//! cargo bench --bench choose_jepa -- norman_pseudobulk.h5ad [SPLITS]
+//! cargo bench --bench choose_combination -- norman_pseudobulk.h5ad [SPLITS]
 //! ```
 //!
 //! Of each split `doubles` (half of the doubles unseen) the training half alone is used: its doubles are divided into five
