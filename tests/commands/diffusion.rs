@@ -4,8 +4,8 @@ use super::tool::{Place, json};
 use genailab::data::{Dataset, Effects};
 
 const QUICK: &str = "[cells.training]\nepochs = 2\n[cells.effects.spread.training]\nepochs = 2\n\
-                     [effects.spread.training]\nepochs = 5\n[effects.jepa]\ndecode = false\n\
-                     [cells.effects.jepa]\ndecode = false\n";
+                     [effects.spread.training]\nepochs = 5\n[effects.jepa]\nnetwork = false\n\
+                     [cells.effects.jepa]\nnetwork = false\n";
 
 /// Simulated cells at `c.h5ad`, and their mean effects at `e.h5ad`.
 fn place() -> Place {
