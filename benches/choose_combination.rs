@@ -15,6 +15,7 @@ use genailab::{
     data::{Condition, Conditions, Effects, NamedSplit, SplitPlan},
     eval::l2,
     model::combination::{CombinationConfig, CombinationModel},
+    train::Run,
     train::TrainConfig,
 };
 use rayon::prelude::*;

@@ -139,9 +139,9 @@ fn a_given_library_size_is_kept_and_bad_questions_are_answered_in_one_line() {
 /// The model as it comes back from a folder.
 fn through_a_folder(model: &LatentDiffusion) -> LatentDiffusion {
     let dir = tempfile::tempdir().unwrap();
-    DiffusionModel::Cells(model.clone()).save(dir.path()).unwrap();
+    DiffusionModel::Cells(Box::new(model.clone())).save(dir.path()).unwrap();
     match DiffusionModel::load(dir.path(), Device::Cpu).unwrap() {
-        DiffusionModel::Cells(model) => model,
+        DiffusionModel::Cells(model) => *model,
         DiffusionModel::Effects(_) => panic!("it was a model of cells"),
     }
 }
@@ -149,7 +149,7 @@ fn through_a_folder(model: &LatentDiffusion) -> LatentDiffusion {
 #[test]
 fn a_model_file_that_was_edited_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    DiffusionModel::Cells(fitted(&quick()).unwrap()).save(dir.path()).unwrap();
+    DiffusionModel::Cells(Box::new(fitted(&quick()).unwrap())).save(dir.path()).unwrap();
     let path = dir.path().join("model.json");
     let saved: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     for (edit, word) in [

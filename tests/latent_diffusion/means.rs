@@ -152,7 +152,7 @@ fn the_mean_of_draws_is_the_prediction_and_the_same_seed_gives_the_same_draws() 
     assert!((deviation / expected - 1.0).abs() < 0.25, "draws scatter by {deviation}, {expected} is expected");
 
     let dir = tempfile::tempdir().unwrap();
-    let model = DiffusionModel::Effects(model);
+    let model = DiffusionModel::Effects(Box::new(model));
     model.save(dir.path()).unwrap();
     let again = DiffusionModel::load(dir.path(), Device::Cpu).unwrap().effect_draws(asked, 100, 7).unwrap();
     let DiffusionModel::Effects(model) = model else { unreachable!() };

@@ -98,9 +98,9 @@ impl ModelConfig for DiffusionSettings {
 #[derive(Debug, Clone)]
 pub enum DiffusionModel {
     /// Trained on an effects dataset.
-    Effects(EffectDiffusion),
+    Effects(Box<EffectDiffusion>),
     /// Trained on cells.
-    Cells(LatentDiffusion),
+    Cells(Box<LatentDiffusion>),
 }
 
 impl Trained for DiffusionModel {
@@ -212,16 +212,16 @@ impl Model for DiffusionModel {
     fn fit(data: &TrainingData, config: &DiffusionSettings, run: &mut Run<'_>) -> Result<(Self, History)> {
         if data.cells.is_none() {
             let model = EffectDiffusion::fit(&data.effects_with_validation()?, &config.effects, run)?;
-            return Ok((Self::Effects(model), History::default()));
+            return Ok((Self::Effects(Box::new(model)), History::default()));
         }
         let (model, history) = LatentDiffusion::fit(data, config, run)?;
-        Ok((Self::Cells(model), history))
+        Ok((Self::Cells(Box::new(model)), history))
     }
 
     fn restore(state: State, _: Device) -> Result<Self> {
         match state.has_part("vae") {
-            true => LatentDiffusion::restore(state).map(Self::Cells),
-            false => EffectDiffusion::restore(state).map(Self::Effects),
+            true => LatentDiffusion::restore(state).map(|model| Self::Cells(Box::new(model))),
+            false => EffectDiffusion::restore(state).map(|model| Self::Effects(Box::new(model))),
         }
     }
 }

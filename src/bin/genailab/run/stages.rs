@@ -59,7 +59,7 @@ impl Later {
         let mut run = later.quiet(stages, "diffusion")?;
         let fitted = LatentDiffusion::around(vae.clone(), cells, &settings.cells, &mut run);
         if let Some((model, _)) = later.reasoned("latent diffusion", fitted)? {
-            save(DiffusionModel::Cells(model.clone()), run.dir.as_deref())?;
+            save(DiffusionModel::Cells(Box::new(model.clone())), run.dir.as_deref())?;
             let task = Task::new(&prepared, split, &BTreeMap::new(), seed);
             if let Some(task) = later.reasoned("held-out cells", task)? {
                 later.seen = Some(Study::of_cells(&model, &task, truth)?);

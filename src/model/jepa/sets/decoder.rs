@@ -26,6 +26,9 @@ use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
+/// The row of each cell in the data, and its place among the embeddings.
+type Pairs = Vec<(usize, usize)>;
+
 /// The part of a model that decodes embeddings.
 const DECODER: &str = "decoder";
 /// Cells whose expectations are held at once.
@@ -124,7 +127,7 @@ impl Decoder {
     pub fn fit(
         data: &Dataset,
         z: &Array2<f32>,
-        (train, aside): (Vec<(usize, usize)>, Vec<(usize, usize)>),
+        (train, aside): (Pairs, Pairs),
         hidden: usize,
         config: &TrainConfig,
         run: &Run<'_>,
