@@ -66,7 +66,7 @@ fn quick() -> LatentDiffusionConfig {
             sampling: SampleConfig::ddim(20),
         },
         effects: EffectDiffusionConfig {
-            jepa: CombinationConfig { network: false, ..CombinationConfig::default() },
+            combination: CombinationConfig { network: false, ..CombinationConfig::default() },
             ..EffectDiffusionConfig::default()
         },
         ..LatentDiffusionConfig::default()
@@ -114,7 +114,7 @@ fn the_mean_of_drawn_cells_is_the_predicted_one_and_counts_are_counts() {
     assert_eq!(drawn.values, model.sample(double, draw, 3).unwrap().values, "the same seed gives the same cells");
     assert_ne!(drawn.values, model.sample(double, draw, 4).unwrap().values);
     let effect = model.effect(double, 0).unwrap() - model.mean().effect(double).unwrap();
-    assert!(effect.dot(&effect).sqrt() < 0.1 * wanted.dot(&wanted).sqrt(), "the mean is the JEPA's");
+    assert!(effect.dot(&effect).sqrt() < 0.1 * wanted.dot(&wanted).sqrt(), "the mean is the combination model's");
 }
 
 #[test]
@@ -158,10 +158,35 @@ fn a_model_file_that_was_edited_is_refused() {
                 as &dyn Fn(&mut _),
             "control",
         ),
+        (&|json: &mut serde_json::Value| json["description"]["homes"][0][1][0]["lane"] = 99.into(), "lane"),
+        (&|json: &mut serde_json::Value| json["description"]["homes"][0][1][0]["library_size"] = 0.into(), "library"),
+        (&|json: &mut serde_json::Value| json["description"]["spread"]["Ok"]["seen"] = 0.into(), "spread"),
         (&|json: &mut serde_json::Value| json["description"]["homes"] = serde_json::json!([]), "shape"),
         (&|json: &mut serde_json::Value| json["description"]["trained"] = serde_json::json!([]), "shape"),
         (&|json: &mut serde_json::Value| drop(json["parts"].as_object_mut().unwrap().remove("generator")), "generator"),
         (&|json: &mut serde_json::Value| json["parts"]["spread"] = "flow".into(), "flow"),
+    ] {
+        let mut json = saved.clone();
+        edit(&mut json);
+        std::fs::write(&path, json.to_string()).unwrap();
+        let error = DiffusionModel::load(dir.path(), Device::Cpu).map(drop).unwrap_err().to_string();
+        assert!(error.contains(word) && !error.contains('\n'), "{word}: {error}");
+    }
+}
+
+#[test]
+fn a_part_that_was_edited_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    DiffusionModel::Cells(Box::new(fitted(&quick()).unwrap())).save(dir.path()).unwrap();
+    let path = dir.path().join("generator").join("model.json");
+    let saved: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    for (edit, word) in [
+        (&(|json: &mut serde_json::Value| json["description"]["dims"] = 3.into()) as &dyn Fn(&mut _), "scales"),
+        (&|json: &mut serde_json::Value| json["description"]["scales"]["x"]["std"][0] = 0.into(), "scales"),
+        (
+            &|json: &mut serde_json::Value| json["description"]["config"]["net"]["width"] = 1_000_000_000.into(),
+            "larger than its arrays",
+        ),
     ] {
         let mut json = saved.clone();
         edit(&mut json);

@@ -136,7 +136,7 @@ fn the_mean_of_draws_is_the_prediction_and_the_same_seed_gives_the_same_draws() 
     let held_out = |row: usize| row.is_multiple_of(3) && data.conditions[row].perturbation.genes().len() == 2;
     let train = part(&data, |row| !held_out(row));
     let config = EffectDiffusionConfig {
-        jepa: CombinationConfig { network: false, ..CombinationConfig::default() },
+        combination: CombinationConfig { network: false, ..CombinationConfig::default() },
         spread: quick(),
     };
     let model = EffectDiffusion::fit(&train, &config, &Run::quiet(1)).unwrap();

@@ -1,7 +1,11 @@
 //! A flow model as data, for the models that it is a part of.
 
 use super::{Flow, config::FlowConfig, model::Trained};
-use crate::{Result, device::Device, model::State};
+use crate::{
+    Result,
+    device::Device,
+    model::{State, diffusion::saved::check_saved},
+};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -38,6 +42,7 @@ impl Flow {
     /// Weights that do not fit the description.
     pub fn restore(state: &State, device: Device) -> Result<Self> {
         let saved: Description = state.description()?;
+        check_saved(&saved.config.net, (saved.dims, saved.condition), &saved.trained.scales, state)?;
         let mut model = Self::new(saved.dims, saved.condition, &saved.config, 0, device)?;
         model.net.fill_from(state)?;
         model.trained = Some(saved.trained);

@@ -19,7 +19,7 @@ const FEWEST_CELLS: usize = 5;
 #[derive(Debug, Clone)]
 pub(super) struct Atlas {
     /// What predicts mean effects.
-    pub jepa: CombinationModel,
+    pub combination: CombinationModel,
     pub homes: BTreeMap<Option<String>, Home>,
     pub trained: BTreeMap<Condition, Trained>,
     /// Factor on the sum of the shifts of a combination's genes.
@@ -59,7 +59,7 @@ impl Atlas {
     /// # Errors
     /// Effects that are all zero: [`ErrorKind::Inapplicable`](crate::ErrorKind).
     pub fn new(
-        jepa: CombinationModel,
+        combination: CombinationModel,
         prototypes: &EffectTable,
         most_directions: usize,
         (rows_of, expression): (&BTreeMap<Condition, Vec<usize>>, &Counts),
@@ -83,7 +83,13 @@ impl Atlas {
         let effects = prototypes.effects.mapv(f64::from);
         let basis = directions(&effects, most_directions)?;
         let scale = effects.dot(&basis.t()).mapv(|score| score * score).mean().unwrap_or(1.0).sqrt();
-        Ok(Self { jepa, factor: factor(&trained), homes, trained, basis, scale })
+        Ok(Self { combination, factor: factor(&trained), homes, trained, basis, scale })
+    }
+
+    /// Numbers that the network is told of a condition.
+    pub fn width(&self) -> usize {
+        let dims = self.homes.values().next().map_or(0, |home| home.point.len());
+        self.basis.nrows() + if self.homes.len() == 1 { 0 } else { dims }
     }
 
     /// What the network is told of a condition: the scores of its predicted effect, and where its control cells are.
@@ -94,7 +100,7 @@ impl Atlas {
         let home = self.home(condition)?;
         let effect = match condition.perturbation.is_control() {
             true => Array1::zeros(self.basis.ncols()),
-            false => self.jepa.effect(condition)?,
+            false => self.combination.effect(condition)?,
         };
         let scores = self.basis.dot(&effect) / self.scale;
         let told = match self.homes.len() {

@@ -70,7 +70,7 @@ impl LatentDiffusionConfig {
         }
         self.generator.validate()?;
         self.training.validate()?;
-        self.effects.jepa.validate()?;
+        self.effects.combination.validate()?;
         self.effects.spread.validate()
     }
 }
@@ -108,11 +108,11 @@ impl LatentDiffusion {
             run.check_interrupt()?;
             CombinationModel::fit_table(
                 fold,
-                &config.effects.jepa,
+                &config.effects.combination,
                 &Run { interrupt: run.interrupt.clone(), ..Run::quiet(run.seed) },
             )
         };
-        let jepa = fit(&table)?;
+        let combination = fit(&table)?;
         let left = leave_out(&table, config.effects.spread.folds, run.seed, fit)?;
         let spread = match Spread::fit(&left, &config.effects.spread, run.seed, &mut run.part("spread")) {
             Ok(spread) => Ok(spread),
@@ -126,7 +126,7 @@ impl LatentDiffusion {
         let place: BTreeMap<usize, usize> = split.train.iter().copied().zip(0..).collect();
         let rows_of = grouped(&split.train, conditions);
         let seen = (&rows_of, expression.as_ref());
-        let atlas = Atlas::new(jepa, &table, config.directions, seen, (&z, &place, &carriers))?;
+        let atlas = Atlas::new(combination, &table, config.directions, seen, (&z, &place, &carriers))?;
         let (generator, history) = trained(cells, (&space, &atlas), (&z, &place), config, run)?;
         Ok((Self { config: config.clone(), space, atlas, generator, spread }, history))
     }
@@ -146,7 +146,7 @@ impl LatentDiffusion {
 
     /// What predicts the mean.
     pub fn mean(&self) -> &CombinationModel {
-        &self.atlas.jepa
+        &self.atlas.combination
     }
 
     /// How far the mean is off, or why that is not known.

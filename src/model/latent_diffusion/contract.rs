@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    data::{Condition, DataKind, TrainingData},
+    data::{Condition, DataKind, TrainingCells, TrainingData},
     device::Device,
     model::{
         Abilities, CellCovariates, CountVae, Generated, Model, ModelConfig, Sampling, State, Trained, VaeConfig,
@@ -73,7 +73,7 @@ impl ModelConfig for DiffusionSettings {
     fn validate(&self) -> Result<()> {
         self.vae.validate()?;
         self.train.validate()?;
-        self.effects.jepa.validate()?;
+        self.effects.combination.validate()?;
         self.effects.spread.validate()?;
         self.cells.validate()
     }
@@ -85,7 +85,7 @@ impl ModelConfig for DiffusionSettings {
 
     fn set_gene_sets(&mut self, file: &Path) {
         for effects in [&mut self.effects, &mut self.cells.effects] {
-            effects.jepa.gene_sets = Some(file.to_owned());
+            effects.combination.gene_sets = Some(file.to_owned());
         }
     }
 
@@ -263,13 +263,20 @@ impl Spread {
 
     fn take_from(state: &mut State, saved: SavedSpread, genes: usize) -> Result<Self> {
         let basis = state.array("spread.basis", None, Some(genes))?;
+        let rest = state.array("spread.rest", None, Some(genes))?;
+        let net = Diffusion::restore(&state.part("spread", Diffusion::KIND)?, Device::Cpu)?;
+        // As many conditions as `spread::context` gives: the leading directions, and whether a gene is unseen.
+        let width = saved.seen.min(basis.nrows()) + 1;
+        if rest.nrows() == 0 || (net.dims(), net.condition()) != (basis.nrows(), width) {
+            return Err(Error::data("the network of the spread does not fit its arrays; train again"));
+        }
         Ok(Self {
             size: saved.size,
-            rest: state.array("spread.rest", None, Some(genes))?,
+            rest,
             correction: state.vector("spread.correction", basis.nrows())?,
             deviation: state.vector("spread.deviation", genes)?,
             basis,
-            net: Diffusion::restore(&state.part("spread", Diffusion::KIND)?, Device::Cpu)?,
+            net,
             seen: saved.seen,
             sampling: saved.sampling,
         })
@@ -279,16 +286,16 @@ impl Spread {
 impl EffectDiffusion {
     fn state(&self) -> Result<State> {
         let state = State::new(&self.spread.described());
-        let state = state.with_part("combination", CombinationModel::KIND, self.jepa.state()?);
+        let state = state.with_part("combination", CombinationModel::KIND, self.combination.state()?);
         self.spread.add_to(state)
     }
 
     fn restore(mut state: State) -> Result<Self> {
         let saved: SavedSpread = state.description()?;
         let part = state.part("combination", CombinationModel::KIND)?;
-        let jepa = CombinationModel::restore(part, Device::Cpu)?;
-        let spread = Spread::take_from(&mut state, saved, jepa.genes().len())?;
-        Ok(Self { jepa, spread })
+        let combination = CombinationModel::restore(part, Device::Cpu)?;
+        let spread = Spread::take_from(&mut state, saved, combination.genes().len())?;
+        Ok(Self { combination, spread })
     }
 }
 
@@ -302,13 +309,18 @@ impl LatentDiffusion {
             return Err(Error::inapplicable("an effects dataset has no cells to train a model of cells on"));
         };
         let vae = VaeSettings { model: config.vae.clone(), train: config.train.clone(), ..VaeSettings::default() };
+        // The diffusion must not be trained on the cells that the VAE's training is stopped by.
+        let split = vae.divide_cells(cells, run.seed)?;
+        let mut cells = TrainingCells::clone(cells);
+        cells.split = split;
+        let data = TrainingData::of_cells(cells.clone(), run.seed);
         let mut part = Run { progress: run.progress, ..run.part("vae") };
-        let (vae, _) = CountVae::fit(data, &vae, &mut part)?;
-        Self::around(vae, cells, &config.cells, run)
+        let (vae, _) = CountVae::fit(&data, &vae, &mut part)?;
+        Self::around(vae, &cells, &config.cells, run)
     }
 
     fn state(&self) -> Result<State> {
-        let Atlas { jepa, homes, trained, factor, basis, scale } = &self.atlas;
+        let Atlas { combination, homes, trained, factor, basis, scale } = &self.atlas;
         let saved = SavedCells {
             config: self.config.clone(),
             spread: self.spread.as_ref().map(Spread::described).map_err(Clone::clone),
@@ -318,9 +330,9 @@ impl LatentDiffusion {
             scale: *scale,
         };
         let dims = homes.values().next().map_or(0, |home| home.point.len());
-        let genes = jepa.genes().len();
+        let genes = combination.genes().len();
         let mut state = State::new(&saved)
-            .with_part("combination", CombinationModel::KIND, jepa.state()?)
+            .with_part("combination", CombinationModel::KIND, combination.state()?)
             .with_part("vae", CountVae::KIND, self.vae().state()?)
             .with_array("basis", basis)
             .with_rows("homes.point", dims, homes.values().map(|home| &home.point))
@@ -349,10 +361,10 @@ impl LatentDiffusion {
     fn restore(mut state: State) -> Result<Self> {
         let saved: SavedCells = state.description()?;
         saved.config.validate()?;
-        let jepa = CombinationModel::restore(state.part("combination", CombinationModel::KIND)?, Device::Cpu)?;
+        let combination = CombinationModel::restore(state.part("combination", CombinationModel::KIND)?, Device::Cpu)?;
         let vae = CountVae::restore(state.part("vae", CountVae::KIND)?, Device::Cpu)?;
-        let genes = jepa.genes().len();
-        if vae.genes() != jepa.genes() {
+        let genes = combination.genes().len();
+        if vae.genes() != combination.genes() {
             return Err(Error::data("its parts are of different genes; train again"));
         }
         let space = match saved.config.space {
@@ -369,8 +381,17 @@ impl LatentDiffusion {
         let profiles = state.array("homes.profile", Some(n_homes), Some(genes))?;
         let shifts = state.array("trained.shift", Some(n_trained), Some(space.dims()))?;
         let means = state.array("trained.profile", Some(n_trained), Some(genes))?;
-        if let Some((context, _)) = saved.homes.iter().find(|(_, carriers)| carriers.is_empty()) {
-            return Err(Error::data(format!("there is no control cell for the context {context:?}; train again")));
+        // A vocabulary without lanes has all its cells in lane 0.
+        let lanes = space.vae().vocabulary().lanes.len().max(1);
+        let positive = |size: f32| size.is_finite() && size > 0.0;
+        let fits = |cell: &CellCovariates| {
+            (cell.lane as usize) < lanes && positive(cell.size_factor) && positive(cell.library_size)
+        };
+        if let Some((context, _)) = saved.homes.iter().find(|(_, cells)| cells.is_empty() || !cells.iter().all(fits)) {
+            return Err(Error::data(format!(
+                "the control cells of the context {context:?} are missing, or have a lane or a library size that no cell \
+                 has; train again"
+            )));
         }
         let homes = saved.homes.into_iter().enumerate().map(|(i, (context, carriers))| {
             (context, Home { point: points.row(i).to_owned(), profile: profiles.row(i).to_owned(), carriers })
@@ -385,13 +406,13 @@ impl LatentDiffusion {
             factor: saved.factor,
             basis: state.array("basis", None, Some(genes))?,
             scale: saved.scale,
-            jepa,
+            combination,
         };
         let spread = match saved.spread {
             Ok(spread) => Ok(Spread::take_from(&mut state, spread, genes)?),
             Err(reason) => Err(reason),
         };
-        let generator = Generator::restore(&saved.config.generator, &mut state, space.dims())?;
+        let generator = Generator::restore(&saved.config.generator, &mut state, space.dims(), atlas.width())?;
         Ok(Self { config: saved.config, space, atlas, generator, spread })
     }
 }

@@ -146,7 +146,7 @@ impl LatentDiffusion {
             return Ok(&said + &((&trained.profile - &said) * share));
         }
         let home = self.atlas.home(condition)?;
-        Ok((&home.profile + &self.atlas.jepa.effect(condition)?).mapv(|mean| mean.max(0.0)))
+        Ok((&home.profile + &self.atlas.combination.effect(condition)?).mapv(|mean| mean.max(0.0)))
     }
 
     /// The predicted mean effect of a condition, `(genes,)`: of the cells that would be drawn, less control's.
@@ -170,7 +170,7 @@ impl LatentDiffusion {
             return Err(Error::inapplicable(format!("{condition} was trained on: its mean is the measured one")));
         };
         let spread = self.spread.as_ref().map_err(|reason| Error::inapplicable(reason.clone()))?;
-        spread.draws(self.atlas.jepa.effect(condition)?.view(), novelty, n, seed)
+        spread.draws(self.atlas.combination.effect(condition)?.view(), novelty, n, seed)
     }
 
     /// How sure the prediction of a condition is, from `cells` drawn cells and as many draws of the mean.
@@ -215,7 +215,7 @@ impl LatentDiffusion {
     /// Refuses a condition that nothing is known of.
     fn check(&self, condition: &Condition) -> Result<()> {
         if !condition.perturbation.is_control() && !self.atlas.trained.contains_key(condition) {
-            self.atlas.jepa.check(std::slice::from_ref(condition))?;
+            self.atlas.combination.check(std::slice::from_ref(condition))?;
         }
         self.atlas.home(condition).map(|_| ())
     }
@@ -225,7 +225,7 @@ impl LatentDiffusion {
         if condition.perturbation.is_control() || self.atlas.trained.contains_key(condition) {
             return None;
         }
-        let perturbed: BTreeSet<&String> = self.atlas.jepa.perturbed().collect();
+        let perturbed: BTreeSet<&String> = self.atlas.combination.perturbed().collect();
         let unseen = condition.perturbation.genes().iter().any(|gene| !perturbed.contains(gene));
         Some(if unseen { Novelty::UnseenGene } else { Novelty::Combination })
     }
