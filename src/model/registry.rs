@@ -215,11 +215,17 @@ impl<M: Model> Settings for Configured<M> {
 pub fn train<M: Model>(data: &TrainingData, config: &M::Config, run: &mut Run<'_>) -> Result<(M, History)> {
     M::check_device(run.device)?;
     refuse_kind::<M>(data.kind())?;
-    if let Some(dir) = run.dir.clone() {
+    let run_folder = run.dir.clone();
+    if let Some(dir) = &run_folder {
         let settings = serde_json::to_value(config).expect("names and numbers always serialise");
-        begin(&dir, &Beginning::of(M::KIND, settings, data, run.seed)?, run.resume)?;
+        begin(dir, &Beginning::of(M::KIND, settings, data, run.seed)?, run.resume)?;
     }
-    let (model, history) = M::fit(data, config, run)?;
+    let resumed = run.resume;
+    let (model, history) = M::fit(data, config, run).inspect_err(|_| {
+        if let Some(dir) = run_folder.as_deref().filter(|_| !resumed) {
+            forget_beginning(dir);
+        }
+    })?;
     if let Some(dir) = &run.dir {
         model.save(dir)?;
         history.write(&dir.join("history.jsonl"))?;
@@ -327,7 +333,7 @@ fn begin(dir: &Path, now: &Beginning, resume: bool) -> Result<()> {
         return match differences.is_empty() {
             true => Ok(()),
             false => Err(Error::config(format!(
-                "cannot resume with another model than that of {}: {}; give the same data and settings, or train anew in \
+                "cannot resume with other settings or data than those noted in {}: {}; give the same ones, or train anew in \
                  another folder",
                 path.display(),
                 differences.join(", ")
@@ -345,6 +351,15 @@ fn begin(dir: &Path, now: &Beginning, resume: bool) -> Result<()> {
     forget_checkpoints(dir)?;
     let text = serde_json::to_string_pretty(now).expect("names and numbers always serialise");
     write_atomically(&path, text.as_bytes())
+}
+
+/// Removes the note of a training that failed before its first checkpoint, and the folder if nothing else is in it. That the
+/// training failed is what the user must know; a file that cannot be removed is no second error.
+fn forget_beginning(dir: &Path) {
+    if !holds_checkpoint(dir) {
+        let _ = std::fs::remove_file(dir.join(BEGINNING));
+        let _ = std::fs::remove_dir(dir);
+    }
 }
 
 /// Removes the checkpoints of an earlier training and of its parts: a part that is resumed must not find an old one.

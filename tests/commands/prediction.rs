@@ -8,7 +8,7 @@ use std::{path::Path, process::Command};
 /// Two single perturbations that the model knows.
 fn known() -> (String, String) {
     let names = json(&model().join("model.json"));
-    let name = |i: usize| names["vocabulary"]["perturbed"][i].as_str().expect("a gene name").to_owned();
+    let name = |i: usize| names["description"]["vocabulary"]["perturbed"][i].as_str().expect("a gene name").to_owned();
     (name(0), name(1))
 }
 
@@ -104,12 +104,14 @@ fn folders_that_hold_no_such_model() {
         assert!(description.contains(from), "{from} in {description}");
         with_description(&description.replacen(from, to, 1));
     };
-    changed("\"count-vae\"", "\"novel\"");
-    place.fails(predict, &["model/model.json", "kind \"novel\"", "count-vae"]);
-    changed("\"format\": 1", "\"format\": 99");
+    changed("\"model\": \"vae\"", "\"model\": \"novel\"");
+    place.fails(predict, &["model: ", "no model \"novel\"", "there are vae"]);
+    changed("\"model\": \"vae\"", "\"model\": \"jepa\"");
+    place.fails(predict, &["no model \"jepa\" any more", "combination"]);
+    changed("\"format\": 2", "\"format\": 99");
     place.fails(predict, &["model/model.json", "format 99", "train again"]);
     changed("\"latent\": 64", "\"latent\": 32");
-    place.fails(predict, &["model/model.safetensors", "64", "32"]);
+    place.fails(predict, &["model: ", "64", "32"]);
     with_description(&description[..description.len() / 2]);
     place.fails(predict, &["model/model.json", "damaged"]);
     with_description("{}");

@@ -3,7 +3,7 @@
 use super::tool::{Place, copy_folder, json, model};
 use crate::common::real_data;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "events.out.tfevents.genailab",
     "history.jsonl",
     "last.safetensors",
@@ -11,6 +11,7 @@ const FILES: [&str; 7] = [
     "model.json",
     "model.safetensors",
     "split.json",
+    "training.json",
 ];
 
 fn weights(place: &Place, folder: &str) -> Vec<u8> {
@@ -57,9 +58,9 @@ fn only_the_same_training_is_resumed() {
     place.write("narrow.toml", "[model]\nlatent = 8\n");
     let cases = [
         ("--seed 5", &["cannot resume", "seed"][..]),
-        ("--config other.toml", &["cannot resume with other settings", "batch_size"]),
-        ("--config narrow.toml", &["model.json", "latent was 64 and is now 8"]),
-        ("--config beta.toml", &["model.json", "beta was 1.0 and is now 2.0"]),
+        ("--config other.toml", &["cannot resume with other settings", "batch_size was 128 and is now 64"]),
+        ("--config narrow.toml", &["training.json", "latent was 64 and is now 8"]),
+        ("--config beta.toml", &["training.json", "beta was 1.0 and is now 2.0"]),
     ];
     for (change, parts) in cases {
         place.fails(&format!("{resume} {change}"), parts);

@@ -297,7 +297,7 @@ fn report(
     report = pictures.into_iter().fold(report, |report, (_, figure)| report.figure(figure));
     report = report.section("Diagnostics");
     report = curves.into_iter().fold(report, |report, (_, figure)| report.figure(figure));
-    Ok(report.section("Settings").code(toml::to_string_pretty(settings).expect("settings always serialise")))
+    Ok(report.section("Settings").code(serde_json::to_string_pretty(settings).expect("JSON always serialises")))
 }
 
 /// Good where the embedding is at least as good as each other by both measures.
