@@ -7,10 +7,6 @@ use crate::{
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-/// A gene counts as changed where its Benjamini-Hochberg adjusted Wilcoxon p-value is below this: the field's 5 % false
-/// discovery rate (cell-eval's DES uses the same).
-pub const SIGNIFICANCE: f64 = 0.05;
-
 /// What is asked of one perturbation. A value is `None` where it is not defined, never NaN and never a stand-in 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PerturbationScore {
@@ -18,7 +14,7 @@ pub struct PerturbationScore {
     pub perturbation: String,
     /// Cells that the observed effect was measured on.
     pub n_cells: usize,
-    /// Genes truly changed (adjusted p < [`SIGNIFICANCE`]); `None` where the test could not be made.
+    /// Genes truly changed (adjusted p < [`SIGNIFICANCE`](crate::eval::SIGNIFICANCE)); `None` where the test could not be made.
     pub n_changed: Option<usize>,
     /// Pearson of the predicted and the observed effect over all genes.
     pub pearson: Option<f64>,

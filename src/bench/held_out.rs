@@ -1,7 +1,7 @@
 //! A count VAE judged on cells that it was not trained on.
 
-use super::{Evaluation, SIGNIFICANCE};
-use crate::eval::{RankSum, pearson, rank_sum_test};
+use super::Evaluation;
+use crate::eval::{RankSum, SIGNIFICANCE, pearson, rank_sum_test};
 use crate::{
     Error, Result,
     data::{Dataset, Effects, Perturbation, TargetSum, Truth, normalize},

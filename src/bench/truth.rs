@@ -1,14 +1,11 @@
 //! What metrics take from the truth again and again (ranks, gene sets, tests), computed once a task and not once a model.
 
 use super::ObservedEffects;
-use crate::{
-    bench::SIGNIFICANCE,
-    eval::{
-        DeTest, RankSum, ReferenceCells,
-        de::{MIN_CELLS, Moments, Threads},
-        metrics::{difference, ranks},
-        perturbation_weights, perturbench_log_fold_change, top_k,
-    },
+use crate::eval::{
+    DeTest, RankSum, ReferenceCells, SIGNIFICANCE,
+    de::{MIN_CELLS, Moments, Threads},
+    metrics::{difference, ranks},
+    perturbation_weights, perturbench_log_fold_change, top_k,
 };
 use ndarray::ArrayView1;
 use std::{collections::HashMap, sync::Arc};

@@ -33,6 +33,9 @@ use super::benjamini_hochberg;
 use crate::{Error, Result, data::Counts};
 use ndarray::{Array2, ArrayView1};
 
+/// A gene counts as changed where its Benjamini-Hochberg adjusted Wilcoxon p-value is below this: the field's 5 % false
+/// discovery rate (cell-eval's DES uses the same).
+pub const SIGNIFICANCE: f64 = 0.05;
 /// Keeps the fold change of a gene that one side does not express finite; scanpy's constant.
 const FOLD_CHANGE_PSEUDOCOUNT: f64 = 1e-9;
 /// Below two cells a group has no spread; scanpy refuses such groups too.
