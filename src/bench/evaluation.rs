@@ -1,4 +1,4 @@
-//! A prediction measured on every perturbation: a row each, and a summary.
+//! A prediction measured on every perturbation: one row per perturbation, and a summary.
 
 use crate::{
     Error, Result,
@@ -7,7 +7,7 @@ use crate::{
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-/// What is asked of one perturbation. A value is `None` where it is not defined, never NaN and never a stand-in 0.
+/// The scores of one perturbation. A value is `None` where it is not defined; it is never NaN, and never 0 in place of nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PerturbationScore {
     /// Name: `A+B`.
@@ -45,14 +45,14 @@ pub struct ScoreSummary {
     pub n: usize,
 }
 
-/// How one predictor did.
+/// The scores of one predictor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The predictor's name.
     pub model: String,
-    /// One a perturbation, in the order given.
+    /// One per perturbation, in the order given.
     pub scores: Vec<PerturbationScore>,
-    /// One a metric.
+    /// One per metric.
     pub summary: Vec<ScoreSummary>,
 }
 
@@ -68,7 +68,7 @@ impl PerturbationScore {
 
 impl Evaluation {
     /// Measures `predicted` against `observed` effects, both `(perturbations, genes)`, differences to control in mean
-    /// log-normalised expression. `n_cells` and `changed` have one entry a perturbation; `changed` says which genes the
+    /// log-normalised expression. `n_cells` and `changed` have one entry per perturbation; `changed` says which genes the
     /// perturbation truly changes (see [`DifferentialExpression::changed`](crate::eval::DifferentialExpression::changed)), or `None` where that is not known.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! The benchmark: a split, predictors that see its training fold only, metrics that see both sides.
+//! The benchmark: a split, predictors that see its training fold only, and metrics that compare their predictions with the
+//! held-out truth.
 
 pub mod ablation;
 mod cell_truth;

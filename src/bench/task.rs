@@ -81,7 +81,7 @@ impl Task {
             all.iter().zip(&train).filter(|(c, rows)| c.perturbation.is_control() && !rows.is_empty())
         {
             controls.contexts.push(condition.context.clone());
-            controls.profiles.push_row(mean(expression, rows).view()).expect("a profile has a value a gene");
+            controls.profiles.push_row(mean(expression, rows).view()).expect("a profile has one value per gene");
             control_rows.insert(condition.context.clone(), rows.as_slice().into());
         }
         let gather = |of: &[Vec<usize>]| -> Result<(Vec<Condition>, Array2<f32>, Vec<usize>)> {
@@ -94,14 +94,14 @@ impl Task {
                 let control = controls.of(condition.context.as_deref()).ok_or_else(|| {
                     Error::data(format!("{condition}: no control cell of this context is trained on"))
                 })?;
-                effects.push_row((mean(expression, rows) - control).view()).expect("an effect has a value a gene");
+                effects.push_row((mean(expression, rows) - control).view()).expect("an effect has one value per gene");
                 named.push(condition.clone());
                 sizes.push(rows.len());
             }
             Ok((named, effects, sizes))
         };
         let (trained, effects, n_cells) = gather(&train)?;
-        let (watched, validation_effects, _) = gather(&validation)?;
+        let (validation_conditions, validation_effects, _) = gather(&validation)?;
         let (judged, observed, _) = gather(&test)?;
 
         let mut kept: Vec<usize> = split.train.iter().chain(&split.validation).copied().collect();
@@ -112,7 +112,7 @@ impl Task {
             conditions: trained,
             effects,
             n_cells,
-            validation: watched,
+            validation: validation_conditions,
             validation_effects,
             cells: Some(Arc::new(TrainingCells {
                 data: data.select_cells(&kept),

@@ -48,7 +48,7 @@ pub const MIN_SET: usize = 5;
 pub const MAX_SET: usize = 500;
 /// An adjusted p below it makes a set significant.
 pub const SIGNIFICANT: f64 = 0.05;
-/// Genes of largest absolute effect that stand for the changed ones where no test says which are.
+/// Number of genes of largest absolute effect that count as changed where there is no test.
 pub const TOP_GENES: usize = 100;
 
 /// The sets as columns of a dataset with these genes, [`MIN_SET`] to [`MAX_SET`] measured genes each.
@@ -149,7 +149,7 @@ pub struct RankEnrichment {
     pub p_adjusted: Vec<f64>,
 }
 
-/// Tests every set on `scores`, one a gene (an effect, or the z score of a test for change). `None` if the scores are all
+/// Tests every set on `scores`, one per gene (an effect, or the z score of a test for change). `None` if the scores are all
 /// equal, if one is NaN, or if there are not as many as measured genes.
 pub fn rank_enrichment(scores: &[f32], sets: &MeasuredSets) -> Option<RankEnrichment> {
     let total = scores.len();
@@ -179,7 +179,7 @@ pub fn rank_enrichment(scores: &[f32], sets: &MeasuredSets) -> Option<RankEnrich
             let n = set.len() as f64;
             let sum: f64 = set.iter().map(|&gene| f64::from(ranks[gene])).sum();
             let variance = n * (all - n) / 12.0 * spread;
-            // A set of all genes has no rest to stand above.
+            // A set of all genes has no rest to be compared with.
             if variance > 0.0 { (sum - n * (all + 1.0) / 2.0) / variance.sqrt() } else { 0.0 }
         })
         .collect();

@@ -1,4 +1,4 @@
-//! How well a prediction meets what was measured: differential expression, metrics of effects, embeddings.
+//! How well a prediction agrees with what was measured: differential expression, metrics of effects, embeddings.
 //!
 //! Nothing here knows a model: predictions come in as plain arrays, so that every predictor is measured the same way.
 //!
@@ -11,7 +11,7 @@
 //! | `calibration` | is the predicted spread the true one? (coverage, CRPS, reliability, selection) |
 //! | `interactions` | does a double do what its singles together would? (local FDR, Norman's classes) |
 //! | `umap` | what do the cells look like in two dimensions? with exact nearest neighbours |
-//! | `probe` | how much does an embedding tell of the perturbation? (linear probe, kNN purity) |
+//! | `probe` | how much does an embedding say about the perturbation? (linear probe, kNN purity) |
 //! | `sets` | how near are two sets of cells? (E-distance, MMD, Wasserstein, spread, zeros) |
 
 pub mod calibration;

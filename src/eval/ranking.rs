@@ -190,13 +190,13 @@ pub fn certainty(p_adjusted: &[f64]) -> Vec<f32> {
 }
 
 /// A score beside that of the baseline, for a score whose best is 1 (DES, PDS): `(user - base) / (1 - base)`; not a number
-/// becomes 0, and so does what is below.
+/// becomes 0, and so does any lower score.
 pub fn normalised_by_one(user: f64, base: f64) -> f64 {
     clipped((user - base) / (1.0 - base))
 }
 
 /// A score beside that of the baseline, for an error whose best is 0 (MAE): `(base - user) / base`; not a number becomes
-/// 0, and so does what is below.
+/// 0, and so does any lower score.
 pub fn normalised_by_zero(user: f64, base: f64) -> f64 {
     clipped((base - user) / base)
 }

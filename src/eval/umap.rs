@@ -184,7 +184,7 @@ pub struct Neighbours {
 pub fn nearest_neighbours(data: ArrayView2<'_, f32>, k: usize) -> Result<Neighbours> {
     let n = data.nrows();
     if k == 0 || k > n {
-        return Err(Error::config(format!("{k} nearest neighbours are asked for among {n} rows")));
+        return Err(Error::config(format!("{k} nearest neighbours cannot be taken from {n} rows")));
     }
     if let Some(((row, column), value)) = data.indexed_iter().find(|(_, value)| !value.is_finite()) {
         return Err(Error::data(format!(

@@ -153,7 +153,7 @@ impl Frame {
         ticks + title + MARGIN
     }
 
-    /// Where the point stands on the canvas.
+    /// The place of the point on the canvas.
     pub(super) fn at(&self, x: f64, y: f64) -> (f64, f64) {
         let across = self.left + self.x.place(x) * (self.right - self.left);
         (across, self.bottom - self.y.place(y) * (self.bottom - self.top))

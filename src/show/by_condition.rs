@@ -31,7 +31,7 @@ const GROUP_ROW_HEIGHT: f64 = 36.0;
 const GAP: f64 = 26.0;
 const HEAD: f64 = 68.0;
 
-/// The distribution, a row a model, of `error / error of the reference` on the same condition, with a line at 1 (the
+/// The distribution, one row per model, of `error / error of the reference` on the same condition, with a line at 1 (the
 /// reference itself). Each row: the ratios as points, the middle half as a bar, the median as the model's mark and as
 /// a number. Rows stand in the order of their medians, the best first. Ratios above 3 are drawn at the edge, and the
 /// caption counts them. `reference` is the name of the model divided by; `error_label` what is divided, such as `L2`.
@@ -111,7 +111,7 @@ pub fn l2_ratio<S: AsRef<str>>(
     Ok(Figure::new(title, caption, canvas))
 }
 
-/// A row a condition with one mark a model, the hardest first: the one whose median over the models is worst. Models
+/// One row per condition with one mark per model, the hardest first: the one whose median over the models is worst. Models
 /// named in `highlight` have a colour and a mark (at most seven), the others are grey. Of more than 80 conditions the 40
 /// hardest and the 40 easiest are shown. `value_label` carries the unit.
 ///
@@ -203,7 +203,7 @@ pub fn condition_dots<C: AsRef<str>, S: AsRef<str>>(
 }
 
 /// A panel a group and a row a model, with the mean of the model's conditions in that group; all panels have the same
-/// axis. `groups` are names with the number of conditions in each; `models` have a value a group. Rows stand in the order
+/// axis. `groups` are names with the number of conditions in each; `models` have one value per group. Rows stand in the order
 /// given. `value_label` carries the unit.
 ///
 /// # Errors

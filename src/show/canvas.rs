@@ -22,7 +22,7 @@ const PLOTTERS_FONT_RATIO: f64 = 1.24;
 /// Why drawing cannot fail.
 const INFALLIBLE: &str = "writing SVG elements into a string cannot fail";
 
-/// A figure. The caption says in words and a number what is to be seen; it also serves who cannot see the picture.
+/// A figure. The caption says what it shows, with the most important number, also to readers who cannot see the picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figure {
     title: String,

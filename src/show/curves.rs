@@ -141,7 +141,7 @@ fn caption(x_label: &str, panel: &Panel) -> String {
     format!("{}: {}.", panel.y_label, parts.join("; "))
 }
 
-/// Precision (1 - false discovery proportion) against recall of predicted interactions, a curve a model. `kind` says what is
+/// Precision (1 - false discovery proportion) against recall of predicted interactions, one curve per model. `kind` says what is
 /// found, such as `synergies`. Models named in `highlight` have a colour and a mark, the others are grey.
 ///
 /// # Errors

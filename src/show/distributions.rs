@@ -95,7 +95,7 @@ pub fn histogram(
     Ok(Figure::new(title, caption, canvas))
 }
 
-/// A point a gene on logarithmic axes, the Poisson's `variance = mean`, and the negative binomial's
+/// One point per gene on logarithmic axes, the Poisson's `variance = mean`, and the negative binomial's
 /// `variance = mean + mean^2 / theta` with the median of the genes' moment estimates `theta = mean^2 / (variance - mean)`.
 /// Genes of mean or variance 0 are left out. Both in UMI counts.
 ///
@@ -158,7 +158,7 @@ pub fn mean_variance(title: &str, means: &[f64], variances: &[f64]) -> Result<Fi
     Ok(Figure::new(title, caption, canvas))
 }
 
-/// A row a name with a dot at its value, largest first, stems starting at 0. Of more than 40 names the 20 first and the
+/// One row per name with a dot at its value, largest first, stems starting at 0. Of more than 40 names the 20 first and the
 /// 20 last are shown. Values that are `None` are counted in the caption. `value_label` carries the unit.
 ///
 /// # Errors

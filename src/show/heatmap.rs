@@ -34,11 +34,11 @@ const FAR: f64 = 2.0;
 pub enum ColourScale {
     /// One scale for all cells, for values of one kind: effects, correlations. Diverging around 0 where both signs occur.
     Shared,
-    /// A scale a column, from its smallest to its largest value, for columns of different kinds: metrics.
+    /// One scale per column, from its smallest to its largest value, for columns of different kinds: metrics.
     PerColumn,
 }
 
-/// A cell a row and column of `values` `(rows, columns)`, coloured; NaN is grey. Up to 12 columns the value stands in
+/// One coloured cell per value of `values` `(rows, columns)`; NaN is grey. Up to 12 columns the value stands in
 /// its cell. `value_label` carries the unit.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ use plotters::style::RGBColor;
 /// Names longer than this are cut.
 pub(super) const LONGEST_NAME: f64 = 330.0;
 
-/// What a model got: a value a condition (or a group, or a gene), in the order of the names given beside it. `None` where
+/// The values of a model: one per condition (or group, or gene), in the order of the names given beside it. `None` where
 /// there is none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelValues {
@@ -124,7 +124,7 @@ pub(super) fn is_better(better: Better, a: f64, b: f64) -> bool {
     }
 }
 
-/// Where rows and values stand.
+/// The places of rows and values.
 pub(super) struct Rows {
     pub(super) axis: Axis,
     pub(super) left: f64,

@@ -32,8 +32,7 @@ enum Block {
 /// A report, built from top to bottom. All text is escaped.
 ///
 /// ```
-/// use genailab::plot::{Report, Verdict};
-/// use genailab::eval::Grid;
+/// use genailab::show::{Grid, Report, Verdict};
 ///
 /// let report = Report::new("Count VAE on Norman 2019")
 ///     .verdict(Verdict::Good, "It predicts unseen doubles better than adding two effects.")

@@ -18,7 +18,7 @@
 //!
 //! Most values are zero, so they are never looked at one by one: they are one group of equal values whose size is known.
 //! The control cells of a gene are sorted once and serve every perturbation. Time is about
-//! `O(nnz log nnz / genes + sum over perturbations of their non-zero values)`, memory 8 bytes a non-zero value.
+//! `O(nnz log nnz / genes + sum over perturbations of their non-zero values)`, memory 8 bytes per non-zero value.
 
 mod columns;
 mod rank_sum;
@@ -81,7 +81,7 @@ pub enum DeReference {
     Rest,
 }
 
-/// The result of a test: a row a tested group, a column a gene.
+/// The result of a test: one row per tested group, one column per gene.
 #[derive(Debug, Clone)]
 pub struct DifferentialExpression {
     /// Label of each row's group, ascending.

@@ -1,4 +1,4 @@
-//! Efron's local false discovery rate with an empirical null: which departures from additivity are no noise?
+//! Efron's local false discovery rate with an empirical null: which departures from additivity are more than noise?
 //!
 //! ```text
 //! fdr(z) = p0 f0(z) / f(z),   f0 = Normal(delta, sigma^2)

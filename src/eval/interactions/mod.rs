@@ -8,7 +8,8 @@
 //! | `robust` | `AB = c1 A + c2 B` without regard to outliers (Huber; Theil-Sen) |
 //! | `double` | the scores, kinds and class of a double by its fit to the singles and their distance correlations (Norman, GEARS) |
 //!
-//! **The curve** ([`ranking_curve`]): are the true cases at the top of a ranking? With the scores descending, TP and FP the true and false cases among the first, and P all true cases:
+//! **The curve** ([`ranking_curve`]): are the true cases at the top of a ranking? With the scores descending, TP and FP the
+//! true and false cases among the first, and P all true cases:
 //!
 //! ```text
 //! FDP = FP / (FP + TP)      recall = TP / P
@@ -30,9 +31,9 @@ pub use double::{DoubleScores, GiClass, GiKind, distance_correlation, precision_
 pub use local_fdr::{GeneInteraction, LocalFdr, Thresholds};
 pub use robust::{RobustFit, fit_pair};
 
-/// A curve keeps each of its first steps, where one looks, …
+/// A curve keeps each of its first steps, which readers look at, …
 const FIRST_POINTS: usize = 100;
-/// … and thereafter about that many, evenly spread.
+/// … and after them about this many, evenly spaced.
 const LATER_POINTS: usize = 200;
 
 /// A place of the ranking.

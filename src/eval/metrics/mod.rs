@@ -2,7 +2,7 @@
 //!
 //! An effect is the difference of mean log-normalised expression to control, `d_g = mean_p(y_g) - mean_control(y_g)`.
 //! Each function is pure, takes `predicted` and `observed` in that order, and returns `None` where the quantity is not
-//! defined (a constant vector has no correlation): never NaN, never a stand-in 0. Vectors of different lengths are a
+//! defined (a constant vector has no correlation): never NaN, and never 0 in place of nothing. Vectors of different lengths are a
 //! mistake of the caller and also give `None`. Sums run in f64.
 //!
 //! Here are distances and correlations over the given genes, the same with weighted genes, and effects as fold changes;
@@ -45,7 +45,7 @@ pub fn pearson(predicted: &[f32], observed: &[f32]) -> Option<f64> {
         xx += x * x;
         yy += y * y;
     }
-    // Rounding may leave a trace of variance in a constant vector, so constancy is asked of the values themselves.
+    // Rounding may leave a trace of variance in a constant vector, so the values themselves are compared.
     if is_constant(predicted) || is_constant(observed) {
         return None;
     }

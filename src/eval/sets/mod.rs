@@ -2,7 +2,7 @@
 //!
 //! A set is an array `(cells, d)`: scores on principal components, or any other embedding. Each function is pure, sums
 //! in f64, is symmetric in its two sets unless its doc says otherwise, and returns `None` where the quantity is not
-//! defined (too few cells, columns that do not fit together): never NaN, never a stand-in 0.
+//! defined (too few cells, columns that do not fit together): never NaN, and never 0 in place of nothing.
 //!
 //! | file | quantity | convention of |
 //! |---|---|---|
@@ -28,7 +28,7 @@ pub use genes::{GeneMoments, symmetric_kl, variance_correlation, zero_fraction_e
 pub use mmd::{RBF_WIDTHS, median_gamma, mmd_energy, mmd_linear, mmd_rbf};
 pub use wasserstein::{sliced_wasserstein, sliced_wasserstein_along, wasserstein_1d};
 
-use ndarray::{ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 use pairs::{Cloud, squared_distances};
 use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
@@ -47,11 +47,16 @@ pub fn subsample(rows: &[usize], most: usize, seed: u64) -> Vec<usize> {
     kept.into_iter().map(|place| rows[place]).collect()
 }
 
+/// At most `most` of the rows of `cells`, as [`subsample`] draws them.
+pub fn subsample_cells(cells: ArrayView2<'_, f32>, most: usize, seed: u64) -> Array2<f32> {
+    cells.select(Axis(0), &subsample(&(0..cells.nrows()).collect::<Vec<_>>(), most, seed))
+}
+
 /// Share of the `k` nearest observed cells of each predicted cell that belong to `own`, the predicted condition, averaged
 /// over the predicted cells.
 ///
 /// `pool` `(observed cells, d)` are observed cells of several conditions, `labels` the condition of each; let each
-/// condition have the same number of cells, then a prediction that says nothing gets `1 / conditions`. Equal distances
+/// condition have the same number of cells, then an uninformative prediction gets `1 / conditions`. Equal distances
 /// go by the order of the pool. This is ReconEval's kNN purity (its pool: the true cells and control, k = 20) with every
 /// other condition in the pool, so that a prediction must be specific and not only unlike control. Not symmetric.
 ///
