@@ -3,8 +3,9 @@
 usage: python benches/bench_scale.py [--effects effects.h5ad] [--cells 91205] [--genes 2000]
 needs: a release build of genailab; nothing else. Linux or macOS.
 
-Two measurements, a JSON line each: held-out doubles of an effects dataset under 20 splits (with --effects), and a simulated
-set of Norman 2019's size (91,205 cells x 2,000 genes) under one const-ae split, all baselines and all metrics.
+Two measurements, one JSON line each: held-out doubles of an effects dataset under 20 splits (with --effects), and a
+simulated set of Norman 2019's size (91,205 cells x 2,000 genes) under one const-ae split, all baselines and all
+metrics.
 """
 
 import argparse

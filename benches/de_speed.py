@@ -4,9 +4,9 @@ usage: python benches/de_speed.py cells.h5ad [--pairs 5] [--threads N]
 needs: a release build of genailab; a Python with scanpy (this one); obs["perturbation"] with `control`.
 
 Every perturbation against control by Wilcoxon's test, with and without the correction for ties. Both sides start from
-the same log-normalised cells in memory; the seconds are those of the tests alone, scanpy's after a first call that
-compiles its numba code. Prints each pair, then one JSON line a setting: medians, the median of the pairwise ratios, and
-the largest difference of a score, relative to 1 + |score|.
+the same log-normalised cells in memory; the seconds are those of the tests alone; those of scanpy come after a first
+call that compiles its numba code. Prints each pair, then one JSON line per setting: medians, the median of the pairwise
+ratios, and the largest difference of a score, relative to 1 + |score|.
 """
 
 import argparse

@@ -9,22 +9,22 @@
 //! settings to try instead of the defaults; `BASELINES=no` leaves out PCA and the VAE. A measurement of minutes, not a check.
 
 use genailab::{
-    data::{Dataset, QcConfig, SplitPlan, TargetSum, normalize::log_normalize},
+    data::{Dataset, QcConfig, SplitPlan, TargetSum, TrainingData, normalize::log_normalize},
     device::Device,
     eval::{ProbeConfig, compare_embeddings},
     math::Pca,
     model::{
-        CountVae, VaeConfig,
+        CountVae, Model, VaeSettings,
         jepa::{CellJepa, CellJepaConfig, Reader},
     },
     ndarray::{Array2, Axis},
-    train::{FitOptions, Progress, Schedule, TrainConfig},
+    train::{LearningRateSchedule, Progress, Run, TrainConfig},
 };
 use std::time::Instant;
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Run {
+struct Candidate {
     name: String,
     #[serde(default)]
     model: CellJepaConfig,
@@ -57,20 +57,18 @@ fn main() {
         let pca = Pca::fit(expression.select(Axis(0), &split.train).view(), 50, 0).expect("299 genes");
         embeddings.push(("PCA(50) median".to_owned(), pca.transform(expression.view()).expect("the same genes")));
         // The settings of `genailab run`.
-        let config =
-            TrainConfig { epochs: 60, early_stopping: Some(8), clip_norm: Some(100.0), ..TrainConfig::default() };
-        let mut vae = CountVae::new(&data, &split, VaeConfig::default(), seed, Device::Cpu).expect("counts");
-        vae.fit_with(&data, &split, &config, &mut FitOptions { progress: Progress::Silent, ..FitOptions::default() })
-            .expect("it trains");
+        let training = TrainingData::of_dataset(data.clone(), &split, seed).expect("its own split");
+        let (vae, _) =
+            CountVae::fit(&training, &VaeSettings::benchmark_cells(), &mut Run::quiet(seed)).expect("it trains");
         let rows: Vec<usize> = (0..data.n_cells()).collect();
-        // Its encoder is told the perturbation; what a cell alone tells is its latent read as a control cell.
+        // Its encoder is given the perturbation; what the cell alone says is its latent when it is read as a control cell.
         embeddings.push(("VAE as control".to_owned(), vae.embed_as_control(&data, &rows).expect("its genes")));
-        embeddings.push(("VAE told label".to_owned(), vae.embed(&data, &rows).expect("its genes")));
+        embeddings.push(("VAE told label".to_owned(), vae.latents(&data, &rows).expect("its genes")));
     }
     for run in runs() {
         let begin = Instant::now();
         let mut jepa = CellJepa::new(&data, &split, run.model, run.seed, Device::Cpu).expect("valid settings");
-        let options = &mut FitOptions { progress: Progress::Silent, ..FitOptions::default() };
+        let options = &mut Run { progress: Progress::Silent, ..Run::default() };
         let history = match jepa.fit_with(&data, &split, &run.train, options) {
             Ok(history) => history,
             Err(error) => {
@@ -92,17 +90,17 @@ fn main() {
     println!("{}", compared.expect("they fit"));
 }
 
-fn runs() -> Vec<Run> {
+fn runs() -> Vec<Candidate> {
     match std::env::var_os("JEPA") {
         Some(file) => {
             serde_json::from_slice(&std::fs::read(file).expect("the file that JEPA names")).expect("its form")
         }
-        None => vec![Run {
+        None => vec![Candidate {
             name: "JEPA".to_owned(),
             model: CellJepaConfig::default(),
             train: TrainConfig {
                 epochs: 15,
-                schedule: Schedule::WarmupCosine { warmup_steps: 100, final_fraction: 0.01 },
+                schedule: LearningRateSchedule::WarmupCosine { warmup_steps: 100, final_fraction: 0.01 },
                 ..TrainConfig::default()
             },
             seed: 0,

@@ -4,7 +4,7 @@ usage: python benches/memory.py cells.h5ad [--effects effects.h5ad]
 needs: a release build of genailab; nothing else. Linux or macOS.
 
 With --effects, also a simulated set of Norman 2019's size (91,205 cells) made from that effects dataset. Prints one JSON
-line a dataset: peak resident memory in MB and the seconds it took.
+line per dataset: peak resident memory in MB and the seconds it took.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Two models of a benchmark side by side: the paired difference of a metric, with its bootstrap interval.
 
     genailab bench --data effects.h5ad --split doubles --seeds 20 --models all --out my-bench
-    python benches/paired.py my-bench jepa kernel_ridge l2 pearson
+    python benches/paired.py my-bench combination kernel_ridge l2 pearson
 
 Differences are taken per condition and seed; the interval (95 %) is over conditions, which are drawn with all their seeds,
 because the same double in two splits is not two observations. Also: the median of a metric over conditions, its mean over

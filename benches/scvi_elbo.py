@@ -3,9 +3,9 @@
 usage: python benches/scvi_elbo.py FILE.h5ad [--epochs 60] [--seeds 3]
 needs: a release build of genailab; a Python with scvi-tools (this one).
 
-Both: latent 10, one hidden layer of 128, NB with one theta a gene, size factor = sum of the counts kept, batch 128,
+Both: latent 10, one hidden layer of 128, NB with one theta per gene, size factor = sum of the counts kept, batch 128,
 Adam 1e-3, the same number of epochs with KL annealing over the first third, 10 % of the cells held out (genailab's own
-split, read by both). Prints the held-out ELBO in nats a cell for each seed and, at the end, one JSON line.
+split, read by both). Prints the held-out ELBO in nats per cell for each seed and, at the end, one JSON line.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def main():
             mine, split = ours(options, options.file, seed, pathlib.Path(folder))
             peer = theirs(options, options.file, seed, split)
             rows.append((mine, peer))
-            print(f"seed {seed}: genailab {mine:.2f}, SCVI {peer:.2f} nats a cell "
+            print(f"seed {seed}: genailab {mine:.2f}, SCVI {peer:.2f} nats per cell "
                   f"({100 * (mine - peer) / abs(peer):+.2f} %)", flush=True)  # fmt: skip
     print(json.dumps({
         "file": options.file.name,

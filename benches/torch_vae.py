@@ -3,8 +3,8 @@
 usage: python benches/torch_vae.py FILE.h5ad [--batch 128] [--cells 8000]
 
 The model is what `genailab bench-train` trains: genes-512-256-64 and back, a 64-wide embedding of the perturbation in
-encoder and decoder, SiLU, NB likelihood with one theta a gene, Adam at 1e-3. Prints one JSON line: cells per second over
-the timed steps (turning sparse rows into dense ones included, as a data loader does), ms a step, the last loss.
+encoder and decoder, SiLU, NB likelihood with one theta per gene, Adam at 1e-3. Prints one JSON line: cells per second over
+the timed steps (including the conversion of sparse rows to dense rows, as in a data loader), ms per step, the last loss.
 """
 
 import argparse

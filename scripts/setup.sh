@@ -124,8 +124,8 @@ test)
 lab)
     rust_components
     python_venv scripts/requirements.txt scripts/requirements-lab.txt
-    cargo build --release -p genailab-kernel
-    target/release/genailab-kernel --install --prefix .venv
+    cargo build --profile kernel --locked -p genailab-kernel
+    target/kernel/genailab-kernel --install --prefix .venv
     ;;
 *) fail "unknown level '$level': run, test or lab" ;;
 esac

@@ -80,7 +80,7 @@ fn nvidia_gpus() -> usize {
     fs::read_dir("/proc/driver/nvidia/gpus").map_or(0, |entries| entries.flatten().count())
 }
 
-/// What a computation on this machine has to get by with.
+/// The processor cores and the memory that a computation on this machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
     /// Threads that run at once.
@@ -109,7 +109,8 @@ impl Resources {
 }
 
 /// `MemTotal:  24608768 kB` in bytes.
-fn meminfo_bytes(text: &str, key: &str) -> Option<u64> {
+#[doc(hidden)]
+pub fn meminfo_bytes(text: &str, key: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
@@ -127,47 +128,4 @@ fn cgroup_limit() -> Option<u64> {
 fn sysctl_memory() -> Option<u64> {
     let output = std::process::Command::new("sysctl").args(["-n", "hw.memsize"]).output().ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_and_back() {
-        for (text, device) in
-            [("cpu", Device::Cpu), ("cuda", Device::Cuda(0)), ("cuda:3", Device::Cuda(3)), ("metal", Device::Metal)]
-        {
-            assert_eq!(text.parse::<Device>().expect("a device"), device);
-            assert_eq!(device.to_string(), text);
-        }
-        assert_eq!("CPU".parse::<Device>().expect("case does not matter"), Device::Cpu);
-        for wrong in ["", "gpu", "cuda:", "cuda:x", "cpu:1"] {
-            let error = wrong.parse::<Device>().expect_err("no device").to_string();
-            assert!(error.contains("auto, cpu, cuda, cuda:N or metal"), "{error}");
-        }
-    }
-
-    #[test]
-    fn auto_is_usable_and_the_others_say_why_not() {
-        Device::auto().check().expect("auto chooses what works");
-        assert_eq!(
-            Device::Metal.check().expect_err("not there").to_string(),
-            "metal: planned, not built in this version; use cpu"
-        );
-        if cfg!(not(feature = "cuda")) {
-            assert_eq!(
-                Device::Cuda(0).check().expect_err("not there").to_string(),
-                "cuda: not built in; rebuild with --features cuda"
-            );
-        }
-    }
-
-    #[test]
-    fn memory_is_read_in_bytes() {
-        let text = "MemTotal:       24608768 kB\nMemFree:  1 kB\nMemAvailable:   20000000 kB\n";
-        assert_eq!(meminfo_bytes(text, "MemTotal:"), Some(24_608_768 * 1024));
-        assert_eq!(meminfo_bytes(text, "SwapTotal:"), None);
-        assert!(Resources::detect().cores >= 1);
-    }
 }

@@ -101,20 +101,3 @@ impl std::error::Error for Error {
         self.0.source.as_deref().map(|e| e as _)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_give_place_and_cause() {
-        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-        let error = Error::io("read", "cells.h5ad", missing).at("inspect");
-        assert_eq!(error.kind(), ErrorKind::Io);
-        assert_eq!(error.to_string(), "inspect: cannot read cells.h5ad: entity not found");
-        assert_eq!(
-            Error::shape("linear", (2, 3), (4, 5)).to_string(),
-            "linear: the shapes (2, 3) and (4, 5) do not fit together"
-        );
-    }
-}

@@ -1,7 +1,7 @@
 //! Files that are either there whole or not there at all.
 //!
 //! A file is written beside its place, synchronised to the disk and renamed over it: a reader, a crash or a full disk
-//! never meets half of one, and what stood there before stays until the new one is complete.
+//! never meets half of one, and the older file stays until the new one is complete.
 
 use crate::{Error, Result};
 use std::{fs::File, io::Write, path::Path};
@@ -10,7 +10,7 @@ use tempfile::{Builder, NamedTempFile};
 /// Replaces the file at `path` by `bytes`, all or nothing.
 ///
 /// # Errors
-/// A folder that is missing or cannot be written, a full disk. The file that stood there is then unchanged.
+/// A folder that is missing or cannot be written, a full disk. An older file is then unchanged.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomically_with(path, |file, _| file.write_all(bytes))
 }
@@ -49,30 +49,4 @@ pub(crate) fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     builder.tempfile_in(folder)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failed_write_leaves_the_old_file_and_nothing_beside_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("weights");
-        write_atomically(&path, b"old").unwrap();
-        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
-        let error = write_atomically_with(&path, |file, _| file.write_all(b"half").and(Err(full()))).unwrap_err();
-        assert!(error.to_string().starts_with("cannot write "), "{error}");
-        assert_eq!(std::fs::read(&path).unwrap(), b"old");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the unfinished file is still there");
-        write_atomically(&path, b"new").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"new");
-    }
-
-    #[test]
-    fn a_missing_folder_is_named() {
-        let folder = tempfile::tempdir().unwrap().path().join("gone");
-        let error = write_atomically(&folder.join("file"), b"").unwrap_err();
-        assert!(error.to_string().contains("gone"), "{error}");
-    }
 }

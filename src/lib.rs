@@ -2,12 +2,13 @@
 //!
 //! ```no_run
 //! use genailab::prelude::*;
+//! use std::sync::Arc;
 //!
 //! # fn main() -> Result<()> {
-//! let data = Dataset::open("cells.h5ad")?; // or Dataset::simulated(7)
+//! let data = Arc::new(Dataset::open("cells.h5ad")?); // or Dataset::simulated(7)
 //! let split = data.split(&SplitPlan::default())?;
-//! let mut vae = CountVae::new(&data, &split, VaeConfig::default(), 0, Device::Cpu)?;
-//! let history: History = vae.fit(&data, &split, &TrainConfig::default())?;
+//! let training = TrainingData::of_dataset(Arc::clone(&data), &split, 0)?;
+//! let (vae, history) = CountVae::fit(&training, &VaeSettings::default(), &mut Run::new(0))?;
 //! let held_out = evaluate_vae(&vae, &data, &split.test, 1000, 0)?;
 //! println!("{}", held_out.evaluation);
 //! # Ok(()) }

@@ -3,9 +3,12 @@
 pub use crate::{
     Error, Result,
     bench::{Benchmark, evaluate_vae, truth_agreement},
-    data::{Counts, Dataset, Effects, Perturbation, QcConfig, Simulation, SimulationConfig, Split, SplitPlan},
+    data::{
+        Counts, Dataset, EffectTable, Effects, Perturbation, QcConfig, Simulation, SimulationConfig, Split, SplitPlan,
+        TrainingCells, TrainingData,
+    },
     device::Device,
-    model::{CountVae, KlAnnealing, Likelihood, VaeConfig},
-    train::{History, TrainConfig},
+    model::{CountVae, KlAnnealing, Likelihood, Model, Trained, VaeConfig, VaeSettings},
+    train::{History, Run, TrainConfig},
 };
 pub use ndarray::{Array1, Array2, Axis};

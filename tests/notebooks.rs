@@ -1,4 +1,4 @@
-//! Runs every notebook of the course without Jupyter, in order, as part of the tests.
+//! Runs every notebook of the course without Jupyter, two side by side, as part of the tests.
 //!
 //! ```text
 //! cargo test --release -p genailab-kernel --test notebooks            all
@@ -15,17 +15,20 @@ mod jupyter;
 mod notebook;
 #[path = "notebooks/session.rs"]
 mod session;
+#[path = "notebooks/verdict.rs"]
+mod verdict;
+#[path = "notebooks/worker.rs"]
+mod worker;
 
-use genailab_kernel::cells::Cells;
 use notebook::{Notebook, Role, has_top_level_question_mark};
-use session::{Failure, Limits, Outcome};
+use session::{Failure, Limits, Outcome, Session};
 use std::{
     env, fs,
-    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
+use verdict::{End, Verdict};
 
 /// What the course promises for a notebook once the library is built. Being over it is reported, not failed: the
 /// machine may be busy.
@@ -76,8 +79,11 @@ const PLANTED: [Planted; 9] = [
 fn main() -> ExitCode {
     // First of all: evcxr starts this binary again, as the process in which the cells run.
     evcxr::runtime_hook();
-    let options = Options::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository");
+    if let Some(echo) = worker::role() {
+        return worker::serve(root, &plan(root, &Options::default()), echo);
+    }
+    let options = Options::parse();
     let tests = plan(root, &options);
     if options.list {
         tests.iter().for_each(|test| println!("{}: test", test.name()));
@@ -85,25 +91,7 @@ fn main() -> ExitCode {
     }
     let mut report = Report { filtered: plan(root, &Options::default()).len() - tests.len(), ..Report::default() };
     println!("\nrunning {} notebook tests", tests.len());
-    if !tests.is_empty() {
-        let cells = match Cells::prepare(&root.join("notebooks")) {
-            Ok(cells) => cells,
-            Err(error) => {
-                println!("error: {error:#}");
-                return ExitCode::FAILURE;
-            }
-        };
-        // SAFETY: nothing has started a thread yet.
-        if let Err(error) = unsafe { cells.enter() } {
-            println!("error: {error:#}");
-            return ExitCode::FAILURE;
-        }
-        let (through_jupyter, headless): (Vec<_>, Vec<_>) = tests.iter().partition(|test| test.is_jupyter());
-        headless.iter().for_each(|test| report.run(test, &options));
-        // The kernel that Jupyter starts takes the compiled dependencies over.
-        drop(cells);
-        through_jupyter.iter().for_each(|test| report.run(test, &options));
-    }
+    worker::run_all(tests, options.echo, |verdict| report.add(verdict));
     report.finish()
 }
 
@@ -160,9 +148,62 @@ impl Test {
     fn is_jupyter(&self) -> bool {
         matches!(self, Self::Jupyter(..))
     }
+
+    fn is_planted(&self) -> bool {
+        matches!(self, Self::Careless(_) | Self::Planted(..))
+    }
+
+    /// A guess at how long it runs, to begin with the longest: most cells take about as long, to compile.
+    fn length(&self) -> usize {
+        let (path, role) = match self {
+            Self::Careless(_) | Self::Jupyter(..) => return 0,
+            Self::Planted(path, _) => (path, Role::Planted),
+            Self::Notebook { path, role, .. } => (path, *role),
+        };
+        Notebook::read(path, role).map_or(0, |notebook| notebook.code().count())
+    }
+
+    /// Runs one that does not go through Jupyter.
+    fn headless(&self, session: &mut Session) -> Verdict {
+        let begun = Instant::now();
+        let name = self.name();
+        let mut cells = Vec::new();
+        let result = match self {
+            Self::Careless(path) => check_rules(path),
+            Self::Planted(path, planted) => run_planted(path, planted, session),
+            Self::Notebook { path, role, has_solution, .. } => {
+                Notebook::read(path, *role).map_err(|error| vec![error]).and_then(|notebook| {
+                    let mut found = notebook.lint(*has_solution);
+                    let outcome = session::run(&notebook, session, LIMITS);
+                    cells = notebook
+                        .code()
+                        .zip(&outcome.cells)
+                        .map(|((number, source), time)| {
+                            (time.as_secs_f64(), format!("{number:>2}  {}", first_line(source)))
+                        })
+                        .collect();
+                    found.extend(outcome.failure.as_ref().map(describe));
+                    if found.is_empty() { Ok(summary(&outcome)) } else { Err(found) }
+                })
+            }
+            Self::Jupyter(..) => unreachable!("it needs no session"),
+        };
+        let verdict = match result {
+            Ok(summary) => Verdict::passed(&name, summary),
+            Err(why) => Verdict::failed(&name, why),
+        };
+        Verdict { cells, ..verdict }.after(begun.elapsed())
+    }
+
+    /// Runs one through the real kernel, which starts for it.
+    fn through_jupyter(&self) -> Verdict {
+        let Self::Jupyter(path, must_pass) = self else { unreachable!("it needs a session") };
+        let begun = Instant::now();
+        jupyter::run(&self.name(), path, *must_pass).after(begun.elapsed())
+    }
 }
 
-/// Everything there is to run, in order: the runner's proof, the course, its solutions, the real kernel.
+/// Everything there is to run: the runner's proof, the course, its solutions, the real kernel.
 fn plan(root: &Path, options: &Options) -> Vec<Test> {
     let planted = |name: &str| root.join(format!("tests/planted/{name}.ipynb"));
     let notebooks = root.join("notebooks");
@@ -204,7 +245,7 @@ struct Report {
     ignored: usize,
     filtered: usize,
     failed: Vec<String>,
-    slowest: Vec<(Duration, String)>,
+    slowest: Vec<(f64, String)>,
 }
 
 impl Default for Report {
@@ -214,60 +255,33 @@ impl Default for Report {
 }
 
 impl Report {
-    fn run(&mut self, test: &Test, options: &Options) {
-        print!("test {} ... ", test.name());
-        let _ = std::io::stdout().flush();
-        let begun = Instant::now();
-        let result = match test {
-            Test::Careless(path) => check_rules(path),
-            Test::Planted(path, planted) => run_planted(path, planted, options.echo),
-            Test::Notebook { path, name, role, has_solution } => {
-                Notebook::read(path, name.clone(), *role).map_err(|error| vec![error]).and_then(|notebook| {
-                    let mut found = notebook.lint(*has_solution);
-                    let outcome = session::run(&notebook, LIMITS, options.echo);
-                    self.note_times(&notebook, &outcome);
-                    found.extend(outcome.failure.as_ref().map(describe));
-                    if found.is_empty() { Ok(summary(&outcome)) } else { Err(found) }
-                })
-            }
-            Test::Jupyter(path, must_pass) => match jupyter::run(path, *must_pass) {
-                jupyter::Verdict::AsExpected(line) => Ok(line),
-                jupyter::Verdict::Unexpected(text) => Err(vec![text]),
-                jupyter::Verdict::NoPython(why) => {
-                    self.ignored += 1;
-                    println!("IGNORED: {why}");
-                    return;
-                }
-            },
-        };
-        match result {
-            Ok(line) => {
-                self.passed += 1;
-                println!("ok ({:.1} s{line})", begun.elapsed().as_secs_f32());
-            }
-            Err(lines) => {
-                println!("FAILED after {:.1} s", begun.elapsed().as_secs_f32());
-                lines.iter().for_each(|line| println!("  {line}"));
-                self.failed.push(test.name());
-            }
+    /// Shows a verdict: one block per test.
+    fn add(&mut self, verdict: Verdict) {
+        let Verdict { name, end, seconds, summary, why, cells } = verdict;
+        match end {
+            End::Passed => println!("test {name} ... ok ({seconds:.1} s{summary})"),
+            End::Failed => println!("test {name} ... FAILED after {seconds:.1} s"),
+            End::Ignored => println!("test {name} ... IGNORED: {summary}"),
         }
-    }
-
-    fn note_times(&mut self, notebook: &Notebook, outcome: &Outcome) {
-        println!();
-        for ((number, source), &time) in notebook.code().zip(&outcome.cells) {
-            println!("  cell {number:>2} {:>6.1} s  {}", time.as_secs_f32(), first_line(source));
-            self.slowest.push((time, format!("{} cell {number}: {}", notebook.name, first_line(source))));
+        why.iter().for_each(|line| println!("  {line}"));
+        for (seconds, cell) in cells {
+            println!("  {seconds:>6.1} s  cell {cell}");
+            self.slowest.push((seconds, format!("{name} cell {cell}")));
+        }
+        match end {
+            End::Passed => self.passed += 1,
+            End::Failed => self.failed.push(name),
+            End::Ignored => self.ignored += 1,
         }
     }
 
     fn finish(mut self) -> ExitCode {
-        self.slowest.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+        self.slowest.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         if !self.slowest.is_empty() {
             println!("\nslowest cells:");
         }
-        for (time, place) in self.slowest.iter().take(SLOWEST) {
-            println!("  {:>6.1} s  {place}", time.as_secs_f32());
+        for (seconds, place) in self.slowest.iter().take(SLOWEST) {
+            println!("  {seconds:>6.1} s  {place}");
         }
         if !self.failed.is_empty() {
             println!("\nfailures:");
@@ -288,7 +302,7 @@ impl Report {
 }
 
 fn check_rules(path: &Path) -> Result<String, Vec<String>> {
-    let notebook = Notebook::read(path, "planted/careless".to_owned(), Role::Course).map_err(|error| vec![error])?;
+    let notebook = Notebook::read(path, Role::Course).map_err(|error| vec![error])?;
     let found = notebook.lint(false);
     let unnoticed = CARELESS.iter().filter(|words| !found.iter().any(|line| line.contains(**words)));
     let unnoticed: Vec<String> = unnoticed.map(|words| format!("the rules do not notice: {words}")).collect();
@@ -300,14 +314,14 @@ fn check_rules(path: &Path) -> Result<String, Vec<String>> {
     }
 }
 
-fn run_planted(path: &Path, &(name, ends_as_expected): &Planted, echo: bool) -> Result<String, Vec<String>> {
-    let notebook = Notebook::read(path, format!("planted/{name}"), Role::Planted).map_err(|error| vec![error])?;
+fn run_planted(path: &Path, &(name, ends_as_expected): &Planted, session: &mut Session) -> Result<String, Vec<String>> {
+    let notebook = Notebook::read(path, Role::Planted).map_err(|error| vec![error])?;
     let mut found = Vec::new();
     let flagged = notebook.code().any(|(_, source)| has_top_level_question_mark(source));
     if flagged != (name == "question_mark") {
         found.push(format!("the search for a bare `?` says {flagged}"));
     }
-    let outcome = session::run(&notebook, if name == "endless_loop" { SHORT } else { LIMITS }, echo);
+    let outcome = session::run(&notebook, session, if name == "endless_loop" { SHORT } else { LIMITS });
     let ended = outcome.failure.as_ref().map_or("it passed".to_owned(), describe);
     if !ends_as_expected(outcome.failure.as_ref()) {
         found.push(format!("planted to end otherwise, but {ended}"));

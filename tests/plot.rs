@@ -1,6 +1,6 @@
 //! `plot`: every figure is valid XML with a title and a description, small, and holds the marks of its data.
 //!
-//! To look at them: `GENAILAB_FIGURES=folder cargo test --test plot` keeps the figures and a sample report there.
+//! To look at them: `GENAILAB_FIGURES=folder cargo test --test integration plot::` keeps the figures and a sample report there.
 
 use genailab::{
     bench::InteractionCurve,

@@ -1,17 +1,18 @@
 //! The report of a benchmark: what its sentences say, what is bold, that every name stands in it and nothing breaks out.
 //!
-//! To look at one: `GENAILAB_FIGURES=folder cargo test --test report` keeps the reports of a simulated and, where
+//! To look at one: `GENAILAB_FIGURES=folder cargo test --test integration report::` keeps the reports of a simulated and, where
 //! `../shared/data` (or `GENAILAB_TEST_DATA`) is there, of a real benchmark.
 
+use crate::common::real_data;
 use genailab::{
     Error, Result,
     bench::{
         self, Absent, Benchmark, BenchmarkData, Better, Comparison, MetricSummary, ModelFacts, Role, Row, Significance,
         SplitFacts,
     },
-    data::{Condition, Effects, Perturbation, SplitPlan, Table},
+    data::{Condition, Effects, Perturbation, SplitPlan, Table, TrainingData},
     ndarray::{Array1, Array2},
-    predict::{Fitted, Predictor, Training, baselines::baselines},
+    predict::{Fitted, Predictor, baselines::baselines},
     show::{Report, Verdict, verdict},
 };
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -332,8 +333,8 @@ impl Predictor for Scaled {
     fn settings(&self) -> serde_json::Value {
         serde_json::json!({ "factor": self.factor })
     }
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
-        struct Of(Training, f32, Option<&'static str>);
+    fn fit(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {
+        struct Of(TrainingData, f32, Option<&'static str>);
         impl Fitted for Of {
             fn effect(&self, condition: &Condition) -> Result<Array1<f32>> {
                 let genes = condition.perturbation.genes();
@@ -342,7 +343,7 @@ impl Predictor for Scaled {
                 }
                 let mut sum = Array1::zeros(self.0.genes.len());
                 for gene in genes {
-                    sum += &self.0.single(gene, None)?;
+                    sum += &self.0.effects()?.single(gene, None)?;
                 }
                 Ok(sum * self.1)
             }
@@ -510,12 +511,7 @@ fn a_card_names_the_best_and_the_worst_conditions() {
 
 #[test]
 fn real_effects_make_a_report() {
-    let folder = std::env::var_os("GENAILAB_TEST_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
-    let path = folder.join("norman_pseudobulk.h5ad");
-    if !path.exists() {
-        eprintln!("SKIPPED: {} is not there", path.display());
-        return;
-    }
+    let Some(path) = real_data("norman_pseudobulk.h5ad") else { return };
     let plans: Vec<(u64, SplitPlan)> = (0..3).map(|seed| (seed, SplitPlan::Doubles { test: 0.5, seed })).collect();
     let data = BenchmarkData::Effects(Effects::open(&path).expect("readable"));
     let mut found = bench::run(&data, &plans, &baselines()).expect("the benchmark runs");

@@ -24,6 +24,8 @@ use std::{
 };
 use toml::{Table, Value};
 
+/// The crate that evcxr makes of a cell.
+const CELLS_CRATE: &str = "ctx";
 /// The file that marks the folder of the notebooks.
 const CONFIG_FILE: &str = "evcxr.toml";
 /// The folder beside it that holds everything that is built.
@@ -194,7 +196,7 @@ impl Config {
         Ok(())
     }
 
-    /// evcxr's own profile, but with the dependencies optimised. A member's profile is ignored by cargo: this counts.
+    /// evcxr's own profile for the cells, another one for the dependencies. A member's profile is ignored by cargo: this counts.
     fn manifest(&self) -> String {
         // For a platform that no machine is: that keeps them in the lock, while rust-analyzer, which evcxr asks for the
         // types of variables, does not read them twice at each start.
@@ -218,19 +220,23 @@ edition = "2024"
 [lib]
 path = "pin.rs"
 
+# For the dependencies. Procedural macros and build scripts keep cargo's default, which compiles them faster.
 [profile.dev]
-opt-level = {}
-debug = false
-strip = "debuginfo"
-rpath = true
-incremental = true
-codegen-units = 16
-
-[profile.dev.package."*"]
 opt-level = 3
+debug = false
 debug-assertions = false
 overflow-checks = false
+strip = "debuginfo"
+rpath = true
 incremental = false
+codegen-units = 16
+
+# For the cells.
+[profile.dev.package.{CELLS_CRATE}]
+opt-level = {}
+debug-assertions = true
+overflow-checks = true
+incremental = true
 
 {dependencies}"#,
             self.opt_level
@@ -277,9 +283,16 @@ fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
         if entry.file_type()?.is_dir() {
             copy_tree(&entry.path(), &target)?;
         } else {
-            fs::copy(entry.path(), &target)?;
             // Cargo compares times to know what is fresh.
-            File::options().write(true).open(&target)?.set_modified(entry.metadata()?.modified()?)?;
+            let copied = entry.metadata().and_then(|metadata| {
+                fs::copy(entry.path(), &target)?;
+                File::options().write(true).open(&target)?.set_modified(metadata.modified()?)
+            });
+            match copied {
+                // A temporary file of the cell that the first slot compiles meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => copied?,
+            }
         }
     }
     Ok(())
@@ -309,8 +322,8 @@ mod tests {
         let manifest: Table = fs::read_to_string(slot.join("Cargo.toml")).expect("written").parse().expect("TOML");
         let path = manifest["target"]["cfg(any())"]["dependencies"]["lab"]["path"].as_str().expect("a path");
         assert_eq!(Path::new(path), root.path().canonicalize().expect("it exists"));
-        assert_eq!(manifest["profile"]["dev"]["opt-level"].as_integer(), Some(2));
-        assert_eq!(manifest["profile"]["dev"]["package"]["*"]["opt-level"].as_integer(), Some(3));
+        assert_eq!(manifest["profile"]["dev"]["opt-level"].as_integer(), Some(3));
+        assert_eq!(manifest["profile"]["dev"]["package"]["ctx"]["opt-level"].as_integer(), Some(2));
     }
 
     #[test]

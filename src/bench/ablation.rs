@@ -14,14 +14,14 @@ use crate::{
     device::Device,
     eval::{ProbeConfig, compare_embeddings, l2, pearson},
     model::{
-        combination::{CombinationConfig, CombinationData, CombinationModel},
+        combination::{CombinationConfig, CombinationModel},
         jepa::{
             AntiCollapse, CellJepa, CellJepaConfig, Conditioning, EncoderConfig, MaskKind, Objective, Reader,
             effective_rank,
         },
     },
     nn::EmbeddingLoss,
-    train::{FitOptions, Progress, TrainConfig},
+    train::{Progress, Run, TrainConfig},
 };
 use ndarray::Array2;
 use serde::Serialize;
@@ -84,9 +84,9 @@ fn variants_of_effects(base: &CombinationConfig) -> Vec<(&'static str, Combinati
     };
     vec![
         ("as it is", base.clone()),
-        ("scaled sum alone", with(&|c| (c.remember, c.decode) = (false, false))),
-        ("no memory", with(&|c| c.remember = false)),
-        ("no decoded departure", with(&|c| c.decode = false)),
+        ("scaled sum alone", with(&|c| (c.kernel_ridge, c.network) = (false, false))),
+        ("no kernel ridge", with(&|c| c.kernel_ridge = false)),
+        ("no network", with(&|c| c.network = false)),
         ("no trust in cell numbers", with(&|c| c.half_trust = 0.0)),
         ("no smoothing", with(&|c| c.smooth = 1)),
         ("no EMA", with(&|c| c.ema = None)),
@@ -114,10 +114,10 @@ pub fn ablate_effects(
 ) -> Result<()> {
     for seed in 0..seeds {
         let task = Task::of_plan(data, &SplitPlan::parse("doubles", seed)?, seed)?;
-        let training = CombinationData::from(&task.training);
+        let training = task.training.effects()?;
         for (variant, config) in variants_of_effects(base) {
             let start = Instant::now();
-            let model = CombinationModel::fit(&training, &config, seed)?;
+            let model = CombinationModel::fit_table(training, &config, &Run::quiet(seed))?;
             let seconds = start.elapsed().as_secs_f64();
             let observed = &task.observed;
             let predicted = model.effects(&observed.conditions)?.mapv(|value| value as f32);
@@ -205,8 +205,7 @@ pub fn ablate_cells(
         for (variant, config, share) in variants_of_cells(base) {
             let epochs = ((training.epochs as f64 * share).round() as usize).max(1);
             let training = TrainConfig { seed, epochs, ..training.clone() };
-            let mut options =
-                FitOptions { progress: Progress::Silent, interrupt: interrupt.cloned(), ..FitOptions::default() };
+            let mut options = Run { progress: Progress::Silent, interrupt: interrupt.cloned(), ..Run::default() };
             let start = Instant::now();
             let mut model = CellJepa::new(data, &split, config, seed, Device::Cpu)?;
             let fitted = model.fit_with(data, &split, &training, &mut options);

@@ -75,7 +75,7 @@ pub(super) struct Parts(Option<PathBuf>);
 /// The state of a part on disk.
 pub(super) enum Found {
     /// It is finished.
-    Whole(Part),
+    Whole(Box<Part>),
     /// It is damaged: the file's name.
     Damaged(String),
     /// It was never computed.
@@ -107,7 +107,7 @@ impl Parts {
         let body = bytes.iter().position(|&byte| byte == b'\n').map(|end| (&bytes[..end], &bytes[end + 1..]));
         body.filter(|(sum, body)| sha256(body).as_bytes() == *sum)
             .and_then(|(_, body)| serde_json::from_slice(body).ok())
-            .map_or_else(|| Found::Damaged(path.display().to_string()), Found::Whole)
+            .map_or_else(|| Found::Damaged(path.display().to_string()), |part| Found::Whole(Box::new(part)))
     }
 
     pub(super) fn write(&self, key: &str, part: &Part) -> Result<()> {

@@ -13,13 +13,10 @@
 //!   strong prediction, not a bound: a model that averages over many cells may pass it on conditions of few cells.
 //! - An effects dataset holds no cells, so there it is absent.
 
-use super::{
-    ObservedCells, ObservedEffects, Predicted, Task,
-    task::{draw, mean},
-};
+use super::{ObservedCells, ObservedEffects, Predicted, Task, task::draw};
 use crate::{
     Error, ErrorKind, Result,
-    data::shuffle,
+    data::{mean_expression, shuffle},
     predict::{Fitted, Predictor},
 };
 use ndarray::{Array1, Array2, ArrayView1};
@@ -189,8 +186,8 @@ fn halves(task: &Task) -> (ObservedEffects, Predicted) {
         shuffle(&mut rows, &mut ChaCha8Rng::seed_from_u64(task.seed_of(index, "halves")));
         let mut other = rows.split_off(rows.len() / 2);
         let control = controls.row(index);
-        observed.effects.row_mut(index).assign(&(mean(&cells.expression, &other) - control));
-        predicted.effects[index] = Ok(mean(&cells.expression, &rows) - control);
+        observed.effects.row_mut(index).assign(&(mean_expression(&cells.expression, &other) - control));
+        predicted.effects[index] = Ok(mean_expression(&cells.expression, &rows) - control);
         rows.truncate(MOST_CELLS);
         other.truncate(MOST_CELLS);
         other.sort_unstable();

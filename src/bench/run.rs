@@ -182,7 +182,7 @@ impl<'a> Engine<'a> {
         let mut parts: Vec<Option<Part>> = jobs
             .iter()
             .map(|job| match self.parts.read(&job.key) {
-                Found::Whole(part) => Some(part),
+                Found::Whole(part) => Some(*part),
                 Found::Damaged(file) => {
                     notes.push(format!("{file} was damaged; it was computed again"));
                     None

@@ -6,7 +6,7 @@ use crate::{
     data::{OpenOptions, Opened, SplitPlan, open_with},
     predict::{
         Predictor,
-        baselines::{baselines, models},
+        baselines::{baselines, models, predictor},
     },
 };
 use std::path::Path;
@@ -67,9 +67,8 @@ pub fn chosen(names: &[&str]) -> Result<Vec<Box<dyn Predictor>>> {
         return Ok(models);
     }
     let mut models = models();
-    if let Some(unknown) = names.iter().find(|name| !models.iter().any(|model| model.name() == **name)) {
-        let known: Vec<&str> = models.iter().map(|model| model.name()).collect();
-        return Err(Error::config(format!("there is no model {unknown:?}; there are {}, and all", known.join(", "))));
+    for name in names {
+        predictor(name)?;
     }
     models.retain(|model| names.contains(&model.name()) || ALWAYS.contains(&model.name()));
     Ok(models)

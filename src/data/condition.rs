@@ -10,7 +10,7 @@ use std::{collections::HashSet, fmt};
 pub struct Condition {
     /// What was perturbed.
     pub perturbation: Perturbation,
-    /// The value of the context column; `None` where no column was asked for.
+    /// The value of the context column; `None` where no column was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
 }
@@ -37,7 +37,7 @@ impl fmt::Display for Condition {
 pub struct Conditions {
     /// The distinct conditions, sorted, those of control too.
     pub conditions: Vec<Condition>,
-    /// Index into `conditions`, one a row: a cell, or a perturbation of an effects dataset.
+    /// Index into `conditions`, one per row: a cell, or a perturbation of an effects dataset.
     pub of_cell: Vec<u32>,
     /// A name for each row that no other row has; see [`Conditions::of`].
     pub names: Vec<String>,
@@ -83,7 +83,7 @@ impl Conditions {
         Ok(Self { conditions, of_cell, names, column: context.map(str::to_owned), has_cells: true })
     }
 
-    /// The conditions of an effects dataset, one a row, named by their perturbations.
+    /// The conditions of an effects dataset, one per row, named by their perturbations.
     pub fn of_effects(data: &Effects) -> Self {
         let all: Vec<Condition> = data.perturbations.iter().cloned().map(Condition::of).collect();
         let (conditions, of_cell) = number(&all);
@@ -107,7 +107,7 @@ fn number(all: &[Condition]) -> (Vec<Condition>, Vec<u32>) {
     (conditions, of_row)
 }
 
-/// The names of cells, those that stand more than once with a number.
+/// The names of cells; names that occur more than once get a number.
 fn unique_names(data: &Dataset, of_cell: &[u32]) -> Vec<String> {
     let mut names = data.cells.names.clone();
     let mut order: Vec<usize> = (0..names.len()).collect();

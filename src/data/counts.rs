@@ -136,7 +136,7 @@ impl Counts {
         (0..self.n_cells()).map(|cell| self.row(cell).1.iter().map(|&v| f64::from(v)).sum::<f64>() as f32).collect()
     }
 
-    /// The rows `cells`, in that order; a row may be asked for more than once.
+    /// The rows `cells`, in that order; a row may be given more than once.
     pub fn select_cells(&self, cells: &[usize]) -> Self {
         let mut indptr = Vec::with_capacity(cells.len() + 1);
         indptr.push(0);
@@ -154,14 +154,19 @@ impl Counts {
     /// The columns `genes`, in that order.
     ///
     /// # Errors
-    /// A gene index that is not there, or that is asked for twice.
+    /// A gene index that is not there, or that is given twice.
     pub fn select_genes(&self, genes: &[usize]) -> Result<Self> {
         let mut place = vec![u32::MAX; self.n_genes];
         for (new, &old) in genes.iter().enumerate() {
             match place.get_mut(old) {
                 Some(slot) if *slot == u32::MAX => *slot = new as u32,
-                Some(_) => return Err(Error::config(format!("gene {old} is asked for twice"))),
-                None => return Err(Error::config(format!("gene {old} is asked for, but there are {}", self.n_genes))),
+                Some(_) => return Err(Error::config(format!("gene {old} is given twice"))),
+                None => {
+                    return Err(Error::config(format!(
+                        "there is no gene {old}; the counts have {} genes",
+                        self.n_genes
+                    )));
+                }
             }
         }
         let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
@@ -213,66 +218,5 @@ impl Counts {
     pub fn map_values(mut self, f: impl Fn(f32) -> f32) -> Self {
         self.values.iter_mut().for_each(|value| *value = f(*value));
         self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ndarray::array;
-
-    #[test]
-    fn dense_and_back() {
-        let dense = array![[0.0, 2.0, 0.0], [1.0, 0.0, 3.0], [0.0, 0.0, 0.0]];
-        let counts = Counts::from_dense(&dense);
-        assert_eq!((counts.n_cells(), counts.n_genes(), counts.nnz()), (3, 3, 3));
-        assert_eq!(counts.to_dense(), dense);
-        assert_eq!(counts.row_sums(), [2.0, 4.0, 0.0]);
-        assert_eq!(counts.select_cells(&[1, 1]).to_dense(), array![[1.0, 0.0, 3.0], [1.0, 0.0, 3.0]]);
-        let swapped = counts.select_genes(&[2, 1]).expect("both genes are there");
-        assert_eq!(swapped.to_dense(), array![[0.0, 2.0], [3.0, 0.0], [0.0, 0.0]]);
-    }
-
-    #[test]
-    fn rows_are_kept_in_place() {
-        let dense = array![[0.0, 2.0], [1.0, 3.0], [0.0, 0.0], [4.0, 0.0]];
-        for keep in 0..16_u32 {
-            let flags: Vec<bool> = (0..4).map(|cell| keep >> cell & 1 == 1).collect();
-            let rows: Vec<usize> = (0..4).filter(|&cell| flags[cell]).collect();
-            let mut counts = Counts::from_dense(&dense);
-            counts.retain_cells(&flags);
-            assert_eq!(counts, Counts::from_dense(&dense).select_cells(&rows), "{flags:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_count_is_found() {
-        for bad in [-1.0, 1.5, f32::NAN, f32::INFINITY] {
-            let counts =
-                Counts::from_dense(&array![[0.0, 2.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, bad], [bad, 0.0, 0.0]]);
-            let (cell, gene, value) = counts.first_non_count().expect("it holds no counts");
-            assert_eq!((cell, gene, value.to_bits()), (2, 2, bad.to_bits()));
-        }
-        assert_eq!(Counts::from_dense(&array![[0.0, 2.0], [3.0, 0.0]]).first_non_count(), None);
-    }
-
-    #[test]
-    fn damaged_arrays_are_refused() {
-        for (indptr, indices) in [
-            (vec![0, 2, 1, 2], vec![0, 1]), // not monotone
-            (vec![1, 2], vec![0, 1]),       // does not start at 0
-            (vec![0, 1], vec![0, 1]),       // does not end at the number of values
-            (vec![0, 2], vec![0, 7]),       // out of range
-            (vec![0, 2], vec![1, 1]),       // twice
-        ] {
-            let values = vec![1.0; indices.len()];
-            assert!(Counts::new(2, indptr.clone(), indices, values).is_err(), "{indptr:?} must be refused");
-        }
-    }
-
-    #[test]
-    fn unsorted_rows_are_sorted() {
-        let counts = Counts::new(3, vec![0, 2], vec![2, 0], vec![5.0, 7.0]).expect("valid but unsorted");
-        assert_eq!(counts.row(0), (&[0, 2][..], &[7.0, 5.0][..]));
     }
 }

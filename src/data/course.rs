@@ -50,7 +50,8 @@ impl CourseData {
         Ok(Self { data: dataset, truth: Some(truth), source: format!("the built-in simulation (seed {SEED})") })
     }
 
-    fn open(path: &Path) -> Result<Self> {
+    #[doc(hidden)]
+    pub fn open(path: &Path) -> Result<Self> {
         let candidates: [PathBuf; 2] = [path.to_owned(), Path::new("..").join(path)];
         let found = candidates.iter().find(|candidate| candidate.is_file()).ok_or_else(|| {
             Error::config(format!(
@@ -72,7 +73,7 @@ impl CourseData {
 }
 
 /// About `wanted` cells: the same fraction of each perturbation, rounded up so that none loses all its cells.
-fn sample(data: &Dataset, wanted: usize) -> Vec<usize> {
+pub fn sample(data: &Dataset, wanted: usize) -> Vec<usize> {
     let fraction = wanted as f64 / data.n_cells() as f64;
     let mut groups = vec![Vec::new(); data.perturbations.len()];
     data.labels.iter().enumerate().for_each(|(cell, &label)| groups[label as usize].push(cell));
@@ -115,47 +116,5 @@ impl Dataset {
             .collect();
         doubles.sort_by_key(|double| std::cmp::Reverse(sizes[double.double]));
         doubles
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::{Counts, Table};
-    use ndarray::Array2;
-
-    fn dataset(labels: &[&str]) -> Dataset {
-        let labels: Vec<Perturbation> = labels.iter().map(|name| name.parse().expect("a perturbation")).collect();
-        let names = |n: usize, what: &str| Table::from_names((0..n).map(|i| format!("{what}{i}")).collect());
-        let counts = Counts::from_dense(&Array2::ones((labels.len(), 3)));
-        let cells = names(labels.len(), "cell");
-        Dataset::new(counts, names(3, "gene"), cells, &labels, None, None).expect("the parts fit")
-    }
-
-    #[test]
-    fn only_doubles_with_both_singles_count_and_the_largest_is_first() {
-        let data = dataset(&["control", "A", "B", "C", "A+B", "A+C", "A+C", "A+D"]);
-        let names: Vec<[String; 3]> = data
-            .doubles_with_singles()
-            .iter()
-            .map(|d| [d.double, d.singles[0], d.singles[1]].map(|label| data.perturbations[label].to_string()))
-            .collect();
-        assert_eq!(names, [["A+C", "A", "C"], ["A+B", "A", "B"]]);
-    }
-
-    #[test]
-    fn a_sample_keeps_every_perturbation() {
-        let mut labels = vec!["control"; 90];
-        labels.extend(["A"; 9]);
-        labels.push("B");
-        let data = dataset(&labels);
-        let sampled = data.select_cells(&sample(&data, 20));
-        assert_eq!(sampled.cells_per_perturbation(), [18, 2, 1]);
-    }
-
-    #[test]
-    fn a_missing_file_is_named() {
-        let error = CourseData::open(Path::new("nowhere.h5ad")).expect_err("there is no such file");
-        assert!(error.to_string().contains("GENAILAB_DATA names nowhere.h5ad"), "{error}");
     }
 }

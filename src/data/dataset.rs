@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// The lane of every cell where a file names none.
 const ONE_LANE: &str = "all";
 
-/// A cells dataset: one row a cell, counts, and which perturbation each cell had.
+/// A cells dataset: one row per cell, counts, and which perturbation each cell had.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     /// UMI counts, `(cells, genes)`.
@@ -18,11 +18,11 @@ pub struct Dataset {
     pub cells: Table,
     /// The distinct perturbations: control first, then sorted by name.
     pub perturbations: Vec<Perturbation>,
-    /// Index into `perturbations`, one a cell.
+    /// Index into `perturbations`, one per cell.
     pub labels: Vec<u32>,
     /// The distinct lanes (batches, replicates), sorted; one entry `"all"` where the file names none.
     pub lanes: Vec<String>,
-    /// Index into `lanes`, one a cell.
+    /// Index into `lanes`, one per cell.
     pub lane_of: Vec<u32>,
     /// Total UMI count of each cell over ALL genes that were measured, not only those kept here.
     pub library_size: Vec<f32>,
@@ -79,7 +79,7 @@ impl Dataset {
         self.counts.n_genes()
     }
 
-    /// Names of the genes, one a column of the counts.
+    /// Names of the genes, one per column of the counts.
     pub fn gene_names(&self) -> &[String] {
         &self.genes.names
     }
@@ -162,7 +162,7 @@ impl Dataset {
     /// The genes `genes`, in that order. `library_size` stays: it counts all genes that were measured.
     ///
     /// # Errors
-    /// A gene that is not there, or that is asked for twice.
+    /// A gene that is not there, or that is given twice.
     pub fn select_genes(&self, genes: &[usize]) -> Result<Self> {
         let counts = self.counts.select_genes(genes)?;
         Ok(Self { counts, genes: self.genes.select(genes), ..self.without_counts() })

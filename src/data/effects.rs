@@ -1,30 +1,28 @@
-//! The effects of perturbations: one row a perturbation, ready to fit a predictor of effects.
+//! The effects of perturbations: one row per perturbation, ready to fit a predictor of effects.
 
 use super::{
-    AnnData, AnnDataWriter, Column, Dataset, OpenOptions, Perturbation, Table, TargetSum, Uns, labels,
-    normalize::mean_effects, open,
+    AnnData, AnnDataWriter, Column, Dataset, NORMALISED_TOTAL, OpenOptions, Perturbation, Table, TargetSum, Uns,
+    labels, normalize::mean_effects,
 };
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
 use std::{collections::HashSet, path::Path};
 
-/// An effects dataset: one row a perturbation, each value a difference to control.
+/// An effects dataset: one row per perturbation, each value a difference to control.
 #[derive(Debug, Clone)]
 pub struct Effects {
     /// Difference to control in mean log1p(CPM-like) expression, `(perturbations, genes)`.
     pub values: Array2<f32>,
     /// Gene names and annotations.
     pub genes: Table,
-    /// One a row; a perturbation stands once.
+    /// One per row; no perturbation occurs twice.
     pub perturbations: Vec<Perturbation>,
-    /// The file's own columns, one row a perturbation.
+    /// The file's own columns, one row per perturbation.
     pub table: Table,
 }
 
 /// The entry of `uns` that marks an effects dataset.
-pub(super) const MARK: &str = "effect";
-/// Counts that a cell is normalised to before the mean is taken.
-const MEAN_TOTAL: f32 = 1e4;
+const MARK: &str = "effect";
 
 impl Effects {
     /// Reads an `.h5ad` whose `X` holds effects; a row of control (zero by definition) is left out.
@@ -44,12 +42,12 @@ impl Effects {
     }
 
     /// The mean effects of a dataset of cells: the mean of a perturbation's log-normalised cells (log1p of 10,000 counts)
-    /// less that of control's; the column `n_cells` tells of how many.
+    /// less that of control's; the column `n_cells` gives the number of cells.
     ///
     /// # Errors
     /// No control cells, or no others.
     pub fn of_cells(data: &Dataset) -> Result<Self> {
-        let means = mean_effects(data, TargetSum::Fixed(MEAN_TOTAL))?;
+        let means = mean_effects(data, TargetSum::Fixed(NORMALISED_TOTAL))?;
         let mut n_cells = vec![0_i64; data.perturbations.len()];
         data.labels.iter().for_each(|&label| n_cells[label as usize] += 1);
         let rows: Vec<usize> =
@@ -65,8 +63,8 @@ impl Effects {
 
     /// Number of cells behind each effect, from the column `n_cells`; 0 where the file does not say.
     pub fn n_cells(&self) -> Vec<usize> {
-        let told = self.table.column("n_cells").and_then(Column::to_f64);
-        told.map_or_else(|| vec![0; self.perturbations.len()], |cells| cells.iter().map(|&n| n as usize).collect())
+        let numbers = self.table.column("n_cells").and_then(Column::to_f64);
+        numbers.map_or_else(|| vec![0; self.perturbations.len()], |cells| cells.iter().map(|&n| n as usize).collect())
     }
 
     /// Writes the dataset as an `.h5ad` that [`Effects::open`] and scanpy read: effects in `X`, `uns["effect"]`, and the
@@ -81,7 +79,7 @@ impl Effects {
         AnnDataWriter::new(&table, &self.genes)
             .x(&self.values)
             .uns(MARK, "difference to control in mean log-normalised expression")
-            .uns(open::UNS, [("perturbation_column", "perturbation")].into_iter().collect::<Uns>())
+            .uns(labels::UNS, [("perturbation_column", "perturbation")].into_iter().collect::<Uns>())
             .write(path)
     }
 
@@ -102,15 +100,20 @@ impl Effects {
             let Some(label) = label.filter(|label| !label.is_control()) else { continue };
             if !seen.insert(label.clone()) {
                 return Err(Error::data(format!(
-                    "the perturbation {label} stands in two rows; an effects dataset has one row a perturbation"
+                    "the perturbation {label} stands in two rows; an effects dataset has one row per perturbation"
                 )));
             }
             rows.push(row);
             perturbations.push(label);
         }
         if rows.is_empty() {
-            return Err(Error::data("no row names a perturbation; an effects dataset has one row a perturbation"));
+            return Err(Error::data("no row names a perturbation; an effects dataset has one row per perturbation"));
         }
         Ok(Self { values: values.select(Axis(0), &rows), genes, perturbations, table: table.select(&rows) })
     }
+}
+
+/// Whether a file is an effects dataset.
+pub fn is_effects(file: &AnnData) -> bool {
+    file.uns_keys().iter().any(|key| key == MARK)
 }

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 /// Bins of the `seurat` flavour.
 const BINS: usize = 20;
 /// Span of the loess of the `seurat_v3` flavour.
-const SPAN: f64 = 0.3;
+pub const SPAN: f64 = 0.3;
 /// What scanpy puts in place of a mean of zero.
 const LEAST_MEAN: f64 = 1e-12;
 
@@ -67,11 +67,11 @@ pub fn highly_variable(
     cells: Option<&[usize]>,
 ) -> Result<HvgTable> {
     if n_top == 0 {
-        return Err(Error::config("0 highly variable genes are asked for; ask for at least 1"));
+        return Err(Error::config("the number of highly variable genes is 0; it must be at least 1"));
     }
     let n_cells = dataset.counts.n_cells();
     if let Some(&bad) = cells.and_then(|cells| cells.iter().find(|&&cell| cell >= n_cells)) {
-        return Err(Error::config(format!("cell {bad} is asked for, but there are {n_cells}")));
+        return Err(Error::config(format!("there is no cell {bad}; the dataset has {n_cells} cells")));
     }
     let counts = match cells {
         Some(cells) => Cow::Owned(dataset.counts.select_cells(cells)),
@@ -93,7 +93,7 @@ pub fn highly_variable(
 }
 
 /// Mean and variance (with `n - 1`) of each gene over cells.
-fn moments(counts: &Counts) -> (Vec<f64>, Vec<f64>) {
+pub fn moments(counts: &Counts) -> (Vec<f64>, Vec<f64>) {
     let n = counts.n_cells() as f64;
     let mut means = vec![0.0; counts.n_genes()];
     let mut present = vec![0_usize; counts.n_genes()];
@@ -111,7 +111,7 @@ fn moments(counts: &Counts) -> (Vec<f64>, Vec<f64>) {
     (means, variances)
 }
 
-fn seurat_v3(counts: &Counts, n_top: usize) -> Result<HvgTable> {
+pub fn seurat_v3(counts: &Counts, n_top: usize) -> Result<HvgTable> {
     let n = counts.n_cells() as f64;
     let (means, variances) = moments(counts);
     let varying: Vec<usize> = (0..means.len()).filter(|&gene| variances[gene] > 0.0).collect();
@@ -141,7 +141,7 @@ fn seurat_v3(counts: &Counts, n_top: usize) -> Result<HvgTable> {
     Ok(HvgTable { means, dispersions: variances, dispersions_norm, selected })
 }
 
-fn seurat(normalised: &Counts, n_top: usize) -> HvgTable {
+pub fn seurat(normalised: &Counts, n_top: usize) -> HvgTable {
     let (means, variances) = moments(normalised);
     let means: Vec<f64> = means.iter().map(|&mean| if mean == 0.0 { LEAST_MEAN } else { mean }).collect();
     let dispersions: Vec<f64> = means
@@ -177,56 +177,4 @@ fn bins(values: &[f64]) -> Vec<usize> {
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let edges: Vec<f64> = (1..BINS).map(|edge| low + (high - low) * edge as f64 / BINS as f64).collect();
     values.iter().map(|&value| edges.partition_point(|&edge| edge < value)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ndarray::{Array2, Axis};
-
-    /// 50 cells x 30 genes; gene 3 is always 0, gene 5 always 2, gene 8 is 0 but for one cell.
-    fn dense() -> Array2<f32> {
-        Array2::from_shape_fn((50, 30), |(cell, gene)| match gene {
-            3 => 0.0,
-            5 => 2.0,
-            8 => f32::from(u8::from(cell == 7)) * 40.0,
-            _ => ((cell * (gene + 3) + cell * cell) % (gene + 4)) as f32,
-        })
-    }
-
-    #[test]
-    fn moments_are_those_of_the_dense_matrix() {
-        let (means, variances) = moments(&Counts::from_dense(&dense()));
-        for (gene, column) in dense().mapv(f64::from).axis_iter(Axis(1)).enumerate() {
-            assert!((means[gene] - column.mean().expect("50 cells")).abs() < 1e-12);
-            assert!((variances[gene] - column.var(1.0)).abs() < 1e-10);
-        }
-    }
-
-    #[test]
-    fn standardised_variance_is_that_of_clipped_counts() {
-        let table = seurat_v3(&Counts::from_dense(&dense()), 3).expect("28 genes vary");
-        let dense = dense().mapv(f64::from);
-        let varying: Vec<usize> = (0..30).filter(|&gene| table.dispersions[gene] > 0.0).collect();
-        let log = |values: &[f64]| varying.iter().map(|&gene| values[gene].log10()).collect::<Vec<_>>();
-        let fitted = loess(&log(&table.means), &log(&table.dispersions), SPAN).expect("28 points");
-        for (&gene, fit) in varying.iter().zip(fitted) {
-            let (mean, sd) = (table.means[gene], 10_f64.powf(fit / 2.0));
-            let squares = dense.column(gene).mapv(|x| ((x - mean) / sd).min(50_f64.sqrt()).powi(2));
-            assert!((table.dispersions_norm[gene] - squares.sum() / 49.0).abs() < 1e-9, "gene {gene}");
-        }
-        assert_eq!(table.genes().len(), 3);
-        assert!(table.selected[8], "one cell with 40 counts is what a variable gene looks like");
-    }
-
-    #[test]
-    fn genes_that_do_not_vary_are_never_chosen() {
-        for table in [
-            seurat(&Counts::from_dense(&dense()), 100),
-            seurat_v3(&Counts::from_dense(&dense()), 28).expect("28 genes vary"),
-        ] {
-            assert!(!table.selected[3] && !table.selected[5]);
-            assert_eq!(table.genes().len(), 28);
-        }
-    }
 }

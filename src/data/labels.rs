@@ -1,14 +1,12 @@
-//! Which column of `obs` names perturbations, and the perturbation of each row.
+//! What a file says of its rows: which columns to read ([`OpenOptions`], or the file's own hints), and the perturbation
+//! of each row.
 
-use super::{
-    AnnData, Column, OpenOptions, Perturbation, Table, names,
-    open::{hint, listed},
-    perturbation,
-};
+use super::{AnnData, Column, Naming, Perturbation, Table, names, perturbation};
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
-/// Where perturbations stand if no column is named: this library's and scPerturb's, GEARS', and those of others.
+/// The columns that may hold perturbations, if the caller names none: those of this library and scPerturb, of GEARS, and
+/// of others.
 const PERTURBATION_COLUMNS: [&str; 9] = [
     "perturbation",
     "condition",
@@ -20,13 +18,30 @@ const PERTURBATION_COLUMNS: [&str; 9] = [
     "gene",
     "guide_identity",
 ];
-/// The perturbation of each row, and where it was found.
+/// The dictionary in `uns` where files of this library say which column holds what.
+pub(super) const UNS: &str = "genailab";
+
+/// What to read from a file, where the rules would choose otherwise.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// The column of `obs` that names perturbations. Without it: the first of `perturbation`, `condition`,
+    /// `perturbation_name`, `target_gene`, `gene` and like names that holds text and has control cells.
+    pub perturbation_column: Option<String>,
+    /// The layer that holds counts; `X` and `raw/X` may be named, too.
+    pub counts_layer: Option<String>,
+    /// The column of `obs` that names lanes. Without it: the first of `gem_group`, `lane`, `batch`, `replicate`.
+    pub lane_column: Option<String>,
+    /// How labels are read as perturbations.
+    pub naming: Naming,
+}
+
+/// The perturbation of each row, and the column it was read from.
 pub(crate) struct Labels {
-    /// One a row; `None` where the label is missing.
+    /// One per row; `None` where the label is missing.
     pub(crate) labels: Vec<Option<Perturbation>>,
     /// The column that was chosen.
     pub(crate) column: String,
-    /// What the user should know of the choice.
+    /// What the user should know about the choice.
     pub(crate) notes: Vec<String>,
 }
 
@@ -116,4 +131,14 @@ pub(super) fn no_control(column: &str, labels: &[Option<Perturbation>]) -> Error
          {}; give the control cells the label `control`",
         names::first(&known)
     ))
+}
+
+/// What a file that this library wrote says about itself.
+pub(super) fn hint(file: &AnnData, key: &str) -> Option<String> {
+    file.uns(&format!("{UNS}/{key}")).ok().flatten()?.as_text().map(str::to_owned)
+}
+
+/// Names for a message.
+pub(super) fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none at all".to_owned() } else { names.join(", ") }
 }

@@ -1,45 +1,55 @@
 //! From a file to counts: reading, cleaning, splitting, simulating, fetching.
 
 mod anndata;
+mod cell_rows;
 mod condition;
 mod counts;
-mod course;
+#[doc(hidden)]
+pub mod course;
 mod dataset;
 mod effects;
 pub mod fetch;
 mod gene_sets;
-mod hvg;
+#[doc(hidden)]
+pub mod hvg;
 mod join;
 mod labels;
-mod names;
+#[doc(hidden)]
+pub mod names;
 pub mod normalize;
 mod open;
 mod perturbation;
 pub mod qc;
 pub mod simulate;
-mod split;
+#[doc(hidden)]
+pub mod split;
 mod table;
+mod training;
 
 pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns};
+pub use cell_rows::CellRows;
 pub use condition::{Condition, Conditions};
 pub use counts::Counts;
 pub use course::{CourseData, Double};
 pub use dataset::Dataset;
-pub use effects::Effects;
+pub use effects::{Effects, is_effects};
 pub use fetch::fetch;
 pub use gene_sets::{GeneSet, GeneSets, MeasuredSets};
 pub use hvg::{HvgFlavour, HvgTable, highly_variable};
 pub use join::join;
+pub use labels::OpenOptions;
 pub(crate) use labels::perturbation_labels;
 pub(crate) use names::first as first_names;
-pub use normalize::TargetSum;
+pub use normalize::{NORMALISED_TOTAL, TargetSum};
 pub(crate) use open::library_size;
-pub use open::{OpenOptions, Opened, is_effects, open, open_with};
+pub use open::{Opened, open, open_with};
 pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
 pub use simulate::{InteractionClass, Simulation, SimulationConfig, Truth};
-pub(crate) use split::shuffle;
 pub use split::{
-    DATASET_COLUMN, MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingFold,
+    DATASET_COLUMN, MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingStatistics,
 };
+pub(crate) use split::{part_of, shuffle};
 pub use table::{Column, Table};
+pub use training::{Controls, DataKind, EffectTable, TrainingCells, TrainingData, mean_expression, rows_by_condition};
+pub(crate) use training::{in_context, not_trained_alone};

@@ -8,7 +8,7 @@ const SHOWN: usize = 5;
 
 /// Makes names unique as scanpy's `var_names_make_unique` does: the second `A` becomes `A-1`, the third `A-2`, and so
 /// on, numbers that are taken being passed over. Gives back how many were renamed.
-pub(super) fn make_unique(names: &mut [String]) -> usize {
+pub fn make_unique(names: &mut [String]) -> usize {
     let mut taken: HashSet<String> = names.iter().cloned().collect();
     if taken.len() == names.len() {
         return 0;
@@ -40,7 +40,7 @@ pub(super) fn make_unique(names: &mut [String]) -> usize {
 ///
 /// # Errors
 /// It is not there; the message gives names that are close to it. `what` says what is looked for ("gene").
-pub(super) fn position(what: &str, name: &str, names: &[String]) -> Result<usize> {
+pub fn position(what: &str, name: &str, names: &[String]) -> Result<usize> {
     names.iter().position(|known| known == name).ok_or_else(|| {
         let close = closest(name, names);
         let hint = if close.is_empty() {
@@ -73,7 +73,7 @@ fn closest(name: &str, names: &[String]) -> Vec<String> {
 }
 
 /// Levenshtein distance: insertions, deletions and substitutions.
-fn edit_distance(left: &[char], right: &[char]) -> usize {
+pub fn edit_distance(left: &[char], right: &[char]) -> usize {
     let mut above: Vec<usize> = (0..=right.len()).collect();
     for (row, a) in left.iter().enumerate() {
         let mut diagonal = above[0];
@@ -85,37 +85,4 @@ fn edit_distance(left: &[char], right: &[char]) -> usize {
         }
     }
     above[right.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn owned(names: &[&str]) -> Vec<String> {
-        names.iter().map(|&name| name.to_owned()).collect()
-    }
-
-    #[test]
-    fn unique_as_scanpy_does() {
-        // anndata.utils.make_index_unique(pd.Index(["A", "B", "A", "A-1", "A", "B"])) of AnnData 0.12
-        let mut names = owned(&["A", "B", "A", "A-1", "A", "B"]);
-        assert_eq!(make_unique(&mut names), 3);
-        assert_eq!(names, ["A", "B", "A-2", "A-1", "A-3", "B-1"]);
-    }
-
-    #[test]
-    fn errors_name_what_is_close() {
-        let names = owned(&["KLF1", "MAP2K6", "TP53"]);
-        assert_eq!(position("gene", "TP53", &names).expect("there"), 2);
-        let error = position("gene", "KLF2", &names).expect_err("absent").to_string();
-        assert_eq!(error, "there is no gene \"KLF2\" in this dataset; did you mean KLF1?");
-        let error = position("gene", "ZZZZZZZZZ", &names).expect_err("absent").to_string();
-        assert!(error.contains("the 3 known are KLF1, MAP2K6, TP53"), "{error}");
-    }
-
-    #[test]
-    fn edit_distances() {
-        let distance = |a: &str, b: &str| edit_distance(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>());
-        assert_eq!([distance("", "abc"), distance("kitten", "sitting"), distance("abc", "abc")], [3, 3, 0]);
-    }
 }

@@ -15,6 +15,9 @@ use super::{Counts, Dataset};
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
 
+/// Counts per cell that expression is normalised to before `log1p`, unless said otherwise: the field's habit.
+pub const NORMALISED_TOTAL: f32 = 1e4;
+
 /// What every cell's library size is scaled to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum TargetSum {
@@ -26,7 +29,7 @@ pub enum TargetSum {
 
 impl Default for TargetSum {
     fn default() -> Self {
-        Self::Fixed(1e4)
+        Self::Fixed(NORMALISED_TOTAL)
     }
 }
 
@@ -147,40 +150,4 @@ pub fn mean_effects(dataset: &Dataset, target: TargetSum) -> Result<Array2<f32>>
     let reference = profiles.row(control).to_owned();
     profiles.axis_iter_mut(Axis(0)).for_each(|mut row| row -= &reference);
     Ok(profiles)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ndarray::array;
-
-    #[test]
-    fn cells_reach_the_target_and_empty_cells_stay_empty() {
-        let counts = Counts::from_dense(&array![[1.0, 3.0], [0.0, 0.0], [0.0, 5.0]]);
-        let scaled = normalize_total(&counts, &[4.0, 0.0, 10.0], TargetSum::Fixed(100.0)).expect("fits");
-        assert_eq!(scaled.to_dense(), array![[25.0, 75.0], [0.0, 0.0], [0.0, 50.0]]);
-        let median = TargetSum::Median.resolve(&[4.0, 0.0, 10.0]).expect("two cells have counts");
-        assert_eq!(median, 7.0, "the median ignores the empty cell");
-        assert_eq!(log1p(scaled).row(0).1[0], 26.0_f32.ln());
-    }
-
-    #[test]
-    fn bad_library_sizes_are_refused() {
-        let counts = Counts::from_dense(&array![[1.0], [2.0]]);
-        for sizes in [&[1.0][..], &[1.0, f32::NAN], &[1.0, -2.0]] {
-            assert!(normalize_total(&counts, sizes, TargetSum::default()).is_err(), "{sizes:?}");
-        }
-        assert!(TargetSum::Fixed(0.0).resolve(&[1.0]).is_err());
-        assert!(TargetSum::Median.resolve(&[0.0]).is_err());
-    }
-
-    #[test]
-    fn group_means_are_the_plain_ones() {
-        let values = Counts::from_dense(&array![[1.0, 0.0], [3.0, 2.0], [0.0, 8.0]]);
-        let means = group_means(&values, &[0, 0, 2], 3).expect("labels fit");
-        assert_eq!(means.row(0), array![2.0, 1.0]);
-        assert_eq!(means.row(2), array![0.0, 8.0]);
-        assert!(means.row(1).iter().all(|mean| mean.is_nan()), "a group without cells has no mean");
-        assert!(group_means(&values, &[0, 0, 3], 3).is_err());
-    }
 }

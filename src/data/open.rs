@@ -1,50 +1,36 @@
 //! From an `.h5ad` file to a [`Dataset`]: which matrix holds counts, which column names perturbations, lanes and
 //! library sizes.
 //!
-//! Counts: the layer that is asked for; else the layer `counts`; else `X` if it holds counts; else `raw/X` if it does.
-//! The other choices stand at [`OpenOptions`]. Files that this library wrote say themselves which columns hold what
+//! Counts: the layer that the caller names; else the layer `counts`; else `X` if it holds counts; else `raw/X` if it does.
+//! [`OpenOptions`] lists the other choices. Files that this library wrote name the columns themselves
 //! (`uns["genailab"]`).
 
 use super::{
-    AnnData, AnnDataWriter, Column, Counts, Dataset, Effects, Naming, Perturbation, Table, Uns, effects, labels, names,
+    AnnData, AnnDataWriter, Column, Counts, Dataset, Effects, OpenOptions, Perturbation, Table, Uns, is_effects,
+    labels::{self, UNS, hint, listed},
+    names,
 };
 use crate::{Error, Result};
 use ndarray::Array2;
 use std::path::Path;
 
-/// Where lanes stand if no column is named.
+/// The columns that may hold lanes, if the caller names none.
 const LANE_COLUMNS: [&str; 5] = ["gem_group", "lane", "batch", "replicate", "gemgroup"];
-/// Where library sizes stand.
+/// The columns that may hold library sizes.
 const LIBRARY_COLUMNS: [&str; 6] = ["ncounts", "total_counts", "n_counts", "nCount_RNA", "UMI_count", "n_umis"];
 /// A library size may be this much smaller than the sum of the row, relatively: it may have been stored as `f32`.
 const LIBRARY_TOLERANCE: f64 = 1e-4;
-/// The dictionary in `uns` where files of this library say which column holds what.
-pub(super) const UNS: &str = "genailab";
 
-/// What to read from a file, where the rules would choose otherwise.
-#[derive(Debug, Clone, Default)]
-pub struct OpenOptions {
-    /// The column of `obs` that names perturbations. Without it: the first of `perturbation`, `condition`,
-    /// `perturbation_name`, `target_gene`, `gene` and like names that holds text and has control cells.
-    pub perturbation_column: Option<String>,
-    /// The layer that holds counts; `X` and `raw/X` may be named, too.
-    pub counts_layer: Option<String>,
-    /// The column of `obs` that names lanes. Without it: the first of `gem_group`, `lane`, `batch`, `replicate`.
-    pub lane_column: Option<String>,
-    /// How labels are read as perturbations.
-    pub naming: Naming,
-}
-
-/// What a file turned out to be.
+/// The content of a file: cells or effects.
 #[derive(Debug, Clone)]
 pub enum Opened {
-    /// One row a cell.
+    /// One row per cell.
     Cells(Dataset),
-    /// One row a perturbation.
+    /// One row per perturbation.
     Effects(Effects),
 }
 
-/// Opens a file as what it is: an effects dataset if it has `uns["effect"]`, else a cells dataset.
+/// Opens a file of either kind: an effects dataset if it has `uns["effect"]`, else a cells dataset.
 ///
 /// # Errors
 /// Those of [`Dataset::open`] and [`Effects::open`].
@@ -52,7 +38,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Opened> {
     open_with(path, &OpenOptions::default())
 }
 
-/// As [`open()`], with choices of one's own.
+/// As [`open()`], with options.
 ///
 /// # Errors
 /// Those of [`Dataset::open`] and [`Effects::open`].
@@ -65,11 +51,6 @@ pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Opened
     }
 }
 
-/// Whether a file is an effects dataset.
-pub fn is_effects(file: &AnnData) -> bool {
-    file.uns_keys().iter().any(|key| key == effects::MARK)
-}
-
 impl Dataset {
     /// Norman 2019 (K562, CRISPR activation, single and double perturbations) as scPerturb distributes it: downloaded at
     /// first use (0.7 GB), verified and kept in [`fetch::cache_dir`](super::fetch::cache_dir).
@@ -80,7 +61,7 @@ impl Dataset {
         Self::open(super::fetch("norman", None)?.path)
     }
 
-    /// Reads a cells dataset. What was chosen and repaired on the way stands in its `notes`.
+    /// Reads a cells dataset. Its `notes` say what was chosen and repaired.
     ///
     /// # Errors
     /// No counts anywhere (the message gives the first value that is none), no perturbation column, no control cells,
@@ -89,7 +70,7 @@ impl Dataset {
         Self::open_with(path, &OpenOptions::default())
     }
 
-    /// As [`Dataset::open`], with choices of one's own.
+    /// As [`Dataset::open`], with options.
     ///
     /// # Errors
     /// As [`Dataset::open`], and a column or layer that is named but not there.
@@ -110,7 +91,7 @@ fn read(file: &AnnData, options: &OpenOptions) -> Result<Dataset> {
     let here = |e: Error| e.at(file.path().display());
     if is_effects(file) {
         return Err(here(Error::data(
-            "this is an effects dataset (it has `uns[\"effect\"]`: one row a perturbation, no cells); give a file of cells",
+            "this is an effects dataset (it has `uns[\"effect\"]`: one row per perturbation, no cells); give a file of cells",
         )));
     }
     let mut cells = file.obs()?;
@@ -131,7 +112,9 @@ fn read(file: &AnnData, options: &OpenOptions) -> Result<Dataset> {
     notes.extend(note);
     let renamed = names::make_unique(&mut genes.names);
     if renamed > 0 {
-        notes.push(format!("{renamed} gene names stood more than once; they got the endings -1, -2, …, as in scanpy"));
+        notes.push(format!(
+            "{renamed} gene names occurred more than once; they got the endings -1, -2, …, as in scanpy"
+        ));
     }
     let keep: Vec<bool> = chosen.labels.iter().map(Option::is_some).collect();
     let labels: Vec<Perturbation> = chosen.labels.into_iter().flatten().collect();
@@ -185,7 +168,7 @@ fn pick_counts(file: &AnnData, cells: &[String], options: &OpenOptions) -> Resul
     .at(file.path().display()))
 }
 
-/// What is wrong with a value that is no count.
+/// Why a value is not a count.
 fn fault(value: f32) -> &'static str {
     if value.is_nan() {
         "NaN (missing) values,"
@@ -270,14 +253,4 @@ impl Dataset {
         let columns = [("perturbation_column", "perturbation"), ("library_size_column", "ncounts")];
         columns.into_iter().chain((self.lanes.len() > 1).then_some(("lane_column", "lane"))).collect()
     }
-}
-
-/// What a file that this library wrote says about itself.
-pub(super) fn hint(file: &AnnData, key: &str) -> Option<String> {
-    file.uns(&format!("{UNS}/{key}")).ok().flatten()?.as_text().map(str::to_owned)
-}
-
-/// Names for a message.
-pub(super) fn listed(names: &[String]) -> String {
-    if names.is_empty() { "none at all".to_owned() } else { names.join(", ") }
 }

@@ -117,7 +117,7 @@ impl QcConfig {
         if !cells.iter().any(|&cell| !dataset.perturbations[dataset.labels[cell] as usize].is_control()) {
             return Err(Error::data(format!(
                 "no perturbed cell is left after QC: rule min_cells_per_perturbation dropped all {} perturbations, which \
-                 have at most {} cells where {} are asked for; lower min_cells_per_perturbation",
+                 have at most {} cells, but {} are required; lower min_cells_per_perturbation",
                 report.perturbations_dropped.len(),
                 sizes.iter().enumerate().filter(|&(label, _)| !enough(label)).map(|(_, &size)| size).max().unwrap_or(0),
                 self.min_cells_per_perturbation

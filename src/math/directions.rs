@@ -10,7 +10,7 @@ use ndarray::{Array2, Axis, concatenate, s};
 
 /// Eigenvalues below this share of the largest are rounding, not directions.
 const NEGLIGIBLE: f64 = 1e-10;
-/// Up to so many conditions the decomposition is the full one; beyond, where that would take seconds, it is [`Pca`]'s
+/// Up to this number of conditions the decomposition is exact; beyond, where that would take seconds, it is [`Pca`]'s
 /// iteration, which is right to some four digits.
 pub(crate) const EXACT_ROWS: usize = 512;
 

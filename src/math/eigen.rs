@@ -10,7 +10,7 @@ use ndarray::{Array1, Array2, Axis, Zip, s};
 const MAX_STEPS: usize = 60;
 
 /// Eigenvalues, largest first, and the eigenvectors as rows, of the symmetric matrix `a`.
-pub(crate) fn symmetric_eigen(mut a: Array2<f64>) -> (Array1<f64>, Array2<f64>) {
+pub fn symmetric_eigen(mut a: Array2<f64>) -> (Array1<f64>, Array2<f64>) {
     let n = a.nrows();
     let mut vectors = Array2::<f64>::eye(n);
     for k in 0..n.saturating_sub(2) {
@@ -95,44 +95,4 @@ fn step(diagonal: &mut Array1<f64>, beside: &mut [f64], vectors: &mut Array2<f64
     }
     diagonal[first] -= moved;
     beside[first] = g;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rand::{Rng, SeedableRng};
-    use rand_chacha::ChaCha8Rng;
-
-    #[track_caller]
-    fn check(a: &Array2<f64>) {
-        let n = a.nrows();
-        let (values, vectors) = symmetric_eigen(a.clone());
-        let scale = a.iter().fold(1e-300, |m: f64, v| m.max(v.abs()));
-        assert!(values.iter().zip(values.iter().skip(1)).all(|(a, b)| a >= b), "{values}");
-        let off = vectors.dot(&vectors.t()) - Array2::<f64>::eye(n);
-        assert!(off.iter().all(|v| v.abs() < 1e-11), "not orthonormal, n = {n}");
-        let left = vectors.dot(a) - &vectors * &values.view().insert_axis(Axis(1));
-        assert!(left.iter().all(|v| v.abs() < 1e-11 * scale * n as f64), "A v is not lambda v, n = {n}");
-    }
-
-    #[test]
-    fn vectors_are_orthonormal_and_eigen() {
-        let mut rng = ChaCha8Rng::seed_from_u64(2);
-        for n in [1, 2, 3, 10, 80] {
-            let root = Array2::from_shape_simple_fn((n, n), || rng.random_range(-1.0..1.0));
-            check(&(&root + &root.t()));
-            // Of rank two, so that most eigenvalues are one.
-            let thin = Array2::from_shape_simple_fn((n, 2), || rng.random_range(-1.0..1.0));
-            check(&thin.dot(&thin.t()));
-        }
-        check(&Array2::zeros((4, 4)));
-        check(&Array2::eye(5));
-        check(&Array2::from_diag(&Array1::from(vec![1.0, -3.0, 2.0])));
-    }
-
-    #[test]
-    fn by_hand() {
-        let (values, _) = symmetric_eigen(ndarray::array![[2.0, 1.0], [1.0, 2.0]]);
-        assert!((values[0] - 3.0).abs() < 1e-14 && (values[1] - 1.0).abs() < 1e-14, "{values}");
-    }
 }

@@ -30,7 +30,7 @@ const SINGULAR: f64 = 100.0 * f64::EPSILON;
 ///
 /// # Errors
 /// Fewer than four observations, arrays of unequal length, values that are not finite, or a span outside (0, 1].
-pub(crate) fn loess(x: &[f64], y: &[f64], span: f64) -> Result<Vec<f64>> {
+pub fn loess(x: &[f64], y: &[f64], span: f64) -> Result<Vec<f64>> {
     if x.len() != y.len() {
         return Err(Error::shape("loess", x.len(), y.len()));
     }
@@ -190,51 +190,4 @@ fn hermite(at: f64, left: (f64, (f64, f64)), right: (f64, (f64, f64))) -> f64 {
     let t = (at - x0) / width;
     let s = 1.0 - t;
     s * s * (1.0 + 2.0 * t) * y0 + t * t * (3.0 - 2.0 * t) * y1 + width * (t * s * s * slope0 - t * t * s * slope1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_parabola_is_its_own_fit() {
-        let x: Vec<f64> = (0..60).map(|i| f64::from(i * i) / 100.0).collect();
-        let y: Vec<f64> = x.iter().map(|x| 3.0 - 2.0 * x + 0.5 * x * x).collect();
-        // A cubic through the values and slopes of a parabola is that parabola.
-        for (fitted, expected) in loess(&x, &y, 0.3).expect("60 finite points").iter().zip(&y) {
-            assert!((fitted - expected).abs() < 1e-9 * (1.0 + expected.abs()), "{fitted} for {expected}");
-        }
-    }
-
-    #[test]
-    fn fits_are_those_of_scikit_misc() {
-        let reference: serde_json::Value =
-            serde_json::from_str(include_str!("../../tests/reference/hvg.json")).expect("the file is JSON");
-        let numbers = |value: &serde_json::Value| -> Vec<f64> {
-            serde_json::from_value(value.clone()).expect("a list of numbers")
-        };
-        let curve = &reference["loess"];
-        let (x, y) = (numbers(&curve["x"]), numbers(&curve["y"]));
-        for (span, fitted) in curve["fitted"].as_object().expect("one list a span") {
-            let ours = loess(&x, &y, span.parse().expect("a number")).expect("finite points");
-            for (i, (ours, theirs)) in ours.iter().zip(numbers(fitted)).enumerate() {
-                assert!((ours - theirs).abs() < 1e-7, "span {span}, point {i}: {ours}, scikit-misc {theirs}");
-            }
-        }
-    }
-
-    #[test]
-    fn ties_beyond_the_window_give_their_mean() {
-        let x = [vec![0.0; 50], vec![1.0; 2]].concat();
-        let y: Vec<f64> = (0..52).map(|i| f64::from(i % 2)).collect();
-        let fitted = loess(&x, &y, 0.3).expect("finite points");
-        assert!(fitted.iter().all(|value| value.is_finite()), "{fitted:?}");
-    }
-
-    #[test]
-    fn too_few_points_are_refused() {
-        assert!(loess(&[0.0, 1.0, 2.0], &[0.0, 1.0, 2.0], 0.3).is_err());
-        assert!(loess(&[0.0, 1.0, 2.0, f64::NAN], &[0.0; 4], 0.3).is_err());
-        assert!(loess(&[0.0, 1.0, 2.0, 3.0], &[0.0; 4], 0.0).is_err());
-    }
 }

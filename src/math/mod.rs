@@ -1,13 +1,18 @@
 //! Numerical methods: no biology, no models.
 
-pub(crate) mod cholesky;
+#[doc(hidden)]
+pub mod cholesky;
 mod directions;
 mod eigen;
-pub(crate) mod loess;
+#[doc(hidden)]
+pub mod loess;
 pub(crate) mod logistic;
 mod pca;
 pub(crate) mod seeds;
+mod statistics;
 
 pub(crate) use directions::{EXACT_ROWS, directions};
-pub(crate) use eigen::symmetric_eigen;
+#[doc(hidden)]
+pub use eigen::symmetric_eigen;
 pub use pca::Pca;
+pub(crate) use statistics::{median, sum_factor};

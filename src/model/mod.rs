@@ -1,17 +1,24 @@
 //! The models, one folder per family.
 
-mod arrays;
 pub mod combination;
+mod contract;
 pub mod diffusion;
 pub mod flow;
-mod folder;
+mod generated;
 pub mod jepa;
 pub mod latent_diffusion;
+pub mod registry;
+mod settings;
+mod state;
 pub mod vae;
 
-pub use folder::saved_kind;
+pub use crate::data::NORMALISED_TOTAL;
+pub use contract::{Abilities, HeldOutScore, Model, ModelConfig, NoSettings, Sampling, Trained};
+pub use generated::Generated;
+pub use settings::SettingsFile;
+pub use state::{State, WEIGHTS, saved_kind};
 pub use vae::{
-    Carrier, CellSource, CellView, Collapse, ConditionBatch, ConditionEncoder, CountVae, Decoded, EffectSource, Elbo,
-    Generated, KlAnnealing, LibrarySize, Likelihood, NORMALISED_TOTAL, Observed, Posterior, REFERENCE_CELLS, Reference,
-    ThetaScope, TrainedOn, VaeBatch, VaeConfig, VaeNet, Vocabulary,
+    CellCovariates, CellSource, CellView, Collapse, ConditionBatch, ConditionEncoder, CountModel, CountVae, Decoded,
+    EffectSource, Elbo, KlAnnealing, LibrarySize, Likelihood, Observed, Posterior, REFERENCE_CELLS, Reference,
+    ThetaScope, VaeBatch, VaeConfig, VaeNet, VaeSettings, Vocabulary, sample_counts,
 };

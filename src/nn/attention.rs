@@ -23,7 +23,7 @@
 //! # Ok::<(), genailab::Error>(())
 //! ```
 
-use super::{Backend, Linear, Matrix, RowSets, init, walk_params};
+use super::{AttentionSpec, Backend, Linear, Matrix, RowSets, WeightDropout, init, walk_params};
 use crate::{Error, Result};
 use dfdx::prelude::{HasShape, Tape};
 use rand::RngCore;
@@ -50,71 +50,6 @@ impl AttentionConfig {
     /// As many heads as divide `width`, of 8, 4, 2 and 1; no dropout.
     pub fn of_width(width: usize) -> Self {
         Self { heads: [8, 4, 2].into_iter().find(|heads| width.is_multiple_of(*heads)).unwrap_or(1), dropout: 0.0 }
-    }
-}
-
-/// What one attention operation is told besides its numbers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AttentionSpec {
-    /// The sets of the queries.
-    pub queries: RowSets,
-    /// The sets of the keys and values; as many.
-    pub keys: RowSets,
-    /// Number of heads; divides the width.
-    pub heads: usize,
-    /// Drops attention weights; only while training.
-    pub dropout: Option<WeightDropout>,
-}
-
-impl AttentionSpec {
-    /// `1 / sqrt(w)` with w features a head.
-    pub(super) fn scale(&self, width: usize) -> f32 {
-        1.0 / ((width / self.heads) as f32).sqrt()
-    }
-}
-
-/// Which attention weights are dropped, as a function of a seed: the backward pass asks again instead of keeping them.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct WeightDropout {
-    threshold: u32,
-    kept: f32,
-    seed: u64,
-}
-
-impl WeightDropout {
-    /// Drops with probability `p`; which ones, `seed` says.
-    ///
-    /// # Errors
-    /// A `p` outside [0, 1).
-    pub fn new(p: f32, seed: u64) -> Result<Self> {
-        if (0.0..1.0).contains(&p) {
-            let threshold = (f64::from(p) * 2f64.powi(32)) as u32;
-            return Ok(Self { threshold, kept: 1.0 / (1.0 - p), seed });
-        }
-        Err(Error::config(format!("attention: the dropout probability is {p}; it must be at least 0 and below 1")))
-    }
-
-    /// A number for a query, from which [`factor`](Self::factor) makes those of its keys; SplitMix64's finaliser
-    /// (Steele et al. 2014) over seed, set, head and row in turn.
-    pub(super) fn key(&self, set: usize, head: usize, row: usize) -> u32 {
-        let mix = |state: u64, value: usize| {
-            let mut z = (state ^ value as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        };
-        (mix(mix(mix(self.seed, set), head), row) >> 32) as u32
-    }
-
-    /// 0, or 1 / (1 - p), for the weight of key `j` of its set; the mixing function `lowbias32` (Wellons 2018), which
-    /// is SIMD code in a loop over j.
-    #[inline(always)]
-    pub(super) fn factor(&self, key: u32, j: usize) -> f32 {
-        let mut x = key.wrapping_add((j as u32).wrapping_mul(0x9e37_79b9));
-        x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
-        x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
-        x ^= x >> 16;
-        if x < self.threshold { 0.0 } else { self.kept }
     }
 }
 

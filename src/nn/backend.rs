@@ -1,67 +1,28 @@
-//! The device a model runs on: dfdx's operations, plus the fused ones.
+//! The device that a model runs on: dfdx's operations, and those of [`ops`](super::ops).
 
-use super::{Activation, IndexSets, LossOps, OptimStep, TokenOps, composed, fused};
-use crate::{Error, Result, data::Counts};
+use super::{
+    Activation, AttentionSpec, BatchMoments, CountTarget, Dispersion, EmbeddingLoss, IndexSets, Matrix, OptimStep,
+    RowSets, Scalar, SetDistance, Vector,
+    ops::{composed, cpu},
+};
+use crate::{Result, data::Counts};
 use dfdx::{
-    prelude::{Cpu, HasShape, NoneTape, Rank0, Tape, Tensor},
+    prelude::{Cpu, Tape},
     tensor_ops::Device,
 };
 use std::sync::Arc;
 
-/// A scalar, such as a loss.
-pub type Scalar<D, T = NoneTape> = Tensor<Rank0, f32, D, T>;
-/// A vector of run-time length.
-pub type Vector<D, T = NoneTape> = Tensor<(usize,), f32, D, T>;
-/// A matrix of run-time shape, rows x columns; a batch is cells x features.
-pub type Matrix<D, T = NoneTape> = Tensor<(usize, usize), f32, D, T>;
-
-/// What a count likelihood is computed against: the counts of a batch and the library size of each of its cells.
-#[derive(Debug, Clone)]
-pub struct CountTarget {
-    /// Observed counts, `(cells, genes)`.
-    pub counts: Arc<Counts>,
-    /// Size factor of each cell (UMI counts, > 0), `(cells,)`.
-    pub library_size: Arc<[f32]>,
-    /// If true, `library_size` counts more genes than are modelled: the softmax gets one more class, of logit 0, that
-    /// stands for all the others. `rho_g = exp(l_g) / (1 + sum_k exp(l_k))` instead of `exp(l_g) / sum_k exp(l_k)`.
-    pub with_remainder: bool,
-}
-
-/// Log of the inverse dispersion theta of a negative binomial (variance = mu + mu^2 / theta), taken as clamped to
-/// [`LOG_THETA_MIN`], [`LOG_THETA_MAX`].
-pub enum Dispersion<'a, D: Backend, T: Tape<f32, D>> {
-    /// One value a gene, `(genes,)`: a weight of the model.
-    Gene(&'a Vector<D>),
-    /// One value a cell and gene, `(cells, genes)`: an output of the decoder.
-    CellGene(Matrix<D, T>),
-}
-
-/// Bounds of `log_theta`: theta between 1e-6 (variance a million times mu^2) and 3e8 (a Poisson distribution for any
-/// count that a cell can have). Beyond them the gradient is zero.
-pub const LOG_THETA_MIN: f32 = -13.8;
-/// See [`LOG_THETA_MIN`].
-pub const LOG_THETA_MAX: f32 = 19.5;
-
-/// Mean and population variance of each feature over a batch, `(width,)`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BatchMoments {
-    /// Mean over the rows.
-    pub mean: Vec<f32>,
-    /// Mean squared distance from the mean.
-    pub variance: Vec<f32>,
-}
-
-/// A dfdx device with the fused operations. The defaults compose dfdx's own operations.
+/// A dfdx device with the operations that a model needs. By default they are composed of dfdx's own operations, so that
+/// any dfdx device runs every model; the CPU has fused kernels.
 ///
 /// Every operation checks the shapes of its arguments and returns an error of kind
 /// [`Shape`](crate::ErrorKind::Shape) that names it and the shapes.
-pub trait Backend: Device<f32> + OptimStep + TokenOps + LossOps {
+pub trait Backend: Device<f32> + OptimStep {
     /// `x W + b`; x `(rows, in)`, W `(in, out)`, b `(out,)`.
     ///
     /// # Errors
     /// Shapes that do not fit; a device that fails.
     fn linear<T: Tape<f32, Self>>(x: Matrix<Self, T>, w: &Matrix<Self>, b: &Vector<Self>) -> Result<Matrix<Self, T>> {
-        check_linear("linear", *x.shape(), w, b)?;
         composed::linear(x, w, b)
     }
 
@@ -75,7 +36,6 @@ pub trait Backend: Device<f32> + OptimStep + TokenOps + LossOps {
         b: &Vector<Self>,
         tape: T,
     ) -> Result<Matrix<Self, T>> {
-        check_linear("sparse_linear", (x.n_cells(), x.n_genes()), w, b)?;
         composed::sparse_linear(x, w, b, tape)
     }
 
@@ -85,7 +45,6 @@ pub trait Backend: Device<f32> + OptimStep + TokenOps + LossOps {
     /// # Errors
     /// An index that W has no row for; a device that fails.
     fn embedding_sum<T: Tape<f32, Self>>(w: &Matrix<Self>, sets: &Arc<IndexSets>, tape: T) -> Result<Matrix<Self, T>> {
-        check_embedding(w, sets)?;
         composed::embedding_sum(w, sets, tape)
     }
 
@@ -108,7 +67,6 @@ pub trait Backend: Device<f32> + OptimStep + TokenOps + LossOps {
         bias: &Vector<Self>,
         epsilon: f32,
     ) -> Result<Matrix<Self, T>> {
-        check_widths("layer_norm", *x.shape(), &[weight, bias])?;
         composed::layer_norm(x, weight, bias, epsilon)
     }
 
@@ -123,7 +81,6 @@ pub trait Backend: Device<f32> + OptimStep + TokenOps + LossOps {
         bias: &Vector<Self>,
         epsilon: f32,
     ) -> Result<(Matrix<Self, T>, BatchMoments)> {
-        check_widths("batch_norm", *x.shape(), &[weight, bias])?;
         composed::batch_norm(x, weight, bias, epsilon)
     }
 
@@ -140,7 +97,6 @@ pub trait Backend: Device<f32> + OptimStep + TokenOps + LossOps {
         bias: &Vector<Self>,
         epsilon: f32,
     ) -> Result<Matrix<Self, T>> {
-        check_widths("batch_norm", *x.shape(), &[mean, variance, weight, bias])?;
         composed::standardize(x, mean, variance, weight, bias, epsilon)
     }
 
@@ -149,7 +105,6 @@ pub trait Backend: Device<f32> + OptimStep + TokenOps + LossOps {
     /// # Errors
     /// Another number of factors; a device that fails.
     fn multiply<T: Tape<f32, Self>>(x: Matrix<Self, T>, factors: Vec<f32>) -> Result<Matrix<Self, T>> {
-        check_factors(*x.shape(), &factors)?;
         composed::multiply(x, factors)
     }
 
@@ -164,15 +119,113 @@ pub trait Backend: Device<f32> + OptimStep + TokenOps + LossOps {
         zero_logits: Option<Matrix<Self, T>>,
         target: &CountTarget,
     ) -> Result<Vector<Self, T>> {
-        check_count_nll(*logits.shape(), &log_theta, zero_logits.as_ref(), target)?;
         composed::count_nll(logits, log_theta, zero_logits, target)
+    }
+
+    /// Scaled dot-product attention of each head: q `(queries, width)`; kv `(keys, 2 width)`, keys in the first half of
+    /// the columns and values in the second; to `(queries, width)`. See [`MultiHeadAttention`](super::MultiHeadAttention).
+    ///
+    /// # Errors
+    /// Shapes that do not fit; a device that fails.
+    fn attention<T: Tape<f32, Self>>(
+        q: Matrix<Self, T>,
+        kv: Matrix<Self, T>,
+        spec: &AttentionSpec,
+    ) -> Result<Matrix<Self, T>> {
+        composed::attention(q, kv, spec)
+    }
+
+    /// Row r of the result is row `rows[r]` of x; a row may be taken many times.
+    ///
+    /// # Errors
+    /// A row that x does not have; a device that fails.
+    fn take_rows<T: Tape<f32, Self>>(x: Matrix<Self, T>, rows: &Arc<[u32]>) -> Result<Matrix<Self, T>> {
+        composed::take_rows(x, rows)
+    }
+
+    /// The mean of each set's rows, 0 of an empty set: `(rows, width)` to `(sets, width)`.
+    ///
+    /// # Errors
+    /// Sets that are not the rows of x; a device that fails.
+    fn set_mean<T: Tape<f32, Self>>(x: Matrix<Self, T>, sets: &RowSets) -> Result<Matrix<Self, T>> {
+        composed::set_mean(x, sets)
+    }
+
+    /// `(1 + gamma) * x + beta`, gamma and beta those of each row's set: x `(rows, width)`, gamma_beta
+    /// `(sets, 2 width)` with gamma in the first half of the columns.
+    ///
+    /// # Errors
+    /// Shapes that do not fit; a device that fails.
+    fn film<T: Tape<f32, Self>>(
+        x: Matrix<Self, T>,
+        gamma_beta: Matrix<Self, T>,
+        sets: &RowSets,
+    ) -> Result<Matrix<Self, T>> {
+        composed::film(x, gamma_beta, sets)
+    }
+
+    /// Sines, then cosines, of `2 pi x f` for each frequency f `(k,)`: x `(rows, 1)` to `(rows, 2 k)`.
+    ///
+    /// # Errors
+    /// An x of more than one column; a device that fails.
+    fn fourier<T: Tape<f32, Self>>(x: Matrix<Self, T>, frequencies: &Vector<Self>) -> Result<Matrix<Self, T>> {
+        composed::fourier(x, frequencies)
+    }
+
+    /// `x + update`, where x went into the update and its tape came along with it.
+    ///
+    /// # Errors
+    /// Shapes that differ; a device that fails.
+    fn residual<T: Tape<f32, Self>>(update: Matrix<Self, T>, x: Matrix<Self>) -> Result<Matrix<Self, T>> {
+        composed::residual(update, x)
+    }
+
+    /// See [`EmbeddingLoss::forward`].
+    ///
+    /// # Errors
+    /// As there.
+    fn embedding_loss<T: Tape<f32, Self>>(
+        prediction: Matrix<Self, T>,
+        target: &Matrix<Self>,
+        loss: EmbeddingLoss,
+    ) -> Result<Scalar<Self, T>> {
+        composed::embedding_loss(prediction, target, loss)
+    }
+
+    /// See [`vicreg::variance`](super::vicreg::variance).
+    ///
+    /// # Errors
+    /// As there.
+    fn vicreg_variance<T: Tape<f32, Self>>(z: Matrix<Self, T>) -> Result<Scalar<Self, T>> {
+        composed::vicreg_variance(z)
+    }
+
+    /// See [`vicreg::covariance`](super::vicreg::covariance).
+    ///
+    /// # Errors
+    /// As there.
+    fn vicreg_covariance<T: Tape<f32, Self>>(z: Matrix<Self, T>) -> Result<Scalar<Self, T>> {
+        composed::vicreg_covariance(z)
+    }
+
+    /// See [`SetDistance::forward`].
+    ///
+    /// # Errors
+    /// As there.
+    fn set_distance<T: Tape<f32, Self>>(
+        x: Matrix<Self, T>,
+        x_sets: &RowSets,
+        y: &Matrix<Self>,
+        y_sets: &RowSets,
+        distance: &SetDistance,
+    ) -> Result<Vector<Self, T>> {
+        composed::set_distance(x, x_sets, y, y_sets, distance)
     }
 }
 
 impl Backend for Cpu {
     fn linear<T: Tape<f32, Self>>(x: Matrix<Self, T>, w: &Matrix<Self>, b: &Vector<Self>) -> Result<Matrix<Self, T>> {
-        check_linear("linear", *x.shape(), w, b)?;
-        fused::linear::linear(x, w, b)
+        cpu::linear(x, w, b)
     }
 
     fn sparse_linear<T: Tape<f32, Self>>(
@@ -181,17 +234,15 @@ impl Backend for Cpu {
         b: &Vector<Self>,
         tape: T,
     ) -> Result<Matrix<Self, T>> {
-        check_linear("sparse_linear", (x.n_cells(), x.n_genes()), w, b)?;
-        fused::sparse::sparse_linear(x, w, b, tape)
+        cpu::sparse_linear(x, w, b, tape)
     }
 
     fn embedding_sum<T: Tape<f32, Self>>(w: &Matrix<Self>, sets: &Arc<IndexSets>, tape: T) -> Result<Matrix<Self, T>> {
-        check_embedding(w, sets)?;
-        fused::sparse::embedding_sum(w, sets, tape)
+        cpu::embedding_sum(w, sets, tape)
     }
 
     fn activation<T: Tape<f32, Self>>(x: Matrix<Self, T>, activation: Activation) -> Result<Matrix<Self, T>> {
-        fused::activation::activation(x, activation)
+        cpu::activation(x, activation)
     }
 
     fn layer_norm<T: Tape<f32, Self>>(
@@ -200,8 +251,7 @@ impl Backend for Cpu {
         bias: &Vector<Self>,
         epsilon: f32,
     ) -> Result<Matrix<Self, T>> {
-        check_widths("layer_norm", *x.shape(), &[weight, bias])?;
-        fused::layer_norm::layer_norm(x, weight, bias, epsilon)
+        cpu::layer_norm(x, weight, bias, epsilon)
     }
 
     fn batch_norm<T: Tape<f32, Self>>(
@@ -210,13 +260,11 @@ impl Backend for Cpu {
         bias: &Vector<Self>,
         epsilon: f32,
     ) -> Result<(Matrix<Self, T>, BatchMoments)> {
-        check_widths("batch_norm", *x.shape(), &[weight, bias])?;
-        fused::batch_norm::batch_norm(x, weight, bias, epsilon)
+        cpu::batch_norm(x, weight, bias, epsilon)
     }
 
     fn multiply<T: Tape<f32, Self>>(x: Matrix<Self, T>, factors: Vec<f32>) -> Result<Matrix<Self, T>> {
-        check_factors(*x.shape(), &factors)?;
-        fused::activation::multiply(x, factors)
+        cpu::multiply(x, factors)
     }
 
     fn count_nll<T: Tape<f32, Self>>(
@@ -225,82 +273,67 @@ impl Backend for Cpu {
         zero_logits: Option<Matrix<Self, T>>,
         target: &CountTarget,
     ) -> Result<Vector<Self, T>> {
-        check_count_nll(*logits.shape(), &log_theta, zero_logits.as_ref(), target)?;
-        fused::count_nll::count_nll(logits, log_theta, zero_logits, target)
+        cpu::count_nll(logits, log_theta, zero_logits, target)
+    }
+
+    fn attention<T: Tape<f32, Self>>(
+        q: Matrix<Self, T>,
+        kv: Matrix<Self, T>,
+        spec: &AttentionSpec,
+    ) -> Result<Matrix<Self, T>> {
+        cpu::attention(q, kv, spec)
+    }
+
+    fn take_rows<T: Tape<f32, Self>>(x: Matrix<Self, T>, rows: &Arc<[u32]>) -> Result<Matrix<Self, T>> {
+        cpu::take_rows(x, rows)
+    }
+
+    fn set_mean<T: Tape<f32, Self>>(x: Matrix<Self, T>, sets: &RowSets) -> Result<Matrix<Self, T>> {
+        cpu::set_mean(x, sets)
+    }
+
+    fn film<T: Tape<f32, Self>>(
+        x: Matrix<Self, T>,
+        gamma_beta: Matrix<Self, T>,
+        sets: &RowSets,
+    ) -> Result<Matrix<Self, T>> {
+        cpu::film(x, gamma_beta, sets)
+    }
+
+    fn fourier<T: Tape<f32, Self>>(x: Matrix<Self, T>, frequencies: &Vector<Self>) -> Result<Matrix<Self, T>> {
+        cpu::fourier(x, frequencies)
+    }
+
+    fn residual<T: Tape<f32, Self>>(update: Matrix<Self, T>, x: Matrix<Self>) -> Result<Matrix<Self, T>> {
+        cpu::residual(update, x)
+    }
+
+    fn embedding_loss<T: Tape<f32, Self>>(
+        prediction: Matrix<Self, T>,
+        target: &Matrix<Self>,
+        loss: EmbeddingLoss,
+    ) -> Result<Scalar<Self, T>> {
+        cpu::embedding_loss(prediction, target, loss)
+    }
+
+    fn vicreg_variance<T: Tape<f32, Self>>(z: Matrix<Self, T>) -> Result<Scalar<Self, T>> {
+        cpu::vicreg_variance(z)
+    }
+
+    fn vicreg_covariance<T: Tape<f32, Self>>(z: Matrix<Self, T>) -> Result<Scalar<Self, T>> {
+        cpu::vicreg_covariance(z)
+    }
+
+    fn set_distance<T: Tape<f32, Self>>(
+        x: Matrix<Self, T>,
+        x_sets: &RowSets,
+        y: &Matrix<Self>,
+        y_sets: &RowSets,
+        distance: &SetDistance,
+    ) -> Result<Vector<Self, T>> {
+        cpu::set_distance(x, x_sets, y, y_sets, distance)
     }
 }
 
 #[cfg(feature = "cuda")]
 impl Backend for dfdx::prelude::Cuda {}
-
-/// x `(rows, in)`, W `(in, out)`, b `(out,)`.
-fn check_linear<D: Backend>(operation: &str, x: (usize, usize), w: &Matrix<D>, b: &Vector<D>) -> Result<()> {
-    let (&w, &b) = (w.shape(), b.shape());
-    if x.1 != w.0 {
-        return Err(Error::shape(operation, x, w));
-    }
-    if b.0 != w.1 {
-        return Err(Error::shape(operation, w, b));
-    }
-    Ok(())
-}
-
-/// Every index is a row of W.
-fn check_embedding<D: Backend>(w: &Matrix<D>, sets: &IndexSets) -> Result<()> {
-    let entries = w.shape().0;
-    match sets.indices().iter().max() {
-        Some(&largest) if largest as usize >= entries => {
-            Err(Error::config(format!("embedding: index {largest} is asked for, but there are {entries} entries")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Each of `vectors` is as long as a row of x.
-fn check_widths<D: Backend>(operation: &str, x: (usize, usize), vectors: &[&Vector<D>]) -> Result<()> {
-    match vectors.iter().find(|v| v.shape().0 != x.1) {
-        Some(v) => Err(Error::shape(operation, x, v.shape())),
-        None => Ok(()),
-    }
-}
-
-/// One factor an element.
-fn check_factors(x: (usize, usize), factors: &[f32]) -> Result<()> {
-    if factors.len() == x.0 * x.1 { Ok(()) } else { Err(Error::shape("multiply", x, (factors.len(),))) }
-}
-
-/// Everything is `(cells, genes)`, except what is `(cells,)` or `(genes,)`.
-fn check_count_nll<D: Backend, T: Tape<f32, D>>(
-    logits: (usize, usize),
-    log_theta: &Dispersion<'_, D, T>,
-    zero_logits: Option<&Matrix<D, T>>,
-    target: &CountTarget,
-) -> Result<()> {
-    let counts = (target.counts.n_cells(), target.counts.n_genes());
-    if counts != logits {
-        return Err(Error::shape("count_nll of logits and counts", logits, counts));
-    }
-    match log_theta {
-        Dispersion::Gene(theta) if theta.shape().0 != logits.1 => {
-            return Err(Error::shape("count_nll of logits and log_theta", logits, theta.shape()));
-        }
-        Dispersion::CellGene(theta) if *theta.shape() != logits => {
-            return Err(Error::shape("count_nll of logits and log_theta", logits, theta.shape()));
-        }
-        _ => {}
-    }
-    if let Some(zero) = zero_logits.filter(|zero| *zero.shape() != logits) {
-        return Err(Error::shape("count_nll of logits and zero_logits", logits, zero.shape()));
-    }
-    if target.library_size.len() != logits.0 {
-        return Err(Error::shape("count_nll of logits and library_size", logits, (target.library_size.len(),)));
-    }
-    if let Some(cell) = target.library_size.iter().position(|size| !(*size > 0.0 && size.is_finite())) {
-        return Err(Error::data(format!(
-            "count_nll: the library size of cell {cell} of the batch is {}; it must be a positive number, \
-             so drop cells without counts first",
-            target.library_size[cell]
-        )));
-    }
-    Ok(())
-}

@@ -9,7 +9,7 @@ use dfdx::prelude::{HasShape, ReshapeTo, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How the momentum goes over a training.
+/// How the momentum changes during training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum EmaMomentum {

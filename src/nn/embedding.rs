@@ -18,68 +18,16 @@
 //! # Ok::<(), genailab::Error>(())
 //! ```
 
-use super::{Backend, Matrix, init, walk_params};
+use super::{Backend, IndexSets, Matrix, init, walk_params};
 use crate::Result;
 use dfdx::prelude::Tape;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
-/// A batch of sets of indices, as offsets into one list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IndexSets {
-    offsets: Vec<usize>,
-    indices: Vec<u32>,
-}
-
-impl IndexSets {
-    /// One set a row. An index that stands twice in a set counts once; the order within a set does not matter.
-    pub fn from_sets<S: AsRef<[u32]>>(sets: impl IntoIterator<Item = S>) -> Self {
-        let (mut offsets, mut indices) = (vec![0], Vec::new());
-        for set in sets {
-            let mut set = set.as_ref().to_vec();
-            set.sort_unstable();
-            set.dedup();
-            indices.append(&mut set);
-            offsets.push(indices.len());
-        }
-        Self { offsets, indices }
-    }
-
-    /// Sets of one index each: a plain look-up.
-    pub fn from_indices(indices: Vec<u32>) -> Self {
-        Self { offsets: (0..=indices.len()).collect(), indices }
-    }
-
-    /// Number of sets.
-    pub fn len(&self) -> usize {
-        self.offsets.len() - 1
-    }
-
-    /// Whether there are no sets.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The indices of one set, ascending.
-    pub fn set(&self, row: usize) -> &[u32] {
-        &self.indices[self.offsets[row]..self.offsets[row + 1]]
-    }
-
-    /// Where each set starts and ends in [`indices`](Self::indices): `len + 1` offsets.
-    pub fn offsets(&self) -> &[usize] {
-        &self.offsets
-    }
-
-    /// The indices of all sets, one after the other.
-    pub fn indices(&self) -> &[u32] {
-        &self.indices
-    }
-}
-
 /// A table of learned vectors.
 #[derive(Debug, Clone)]
 pub struct Embedding<D: Backend> {
-    /// One vector a row, `(entries, width)`.
+    /// One vector per row, `(entries, width)`.
     pub weight: Matrix<D>,
 }
 

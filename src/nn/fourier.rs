@@ -1,7 +1,7 @@
 //! Fourier features: a real value as sines and cosines of it at several frequencies.
 //!
 //! `y = (sin(2 pi f_1 x), ..., sin(2 pi f_k x), cos(2 pi f_1 x), ..., cos(2 pi f_k x))`, x `(rows, 1)`, y `(rows, 2 k)`.
-//! A network tells values apart that a linear layer would hardly separate (Tancik et al. 2020, *Fourier Features Let
+//! With them a network separates values that a linear layer hardly separates (Tancik et al. 2020, *Fourier Features Let
 //! Networks Learn High Frequency Functions*). The frequencies start log-spaced, `f_i = 1 / period_i` with the periods
 //! geometric from the longest to the shortest (as the position codes of Vaswani et al. 2017), and stay as they are or
 //! are learned. For log1p expression, which lies in 0 to about 9, a longest period of 32 keeps the value in less than a
@@ -26,7 +26,7 @@ use dfdx::prelude::{HasShape, Tape};
 /// Sines and cosines of a value.
 #[derive(Debug, Clone)]
 pub struct FourierFeatures<D: Backend> {
-    /// Turns a unit of x, `(k,)`.
+    /// Turns per unit of x, `(k,)`.
     pub frequencies: Vector<D>,
     learned: bool,
 }

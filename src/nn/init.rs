@@ -1,4 +1,4 @@
-//! What weights start from: uniform and normal draws from an explicit generator, in row-major order.
+//! Initial weights: uniform and normal draws from an explicit generator, in row-major order.
 
 use super::Backend;
 use crate::{Error, Result};

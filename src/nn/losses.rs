@@ -21,35 +21,12 @@
 //! # Ok::<(), genailab::Error>(())
 //! ```
 
-use super::{Backend, Matrix, Scalar, init};
-use crate::{Error, Result};
+use super::{Backend, EmbeddingLoss, Matrix, RowSets, Scalar, SetDistance, Vector, init};
+use crate::Result;
 use dfdx::prelude::{HasShape, NoneTape, Tape};
-use serde::{Deserialize, Serialize};
 
 /// Added to a row's variance; PyTorch's default for a layer norm.
 const EPSILON: f32 = 1e-5;
-
-/// Which loss between predicted and target embeddings.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum EmbeddingLoss {
-    /// Quadratic up to an error of `beta`, linear beyond.
-    SmoothL1 {
-        /// Above 0.
-        beta: f32,
-    },
-    /// Mean squared error.
-    L2,
-    /// One minus the cosine of the angle.
-    Cosine,
-}
-
-impl Default for EmbeddingLoss {
-    /// I-JEPA's: smooth L1 with beta 1.
-    fn default() -> Self {
-        Self::SmoothL1 { beta: 1.0 }
-    }
-}
 
 impl EmbeddingLoss {
     /// The loss of predictions `(rows, width)` against targets of the same shape, of which no gradient is taken.
@@ -63,22 +40,6 @@ impl EmbeddingLoss {
     ) -> Result<Scalar<D, T>> {
         D::embedding_loss(prediction, target, self)
     }
-
-    /// Shapes are the same and not empty, beta is positive.
-    pub(super) fn check(self, prediction: (usize, usize), target: (usize, usize)) -> Result<()> {
-        if prediction != target {
-            return Err(Error::shape("loss of predictions and targets", prediction, target));
-        }
-        if prediction.0 * prediction.1 == 0 {
-            return Err(Error::config(format!("loss: there is nothing to compare in a {prediction:?} matrix")));
-        }
-        match self {
-            Self::SmoothL1 { beta } if !(beta > 0.0 && beta.is_finite()) => {
-                Err(Error::config(format!("smooth L1: beta is {beta}; it must be a positive number")))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 /// Each row to mean 0 and variance 1, without a gradient: `(rows, width)` to the same shape.
@@ -89,4 +50,21 @@ pub fn layer_normed<D: Backend>(target: &Matrix<D>) -> Result<Matrix<D>> {
     let (device, width) = (target.device(), (target.shape().1,));
     let (one, zero) = (init::constant(device, width, 1.0)?, init::constant(device, width, 0.0)?);
     D::layer_norm(target.retaped::<NoneTape>(), &one, &zero, EPSILON)
+}
+
+impl SetDistance {
+    /// The distance of each predicted set, rows of x `(rows, width)`, to the set of the same number among the rows of
+    /// y, `(sets,)`.
+    ///
+    /// # Errors
+    /// Widths or sets that do not fit, an empty set; a gamma that is not positive, or no gamma or direction at all.
+    pub fn forward<D: Backend, T: Tape<f32, D>>(
+        &self,
+        x: Matrix<D, T>,
+        x_sets: &RowSets,
+        y: &Matrix<D>,
+        y_sets: &RowSets,
+    ) -> Result<Vector<D, T>> {
+        D::set_distance(x, x_sets, y, y_sets, self)
+    }
 }

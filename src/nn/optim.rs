@@ -12,12 +12,7 @@
 //! Sources: Kingma & Ba 2015 (Adam), Loshchilov & Hutter 2019 (AdamW), `torch.optim.Adam`, `torch.optim.AdamW`,
 //! `torch.nn.utils.clip_grad_norm_`.
 
-use super::{
-    Backend, Params, Visitor, VisitorMut,
-    params::host,
-    snapshot::{HostTensor, Snapshot},
-    step::{AdamStep, Moments},
-};
+use super::{AdamStep, Backend, HostTensor, Moments, Params, Snapshot, Visitor, VisitorMut, params::host};
 use crate::{Error, ErrorKind, Result};
 use dfdx::prelude::{Gradients, HasShape, Shape, Tensor};
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,7 @@ use super::Backend;
 use crate::{Error, ErrorKind, Result};
 use dfdx::prelude::{HasShape, Shape, Tensor};
 
-/// What is done with each tensor of a model, read only.
+/// Visits each tensor of a model, read only.
 pub trait Visitor<D: Backend> {
     /// A trained weight.
     fn param<S: Shape>(&mut self, name: &str, tensor: &Tensor<S, f32, D>) -> Result<()>;
@@ -17,7 +17,7 @@ pub trait Visitor<D: Backend> {
     }
 }
 
-/// What is done with each tensor of a model, in place.
+/// Visits each tensor of a model, in place.
 pub trait VisitorMut<D: Backend> {
     /// A trained weight.
     fn param<S: Shape>(&mut self, name: &str, tensor: &mut Tensor<S, f32, D>) -> Result<()>;
@@ -169,4 +169,37 @@ pub(crate) fn host<D: Backend, S: Shape>(tensor: &Tensor<S, f32, D>) -> Vec<f32>
     let mut values = vec![0.0; tensor.shape().num_elements()];
     tensor.copy_into(&mut values);
     values
+}
+
+/// A model that is saved but not trained: all its weights are walked as buffers.
+#[derive(Debug, Clone)]
+pub struct Frozen<M>(pub M);
+
+struct AsBuffers<'a, V>(&'a mut V);
+
+impl<D: Backend, V: Visitor<D>> Visitor<D> for AsBuffers<'_, V> {
+    fn param<S: Shape>(&mut self, name: &str, tensor: &Tensor<S, f32, D>) -> Result<()> {
+        self.0.buffer(name, tensor)
+    }
+    fn buffer<S: Shape>(&mut self, name: &str, tensor: &Tensor<S, f32, D>) -> Result<()> {
+        self.0.buffer(name, tensor)
+    }
+}
+
+impl<D: Backend, V: VisitorMut<D>> VisitorMut<D> for AsBuffers<'_, V> {
+    fn param<S: Shape>(&mut self, name: &str, tensor: &mut Tensor<S, f32, D>) -> Result<()> {
+        self.0.buffer(name, tensor)
+    }
+    fn buffer<S: Shape>(&mut self, name: &str, tensor: &mut Tensor<S, f32, D>) -> Result<()> {
+        self.0.buffer(name, tensor)
+    }
+}
+
+impl<D: Backend, M: Params<D>> Params<D> for Frozen<M> {
+    fn walk<V: Visitor<D>>(&self, path: &str, visitor: &mut V) -> Result<()> {
+        self.0.walk(path, &mut AsBuffers(visitor))
+    }
+    fn walk_mut<V: VisitorMut<D>>(&mut self, path: &str, visitor: &mut V) -> Result<()> {
+        self.0.walk_mut(path, &mut AsBuffers(visitor))
+    }
 }

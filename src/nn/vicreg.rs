@@ -17,14 +17,11 @@
 //! # Ok::<(), genailab::Error>(())
 //! ```
 
+pub use super::ops::vicreg::{EPSILON, GAMMA};
+
 use super::{Backend, Matrix, Scalar};
 use crate::{Error, Result};
 use dfdx::prelude::{HasShape, MeanTo, Shape, Tape, TrySub};
-
-/// The standard deviation that each feature should have; gamma of the paper, section 4.1.
-pub const GAMMA: f32 = 1.0;
-/// Added to the variance; the paper, section 4.1.
-pub const EPSILON: f32 = 1e-4;
 
 /// How far the features' standard deviations fall short of [`GAMMA`], on average; z `(rows, width)`.
 ///
@@ -55,14 +52,4 @@ pub fn invariance<D: Backend, T: Tape<f32, D>>(a: Matrix<D, T>, b: Matrix<D, T>)
     }
     let mean = || a.try_sub(b)?.try_square()?.try_mean();
     mean().map_err(|e: D::Err| Error::device("invariance", e))
-}
-
-/// There is a variance to speak of.
-pub(super) fn check(z: (usize, usize)) -> Result<()> {
-    if z.0 < 2 || z.1 == 0 {
-        return Err(Error::config(format!(
-            "VICReg: a batch of shape {z:?} has no variance; take at least 2 rows a batch"
-        )));
-    }
-    Ok(())
 }

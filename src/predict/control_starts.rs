@@ -2,8 +2,8 @@
 
 use crate::{
     Error, Result,
+    data::TrainingCells,
     data::{Condition, shuffle},
-    predict::TrainingCells,
 };
 use rand_chacha::{
     ChaCha8Rng,

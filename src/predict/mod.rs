@@ -2,12 +2,10 @@
 
 pub mod baselines;
 mod control_starts;
-mod diffusion;
-mod jepa;
+mod model;
 mod predictor;
-mod vae;
+mod vae_arithmetic;
 
-pub use diffusion::DiffusionPredictor;
-pub use jepa::{CombinationPredictor, JepaSetsPredictor};
-pub use predictor::{Controls, Fitted, Predictor, Training, TrainingCells};
-pub use vae::{VaePredictor, VaeUse};
+pub use model::ModelPredictor;
+pub use predictor::{Fitted, Predictor};
+pub use vae_arithmetic::{LatentShifts, VaeArithmetic};

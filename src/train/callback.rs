@@ -1,11 +1,7 @@
 //! What else happens while a training runs.
 
-use super::{EpochRecord, Progress};
+use super::EpochRecord;
 use crate::Result;
-use std::{
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
-};
 
 /// Whether a training goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,21 +51,4 @@ impl<F: FnMut(&EpochRecord) -> Flow> Callback for F {
     fn on_epoch_end(&mut self, record: &EpochRecord) -> Result<Flow> {
         Ok(self(record))
     }
-}
-
-/// What [`fit`](super::fit) does beside training. The default keeps nothing on disk and shows progress.
-#[derive(Default)]
-pub struct FitOptions<'a> {
-    /// Folder for `last.safetensors` (the checkpoint), `history.jsonl` and TensorBoard's event file; made if it is not
-    /// there. Without it nothing is written, and nothing can be resumed.
-    pub dir: Option<PathBuf>,
-    /// Go on from the checkpoint in `dir`, bit for bit as if the training had never stopped.
-    pub resume: bool,
-    /// Once it is true, the training ends before its next step with
-    /// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted).
-    pub interrupt: Option<Arc<AtomicBool>>,
-    /// How progress is shown.
-    pub progress: Progress,
-    /// Told after each step and epoch, in this order.
-    pub callbacks: Vec<Box<dyn Callback + 'a>>,
 }

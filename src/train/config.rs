@@ -1,6 +1,6 @@
 //! The settings of a training.
 
-use super::Schedule;
+use super::LearningRateSchedule;
 use crate::{
     Error, Result,
     nn::{AdamConfig, WeightDecay},
@@ -20,7 +20,7 @@ pub struct TrainConfig {
     /// Base learning rate, which the schedule multiplies. Default 1e-3 (Kingma & Ba 2015, scvi-tools).
     pub learning_rate: f64,
     /// How the learning rate goes. Default constant.
-    pub schedule: Schedule,
+    pub schedule: LearningRateSchedule,
     /// Strength of the weight decay. Default 0.
     pub weight_decay: f64,
     /// Form of the weight decay. Default decoupled (AdamW).
@@ -54,7 +54,7 @@ impl Default for TrainConfig {
             batch_size: 128,
             validation_batch_size: 512,
             learning_rate: 1e-3,
-            schedule: Schedule::Constant,
+            schedule: LearningRateSchedule::Constant,
             weight_decay,
             decay,
             beta1,

@@ -1,4 +1,4 @@
-//! What a training recorded: one record an epoch, as a file one JSON object a line.
+//! What a training recorded: one record per epoch; as a file, one JSON object per line.
 
 use crate::{Error, Result, files::write_atomically};
 use serde::{Deserialize, Serialize};
@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, path::Path};
 
 /// Means over the rows of an epoch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Figures {
-    /// The loss that was descended.
+pub struct Metrics {
+    /// The loss that the optimizer minimises.
     pub loss: f64,
     /// What the model recorded beside it (see [`Loss::parts`](super::Loss::parts)).
     pub parts: BTreeMap<String, f64>,
@@ -23,32 +23,33 @@ pub struct EpochRecord {
     /// Learning rate of the epoch's last step.
     pub learning_rate: f64,
     /// Over the training rows, each with the weights of its step.
-    pub train: Figures,
+    pub train: Metrics,
     /// Over the validation rows, with the weights at the end of the epoch.
-    pub validation: Option<Figures>,
+    pub validation: Option<Metrics>,
     /// Mean over the steps of the gradient's global norm before clipping.
     pub gradient_norm: f64,
     /// Time that the epoch took, validation included, in seconds.
     pub seconds: f64,
-    /// Training rows a second, validation not included.
+    /// Training rows per second, without the time of validation.
     pub cells_per_second: f64,
     /// When the epoch ended, in seconds since 1970.
     pub unix_time: f64,
 }
 
 impl EpochRecord {
-    /// The loss that early stopping and the schedule watch: validation, or training where there is none.
-    pub fn watched_loss(&self) -> f64 {
+    /// The loss that early stopping and the learning-rate schedule go by: validation, or training where there is no
+    /// validation.
+    pub fn monitored_loss(&self) -> f64 {
         self.validation.as_ref().unwrap_or(&self.train).loss
     }
 
-    /// The record's figures by name, as TensorBoard shows them: `train/loss`, `validation/nll`, …
+    /// The record's metrics by name, as TensorBoard shows them: `train/loss`, `validation/nll`, …
     pub fn scalars(&self) -> Vec<(String, f64)> {
         let mut scalars = Vec::new();
-        for (set, figures) in [("train", Some(&self.train)), ("validation", self.validation.as_ref())] {
-            let Some(figures) = figures else { continue };
-            scalars.push((format!("{set}/loss"), figures.loss));
-            scalars.extend(figures.parts.iter().map(|(name, value)| (format!("{set}/{name}"), *value)));
+        for (set, metrics) in [("train", Some(&self.train)), ("validation", self.validation.as_ref())] {
+            let Some(metrics) = metrics else { continue };
+            scalars.push((format!("{set}/loss"), metrics.loss));
+            scalars.extend(metrics.parts.iter().map(|(name, value)| (format!("{set}/{name}"), *value)));
         }
         scalars.push(("optimizer/learning_rate".to_owned(), self.learning_rate));
         scalars.push(("optimizer/gradient_norm".to_owned(), self.gradient_norm));
@@ -57,7 +58,7 @@ impl EpochRecord {
     }
 }
 
-/// The records of a training, one an epoch.
+/// The records of a training, one per epoch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct History {
@@ -73,11 +74,11 @@ impl History {
 
     /// The epoch of the lowest validation loss (training loss where there is no validation); the first of several.
     pub fn best(&self) -> Option<&EpochRecord> {
-        self.epochs.iter().min_by(|a, b| a.watched_loss().total_cmp(&b.watched_loss()))
+        self.epochs.iter().min_by(|a, b| a.monitored_loss().total_cmp(&b.monitored_loss()))
     }
 
-    /// One history of the members of an ensemble, over the epochs that all of them have: training losses, their parts and
-    /// the gradients' norms are means, seconds add up, the rest is the first member's. Validation is left out.
+    /// One history for an ensemble, over the epochs that all members have: means of the training losses, their parts and
+    /// the gradient norms, the sum of the seconds, everything else from the first member. Validation is left out.
     pub fn mean(members: &[Self]) -> Self {
         let Some(first) = members.first() else { return Self::default() };
         let n = members.len() as f64;
@@ -91,7 +92,7 @@ impl History {
                 .keys()
                 .map(|name| (name.clone(), mean(&|record| record.train.parts.get(name).copied().unwrap_or(0.0))));
             EpochRecord {
-                train: Figures { loss: mean(&|record| record.train.loss), parts: parts.collect() },
+                train: Metrics { loss: mean(&|record| record.train.loss), parts: parts.collect() },
                 validation: None,
                 gradient_norm: mean(&|record| record.gradient_norm),
                 seconds: all().map(|record| record.seconds).sum(),
@@ -102,13 +103,13 @@ impl History {
         Self { epochs: (0..epochs).map(record).collect() }
     }
 
-    /// One JSON object an epoch, one a line.
+    /// One JSON object per epoch, each on its own line.
     pub fn to_json_lines(&self) -> String {
         let line = |record| serde_json::to_string(record).expect("numbers and names always serialise") + "\n";
         self.epochs.iter().map(line).collect()
     }
 
-    /// Writes the records to a file, one JSON object a line, all or nothing.
+    /// Writes the records to a file, one JSON object per line, all or nothing.
     ///
     /// # Errors
     /// A folder that is missing or cannot be written, a full disk.

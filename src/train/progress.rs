@@ -1,4 +1,4 @@
-//! How a training shows where it stands: a bar in a terminal, a line an epoch elsewhere.
+//! How a training shows its progress: a bar in a terminal, elsewhere one line per epoch.
 
 use super::EpochRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,7 +14,7 @@ pub enum Progress {
     Bar,
     /// A line for each finished epoch, on standard output: for notebooks and log files.
     Lines,
-    /// Nothing.
+    /// No output.
     Silent,
 }
 
@@ -80,7 +80,7 @@ impl Drop for Reporter {
     }
 }
 
-/// Writes the line of an epoch. A reader that has gone (`| head`) is no reason to stop a training.
+/// Writes the line of an epoch. A closed pipe (`| head`) must not stop a training.
 fn say(mut to: impl Write, record: &EpochRecord, epochs: usize) {
     let _ = writeln!(to, "{}", line(record, epochs)).and_then(|()| to.flush());
 }

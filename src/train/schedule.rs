@@ -1,4 +1,4 @@
-//! Learning-rate schedules: what the base learning rate is multiplied by at a step.
+//! Learning-rate schedules: the factor of the base learning rate at each step.
 //!
 //! Sources: `torch.optim.lr_scheduler` (`StepLR`, `ExponentialLR`, `ReduceLROnPlateau`, `SequentialLR` of `LinearLR` and
 //! `CosineAnnealingLR`); the cosine is Loshchilov & Hutter 2017 (SGDR).
@@ -6,47 +6,47 @@
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// How the learning rate goes over a training.
+/// How the learning rate changes during training.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Schedule {
+pub enum LearningRateSchedule {
     /// The same at every step.
     #[default]
     Constant,
-    /// Up in a line over the first steps (`(step + 1) / warmup_steps`), then down on half a cosine to the last step.
+    /// Linear warm-up over the first steps (`(step + 1) / warmup_steps`), then half a cosine down to the last step.
     WarmupCosine {
         /// Steps of the warm-up; 0 for none.
         warmup_steps: usize,
-        /// What the cosine goes down to, as a fraction of the base learning rate.
+        /// The learning rate at the last step, as a fraction of the base learning rate.
         final_fraction: f64,
     },
-    /// Times `factor` after every `every` epochs.
+    /// Multiplied by `factor` after every `every` epochs.
     Step {
         /// Epochs between two reductions.
         every: usize,
         /// Above 0.
         factor: f64,
     },
-    /// Times `factor` after each epoch.
+    /// Multiplied by `factor` after each epoch.
     Exponential {
         /// Above 0.
         factor: f64,
     },
-    /// Times `factor` after more than `patience` epochs in which the watched loss (validation, or training where there
-    /// is none) was not better than the best by a fraction of `threshold`.
+    /// Multiplied by `factor` after more than `patience` epochs in which the monitored loss (validation, or training
+    /// where there is no validation) did not improve on the best one by at least the fraction `threshold`.
     ReduceOnPlateau {
         /// Above 0 and below 1.
         factor: f64,
-        /// Epochs without improvement that are borne.
+        /// Epochs without improvement before the learning rate is reduced.
         patience: usize,
-        /// What counts as an improvement, relative to the best loss.
+        /// Smallest improvement that counts, relative to the best loss.
         threshold: f64,
-        /// What the learning rate never goes below.
+        /// The learning rate is never reduced below this.
         minimum: f64,
     },
 }
 
-impl Schedule {
+impl LearningRateSchedule {
     /// Checks that the settings make sense.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Schedule {
     }
 }
 
-/// What [`Schedule::ReduceOnPlateau`] remembers between epochs.
+/// The state of [`LearningRateSchedule::ReduceOnPlateau`] between epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Plateau {
     best: Option<f64>,
@@ -103,9 +103,9 @@ pub struct Plateau {
 }
 
 impl Plateau {
-    /// Takes in the watched loss of an epoch. Does nothing for other schedules.
-    pub fn observe(&mut self, schedule: &Schedule, loss: f64) {
-        let Schedule::ReduceOnPlateau { patience, threshold, .. } = *schedule else { return };
+    /// Records the monitored loss of an epoch. Does nothing for other schedules.
+    pub fn observe(&mut self, schedule: &LearningRateSchedule, loss: f64) {
+        let LearningRateSchedule::ReduceOnPlateau { patience, threshold, .. } = *schedule else { return };
         // PyTorch compares with `best * (1 - threshold)`, which for a negative loss calls a worse one better.
         if self.best.is_none_or(|best| loss < best - threshold * best.abs()) {
             self.best = Some(loss);

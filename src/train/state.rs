@@ -15,13 +15,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const FILE: &str = "last.safetensors";
+/// The file of a training's checkpoint.
+pub(crate) const CHECKPOINT: &str = "last.safetensors";
 const STATE: &str = "training";
 const MODEL: &str = "model";
 const BEST: &str = "best";
 const ADAM: &str = "adam";
 /// The setting that may differ when a training is resumed.
 const FREE: &str = "epochs";
+
+/// Whether a training left its checkpoint in `dir`.
+pub(crate) fn has_checkpoint(dir: &Path) -> bool {
+    dir.join(CHECKPOINT).exists()
+}
 
 /// Where a training stands after an epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,7 +62,7 @@ impl State {
 
     /// Where the checkpoint of a training in `dir` is.
     pub(super) fn path(dir: &Path) -> PathBuf {
-        dir.join(FILE)
+        dir.join(CHECKPOINT)
     }
 
     /// Writes the checkpoint, all or nothing.

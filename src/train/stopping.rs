@@ -1,9 +1,9 @@
-//! Early stopping: when the validation loss has not improved for some epochs, and which epoch was best.
+//! Early stopping: ends a training whose validation loss has not improved for a number of epochs, and keeps the best epoch.
 
 use super::TrainConfig;
 use serde::{Deserialize, Serialize};
 
-/// What early stopping remembers between epochs.
+/// The state of early stopping between epochs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Stopping {
     best_loss: Option<f64>,
@@ -13,7 +13,7 @@ pub(super) struct Stopping {
 }
 
 impl Stopping {
-    /// Takes in the validation loss of `epoch` (from 1); true if it is the best so far.
+    /// Records the validation loss of `epoch` (from 1); true if it is the best so far.
     pub(super) fn observe(&mut self, config: &TrainConfig, epoch: usize, loss: f64) -> bool {
         let better = self.best_loss.is_none_or(|best| loss < best - config.min_delta);
         if better {
@@ -24,7 +24,7 @@ impl Stopping {
         better
     }
 
-    /// Whether the patience is at its end.
+    /// Whether training has to stop: no improvement for as many epochs as the patience allows.
     pub(super) fn is_over(&self, config: &TrainConfig) -> bool {
         config.early_stopping.is_some_and(|patience| self.bad_epochs >= patience)
     }

@@ -4,8 +4,8 @@
 //! of each step come from the seed and the step's number alone, so that a resumed training is the same bit for bit.
 
 use super::{
-    BatchSource, EpochRecord, Figures, FitOptions, Flow, History, Loss, StepContext, StepRecord, TrainConfig,
-    Trainable, events::EventFile, progress::Reporter, state::State,
+    BatchSource, EpochRecord, Flow, History, Loss, Metrics, Run, StepContext, StepRecord, TrainConfig, Trainable,
+    events::EventFile, progress::Reporter, state::State,
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -48,7 +48,7 @@ pub fn fit<D, M, B>(
     validation: Option<&B>,
     device: &D,
     config: &TrainConfig,
-    options: &mut FitOptions<'_>,
+    options: &mut Run<'_>,
 ) -> Result<History>
 where
     D: Backend,
@@ -95,7 +95,7 @@ struct Trainer<'a, 'o, D: Backend, M, B> {
     validation: Option<&'a B>,
     device: &'a D,
     config: &'a TrainConfig,
-    options: &'a mut FitOptions<'o>,
+    options: &'a mut Run<'o>,
     total_steps: usize,
     reporter: Reporter,
     adam: Adam<D>,
@@ -166,9 +166,9 @@ where
         };
         let state = &mut self.state;
         state.epochs += 1;
-        state.plateau.observe(&self.config.schedule, record.watched_loss());
+        state.plateau.observe(&self.config.schedule, record.monitored_loss());
         if self.config.early_stopping.is_some()
-            && state.stopping.observe(self.config, record.epoch, record.watched_loss())
+            && state.stopping.observe(self.config, record.epoch, record.monitored_loss())
         {
             self.best = Some(Snapshot::of(&*self.model)?);
         }
@@ -207,7 +207,7 @@ where
         Ok(record)
     }
 
-    fn validate(&mut self, source: &B) -> Result<Figures> {
+    fn validate(&mut self, source: &B) -> Result<Metrics> {
         let rows: Vec<usize> = (0..source.len()).collect();
         let mut means = Means::default();
         for (number, rows) in rows.chunks(self.config.validation_batch_size).enumerate() {
@@ -267,7 +267,7 @@ where
 #[derive(Default)]
 struct Means {
     rows: f64,
-    figures: Figures,
+    figures: Metrics,
 }
 
 impl Means {
@@ -299,7 +299,7 @@ impl Means {
         Ok(f64::from(loss))
     }
 
-    fn figures(mut self) -> Figures {
+    fn figures(mut self) -> Metrics {
         self.figures.loss /= self.rows;
         self.figures.parts.values_mut().for_each(|sum| *sum /= self.rows);
         self.figures

@@ -1,6 +1,7 @@
 //! Files that are missing, damaged or not what they should be: one clear line each, exit 1, no panic, nothing left.
 
-use crate::{names, real_data, small};
+use super::{names, small};
+use crate::common::real_data;
 use genailab::{
     data::{AnnDataWriter, Dataset, Table},
     ndarray::{Array2, array},
@@ -58,7 +59,7 @@ fn a_truncated_file() {
     let (whole, cut) = (folder.path().join("whole.h5ad"), folder.path().join("cut.h5ad"));
     small().write(&whole).expect("written");
     let mut sources = vec![whole];
-    sources.extend(real_data("a_truncated_file (real)").map(|data| data.join("norman_cells.h5ad")));
+    sources.extend(real_data("norman_cells.h5ad"));
     for source in sources {
         let bytes = std::fs::read(&source).expect("readable");
         let places = (0..40).map(|i| bytes.len() * i / 40).chain([bytes.len() - 1, bytes.len() - 8]);

@@ -1,6 +1,7 @@
 //! From files to datasets: counts, perturbations, lanes and library sizes by rule.
 
-use crate::{names, real_data, small};
+use super::{names, small};
+use crate::common::real_data;
 use genailab::{
     data::{AnnDataWriter, Column, Counts, Dataset, Effects, Naming, OpenOptions, Opened, Perturbation, Table, open},
     ndarray::{Array2, array},
@@ -173,7 +174,7 @@ fn repeated_genes_become_unique() {
     sample.var.names = vec!["G".to_owned(), "G".to_owned()];
     let data = Dataset::open(sample.write(&counts())).expect("opened");
     assert_eq!(data.gene_names(), ["G", "G-1"]);
-    assert!(data.notes[0].starts_with("1 gene names stood more than once"), "{:?}", data.notes);
+    assert!(data.notes[0].starts_with("1 gene names occurred more than once"), "{:?}", data.notes);
 }
 
 #[test]
@@ -226,7 +227,7 @@ fn effects_are_told_from_cells() {
 
 #[test]
 fn real_datasets() {
-    let Some(folder) = real_data("real_datasets") else { return };
+    let Some(folder) = real_data("") else { return };
     let read = |name: &str| Dataset::open(folder.join(name)).expect("opened");
     // The numbers are those of the data's own description.
     let norman = read("norman_cells.h5ad");

@@ -1,6 +1,7 @@
 //! The forms that AnnData has given to matrices and columns over the years.
 
-use crate::{names, real_data, real_files};
+use super::{names, real_files};
+use crate::common::real_data;
 use genailab::{
     data::{AnnData, AnnDataWriter, Column, Counts, MatrixKind, Table, Uns},
     ndarray::{Array1, Array2, array},
@@ -225,7 +226,7 @@ fn columns_of_every_encoding() {
 
 #[test]
 fn real_files_are_read_whole() {
-    for path in real_files("real_files_are_read_whole") {
+    for path in real_files() {
         let file = AnnData::open(&path).expect("opened");
         assert_eq!(file.obs().expect("obs").columns.len(), file.obs_columns().len(), "{}", path.display());
         assert_eq!(file.var().expect("var").columns.len(), file.var_columns().len(), "{}", path.display());
@@ -247,8 +248,8 @@ fn real_files_are_read_whole() {
 
 #[test]
 fn the_file_of_anndata_0_7() {
-    let Some(folder) = real_data("the_file_of_anndata_0_7") else { return };
-    let file = AnnData::open(folder.join("interop/anndata_0.7.0.h5ad")).expect("opened");
+    let Some(path) = real_data("interop/anndata_0.7.0.h5ad") else { return };
+    let file = AnnData::open(path).expect("opened");
     let obs = file.obs().expect("obs");
     // Python: anndata.read_h5ad(...).obs.iloc[:3]
     assert_eq!(obs.names[..3], ["cell0", "cell1", "cell2"]);

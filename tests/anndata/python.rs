@@ -1,6 +1,7 @@
 //! Python's anndata and scanpy on one side, this library on the other: `tests/reference/anndata_parity.py`.
 
-use crate::{real_files, small};
+use super::{real_files, small};
+use crate::common::{self, root};
 use genailab::data::{AnnData, AnnDataWriter, Dataset};
 use std::{
     path::{Path, PathBuf},
@@ -8,28 +9,15 @@ use std::{
 };
 use tempfile::tempdir;
 
-/// What the script answers where anndata or scanpy is missing.
-const NOT_INSTALLED: i32 = 77;
+const MODULES: &[&str] = &["anndata", "scanpy"];
 
-/// Runs the script; `None` (said loudly) where there is no Python with anndata. One that `GENAILAB_PYTHON` names must
-/// have it.
-fn python(test: &str, arguments: &[&Path]) -> Option<Output> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let named = std::env::var_os("GENAILAB_PYTHON").map(PathBuf::from);
-    let interpreter = named.clone().unwrap_or_else(|| root.join(".venv/bin/python"));
-    if named.is_none() && !interpreter.exists() {
-        eprintln!("SKIPPED {test}: no .venv/bin/python, and GENAILAB_PYTHON is not set");
-        return None;
-    }
-    let script = root.join("tests/reference/anndata_parity.py");
-    let output = Command::new(&interpreter).arg(script).args(arguments).output().expect("Python starts");
-    if named.is_none() && output.status.code() == Some(NOT_INSTALLED) {
-        eprintln!("SKIPPED {test}: {}", String::from_utf8_lossy(&output.stderr).trim());
-        return None;
-    }
+/// Runs the script, which must pass.
+fn python(interpreter: &Path, arguments: &[&Path]) -> Output {
+    let script = root().join("tests/reference/anndata_parity.py");
+    let output = Command::new(interpreter).arg(script).args(arguments).output().expect("Python starts");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {error}", interpreter.display());
-    Some(output)
+    output
 }
 
 /// Reads all that this library reads of a file, and writes it again.
@@ -57,17 +45,15 @@ fn rewrite(from: &Path, to: &Path) {
 
 #[test]
 fn python_agrees_on_every_file() {
-    const TEST: &str = "python_agrees_on_every_file";
+    let Some(interpreter) = common::python(MODULES) else { return };
     let folder = tempdir().expect("a folder");
     let made = folder.path().join("made");
     std::fs::create_dir(&made).expect("new");
-    if python(TEST, &[Path::new("make"), &made]).is_none() {
-        return;
-    }
+    python(&interpreter, &[Path::new("make"), &made]);
     let mut originals: Vec<PathBuf> =
         std::fs::read_dir(&made).expect("listed").flatten().map(|entry| entry.path()).collect();
     assert!(originals.len() >= 45, "{} files were made", originals.len());
-    originals.extend(real_files(TEST));
+    originals.extend(real_files());
     let mut arguments = vec![PathBuf::from("check"), PathBuf::from(env!("CARGO_BIN_EXE_genailab"))];
     for (number, original) in originals.iter().enumerate() {
         let rewritten = folder.path().join(format!("{number}.h5ad"));
@@ -75,7 +61,7 @@ fn python_agrees_on_every_file() {
         arguments.extend([original.clone(), rewritten]);
     }
     let arguments: Vec<&Path> = arguments.iter().map(PathBuf::as_path).collect();
-    let said = python(TEST, &arguments).expect("it ran before").stdout;
+    let said = python(&interpreter, &arguments).stdout;
     assert_eq!(
         String::from_utf8_lossy(&said).lines().filter(|line| line.starts_with("agrees")).count(),
         originals.len()
@@ -84,11 +70,12 @@ fn python_agrees_on_every_file() {
 
 #[test]
 fn scanpy_takes_what_is_written() {
+    let Some(interpreter) = common::python(MODULES) else { return };
     let folder = tempdir().expect("a folder");
     let path = folder.path().join("cells.h5ad");
     let cells: Vec<usize> = (0..60).map(|cell| cell % 6).collect();
     let mut data: Dataset = small().select_cells(&cells);
     data.cells.names = (0..60).map(|cell| format!("cell{cell}")).collect();
     data.write(&path).expect("written");
-    python("scanpy_takes_what_is_written", &[Path::new("scanpy"), &path]);
+    python(&interpreter, &[Path::new("scanpy"), &path]);
 }

@@ -1,6 +1,6 @@
 //! All baselines on real cells: doubles, and a held-out context.
 
-use crate::common::shared_path;
+use crate::common::real_data;
 use genailab::{
     bench::{BenchmarkData, Task},
     data::{SplitPlan, open},
@@ -36,7 +36,7 @@ fn errors(task: &Task) -> BTreeMap<String, f64> {
 
 #[test]
 fn doubles_of_real_cells() {
-    let Some(path) = shared_path("norman_cells.h5ad") else { return };
+    let Some(path) = real_data("norman_cells.h5ad") else { return };
     let data = BenchmarkData::new(open(path).expect("cells"), None).expect("counts");
     let task = Task::of_plan(&data, &SplitPlan::doubles(0), 0).expect("there are doubles");
     let errors = errors(&task);
@@ -50,11 +50,11 @@ fn doubles_of_real_cells() {
 
 #[test]
 fn a_held_out_context_of_real_cells() {
-    let Some(path) = shared_path("jurkat_tcr_cells.h5ad") else { return };
+    let Some(path) = real_data("jurkat_tcr_cells.h5ad") else { return };
     let data = BenchmarkData::new(open(path).expect("cells"), Some("perturbation_2")).expect("a column of cells");
     let plan = SplitPlan::context("perturbation_2", Some("stimulated"), 0);
     let task = Task::of_plan(&data, &plan, 0).expect("the column has this value");
-    assert!(task.observed.conditions.len() >= 30 && task.training.conditions.len() >= 30);
+    assert!(task.observed.conditions.len() >= 30 && task.training.effects().expect("effects").len() >= 30);
     let errors = errors(&task);
     for model in
         ["no_change", "control_mean", "mean", "matching_mean", "additive", "ridge", "nearest", "latent_additive"]
@@ -66,7 +66,15 @@ fn a_held_out_context_of_real_cells() {
     assert!(errors["control_mean"] > errors["no_change"], "{errors:?}");
     let additive = task.predict(predictor("additive").expect("exists").as_ref()).expect("it fits");
     for (condition, effect) in task.observed.conditions.iter().zip(&additive.effects) {
-        let row = task.training.row_of(&condition.perturbation, Some("unstimulated")).expect("trained there");
-        assert_eq!(effect.as_ref().expect("applies").to_vec(), task.training.effects.row(row).to_vec());
+        let row = task
+            .training
+            .effects()
+            .expect("effects")
+            .row_of(&condition.perturbation, Some("unstimulated"))
+            .expect("trained there");
+        assert_eq!(
+            effect.as_ref().expect("applies").to_vec(),
+            task.training.effects().expect("effects").effects.row(row).to_vec()
+        );
     }
 }

@@ -1,29 +1,18 @@
 //! What the tests share.
 
+use crate::common::real_data;
 use genailab::{
     ErrorKind,
     bench::{BenchmarkData, Task},
-    data::{Condition, Effects, Opened, Perturbation, Split},
+    data::{Condition, Controls, EffectTable, Effects, Opened, Perturbation, Split, TrainingData},
     ndarray::{Array1, Array2, Axis},
-    predict::{Controls, Predictor, Training},
+    predict::Predictor,
 };
-use std::{collections::BTreeMap, path::PathBuf};
-
-/// A file of the shared test data, or `None` (and a loud word) where it is not there.
-pub fn shared_path(file: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("GENAILAB_TEST_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let path = folder.join(file);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("SKIPPED: {} is not there; set GENAILAB_TEST_DATA to the folder that holds it", path.display());
-    None
-}
+use std::collections::BTreeMap;
 
 /// The effects of Norman 2019.
 pub fn norman() -> Option<Effects> {
-    shared_path("norman_pseudobulk.h5ad").map(|path| Effects::open(path).expect("a valid effects dataset"))
+    real_data("norman_pseudobulk.h5ad").map(|path| Effects::open(path).expect("a valid effects dataset"))
 }
 
 /// The task that trains on all perturbations but those of `test`.
@@ -51,33 +40,29 @@ pub fn training<const GENES: usize>(
     genes: &[&str; GENES],
     conditions: &[(Condition, [f32; GENES])],
     controls: &[(&str, [f32; GENES])],
-) -> Training {
+) -> TrainingData {
     let table = |rows: Vec<[f32; GENES]>| Array2::from_shape_fn((rows.len(), GENES), |(row, gene)| rows[row][gene]);
     let controls = (!controls.is_empty()).then(|| Controls {
         contexts: controls.iter().map(|(name, _)| Some((*name).to_owned())).collect(),
         profiles: table(controls.iter().map(|(_, profile)| *profile).collect()),
     });
-    Training {
+    let effects = EffectTable {
         genes: genes.iter().map(|gene| (*gene).to_owned()).collect::<Vec<_>>().into(),
         conditions: conditions.iter().map(|(condition, _)| condition.clone()).collect(),
         effects: table(conditions.iter().map(|(_, effect)| *effect).collect()),
         n_cells: vec![0; conditions.len()],
-        validation: Vec::new(),
-        validation_effects: Array2::zeros((0, GENES)),
-        controls,
-        cells: None,
-        seed: 0,
-    }
+    };
+    TrainingData::of_table(effects, controls, 0)
 }
 
 /// The effect that a predictor gives after training.
-pub fn effect(model: &dyn Predictor, training: &Training, condition: &Condition) -> genailab::Result<Array1<f32>> {
+pub fn effect(model: &dyn Predictor, training: &TrainingData, condition: &Condition) -> genailab::Result<Array1<f32>> {
     model.fit(training)?.effect(condition)
 }
 
 /// Why a predictor does not apply.
 #[track_caller]
-pub fn reason(model: &dyn Predictor, training: &Training, condition: &Condition) -> String {
+pub fn reason(model: &dyn Predictor, training: &TrainingData, condition: &Condition) -> String {
     let error = effect(model, training, condition).expect_err("it must not apply");
     assert_eq!(error.kind(), ErrorKind::Inapplicable, "{}: {error}", model.name());
     error.to_string()

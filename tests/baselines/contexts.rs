@@ -1,13 +1,14 @@
 //! Perturbations in contexts, by hand.
 
-use crate::common::{condition, effect, reason, training};
+use super::common::{condition, effect, reason, training};
 use genailab::{
+    data::TrainingData,
     ndarray::array,
-    predict::{Predictor, Training, baselines::*},
+    predict::{Predictor, baselines::*},
 };
 
 /// Three genes, of which C is never perturbed; contexts x and y are trained on, z has control only.
-fn two_contexts() -> Training {
+fn two_contexts() -> TrainingData {
     training(
         &["A", "B", "C"],
         &[
@@ -28,7 +29,8 @@ fn close(model: &dyn Predictor, name: &str, context: &str, expected: [f32; 3]) {
 
 #[test]
 fn a_single_effect_is_that_of_the_context_or_the_mean_of_the_others() {
-    let training = two_contexts();
+    let data = two_contexts();
+    let training = data.effects().expect("effects");
     let single = |gene: &str, context: &str| training.single(gene, Some(context)).map(|effect| effect.to_vec());
     assert_eq!(single("A", "x").expect("trained there"), [1.0, 0.0, 0.0]);
     assert_eq!(single("A", "z").expect("trained in x and y"), [2.0, 0.0, 0.0]);

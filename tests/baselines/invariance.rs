@@ -1,6 +1,6 @@
 //! The order of genes and of conditions means nothing.
 
-use crate::common::{norman, task};
+use super::common::{norman, task};
 use genailab::{
     bench::Task,
     data::{Effects, Perturbation},

@@ -1,19 +1,30 @@
 //! The predictors that are trained: LatentAdditive and the count VAE.
 
-use crate::common::{condition, norman, shared_path, task};
+use super::common::{condition, norman, task};
+use crate::common::real_data;
 use genailab::{
     ErrorKind,
     bench::{BenchmarkData, Task},
-    data::{Opened, Perturbation, Simulation, SimulationConfig, SplitPlan},
+    data::{DataKind, Opened, Perturbation, Simulation, SimulationConfig, SplitPlan},
     eval::l2,
-    model::VaeConfig,
+    model::{CountVae, VaeConfig, VaeSettings},
     ndarray::Axis,
     predict::{
-        Predictor, VaePredictor,
+        ModelPredictor, Predictor, VaeArithmetic,
         baselines::{LatentAdditive, NoChange, predictor},
     },
     train::TrainConfig,
 };
+
+fn vae_of_effects(settings: VaeSettings) -> ModelPredictor {
+    ModelPredictor::new::<CountVae>("vae", &[DataKind::Effects]).with_config::<CountVae>(settings)
+}
+
+/// `vae_conditional` and `vae_arithmetic`.
+fn vaes_of_cells(settings: VaeSettings) -> [Box<dyn Predictor>; 2] {
+    let conditional = ModelPredictor::new::<CountVae>("vae_conditional", &[DataKind::Cells]);
+    [Box::new(conditional.with_config::<CountVae>(settings.clone())), Box::new(VaeArithmetic { settings })]
+}
 
 fn mean_error(task: &Task, model: &dyn Predictor) -> f64 {
     let predicted = task.predict(model).expect("it fits");
@@ -54,19 +65,19 @@ fn rayon_pool<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
 }
 
 #[test]
-fn conditions_put_aside_leave_every_gene_trained() {
+fn validation_conditions_leave_every_gene_trained() {
     let Some(task) = doubles() else { return };
-    let training = &task.training;
-    let aside = training.put_aside(0.3);
+    let training = task.training.effects().expect("effects");
+    let held_out = training.validation_rows(0.3, 0);
     let pairs = training.conditions.iter().filter(|c| c.perturbation.genes().len() > 1).count();
-    assert_eq!(aside.len(), (0.3 * pairs as f64).ceil() as usize);
-    assert_eq!(aside, training.put_aside(0.3));
-    for &row in &aside {
+    assert_eq!(held_out.len(), (0.3 * pairs as f64).ceil() as usize);
+    assert_eq!(held_out, training.validation_rows(0.3, 0));
+    for &row in &held_out {
         let genes = training.conditions[row].perturbation.genes();
         assert_eq!(genes.len(), 2, "a single perturbation says what its doubles are made of");
         for gene in genes {
             let kept = |(other, c): (usize, &genailab::data::Condition)| {
-                aside.binary_search(&other).is_err() && c.perturbation.genes().contains(gene)
+                held_out.binary_search(&other).is_err() && c.perturbation.genes().contains(gene)
             };
             assert!(training.conditions.iter().enumerate().any(kept), "{gene}");
         }
@@ -76,14 +87,12 @@ fn conditions_put_aside_leave_every_gene_trained() {
 #[test]
 fn the_vae_of_effects_beats_no_change_on_unseen_doubles() {
     let Some(task) = doubles() else { return };
-    let vae = VaePredictor {
-        training: TrainConfig { epochs: 60, ..VaePredictor::effects().training },
-        ..VaePredictor::effects()
-    };
+    let usual = VaeSettings::benchmark_effects();
+    let vae = vae_of_effects(VaeSettings { train: TrainConfig { epochs: 60, ..usual.train }, ..usual });
     let (error, floor) = (mean_error(&task, &vae), mean_error(&task, &NoChange));
     eprintln!("vae {error:.2}, no change {floor:.2}");
     assert!(error < 0.95 * floor, "L2 {error:.2}, no change has {floor:.2}");
-    for model in [VaePredictor::conditional(), VaePredictor::arithmetic()] {
+    for model in vaes_of_cells(VaeSettings::benchmark_cells()) {
         let reason = model.fit(&task.training).err().expect("effects have no cells");
         assert_eq!(reason.kind(), ErrorKind::Inapplicable);
     }
@@ -102,14 +111,15 @@ fn the_vae_of_cells_predicts_unseen_doubles_in_both_ways() {
     let floor = mean_error(&task, &NoChange);
     // The condition tells the decoder what was perturbed, so the latent hardly holds it: shifts of the latent may do no
     // better than nothing, and must not do worse.
-    for (model, least) in [(VaePredictor::conditional(), 0.9), (VaePredictor::arithmetic(), 1.02)] {
-        let model = VaePredictor {
-            model: VaeConfig { latent: 10, hidden: vec![64], condition: 16, ..model.model },
-            training: TrainConfig { epochs: 25, ..model.training },
-            ..model
-        };
+    let usual = VaeSettings::benchmark_cells();
+    let settings = VaeSettings {
+        model: VaeConfig { latent: 10, hidden: vec![64], condition: 16, ..usual.model },
+        train: TrainConfig { epochs: 25, ..usual.train },
+        ..usual
+    };
+    for (model, least) in vaes_of_cells(settings).into_iter().zip([0.9, 1.02]) {
         let fitted = model.fit(&task.training).expect("it trains");
-        let error = mean_error(&task, &model);
+        let error = mean_error(&task, model.as_ref());
         eprintln!("{} {error:.2}, no change {floor:.2}", model.name());
         assert!(error < least * floor, "{}: L2 {error:.2}, no change has {floor:.2}", model.name());
 
@@ -129,29 +139,30 @@ fn the_vae_of_cells_predicts_unseen_doubles_in_both_ways() {
         assert!(unseen.kind() == ErrorKind::Inapplicable && unseen.to_string().contains("NOGENE"), "{unseen}");
         assert!(fitted.cells(&condition("NOGENE", ""), 3, 0).expect("an answer").is_err());
     }
-    let wrong = VaePredictor::effects().fit(&task.training).err().expect("these are cells");
-    assert!(wrong.to_string().contains("vae_conditional"), "{wrong}");
+    let wrong = vae_of_effects(VaeSettings::benchmark_effects()).fit(&task.training).err().expect("these are cells");
+    assert!(wrong.kind() == ErrorKind::Inapplicable && wrong.to_string().contains("effects datasets"), "{wrong}");
 }
 
 #[test]
 fn the_vae_of_cells_starts_from_the_context_that_is_asked_for() {
-    let Some(path) = shared_path("papalexi_cells.h5ad") else { return };
+    let Some(path) = real_data("papalexi_cells.h5ad") else { return };
     let data = genailab::data::Dataset::open(path).expect("cells");
     // A tenth of the cells and few epochs: this is about contexts, not about quality.
     let data = data.select_cells(&(0..data.n_cells()).step_by(10).collect::<Vec<_>>());
     let data = BenchmarkData::new(Opened::Cells(data), Some("replicate")).expect("a column of cells");
     let task = Task::of_plan(&data, &SplitPlan::context("replicate", None, 0), 0).expect("there are replicates");
     let held = task.observed.conditions[0].context.clone();
-    for model in [VaePredictor::conditional(), VaePredictor::arithmetic()] {
-        let model = VaePredictor {
-            model: VaeConfig { latent: 5, hidden: vec![32], condition: 8, ..model.model },
-            training: TrainConfig { epochs: 4, ..model.training },
-            ..model
-        };
-        let predicted = task.predict(&model).expect("it fits");
+    let usual = VaeSettings::benchmark_cells();
+    let settings = VaeSettings {
+        model: VaeConfig { latent: 5, hidden: vec![32], condition: 8, ..usual.model },
+        train: TrainConfig { epochs: 4, ..usual.train },
+        ..usual
+    };
+    for model in vaes_of_cells(settings) {
+        let predicted = task.predict(model.as_ref()).expect("it fits");
         assert!(predicted.effects.iter().all(Result::is_ok) && predicted.cells.iter().all(Result::is_ok));
         // The cells drawn for a condition of the held-out context are nearer to that context's control than to others'.
-        let controls = task.training.controls.as_ref().expect("cells have controls");
+        let controls = task.training.controls().expect("controls").expect("cells have controls");
         let mean = predicted.cells[0].as_ref().expect("applies").mean_axis(Axis(0)).expect("cells").to_vec();
         let distances: Vec<f64> =
             controls.profiles.rows().into_iter().map(|row| l2(&mean, &row.to_vec()).expect("same")).collect();

@@ -1,6 +1,6 @@
 //! Each closed-form baseline against `tests/reference/baselines.py`.
 
-use crate::common::{norman, task};
+use super::common::{norman, task};
 use genailab::{data::Perturbation, eval::l2, predict::baselines::predictor};
 use serde_json::Value;
 

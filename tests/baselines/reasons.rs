@@ -1,12 +1,12 @@
 //! What does not apply says why, and never answers with a number.
 
-use crate::common::{condition, effect, norman, reason, task, training};
+use super::common::{condition, effect, norman, reason, task, training};
 use genailab::{
-    data::Perturbation,
-    predict::{Predictor, Training, baselines::*},
+    data::{Perturbation, TrainingData},
+    predict::{Predictor, baselines::*},
 };
 
-fn singles_only() -> Training {
+fn singles_only() -> TrainingData {
     training(&["A", "B"], &[(condition("A", ""), [1.0, 0.0]), (condition("B", ""), [0.0, 2.0])], &[])
 }
 

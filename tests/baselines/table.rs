@@ -1,6 +1,6 @@
 //! The reference table of the double-perturbation task on real Norman effects.
 
-use crate::common::norman;
+use super::common::norman;
 use genailab::{
     bench::{BenchmarkData, Task},
     data::{Opened, SplitPlan},

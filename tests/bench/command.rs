@@ -1,9 +1,10 @@
 //! `genailab bench` as a script sees it.
 
-use crate::{
-    common::{cells, effects, real_data},
+use super::{
+    common::{cells, effects},
     contract::check,
 };
+use crate::common::real_data;
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -138,46 +139,56 @@ fn wrong_input_is_one_line() {
     assert_eq!(place.run("bench --data effects.h5ad").status.code(), Some(2), "a split is wanted");
 }
 
-/// Ctrl-C after some parts: one line, no results, and the same command goes on to the results of an unbroken run.
+/// Finished parts after which a run is interrupted.
 #[cfg(unix)]
-#[test]
-fn an_interrupted_command_goes_on() {
-    // On a machine so fast that a run ends before the signal reaches it, a longer run is interrupted.
-    let interrupted = [8, 80, 800].into_iter().any(interrupted_and_resumed);
-    assert!(interrupted, "even the longest run ended before it could be interrupted");
+const PARTS: usize = 3;
+
+#[cfg(unix)]
+fn parts(place: &Place, out: &str) -> usize {
+    std::fs::read_dir(place.path(out).join("parts")).map_or(0, |files| files.count())
 }
 
-/// Whether the run was interrupted before its end; if so, everything about it was checked.
+/// Runs the tool and sends it Ctrl-C once it has finished some parts.
 #[cfg(unix)]
-fn interrupted_and_resumed(seeds: usize) -> bool {
-    let place = Place::new();
-    let bench = format!("bench --data cells.h5ad --split doubles --seeds {seeds} --threads 1 --models additive");
-    let child =
-        place.command(&format!("{bench} --out o")).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+fn interrupted_after_parts(place: &Place, line: &str, out: &str) -> Output {
+    let child = place.command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
-    let parts = || std::fs::read_dir(place.path("o/parts")).map_or(0, |files| files.count());
-    while parts() < 3 {
+    while parts(place, out) < PARTS {
         assert!(start.elapsed() < Duration::from_secs(60), "no part was finished");
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Ctrl-C after some parts: one line, no results, and the same command goes on to the results of an unbroken run.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_command_goes_on() {
+    let place = Place::new();
+    // A fast machine may end a short run before the signal arrives: then a longer one is interrupted.
+    let (bench, out, output) = [8, 64, 512]
+        .into_iter()
+        .find_map(|seeds| {
+            let bench =
+                format!("bench --data cells.h5ad --split doubles --seeds {seeds} --threads 1 --models additive");
+            let out = format!("o{seeds}");
+            let output = interrupted_after_parts(&place, &format!("{bench} --out {out}"), &out);
+            (!output.status.success()).then_some((bench, out, output))
+        })
+        .expect("even the longest run ended before the signal arrived");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() {
-        return false;
-    }
     let last = said.trim_end().lines().last().unwrap_or_default();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(last.starts_with("error: interrupted; ") && last.contains("the same command goes on"), "{said}");
-    assert!(!place.path("o/results.json").exists());
-    let kept = parts();
-    assert!(kept >= 3);
-    place.done(&format!("{bench} --out o"));
-    assert!(parts() > kept);
+    assert!(!place.path(&out).join("results.json").exists());
+    let kept = parts(&place, &out);
+    assert!(kept >= PARTS);
+    place.done(&format!("{bench} --out {out}"));
+    assert!(parts(&place, &out) > kept);
     place.done(&format!("{bench} --out unbroken"));
     let rows = |folder: &str| check(&place.read(&format!("{folder}/results.json")))["rows"].clone();
-    assert_eq!(rows("o"), rows("unbroken"));
-    true
+    assert_eq!(rows(&out), rows("unbroken"));
 }
 
 #[test]

@@ -3,13 +3,12 @@
 use genailab::{
     Error, Result,
     bench::{Benchmark, BenchmarkData, Task},
-    data::{Column, Condition, Counts, Dataset, Effects, Opened, Perturbation, SplitPlan, Table},
+    data::{Column, Condition, Counts, Dataset, Effects, Opened, Perturbation, SplitPlan, Table, TrainingData},
     ndarray::{Array1, Array2},
-    predict::{Fitted, Predictor, Training},
+    predict::{Fitted, Predictor},
 };
 use std::{
     collections::HashMap,
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -115,13 +114,13 @@ pub struct Known<F> {
     pub answer: Arc<F>,
 }
 
-impl<F: Fn(&Condition, &Training) -> Result<Array1<f32>> + Send + Sync + 'static> Known<F> {
+impl<F: Fn(&Condition, &TrainingData) -> Result<Array1<f32>> + Send + Sync + 'static> Known<F> {
     pub fn new(name: &'static str, answer: F) -> Self {
         Self { name, fits: Arc::default(), setting: 0.0, answer: Arc::new(answer) }
     }
 }
 
-impl<F: Fn(&Condition, &Training) -> Result<Array1<f32>> + Send + Sync + 'static> Predictor for Known<F> {
+impl<F: Fn(&Condition, &TrainingData) -> Result<Array1<f32>> + Send + Sync + 'static> Predictor for Known<F> {
     fn name(&self) -> &str {
         self.name
     }
@@ -134,7 +133,7 @@ impl<F: Fn(&Condition, &Training) -> Result<Array1<f32>> + Send + Sync + 'static
         self.setting.into()
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {
         self.fits.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(FittedKnown { answer: Arc::clone(&self.answer), training: training.clone() }))
     }
@@ -142,10 +141,10 @@ impl<F: Fn(&Condition, &Training) -> Result<Array1<f32>> + Send + Sync + 'static
 
 struct FittedKnown<F> {
     answer: Arc<F>,
-    training: Training,
+    training: TrainingData,
 }
 
-impl<F: Fn(&Condition, &Training) -> Result<Array1<f32>> + Send + Sync> Fitted for FittedKnown<F> {
+impl<F: Fn(&Condition, &TrainingData) -> Result<Array1<f32>> + Send + Sync> Fitted for FittedKnown<F> {
     fn effect(&self, condition: &Condition) -> Result<Array1<f32>> {
         (self.answer)(condition, &self.training)
     }
@@ -160,14 +159,14 @@ pub fn cheat(data: &BenchmarkData, n: u64) -> Box<dyn Predictor> {
             truth.insert(condition.clone(), effect.to_owned());
         });
     }
-    Box::new(Known::new("cheat", move |condition: &Condition, _: &Training| {
+    Box::new(Known::new("cheat", move |condition: &Condition, _: &TrainingData| {
         truth.get(condition).cloned().ok_or_else(|| Error::inapplicable("was never held out"))
     }))
 }
 
 /// Noise that has nothing to do with the truth.
 pub fn random() -> Box<dyn Predictor> {
-    Box::new(Known::new("random", |condition: &Condition, training: &Training| {
+    Box::new(Known::new("random", |condition: &Condition, training: &TrainingData| {
         let name = format!("{condition} {}", training.seed);
         let mut random = Uniform(name.bytes().fold(5, |hash, byte| hash * 31 + u64::from(byte)));
         Ok((0..training.genes.len()).map(|_| random.normal()).collect())
@@ -176,7 +175,7 @@ pub fn random() -> Box<dyn Predictor> {
 
 /// The same for every gene and condition.
 pub fn constant() -> Box<dyn Predictor> {
-    Box::new(Known::new("constant", |_: &Condition, training: &Training| {
+    Box::new(Known::new("constant", |_: &Condition, training: &TrainingData| {
         Ok(Array1::from_elem(training.genes.len(), 0.3))
     }))
 }
@@ -191,16 +190,4 @@ pub fn mean(benchmark: &Benchmark, model: &str, metric: &str) -> f64 {
 pub fn scores(benchmark: &Benchmark) -> String {
     let parts = (&benchmark.rows, &benchmark.absent, &benchmark.summary, &benchmark.groups, &benchmark.comparisons);
     serde_json::to_string(&parts).expect("plain data")
-}
-
-/// A file of real data, or `None`, loudly, where there is none.
-pub fn real_data(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("GENAILAB_TEST_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let file = folder.join(name);
-    if file.exists() {
-        return Some(file);
-    }
-    eprintln!("SKIPPED: {} is not there (set GENAILAB_TEST_DATA to the folder that holds it)", file.display());
-    None
 }

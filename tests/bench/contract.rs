@@ -1,6 +1,6 @@
 //! `results.json` as outside scripts read it.
 
-use crate::common::{cells_data, effects_data, plans};
+use super::common::{cells_data, effects_data, plans};
 use genailab::bench::{Benchmark, RunOptions, chosen, run_with};
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! Predictions that were made elsewhere: aligned by name, or one clear error.
 
-use crate::common::{GENES, cells_data, effects_data, mean, plans, task};
+use super::common::{GENES, cells_data, effects_data, mean, plans, task};
 use genailab::{
     bench::{Benchmark, BenchmarkData, PredictionFile, PredictionKind, RunOptions, chosen, run_with},
     data::{AnnDataWriter, Column, Condition, Counts, OpenOptions, Table},
@@ -204,7 +204,7 @@ fn a_wrong_file_is_one_clear_error() {
 
 #[test]
 fn a_context_must_be_said() {
-    let data = crate::common::cells();
+    let data = super::common::cells();
     let setup = genailab::bench::Setup::new(data.into(), "data", "context:batch=odd", 1, &OpenOptions::default());
     let setup = setup.unwrap();
     let observed = task(&setup.data, &setup.plans[0].1, 0).observed;

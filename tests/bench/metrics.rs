@@ -1,6 +1,6 @@
 //! The list of metrics: everything that is measured is declared, once.
 
-use crate::common::{cells_data, effects_data, plans};
+use super::common::{cells_data, effects_data, plans};
 use genailab::bench::{BenchmarkData, Better, METRICS, Metric, MetricFamily, better, chosen, label, run};
 use std::collections::BTreeSet;
 

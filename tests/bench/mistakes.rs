@@ -1,6 +1,6 @@
 //! Wrong input is one line that says what to do.
 
-use crate::common::{cells, effects};
+use super::common::{cells, effects};
 use genailab::bench::{Benchmark, chosen};
 
 #[track_caller]
@@ -19,7 +19,7 @@ fn what_a_notebook_may_get_wrong() {
     says(run("context:batch", 1, &[]), &["effects"]);
     says(Benchmark::run(cells(), "context:well", 1, &[]), &["there is no column \"well\"", "batch"]);
     let mut singles = effects();
-    let rows: Vec<usize> = (0..crate::common::SINGLES).collect();
+    let rows: Vec<usize> = (0..crate::bench::common::SINGLES).collect();
     singles.values = singles.values.select(genailab::ndarray::Axis(0), &rows);
     singles.perturbations.truncate(rows.len());
     singles.table = singles.table.select(&rows);

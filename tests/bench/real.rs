@@ -1,6 +1,7 @@
 //! Norman 2019's effects: DESIGN's table of held-out doubles (its section 2, fact 11), within the spread of the splits.
 
-use crate::common::{mean, real_data};
+use super::common::mean;
+use crate::common::real_data;
 use genailab::{bench::Benchmark, data::Effects};
 
 /// What was measured beforehand on 20 splits of another random stream: L2, ratio to additive, median Pearson.

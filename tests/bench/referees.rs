@@ -1,6 +1,6 @@
 //! Predictors whose scores are known beforehand.
 
-use crate::common::{cells_data, cheat, constant, effects_data, mean, plans, random, scores};
+use super::common::{cells_data, cheat, constant, effects_data, mean, plans, random, scores};
 use genailab::{
     bench::{ALL, Benchmark, Better, Significance, better, chosen, run},
     data::Condition,
@@ -76,8 +76,9 @@ fn every_value_is_finite_and_no_condition_was_trained_on() {
         assert!(found.rows.iter().all(|row| row.value.is_finite()));
         assert!(found.rows.len() > 500);
         for (seed, plan) in plans(SEEDS) {
-            let task = crate::common::task(&data, &plan, seed);
-            let trained = |condition: &Condition| task.training.conditions.contains(condition);
+            let task = crate::bench::common::task(&data, &plan, seed);
+            let training = task.training.effects().expect("effects");
+            let trained = |condition: &Condition| training.conditions.contains(condition);
             assert!(!task.observed.conditions.iter().any(trained), "a judged condition was trained on");
             if let Some(cells) = &task.training.cells {
                 assert!(

@@ -1,12 +1,12 @@
 //! A run that is stopped goes on, and one that is repeated only reads.
 
-use crate::common::{Known, cells_data, effects_data, plans, scores};
+use super::common::{Known, cells_data, effects_data, plans, scores};
 use genailab::{
     ErrorKind,
     bench::{Benchmark, BenchmarkData, RunOptions, run, run_with},
-    data::Condition,
+    data::{Condition, TrainingData},
     ndarray::Array1,
-    predict::{Predictor, Training},
+    predict::Predictor,
 };
 use std::{
     path::{Path, PathBuf},
@@ -18,7 +18,7 @@ use std::{
 
 /// A predictor of one number, that counts how often it is fitted.
 fn model(name: &'static str, setting: f64, fits: &Arc<AtomicUsize>) -> Box<dyn Predictor> {
-    let answer = move |_: &Condition, training: &Training| {
+    let answer = move |_: &Condition, training: &TrainingData| {
         Ok(Array1::from_shape_fn(training.genes.len(), |gene| (setting * gene as f64) as f32))
     };
     Box::new(Known { setting, fits: Arc::clone(fits), ..Known::new(name, answer) })

@@ -1,6 +1,6 @@
 //! Means, spreads and intervals of scores.
 
-use crate::common::Uniform;
+use super::common::Uniform;
 use genailab::bench::{Benchmark, MeanInterval, Row};
 use std::collections::HashMap;
 

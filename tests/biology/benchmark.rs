@@ -1,12 +1,13 @@
 //! The metrics inside the benchmark: planted interactions, predictors that know, add, guess or say nothing.
 
-use super::{close, shared};
+use super::close;
+use crate::common::real_data;
 use genailab::{
     Error, Result,
     bench::{ALL, BenchmarkData, MeasureOptions, ObservedEffects, Predicted, Scores, Task, interaction_curve, measure},
-    data::{Condition, Effects, GeneSets, Opened, Perturbation, SplitPlan, Table},
+    data::{Condition, Effects, GeneSets, Opened, Perturbation, SplitPlan, Table, TrainingData},
     ndarray::{Array1, Array2},
-    predict::{Fitted, Predictor, Training},
+    predict::{Fitted, Predictor},
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -179,7 +180,7 @@ impl Predictor for Draws {
         "control's profile with a normal spread"
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {
         match training.cells {
             Some(_) => Ok(Box::new(FittedDraws { spread: self.spread, genes: training.genes.len() })),
             None => Err(Error::inapplicable("needs cells")),
@@ -204,7 +205,7 @@ impl Fitted for FittedDraws {
 
 #[test]
 fn cells_of_norman_are_judged_as_distributions() {
-    let Some(path) = shared("norman_cells.h5ad") else { return };
+    let Some(path) = real_data("norman_cells.h5ad") else { return };
     let data = BenchmarkData::new(genailab::data::open(path).expect("a valid file"), None).expect("valid");
     let BenchmarkData::Cells(cells) = &data else { panic!("the file holds cells") };
     let split = SplitPlan::Doubles { test: 0.5, seed: 0 }.divide(&cells.conditions).expect("there are doubles");

@@ -1,6 +1,7 @@
 //! Gene-set enrichment, and the command line that shows it.
 
-use super::{close, list, number, reference, shared};
+use super::{close, list, number, reference};
+use crate::common::real_data;
 use genailab::{
     data::{Effects, GeneSets, MeasuredSets, Perturbation},
     eval::enrichment::*,
@@ -55,7 +56,9 @@ fn tests_agree_with_scipy_and_gseapy() {
 
 #[test]
 fn norman_effects_agree_with_scipy_and_gseapy() {
-    let (Some(path), Some(gmt)) = (shared("norman_pseudobulk.h5ad"), shared("genesets/hallmark.gmt")) else { return };
+    let (Some(path), Some(gmt)) = (real_data("norman_pseudobulk.h5ad"), real_data("genesets/hallmark.gmt")) else {
+        return;
+    };
     let data = Effects::open(path).expect("a valid file");
     let sets = testable(&GeneSets::open(gmt).expect("a valid file"), &data.genes.names).expect("sets are left");
     for (name, expected) in reference("enrichment")["norman"].as_object().expect("an object") {
@@ -128,7 +131,7 @@ fn genailab(args: &[&str]) -> (Option<i32>, String, String) {
 #[test]
 fn the_command_shows_enriched_sets_of_effects_and_of_cells() {
     let (Some(effects), Some(cells), Some(gmt)) =
-        (shared("norman_pseudobulk.h5ad"), shared("papalexi_cells.h5ad"), shared("genesets/hallmark.gmt"))
+        (real_data("norman_pseudobulk.h5ad"), real_data("papalexi_cells.h5ad"), real_data("genesets/hallmark.gmt"))
     else {
         return;
     };
@@ -159,7 +162,7 @@ fn the_command_shows_enriched_sets_of_effects_and_of_cells() {
 
 #[test]
 fn mistakes_are_one_clear_line() {
-    let Some(effects) = shared("norman_pseudobulk.h5ad") else { return };
+    let Some(effects) = real_data("norman_pseudobulk.h5ad") else { return };
     let effects = effects.to_str().expect("UTF-8");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let gmt = folder.path().join("sets.gmt");

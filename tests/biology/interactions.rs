@@ -1,6 +1,7 @@
 //! Local FDR, ranking curves, scores of doubles.
 
-use super::{close, list, number, reference, shared};
+use super::{close, list, number, reference};
+use crate::common::real_data;
 use genailab::{
     data::{Effects, Perturbation},
     eval::interactions::*,
@@ -197,7 +198,7 @@ fn precision_at_ten_by_hand() {
 /// The 76 Norman doubles with both singles: numbers of Python, and how well the scores meet the published classes.
 #[test]
 fn norman_doubles_agree_with_python_and_with_the_published_classes() {
-    let Some(path) = shared("norman_pseudobulk.h5ad") else { return };
+    let Some(path) = real_data("norman_pseudobulk.h5ad") else { return };
     let reference = &reference("interactions")["norman"];
     let data = Effects::open(path).expect("a valid file");
     let row = |name: &Perturbation| data.perturbations.iter().position(|p| p == name).map(|row| data.values.row(row));

@@ -1,6 +1,7 @@
 //! `train --model cell-jepa`, its report, and `embed`.
 
-use crate::tool::{Place, json, model, python};
+use super::tool::{Place, json, model};
+use crate::common::python;
 use genailab::data::AnnData;
 use std::process::Command;
 
@@ -59,7 +60,7 @@ fn an_encoder_of_cells_is_trained_judged_and_used() {
     let (jepa, vae) = (embedding("z.h5ad", "X_jepa"), embedding("y.h5ad", "X_vae"));
     assert_eq!((jepa.nrows(), vae.nrows(), jepa.ncols()), (600, 600, 16));
     assert!(jepa.iter().chain(&vae).all(|value| value.is_finite()));
-    if let Some(python) = python() {
+    if let Some(python) = python(&["anndata"]) {
         let script = "import anndata; a = anndata.read_h5ad('z.h5ad'); \
                       print(a.obsm['X_jepa'].shape, a.shape, 'perturbation' in a.obs)";
         let output = Command::new(python).current_dir(place.path("")).args(["-c", script]).output().expect("it starts");

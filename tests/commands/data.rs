@@ -1,6 +1,6 @@
 //! Data files that cannot be trained on.
 
-use crate::tool::Place;
+use super::tool::Place;
 use genailab::{
     data::{AnnDataWriter, Column, Counts, Table},
     ndarray::Array2,

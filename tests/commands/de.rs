@@ -1,6 +1,7 @@
 //! `genailab de`.
 
-use crate::tool::{Place, json, real_data};
+use super::tool::{Place, json};
+use crate::common::real_data;
 use std::collections::HashMap;
 
 /// Score and adjusted p of each perturbation and gene.

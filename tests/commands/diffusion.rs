@@ -1,11 +1,11 @@
 //! `train --model diffusion`, its `predict`, and `calibrate`.
 
-use crate::tool::{Place, json};
+use super::tool::{Place, json};
 use genailab::data::{Dataset, Effects};
 
 const QUICK: &str = "[cells.training]\nepochs = 2\n[cells.effects.spread.training]\nepochs = 2\n\
-                     [effects.spread.training]\nepochs = 5\n[effects.jepa]\ndecode = false\n\
-                     [cells.effects.jepa]\ndecode = false\n";
+                     [effects.spread.training]\nepochs = 5\n[effects.combination]\nnetwork = false\n\
+                     [cells.effects.combination]\nnetwork = false\n";
 
 /// Simulated cells at `c.h5ad`, and their mean effects at `e.h5ad`.
 fn place() -> Place {
@@ -33,7 +33,7 @@ fn doubles(place: &Place) -> Vec<String> {
 fn effects_are_drawn_and_judged() {
     let place = place();
     place.run("train --data e.h5ad --model diffusion --config quick.toml --out m").done();
-    assert_eq!(json(&place.path("m/model.json"))["model"], "effect-diffusion");
+    assert_eq!(json(&place.path("m/model.json"))["model"], "diffusion");
     let held_out = json(&place.path("m/metrics.json"))["expected_error"].as_object().expect("by name").clone();
     let double = held_out.keys().next().expect("a double was held out").clone();
     place.run(&format!("predict --model m --perturbations {double} --samples 20 --out p.h5ad")).done();
@@ -44,7 +44,7 @@ fn effects_are_drawn_and_judged() {
     place.fails("predict --model m --perturbations NOSUCH --samples 3 --out q.h5ad", &["--perturbations", "NOSUCH"]);
     place.fails(
         &format!("predict --model m --perturbations {double} --guidance 2 --out q.h5ad"),
-        &["--guidance", "latent diffusion"],
+        &["--guidance", "diffusion of cells"],
     );
 
     let said = place.run("calibrate --data e.h5ad --config quick.toml --out c");
@@ -54,7 +54,7 @@ fn effects_are_drawn_and_judged() {
     assert!((0.5..=1.0).contains(&covered), "{covered}");
     for row in found["study"]["rows"].as_array().expect("rows") {
         let off = row["means"]["mean_of_draws"].as_f64().expect("a ratio");
-        assert!((off - 1.0).abs() < 0.02, "the mean of the draws is as near as the JEPA: {off}");
+        assert!((off - 1.0).abs() < 0.02, "the mean of the draws is as near as the combination model: {off}");
     }
     assert!(!found["study"]["next"].as_array().expect("a list").is_empty());
     assert!(std::fs::read_to_string(place.path("c/report.html")).expect("a report").contains("<svg"));
@@ -64,7 +64,7 @@ fn effects_are_drawn_and_judged() {
 fn cells_are_drawn_and_judged() {
     let place = place();
     place.run("train --data c.h5ad --model diffusion --config quick.toml --out m").done();
-    assert_eq!(json(&place.path("m/model.json"))["model"], "latent-diffusion");
+    assert_eq!(json(&place.path("m/model.json"))["model"], "diffusion");
     let double = doubles(&place)[0].clone();
     place
         .run(&format!(

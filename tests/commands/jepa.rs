@@ -1,6 +1,6 @@
-//! `train --model jepa`, its `predict`, and `screen`.
+//! `train` and `predict` with the combination model and the JEPAs of sets, and `screen`.
 
-use crate::tool::{Place, json};
+use super::tool::{Place, json};
 use genailab::data::{Dataset, Effects};
 
 /// Simulated cells at `c.h5ad`, and their mean effects at `e.h5ad`.
@@ -18,13 +18,13 @@ fn names(place: &Place, genes: usize) -> Vec<String> {
 }
 
 #[test]
-fn a_jepa_is_trained_saved_and_asked() {
+fn a_combination_model_is_trained_saved_and_asked() {
     let place = place();
-    let said = place.run("train --data e.h5ad --model jepa --epochs 5 --seed 2 --out m");
+    let said = place.run("train --data e.h5ad --model combination --epochs 5 --seed 2 --out m");
     assert!(said.done().contains("perturbations x 120 genes"), "{}", said.stdout);
-    assert_eq!(json(&place.path("m/model.json"))["model"], "jepa");
+    assert_eq!(json(&place.path("m/model.json"))["model"], "combination");
     assert!(json(&place.path("m/metrics.json"))["chosen"]["mixture"].is_object());
-    for file in ["model.safetensors", "split.json", "history.jsonl", "member-0/history.jsonl"] {
+    for file in ["model.safetensors", "split.json", "history.jsonl", "network-0/history.jsonl"] {
         assert!(place.path("m").join(file).exists(), "{file} is missing: {:?}", place.files());
     }
     let (singles, doubles) = (names(&place, 1), names(&place, 2));
@@ -43,17 +43,21 @@ fn a_jepa_is_trained_saved_and_asked() {
         &format!("predict --model m --perturbations NOSUCH+{},NEITHER --out q.h5ad", singles[0]),
         &["--perturbations", "NEITHER, NOSUCH", "GMT"],
     );
-    place.fails("train --data e.h5ad --model jepa --resume --out m", &["--resume"]);
+    place.fails("train --data e.h5ad --model combination --resume --out m", &["cannot resume", "seed was 2"]);
+    let weights = std::fs::read(place.path("m/model.safetensors")).expect("a model");
+    place.run("train --data e.h5ad --model combination --epochs 5 --seed 2 --resume --out m").done();
+    assert_eq!(std::fs::read(place.path("m/model.safetensors")).expect("a model"), weights);
+    place.fails("train --data e.h5ad --model jepa --out n", &["jepa", "combination"]);
     place.write("bad.toml", "[model]\nfolds = 1\n");
-    place.fails("train --data e.h5ad --model jepa --config bad.toml --out n", &["bad.toml line 2", "folds"]);
+    place.fails("train --data e.h5ad --model combination --config bad.toml --out n", &["bad.toml line 2", "folds"]);
     place.write("typo.toml", "[model]\nwidht = 1\n");
-    place.fails("train --data e.h5ad --model jepa --config typo.toml --out n", &["typo.toml line 2", "widht"]);
+    place.fails("train --data e.h5ad --model combination --config typo.toml --out n", &["typo.toml line 2", "widht"]);
 }
 
 #[test]
 fn cells_are_trained_on_by_their_means() {
     let place = Place::new().with_cells();
-    let said = place.run("train --data cells.h5ad --model jepa --epochs 2 --out m");
+    let said = place.run("train --data cells.h5ad --model combination --epochs 2 --out m");
     assert!(said.done().contains("mean effect"), "{}", said.stdout);
 }
 
@@ -81,7 +85,7 @@ fn a_jepa_of_sets_is_trained_and_writes_cells_of_a_combination() {
             &["--perturbations", "NOSUCH"],
         );
     }
-    place.fails("train --data cells.h5ad --model jepa-sets --resume --out m", &["--resume"]);
+    place.fails("train --data cells.h5ad --model jepa-sets --resume --out m", &["nothing to resume"]);
 }
 
 #[test]

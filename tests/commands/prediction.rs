@@ -1,6 +1,7 @@
 //! `predict`: what is in the file, and what is refused.
 
-use crate::tool::{Place, cells, copy_folder, json, model, python, real_data};
+use super::tool::{Place, cells, copy_folder, json, model};
+use crate::common::{python, real_data};
 use genailab::data::{AnnData, AnnDataWriter, Column, Dataset, Effects, Table};
 use std::{path::Path, process::Command};
 
@@ -65,7 +66,7 @@ fn what_the_model_does_not_know() {
     let model = model().display();
     let with = |perturbations: &str| {
         let mut command = place.command(["predict", "--model", &model.to_string(), "--out", "p.h5ad"]);
-        let ended: crate::tool::Ended =
+        let ended: crate::commands::tool::Ended =
             command.arg(format!("--perturbations={perturbations}")).output().expect("it starts").into();
         assert!(place.files().is_empty());
         ended
@@ -162,7 +163,7 @@ fn effects_have_a_row_a_perturbation() {
     assert_eq!(with_control.row(1), predicted.values.row(1));
     place.fails("predict --model model --perturbations KLF1+FOO,BAR --out q.h5ad", &["BAR, FOO"]);
 
-    let Some(python) = python() else { return };
+    let Some(python) = python(&["anndata"]) else { return };
     let (a, b) = known();
     predict(&place, model(), &format!("{a}+{b},control"), "--cells 5 --out cells.h5ad");
     let script = "

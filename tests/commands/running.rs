@@ -1,6 +1,7 @@
 //! `run`: a report and its figures, on the built-in data and on real ones.
 
-use crate::tool::{Place, json, real_data};
+use super::tool::{Place, json};
+use crate::common::real_data;
 use serde_json::Value;
 
 fn check_report(place: &Place, folder: &str, keys: &[&str]) -> Value {
@@ -16,7 +17,8 @@ fn check_report(place: &Place, folder: &str, keys: &[&str]) -> Value {
         assert!(!html.contains(outside), "{outside} in a self-contained page");
     }
     let left = place.files();
-    assert!(left.iter().all(|file| file.starts_with(folder) && !file.contains(".genailab-")), "{left:?}");
+    let ours = |file: &String| file.starts_with(folder) || ["cells.h5ad", "free.toml"].contains(&file.as_str());
+    assert!(left.iter().all(|file| ours(file) && !file.contains(".genailab-")), "{left:?}");
     results
 }
 
@@ -38,10 +40,11 @@ const CELLS: [&str; 14] = [
 ];
 
 #[test]
-fn the_built_in_data_twice_into_one_folder() {
-    let place = Place::new();
-    for epochs in [1, 2] {
-        let said = place.run(&format!("run --out out --epochs {epochs}"));
+fn the_built_in_data_and_then_other_cells_into_one_folder() {
+    let place = Place::new().with_cells();
+    place.write("free.toml", "[qc]\nmin_genes = 1\nmin_cells_per_perturbation = 1\n");
+    for (data, epochs) in [("", 1), ("--data cells.h5ad --config free.toml", 10)] {
+        let said = place.run(&format!("run {data} --out out --epochs {epochs}"));
         assert!(said.done().contains("out/report.html"), "{}", said.stdout);
         let results = check_report(&place, "out", &CELLS);
         assert_eq!(results["history"].as_array().expect("a list").len(), epochs);

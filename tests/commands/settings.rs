@@ -1,6 +1,6 @@
 //! Wrong settings and wrong usage.
 
-use crate::tool::Place;
+use super::tool::Place;
 
 #[test]
 fn a_configuration_is_checked_line_by_line() {
@@ -87,7 +87,7 @@ fn folders_that_cannot_be_written() {
 #[cfg(unix)]
 #[test]
 fn a_disk_that_is_full() {
-    use crate::tool::{BINARY, Ended, model};
+    use crate::commands::tool::{BINARY, Ended, model};
     let place = Place::new().with_cells();
     let limited = |kilobytes: u32, line: &str| -> Ended {
         let script = format!("trap '' XFSZ; ulimit -f {kilobytes}; exec \"$0\" {line}");
@@ -111,7 +111,7 @@ fn a_disk_that_is_full() {
 #[cfg(target_os = "linux")]
 #[test]
 fn output_that_goes_nowhere() {
-    use crate::tool::Ended;
+    use crate::commands::tool::Ended;
     use std::process::Stdio;
     let place = Place::new().with_cells();
     for line in [

@@ -135,30 +135,6 @@ pub fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// A file of real data, or `None`, loudly, where there is none.
-pub fn real_data(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("GENAILAB_TEST_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let file = folder.join(name);
-    if file.exists() {
-        return Some(file);
-    }
-    eprintln!("SKIPPED: {} is not there (set GENAILAB_TEST_DATA to the folder that holds it)", file.display());
-    None
-}
-
-/// A Python with anndata, or `None`, loudly.
-pub fn python() -> Option<PathBuf> {
-    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
-    let python = std::env::var_os("GENAILAB_PYTHON").map_or(usual, PathBuf::from);
-    let works =
-        Command::new(&python).args(["-c", "import anndata"]).output().is_ok_and(|output| output.status.success());
-    if !works {
-        eprintln!("SKIPPED: {} has no anndata (set GENAILAB_PYTHON to a Python that has)", python.display());
-    }
-    works.then_some(python)
-}
-
 pub fn json(path: &Path) -> serde_json::Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))

@@ -1,6 +1,7 @@
 //! Training into a folder: anew, again, stopped, resumed.
 
-use crate::tool::{Place, copy_folder, json, model};
+use super::tool::{Place, copy_folder, json, model};
+use crate::common::real_data;
 
 const FILES: [&str; 7] = [
     "events.out.tfevents.genailab",
@@ -73,7 +74,7 @@ fn only_the_same_training_is_resumed() {
 #[cfg(unix)]
 #[test]
 fn an_interrupted_training_is_resumed_bit_for_bit() {
-    use crate::tool::Ended;
+    use crate::commands::tool::Ended;
     use std::{
         process::{Command, Stdio},
         time::{Duration, Instant},
@@ -113,7 +114,7 @@ fn an_interrupted_training_is_resumed_bit_for_bit() {
     }
 
     place.write("free.toml", "[qc]\nmin_genes = 1\nmin_cells_per_perturbation = 1\n");
-    let run = "run --data cells.h5ad --config free.toml --epochs 40 --out report";
+    let run = "run --data cells.h5ad --config free.toml --epochs 10 --out report";
     interrupted(run, "report/vae/last.safetensors").one_line(&["interrupted in epoch", "--resume"]);
     assert!(!place.path("report/report.html").exists());
     place.run(&format!("{run} --resume")).done();
@@ -122,7 +123,7 @@ fn an_interrupted_training_is_resumed_bit_for_bit() {
 
 #[test]
 fn effects_have_no_count_likelihood() {
-    let Some(effects) = crate::tool::real_data("norman_pseudobulk.h5ad") else { return };
+    let Some(effects) = real_data("norman_pseudobulk.h5ad") else { return };
     let place = Place::new();
     let data = effects.display();
     for likelihood in ["nb", "zinb"] {

@@ -1,6 +1,6 @@
 //! Flows: paths, couplings, transport.
 
-use crate::common::{assert_moments, gaussian, largest, mixture, reference, rng};
+use super::common::{assert_moments, gaussian, largest, mixture, reference, rng};
 use genailab::{
     Result,
     model::{

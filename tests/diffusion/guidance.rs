@@ -1,6 +1,6 @@
 //! Guidance: no condition, the condition, and further.
 
-use crate::common::{covariance, largest, mean, rng};
+use super::common::{covariance, largest, mean, rng};
 use genailab::{
     model::{
         diffusion::{

@@ -1,6 +1,6 @@
 //! Log densities by the probability flow against the closed form, in nats.
 
-use crate::common::{VE, gaussian, largest, mixture, rng};
+use super::common::{VE, gaussian, largest, mixture, rng};
 use genailab::{
     model::diffusion::{
         Denoiser, Divergence, GaussianMixture, OdeConfig, ProbabilityFlow, Schedule, Sde, Velocity, hutchinson,

@@ -1,6 +1,6 @@
 //! Bad input: one clear line each.
 
-use crate::common::{mixture, rng};
+use super::common::{mixture, rng};
 use genailab::{
     Error, Result,
     model::{

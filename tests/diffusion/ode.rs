@@ -1,6 +1,6 @@
 //! Solvers: their orders, both directions of time, and the adaptive one against scipy.
 
-use crate::common::{largest, mixture, reference, rng};
+use super::common::{largest, mixture, reference, rng};
 use genailab::{
     Result,
     model::diffusion::{OdeConfig, ProbabilityFlow, Sde, Solver, Velocity, integrate},

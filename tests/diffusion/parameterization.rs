@@ -1,6 +1,6 @@
 //! Conversions lose nothing, and weights are those of the papers.
 
-use crate::common::{diffusions, largest, matrix, mixture, reference, rng};
+use super::common::{diffusions, largest, matrix, mixture, reference, rng};
 use genailab::model::diffusion::{GaussianMixture, LossWeight, Parameterization, Sde, gaussian_noise};
 use genailab::ndarray::Array1;
 

@@ -1,6 +1,6 @@
 //! Every sampler reaches its target, on a Gaussian and on a mixture, under every diffusion.
 
-use crate::common::{VE, assert_moments, covariance, diffusions, gaussian, largest, mean, mixture, rng};
+use super::common::{VE, assert_moments, covariance, diffusions, gaussian, largest, mean, mixture, rng};
 use genailab::{
     Result,
     model::diffusion::{

@@ -1,6 +1,6 @@
 //! Rates, their integrals and the moments they make, against quadrature, differential equations and simulation.
 
-use crate::common::{VE, diffusions, reference, rng};
+use super::common::{VE, diffusions, reference, rng};
 use genailab::model::diffusion::{Schedule, Sde};
 use rand::Rng;
 use rand_distr::StandardNormal;

@@ -1,6 +1,6 @@
 //! Conditional models: samples follow their label, guidance sharpens, a dropped condition is the whole mixture.
 
-use crate::toys::*;
+use super::toys::*;
 use genailab::{
     model::diffusion::{
         Diffusion, DiffusionConfig, SampleConfig,

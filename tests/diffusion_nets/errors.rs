@@ -1,6 +1,6 @@
 //! Bad input: one clear line each.
 
-use crate::toys::*;
+use super::toys::*;
 use genailab::{
     ErrorKind,
     device::Device,

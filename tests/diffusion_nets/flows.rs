@@ -1,6 +1,6 @@
 //! Flows: they learn, carry one set to another, and are straighter with optimal transport and after a reflow.
 
-use crate::toys::*;
+use super::toys::*;
 use genailab::{
     model::{
         diffusion::{Divergence, Solver, net::ScoreNetConfig},

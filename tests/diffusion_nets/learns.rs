@@ -1,6 +1,6 @@
 //! Every network learns a mixture that nobody could mistake for noise, with every kind of diffusion.
 
-use crate::toys::*;
+use super::toys::*;
 use genailab::model::diffusion::{
     Diffusion, DiffusionConfig, Divergence, LossWeight, Parameterization, SampleConfig, Sampler, Schedule, Sde,
     net::{Conditioning, DitConfig, ScoreNetConfig, TabularConfig},

@@ -1,6 +1,6 @@
 //! What is saved is what is loaded.
 
-use crate::toys::*;
+use super::toys::*;
 use genailab::{
     device::Device,
     model::{
@@ -16,7 +16,7 @@ fn a_loaded_diffusion_draws_the_same_samples() {
         let model = diffusion(&DiffusionConfig { net, ..DiffusionConfig::default() }, true, 1);
         let dir = tempfile::tempdir().expect("a folder");
         model.save(dir.path()).expect("it can be written");
-        assert_eq!(saved_kind(dir.path()).expect("a model"), "diffusion");
+        assert_eq!(saved_kind(dir.path()).expect("a model"), Diffusion::KIND);
         let loaded = Diffusion::load(dir.path(), Device::Cpu).expect("it can be read");
         let draw = |model: &Diffusion| {
             let how = SampleConfig::ddim(5).guided(2.0);
@@ -24,7 +24,7 @@ fn a_loaded_diffusion_draws_the_same_samples() {
         };
         assert_eq!(draw(&model), draw(&loaded), "{}", net.name());
         let error = Flow::load(dir.path(), Device::Cpu).expect_err("another kind").to_string();
-        assert!(error.contains("\"diffusion\", where \"flow\" was expected"), "{error}");
+        assert!(error.contains("\"score-network\", where \"flow\" was expected"), "{error}");
     }
 }
 

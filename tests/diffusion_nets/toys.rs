@@ -8,7 +8,7 @@ use genailab::{
         flow::{Flow, FlowConfig},
     },
     ndarray::{Array2, Axis},
-    train::{FitOptions, Progress, Schedule, TrainConfig},
+    train::{LearningRateSchedule, Progress, Run, TrainConfig},
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -61,12 +61,12 @@ pub fn moments(x: &Array2<f32>) -> (Vec<f64>, Vec<f64>) {
     (x.mean_axis(Axis(0)).expect("rows").to_vec(), x.std_axis(Axis(0), 0.0).to_vec())
 }
 
-pub fn silent() -> FitOptions<'static> {
-    FitOptions { progress: Progress::Silent, ..FitOptions::default() }
+pub fn silent() -> Run<'static> {
+    Run { progress: Progress::Silent, ..Run::default() }
 }
 
 pub fn short(epochs: usize) -> TrainConfig {
-    let schedule = Schedule::WarmupCosine { warmup_steps: 20, final_fraction: 0.01 };
+    let schedule = LearningRateSchedule::WarmupCosine { warmup_steps: 20, final_fraction: 0.01 };
     TrainConfig { epochs, batch_size: 256, learning_rate: 3e-3, schedule, clip_norm: Some(1.0), ..Default::default() }
 }
 

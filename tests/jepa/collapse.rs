@@ -1,13 +1,19 @@
 //! A collapse that is planted is noticed: training ends or the regulariser is raised, and nothing is saved as if good.
 
-use crate::{quiet, short, small};
+use super::{quiet, short, small};
 use genailab::{
     ErrorKind,
+    data::TrainingData,
     device::Device,
-    model::jepa::{
-        AntiCollapse, CellJepa, CellJepaConfig, CollapseAlarm, EncoderConfig, OnCollapse, Size, TeacherConfig,
+    model::{
+        Trained,
+        jepa::{
+            AntiCollapse, CellJepa, CellJepaConfig, CellJepaSettings, CollapseAlarm, EncoderConfig, OnCollapse, Size,
+            TeacherConfig,
+        },
+        registry::{check_folder, train},
     },
-    train::TrainConfig,
+    train::{Run, TrainConfig},
 };
 
 /// No EMA, nothing that keeps embeddings apart, a hundred times the learning rate.
@@ -39,6 +45,21 @@ fn a_planted_collapse_stops_the_training_and_is_not_saved() {
     let refused = model.save(dir.path()).expect_err("a collapsed model is not saved").to_string();
     assert!(refused.contains("not saved") && refused.contains("collapsed"), "{refused}");
     assert!(!dir.path().join("model.safetensors").exists());
+}
+
+#[test]
+fn a_collapse_leaves_no_model_and_nothing_to_resume() {
+    let (data, split) = small();
+    let (model, training) = doomed(CollapseAlarm::default(), AntiCollapse::None);
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let data = TrainingData::of_dataset(data, &split, 1).expect("its own split");
+    let mut run = Run { dir: Some(dir.path().to_owned()), ..Run::quiet(1) };
+    let error = train::<CellJepa>(&data, &CellJepaSettings { model, train: training }, &mut run);
+    assert_eq!(error.err().expect("it collapses").kind(), ErrorKind::Numeric);
+    for file in ["model.json", "model.safetensors", "last.safetensors"] {
+        assert!(!dir.path().join(file).exists(), "{file}");
+    }
+    check_folder(dir.path(), false).expect("the same command begins anew");
 }
 
 #[test]

@@ -1,13 +1,19 @@
-//! Level 0: what it learns of combinations, what it says of genes it has never seen, and that it comes back from disk.
+//! The combination model: what it learns of combinations, its predictions for unseen genes, and that it is read back.
 
+use genailab::data::EffectTable;
+use genailab::train::Run;
 use genailab::{
     ErrorKind,
     bench::screen::{Candidates, Closeness, Search, retrieve, screen},
-    data::{Condition, Effects, GeneSets, Perturbation},
-    model::combination::{CombinationConfig, CombinationData, CombinationModel, GeneFeature},
+    data::{Condition, Effects, GeneSets, Perturbation, TrainingData},
+    device::Device,
+    model::{
+        Model, Trained,
+        combination::{CombinationConfig, CombinationModel, CombinationSettings, GeneFeature, Mixture},
+    },
     train::TrainConfig,
 };
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, Axis, array};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{fmt::Write, fs};
@@ -44,7 +50,7 @@ impl World {
     }
 
     /// All singles, and the doubles for which `kept` holds.
-    fn data(&mut self, kept: impl Fn(usize, usize) -> bool) -> (CombinationData, CombinationData) {
+    fn data(&mut self, kept: impl Fn(usize, usize) -> bool) -> (EffectTable, EffectTable) {
         let none = || (Vec::new(), Array2::zeros((0, GENES)));
         let (mut train, mut test) = (none(), none());
         for a in 0..PERTURBED {
@@ -58,7 +64,7 @@ impl World {
             }
         }
         let genes: Vec<String> = (0..GENES).map(|gene| format!("G{gene}")).collect();
-        let of = |(conditions, effects): (Vec<Condition>, Array2<f64>)| CombinationData {
+        let of = |(conditions, effects): (Vec<Condition>, Array2<f64>)| EffectTable {
             genes: genes.clone().into(),
             n_cells: vec![100; conditions.len()],
             conditions,
@@ -73,7 +79,7 @@ fn config() -> CombinationConfig {
     CombinationConfig { folds: 3, training, ..CombinationConfig::default() }
 }
 
-fn error(predicted: &Array2<f64>, data: &CombinationData) -> f64 {
+fn error(predicted: &Array2<f64>, data: &EffectTable) -> f64 {
     let rows = predicted.rows().into_iter().zip(data.effects.rows());
     rows.map(|(p, y)| p.iter().zip(y).map(|(p, &y)| (p - f64::from(y)).powi(2)).sum::<f64>().sqrt()).sum()
 }
@@ -85,7 +91,7 @@ fn every_third(a: usize, b: usize) -> bool {
 #[test]
 fn saturation_is_learned_and_adding_is_beaten() {
     let (train, test) = World::new(1).data(every_third);
-    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config(), &Run::quiet(0)).expect("trainable");
     let predicted = model.effects(&test.conditions).expect("known genes");
     let sums = model.sums(&test.conditions).expect("known genes");
     let factor = {
@@ -96,17 +102,17 @@ fn saturation_is_learned_and_adding_is_beaten() {
         (&a * &y).sum() / (&a * &a).sum()
     };
     let (ours, additive, scaled) = (error(&predicted, &test), error(&sums, &test), error(&(&sums * factor), &test));
-    assert!(ours < 0.7 * scaled && scaled < additive, "jepa {ours}, scaled {scaled}, additive {additive}");
+    assert!(ours < 0.7 * scaled && scaled < additive, "combination {ours}, scaled {scaled}, additive {additive}");
     let mixture = model.mixture();
-    let (start, left_out) = (mixture.start_l2.expect("enough"), mixture.left_out_l2.expect("enough"));
+    let (start, left_out) = (mixture.scaled_sum_l2.expect("enough"), mixture.left_out_l2.expect("enough"));
     assert!(left_out <= start, "{mixture:?}");
-    assert_eq!(model.history().len(), 3, "a training a fold");
+    assert_eq!(model.history().len(), 3, "one training per fold");
 }
 
 #[test]
 fn control_singles_and_order() {
     let (train, _) = World::new(2).data(every_third);
-    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config(), &Run::quiet(0)).expect("trainable");
     let effect = |genes: &[&str]| model.effect(&Condition::of(Perturbation::of(genes.iter().copied()))).expect("known");
     assert!(effect(&[]).iter().all(|&value| value == 0.0), "control does nothing");
     assert_eq!(
@@ -123,16 +129,16 @@ fn control_singles_and_order() {
     assert!((&together.row(1) - &apart).iter().all(|v| v.abs() < 1e-5));
     // Three genes at once are no other matter.
     assert!(effect(&["P00", "P01", "P02"]).iter().all(|value| value.is_finite()));
-    let again = CombinationModel::fit(&train, &config(), 0).expect("trainable");
+    let again = CombinationModel::fit_table(&train, &config(), &Run::quiet(0)).expect("trainable");
     assert_eq!(again.effects(&both).expect("known"), together, "a seed decides");
 }
 
 #[test]
 fn without_combinations_effects_add() {
     let (train, test) = World::new(3).data(|_, _| false);
-    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config(), &Run::quiet(0)).expect("trainable");
     assert_eq!(model.effects(&test.conditions).expect("known"), model.sums(&test.conditions).expect("known"));
-    assert_eq!((model.mixture().remembered, model.mixture().left_out_l2), (0.0, None));
+    assert_eq!((model.mixture().kernel_ridge, model.mixture().left_out_l2), (0.0, None));
 }
 
 /// The four programs as gene sets.
@@ -153,7 +159,7 @@ fn a_gene_without_an_effect_is_known_by_its_sets() {
     let rows: Vec<usize> = (0..train.conditions.len())
         .filter(|&row| !train.conditions[row].perturbation.genes().contains(&"P06".to_owned()))
         .collect();
-    train = CombinationData {
+    train = EffectTable {
         conditions: rows.iter().map(|&row| train.conditions[row].clone()).collect(),
         effects: train.effects.select(Axis(0), &rows),
         n_cells: vec![100; rows.len()],
@@ -164,7 +170,7 @@ fn a_gene_without_an_effect_is_known_by_its_sets() {
     fs::write(&file, sets()).expect("a file");
     assert_eq!(GeneSets::open(&file).expect("valid").sets.len(), 4);
     let with_sets = CombinationConfig { gene_sets: Some(file), ..config() };
-    let model = CombinationModel::fit(&train, &with_sets, 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &with_sets, &Run::quiet(0)).expect("trainable");
     assert!(model.unseen().features.contains(&GeneFeature::GeneSets), "{:?}", model.unseen());
     let predicted = model.effect(&Condition::of(hidden.clone())).expect("it has features");
     let singles: Vec<usize> =
@@ -176,7 +182,7 @@ fn a_gene_without_an_effect_is_known_by_its_sets() {
     assert!(model.effect(&double).expect("both are known").iter().all(|v| v.is_finite()));
 
     // Without features there is nothing to say, and every such gene is named.
-    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config(), &Run::quiet(0)).expect("trainable");
     let error = model.check(&[double, Condition::of(Perturbation::of(["NEW"]))]).expect_err("unknown");
     assert_eq!(error.kind(), ErrorKind::Inapplicable);
     assert!(error.to_string().contains("NEW, P06"), "{error}");
@@ -194,7 +200,7 @@ fn features_that_tell_nothing_change_nothing() {
     });
     fs::write(&file, text).expect("a file");
     let config = CombinationConfig { gene_sets: Some(file), features: vec![GeneFeature::GeneSets], ..config() };
-    let model = CombinationModel::fit(&train, &config, 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config, &Run::quiet(0)).expect("trainable");
     assert!(model.unseen().error > 0.9, "{:?}", model.unseen());
 }
 
@@ -202,23 +208,28 @@ fn features_that_tell_nothing_change_nothing() {
 fn what_was_saved_comes_back() {
     let (train, test) = World::new(6).data(every_third);
     let config = CombinationConfig { learned: true, ..config() };
-    let model = CombinationModel::fit(&train, &config, 1).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config, &Run::quiet(1)).expect("trainable");
     let folder = tempfile::tempdir().expect("a folder");
     model.save(folder.path()).expect("a folder can be written");
-    let back = CombinationModel::load(folder.path()).expect("it was saved");
+    let back = CombinationModel::load(folder.path(), Device::Cpu).expect("it was saved");
     assert_eq!((back.config(), back.mixture(), back.genes()), (model.config(), model.mixture(), model.genes()));
     let (before, after) =
         (model.effects(&test.conditions).expect("known"), back.effects(&test.conditions).expect("known"));
     let furthest = (&before - &after).iter().fold(0.0_f64, |most, v| most.max(v.abs()));
     assert!(furthest < 1e-4, "{furthest}");
     fs::write(folder.path().join("model.safetensors"), b"cut off").expect("a file");
-    assert!(CombinationModel::load(folder.path()).expect_err("damaged").to_string().contains("model.safetensors"));
+    assert!(
+        CombinationModel::load(folder.path(), Device::Cpu)
+            .expect_err("damaged")
+            .to_string()
+            .contains("model.safetensors")
+    );
 }
 
 #[test]
 fn a_screen_finds_what_made_the_effect() {
     let (train, test) = World::new(7).data(every_third);
-    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config(), &Run::quiet(0)).expect("trainable");
     let genes: Vec<String> = model.perturbed().cloned().collect();
     let pairs = Candidates::Pairs.of(&genes);
     assert_eq!((pairs.len(), Candidates::All.of(&genes).len()), (120, 136));
@@ -243,7 +254,7 @@ fn a_screen_finds_what_made_the_effect() {
 }
 
 /// The first genes are those that are perturbed, and go up by much where they are: the label of an activation screen.
-fn labelled(data: &CombinationData) -> CombinationData {
+fn labelled(data: &EffectTable) -> EffectTable {
     let mut labelled = data.clone();
     let genes = (0..GENES).map(|gene| if gene < PERTURBED { World::name(gene) } else { format!("G{gene}") });
     labelled.genes = genes.collect();
@@ -260,7 +271,7 @@ fn labelled(data: &CombinationData) -> CombinationData {
 fn a_screen_does_not_read_the_label() {
     let (train, test) = World::new(12).data(every_third);
     let (train, test) = (labelled(&train), labelled(&test));
-    let model = CombinationModel::fit(&train, &config(), 0).expect("trainable");
+    let model = CombinationModel::fit_table(&train, &config(), &Run::quiet(0)).expect("trainable");
     let pairs = Candidates::Pairs.of(&model.perturbed().cloned().collect::<Vec<_>>());
     let wanted = test.effects.row(0).to_vec();
     let place = |target: &[f32], search: Search| {
@@ -302,13 +313,16 @@ fn settings_that_cannot_train_are_named() {
         (CombinationConfig { folds: 1, ..config() }, "folds"),
         (CombinationConfig { width: 0, ..config() }, "width"),
         (CombinationConfig { dropout: 1.0, ..config() }, "dropout"),
-        (CombinationConfig { memory_width: 0.0, ..config() }, "memory_width"),
+        (CombinationConfig { kernel_width: 0.0, ..config() }, "kernel_width"),
     ] {
-        let error = CombinationModel::fit(&train, &config, 0).expect_err("refused");
+        let error = CombinationModel::fit_table(&train, &config, &Run::quiet(0)).expect_err("refused");
         assert!(error.to_string().contains(word), "{error}");
     }
-    let nothing = CombinationData { effects: Array2::zeros(train.effects.dim()), ..train };
-    assert_eq!(CombinationModel::fit(&nothing, &config(), 0).expect_err("zeros").kind(), ErrorKind::Inapplicable);
+    let nothing = EffectTable { effects: Array2::zeros(train.effects.dim()), ..train };
+    assert_eq!(
+        CombinationModel::fit_table(&nothing, &config(), &Run::quiet(0)).expect_err("zeros").kind(),
+        ErrorKind::Inapplicable
+    );
 }
 
 #[test]
@@ -317,9 +331,10 @@ fn all_three_conditionings_train() {
     let (train, test) = World::new(9).data(every_third);
     for conditioning in [Concatenation, Film, CrossAttention] {
         let model =
-            CombinationModel::fit(&train, &CombinationConfig { conditioning, ..config() }, 0).expect("trainable");
+            CombinationModel::fit_table(&train, &CombinationConfig { conditioning, ..config() }, &Run::quiet(0))
+                .expect("trainable");
         for history in model.history() {
-            let loss = |epoch: usize| history.epochs[epoch].train.parts["departure"];
+            let loss = |epoch: usize| history.epochs[epoch].train.parts["interaction_residual"];
             assert!(loss(19) < loss(0), "{conditioning:?}: {} to {}", loss(0), loss(19));
         }
         assert!(model.effects(&test.conditions).expect("known").iter().all(|v| v.is_finite()));
@@ -332,4 +347,49 @@ fn cells_are_summed_up() {
     let effects = Effects::of_cells(&data).expect("there is control");
     assert_eq!(effects.perturbations.len(), data.perturbations.iter().filter(|p| !p.is_control()).count());
     assert_eq!(effects.n_cells().iter().sum::<usize>(), data.n_cells() - data.control_cells().len());
+}
+
+#[test]
+fn the_part_that_carries_over_is_used_and_the_other_is_not() {
+    let truth = array![[2.0, 0.0], [0.0, 4.0]];
+    let noise = array![[0.0, 3.0], [-3.0, 0.0]];
+    let chosen = Mixture::choose(&truth, &[noise.clone(), truth.clone()], &[1.0, 1.0], [true; 2]);
+    assert_eq!((chosen.kernel_ridge, chosen.network), (0.0, 1.0));
+    assert_eq!((chosen.scaled_sum_l2, chosen.left_out_l2), (Some(3.0), Some(0.0)));
+    let refused = Mixture::choose(&truth, &[noise.clone(), truth.clone()], &[1.0, 1.0], [true, false]);
+    assert_eq!(refused.network, 0.0);
+    let none = Mixture::choose(&truth, &[noise.clone(), noise], &[1.0, 1.0], [true; 2]);
+    assert_eq!((none.kernel_ridge, none.network, none.left_out_l2), (0.0, 0.0, none.scaled_sum_l2));
+}
+
+#[test]
+fn half_of_a_part_that_is_twice_too_long() {
+    let truth = array![[1.0, 1.0]];
+    let chosen = Mixture::choose(&truth, &[&truth * 2.0, Array2::zeros((1, 2))], &[1.0], [true; 2]);
+    assert_eq!((chosen.kernel_ridge, chosen.left_out_l2), (0.5, Some(0.0)));
+}
+
+#[test]
+fn an_interrupted_ensemble_is_resumed_bit_for_bit() {
+    let (train, test) = World::new(10).data(every_third);
+    let data = TrainingData::of_table(train, None, 3);
+    // The share of the networks is seen in the predictions only where the kernel ridge has none.
+    let model = CombinationConfig { kernel_ridge: false, ..config() };
+    let settings = CombinationSettings { model };
+    let (whole, _) = CombinationModel::fit(&data, &settings, &mut Run::quiet(3)).expect("trainable");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |resume| Run { dir: Some(folder.path().to_owned()), resume, ..Run::quiet(3) };
+    let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let mut stopped = Run { interrupt: Some(flag), ..run(false) };
+    let error = CombinationModel::fit(&data, &settings, &mut stopped).expect_err("interrupted at once");
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    // As if it had been stopped in the second network: the first is done, the third has not begun.
+    CombinationModel::fit(&data, &settings, &mut run(false)).expect("trainable");
+    std::fs::remove_dir_all(folder.path().join("network-2")).expect("it was trained");
+    std::fs::remove_file(folder.path().join("network-1/last.safetensors")).expect("it was trained");
+    let (resumed, _) = CombinationModel::fit(&data, &settings, &mut run(true)).expect("resumed");
+    assert_eq!(resumed.mixture(), whole.mixture());
+    assert_eq!(resumed.state().expect("whole"), whole.state().expect("whole"));
+    assert_eq!(resumed.effects(&test.conditions).expect("known"), whole.effects(&test.conditions).expect("known"));
 }

@@ -1,16 +1,19 @@
 //! Every objective and both encoders learn, are reproducible, resume, and are read back as they were saved.
 
-use crate::{quiet, short, small};
+use super::{quiet, short, small};
 use genailab::{
-    data::{Dataset, Simulation, SimulationConfig, Split, SplitPlan, TargetSum, normalize},
+    data::{Dataset, Simulation, SimulationConfig, Split, SplitPlan, TargetSum, TrainingData, normalize},
     device::Device,
-    model::jepa::{
-        AntiCollapse, CellJepa, CellJepaConfig, EncoderConfig, MaskConfig, MaskKind, Objective, Reader, Regularise,
-        Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
+    model::{
+        Model, Trained,
+        jepa::{
+            AntiCollapse, CellJepa, CellJepaConfig, CellJepaSettings, EncoderConfig, MaskConfig, MaskKind, Objective,
+            Reader, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
+        },
     },
-    ndarray::Axis,
-    nn::{AttentionConfig, EmbeddingLoss, SetEncoderConfig},
-    train::{FitOptions, History, TrainConfig},
+    ndarray::{Array2, Axis},
+    nn::{AttentionConfig, EmaMomentum, EmbeddingLoss, SetEncoderConfig},
+    train::{History, Run, TrainConfig},
 };
 
 fn config(objective: Objective) -> CellJepaConfig {
@@ -34,6 +37,10 @@ fn train(data: &Dataset, split: &Split, config: CellJepaConfig, train: &TrainCon
     (model, history)
 }
 
+fn embed(model: &CellJepa, data: &Dataset) -> Array2<f32> {
+    model.embed(data, &(0..data.n_cells()).collect::<Vec<_>>()).expect("its own genes")
+}
+
 /// The prediction gets better, and the figures are there in every epoch.
 #[track_caller]
 fn check_learns(config: CellJepaConfig, epochs: usize) {
@@ -50,12 +57,22 @@ fn check_learns(config: CellJepaConfig, epochs: usize) {
             history.epochs[epoch].train.parts.keys().collect::<Vec<_>>()
         );
     }
-    let z = model.embed(&data).expect("its own genes");
+    let z = embed(&model, &data);
     assert_eq!(z.dim(), (data.n_cells(), config.width));
     assert!(z.iter().all(|value| value.is_finite()));
     let distance = history.epochs[epochs - 1].train.parts.get("teacher_distance");
     match (config.objective.has_teacher(), config.teacher.ema) {
-        (true, Some(_)) => assert!(*distance.expect("there is a teacher") > 0.0),
+        (true, Some(_)) => {
+            let live = *distance.expect("there is a teacher");
+            // A teacher that never moves stays where the student began, and the student leaves it farther behind.
+            let teacher = TeacherConfig { ema: Some(EmaMomentum::Constant { momentum: 1.0 }), ..config.teacher };
+            let (_, dead) = train(&data, &split, CellJepaConfig { teacher, ..config.clone() }, &short(epochs));
+            let dead = dead.epochs[epochs - 1].train.parts["teacher_distance"];
+            assert!(
+                0.0 < live && live < dead,
+                "the teacher does not follow: {live} from the student, a dead one {dead}"
+            );
+        }
         (true, None) => assert_eq!(distance, Some(&0.0), "without EMA the teacher is the student"),
         (false, _) => assert_eq!(distance, None),
     }
@@ -189,13 +206,13 @@ fn the_same_seed_gives_the_same_model_and_it_is_read_back() {
     let (second, again) = train(&data, &split, config(Objective::Masks), &short(2));
     let losses = |history: &History| history.epochs.iter().map(|epoch| epoch.train.loss).collect::<Vec<_>>();
     assert_eq!(losses(&history), losses(&again));
-    let z = first.embed(&data).expect("its genes");
-    assert_eq!(z, second.embed(&data).expect("its genes"));
+    let z = embed(&first, &data);
+    assert_eq!(z, embed(&second, &data));
 
     let dir = tempfile::tempdir().expect("a temporary folder");
     first.save(dir.path()).expect("it is written");
     let read = CellJepa::load(dir.path(), Device::Cpu).expect("it was just written");
-    assert_eq!(read.embed(&data).expect("its genes"), z);
+    assert_eq!(embed(&read, &data), z);
     assert_eq!(read.config(), first.config());
     let rows = [5, 2];
     let student = read.embed_rows(&data, &rows, Reader::Student).expect("its genes");
@@ -204,14 +221,14 @@ fn the_same_seed_gives_the_same_model_and_it_is_read_back() {
     assert_eq!(teacher.row(0), z.row(5));
 
     let other = data.select_genes(&[0, 1, 2]).expect("three genes");
-    assert!(read.embed(&other).expect_err("other genes").to_string().contains("align them by name"));
+    assert!(read.embed(&other, &[0]).expect_err("other genes").to_string().contains("align them by name"));
 }
 
 #[test]
 fn a_training_resumes_bit_for_bit() {
     let (data, split) = small();
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let options = |resume| FitOptions { dir: Some(dir.path().to_owned()), resume, ..quiet() };
+    let options = |resume| Run { dir: Some(dir.path().to_owned()), resume, ..quiet() };
     let new = || CellJepa::new(&data, &split, config(Objective::Masks), 1, Device::Cpu).expect("valid");
     // The EMA's schedule runs over all epochs, so the whole training is stopped by a callback and not by its length.
     let mut whole = new();
@@ -227,7 +244,21 @@ fn a_training_resumes_bit_for_bit() {
     let resumed = rest.fit_with(&data, &split, &short(4), &mut options(true)).expect("it resumes");
     assert_eq!(resumed.epochs.len(), 4);
     assert_eq!(resumed.epochs[3].train, history.epochs[3].train);
-    assert_eq!(rest.embed(&data).expect("its genes"), whole.embed(&data).expect("its genes"));
+    assert_eq!(embed(&rest, &data), embed(&whole, &data));
+}
+
+#[test]
+fn the_contract_trains_the_same_model_and_resumes_it() {
+    let (data, split) = small();
+    let (first, history) = train(&data, &split, config(Objective::Masks), &TrainConfig { seed: 1, ..short(2) });
+    let settings = CellJepaSettings { model: config(Objective::Masks), train: short(2) };
+    let training = TrainingData::of_dataset(data.clone(), &split, 1).expect("its own split");
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    // Nothing was kept of a training that ended before its first epoch: it begins anew.
+    let mut run = Run { dir: Some(dir.path().to_owned()), resume: true, ..Run::quiet(1) };
+    let (second, again) = CellJepa::fit(&training, &settings, &mut run).expect("it trains");
+    assert_eq!(history.epochs[1].train, again.epochs[1].train);
+    assert_eq!(embed(&first, &data), embed(&second, &data));
 }
 
 #[test]

@@ -2,25 +2,25 @@
 
 use genailab::{
     Error, ErrorKind,
-    data::{Condition, Dataset, Perturbation, Simulation, SimulationConfig, Split, SplitPlan},
+    data::{Condition, Dataset, Perturbation, Simulation, SimulationConfig, Split, SplitPlan, TrainingData},
     device::Device,
     model::{
-        CountVae, KlAnnealing, VaeConfig,
+        CountVae, KlAnnealing, Model, Trained, VaeConfig, VaeSettings,
         combination::CombinationConfig,
         diffusion::{DiffusionConfig, SampleConfig, net::ScoreNetConfig},
         flow::{FlowConfig, TransportConfig},
         latent_diffusion::{
-            Draw, EffectDiffusionConfig, FoldCells, GeneratorConfig, LatentDiffusion, LatentDiffusionConfig, Library,
-            SpaceKind,
+            DiffusionModel, Draw, EffectDiffusionConfig, GeneratorConfig, LatentDiffusion, LatentDiffusionConfig,
+            Library, SpaceKind,
         },
     },
-    train::{FitOptions, Progress, TrainConfig},
+    train::{Progress, Run, TrainConfig},
 };
 use ndarray::{Array1, Axis};
 use std::sync::OnceLock;
 
-fn quiet() -> FitOptions<'static> {
-    FitOptions { progress: Progress::Silent, ..FitOptions::default() }
+fn quiet() -> Run<'static> {
+    Run { progress: Progress::Silent, ..Run::default() }
 }
 
 /// Simulated cells, the condition of each, a split, and a VAE of the training cells.
@@ -30,6 +30,12 @@ struct World {
     split: Split,
     vae: CountVae,
     double: Condition,
+}
+
+fn vae_of(data: &Dataset, split: &Split, model: VaeConfig, epochs: usize) -> CountVae {
+    let train = TrainConfig { epochs, ..TrainConfig::default() };
+    let settings = VaeSettings { model, train, ..VaeSettings::default() };
+    CountVae::fit(&TrainingData::of_dataset(data.clone(), split, 0).unwrap(), &settings, &mut quiet()).unwrap().0
 }
 
 fn world() -> &'static World {
@@ -47,9 +53,7 @@ fn world() -> &'static World {
         let double = conditions[split.test[0]].clone();
         // A low beta, because so few steps would leave the latents at the prior.
         let model = VaeConfig { latent: 8, hidden: vec![64], beta: 0.3, ..VaeConfig::default() };
-        let mut vae = CountVae::new(&data, &split, model, 0, Device::Cpu).unwrap();
-        let training = TrainConfig { epochs: 30, ..TrainConfig::default() };
-        vae.fit_with(&data, &split, &training, &mut quiet()).unwrap();
+        let vae = vae_of(&data, &split, model, 30);
         World { data, conditions, split, vae, double }
     })
 }
@@ -62,7 +66,7 @@ fn quick() -> LatentDiffusionConfig {
             sampling: SampleConfig::ddim(20),
         },
         effects: EffectDiffusionConfig {
-            jepa: CombinationConfig { decode: false, ..CombinationConfig::default() },
+            combination: CombinationConfig { network: false, ..CombinationConfig::default() },
             ..EffectDiffusionConfig::default()
         },
         ..LatentDiffusionConfig::default()
@@ -73,9 +77,10 @@ fn quick() -> LatentDiffusionConfig {
 }
 
 fn fitted(config: &LatentDiffusionConfig) -> Result<LatentDiffusion, Error> {
-    let World { data, conditions, split, vae, .. } = world();
-    let fold = FoldCells { data, conditions, split };
-    LatentDiffusion::fit(fold, vae.clone(), config, 0, &mut quiet()).map(|(model, _)| model)
+    let World { data, split, vae, .. } = world();
+    let training = TrainingData::of_dataset(data.clone(), split, 0)?;
+    let cells = training.cells.as_ref().expect("a dataset of cells");
+    LatentDiffusion::around(vae.clone(), cells, config, &mut quiet()).map(|(model, _)| model)
 }
 
 /// Mean log-normalised expression of the training cells of control, `(genes,)`.
@@ -109,7 +114,7 @@ fn the_mean_of_drawn_cells_is_the_predicted_one_and_counts_are_counts() {
     assert_eq!(drawn.values, model.sample(double, draw, 3).unwrap().values, "the same seed gives the same cells");
     assert_ne!(drawn.values, model.sample(double, draw, 4).unwrap().values);
     let effect = model.effect(double, 0).unwrap() - model.mean().effect(double).unwrap();
-    assert!(effect.dot(&effect).sqrt() < 0.1 * wanted.dot(&wanted).sqrt(), "the mean is the JEPA's");
+    assert!(effect.dot(&effect).sqrt() < 0.1 * wanted.dot(&wanted).sqrt(), "the mean is the combination model's");
 }
 
 #[test]
@@ -131,13 +136,70 @@ fn a_given_library_size_is_kept_and_bad_questions_are_answered_in_one_line() {
     refused(model.set_sampling(None, Some(-1.0)).unwrap_err(), &["guidance", "-1"]);
 }
 
+/// The model as it comes back from a folder.
+fn through_a_folder(model: &LatentDiffusion) -> LatentDiffusion {
+    let dir = tempfile::tempdir().unwrap();
+    DiffusionModel::Cells(Box::new(model.clone())).save(dir.path()).unwrap();
+    match DiffusionModel::load(dir.path(), Device::Cpu).unwrap() {
+        DiffusionModel::Cells(model) => *model,
+        DiffusionModel::Effects(_) => panic!("it was a model of cells"),
+    }
+}
+
+#[test]
+fn a_model_file_that_was_edited_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    DiffusionModel::Cells(Box::new(fitted(&quick()).unwrap())).save(dir.path()).unwrap();
+    let path = dir.path().join("model.json");
+    let saved: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    for (edit, word) in [
+        (
+            &(|json: &mut serde_json::Value| json["description"]["homes"][0][1] = serde_json::json!([]))
+                as &dyn Fn(&mut _),
+            "control",
+        ),
+        (&|json: &mut serde_json::Value| json["description"]["homes"][0][1][0]["lane"] = 99.into(), "lane"),
+        (&|json: &mut serde_json::Value| json["description"]["homes"][0][1][0]["library_size"] = 0.into(), "library"),
+        (&|json: &mut serde_json::Value| json["description"]["spread"]["Ok"]["seen"] = 0.into(), "spread"),
+        (&|json: &mut serde_json::Value| json["description"]["homes"] = serde_json::json!([]), "shape"),
+        (&|json: &mut serde_json::Value| json["description"]["trained"] = serde_json::json!([]), "shape"),
+        (&|json: &mut serde_json::Value| drop(json["parts"].as_object_mut().unwrap().remove("generator")), "generator"),
+        (&|json: &mut serde_json::Value| json["parts"]["spread"] = "flow".into(), "flow"),
+    ] {
+        let mut json = saved.clone();
+        edit(&mut json);
+        std::fs::write(&path, json.to_string()).unwrap();
+        let error = DiffusionModel::load(dir.path(), Device::Cpu).map(drop).unwrap_err().to_string();
+        assert!(error.contains(word) && !error.contains('\n'), "{word}: {error}");
+    }
+}
+
+#[test]
+fn a_part_that_was_edited_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    DiffusionModel::Cells(Box::new(fitted(&quick()).unwrap())).save(dir.path()).unwrap();
+    let path = dir.path().join("generator").join("model.json");
+    let saved: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    for (edit, word) in [
+        (&(|json: &mut serde_json::Value| json["description"]["dims"] = 3.into()) as &dyn Fn(&mut _), "scales"),
+        (&|json: &mut serde_json::Value| json["description"]["scales"]["x"]["std"][0] = 0.into(), "scales"),
+        (
+            &|json: &mut serde_json::Value| json["description"]["config"]["net"]["width"] = 1_000_000_000.into(),
+            "larger than its arrays",
+        ),
+    ] {
+        let mut json = saved.clone();
+        edit(&mut json);
+        std::fs::write(&path, json.to_string()).unwrap();
+        let error = DiffusionModel::load(dir.path(), Device::Cpu).map(drop).unwrap_err().to_string();
+        assert!(error.contains(word) && !error.contains('\n'), "{word}: {error}");
+    }
+}
+
 #[test]
 fn a_saved_model_draws_the_same_cells() {
     let model = fitted(&quick()).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    model.save(dir.path()).unwrap();
-    assert_eq!(genailab::model::saved_kind(dir.path()).unwrap(), "latent-diffusion");
-    let again = LatentDiffusion::load(dir.path()).unwrap();
+    let again = through_a_folder(&model);
     let draw = Draw { cells: 300, ..Draw::default() };
     let means = |model: &LatentDiffusion| {
         model.sample(&world().double, draw, 1).unwrap().log_normalised().mean_axis(Axis(0)).unwrap()
@@ -184,15 +246,13 @@ fn flows_and_expression_space_draw_cells_too() {
         let mean = drawn.log_normalised().mapv(f64::from).mean_axis(Axis(0)).unwrap();
         let off = (&mean - &wanted).mapv(f64::abs).mean().unwrap();
         assert!(off < 0.25, "{space:?}: means are off by {off}");
-        let dir = tempfile::tempdir().unwrap();
-        model.save(dir.path()).unwrap();
-        LatentDiffusion::load(dir.path()).unwrap();
+        through_a_folder(&model);
     }
 }
 
 #[test]
 fn a_collapsed_latent_and_test_cells_in_training_are_refused() {
-    let World { data, conditions, split, vae, .. } = world();
+    let World { data, split, .. } = world();
     // A KL term that outweighs everything: the posterior is the prior, and z says nothing.
     let model = VaeConfig {
         latent: 4,
@@ -201,16 +261,15 @@ fn a_collapsed_latent_and_test_cells_in_training_are_refused() {
         kl_annealing: KlAnnealing::Constant,
         ..VaeConfig::default()
     };
-    let mut collapsed = CountVae::new(data, split, model, 0, Device::Cpu).unwrap();
-    collapsed.fit_with(data, split, &TrainConfig { epochs: 10, ..TrainConfig::default() }, &mut quiet()).unwrap();
-    let fold = FoldCells { data, conditions, split };
-    let refused = LatentDiffusion::fit(fold, collapsed, &quick(), 0, &mut quiet()).map(drop).unwrap_err();
+    let collapsed = vae_of(data, split, model, 10);
+    let training = TrainingData::of_dataset(data.clone(), split, 0).unwrap();
+    let cells = training.cells.as_ref().unwrap();
+    let refused = LatentDiffusion::around(collapsed, cells, &quick(), &mut quiet()).map(drop).unwrap_err();
     assert!(refused.to_string().contains("collapsed"), "{refused}");
 
     let mut leaking = split.clone();
     leaking.train.push(split.test[0]);
-    let fold = FoldCells { data, conditions, split: &leaking };
-    let refused = LatentDiffusion::fit(fold, vae.clone(), &quick(), 0, &mut quiet()).map(drop).unwrap_err();
+    let refused = TrainingData::of_dataset(data.clone(), &leaking, 0).map(drop).unwrap_err();
     assert_ne!(refused.kind(), ErrorKind::Inapplicable);
-    assert!(refused.to_string().contains("test"), "{refused}");
+    assert!(refused.to_string().contains("twice"), "{refused}");
 }

@@ -3,14 +3,17 @@
 use genailab::{
     Error, ErrorKind,
     bench::uncertainty::judge_means,
-    data::{Condition, Perturbation},
+    data::{Condition, EffectTable, Perturbation},
+    device::Device,
     model::{
-        combination::{CombinationConfig, CombinationData},
+        Model, Trained,
+        combination::CombinationConfig,
         latent_diffusion::{
-            EffectDiffusion, EffectDiffusionConfig, MeanPredictor, Novelty, Spread, SpreadConfig, leave_out,
+            DiffusionModel, EffectDiffusion, EffectDiffusionConfig, MeanPredictor, Novelty, Spread, SpreadConfig,
+            leave_out,
         },
     },
-    train::{FitOptions, Progress},
+    train::{Progress, Run},
 };
 use ndarray::{Array1, Array2, Axis};
 use rand::{Rng, SeedableRng};
@@ -20,8 +23,8 @@ use rand_distr::StandardNormal;
 const GENES: usize = 60;
 const PERTURBED: usize = 14;
 
-fn quiet() -> FitOptions<'static> {
-    FitOptions { progress: Progress::Silent, ..FitOptions::default() }
+fn quiet() -> Run<'static> {
+    Run { progress: Progress::Silent, ..Run::default() }
 }
 
 fn named(gene: usize) -> String {
@@ -29,7 +32,7 @@ fn named(gene: usize) -> String {
 }
 
 /// Singles, and doubles that are the sum of them and a departure: 0.4 of the sum's size, along two directions and noise.
-fn world(seed: u64) -> CombinationData {
+fn world(seed: u64) -> EffectTable {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let singles =
         Array2::<f64>::from_shape_simple_fn((PERTURBED, GENES), || 0.5 * rng.sample::<f64, _>(StandardNormal));
@@ -51,13 +54,13 @@ fn world(seed: u64) -> CombinationData {
     }
     let n_cells = vec![500; conditions.len()];
     let genes: Vec<String> = (0..GENES).map(|gene| format!("G{gene}")).collect();
-    CombinationData { genes: genes.into(), conditions, effects, n_cells }
+    EffectTable { genes: genes.into(), conditions, effects, n_cells }
 }
 
 /// Some rows of a world.
-fn part(data: &CombinationData, kept: impl Fn(usize) -> bool) -> CombinationData {
+fn part(data: &EffectTable, kept: impl Fn(usize) -> bool) -> EffectTable {
     let rows: Vec<usize> = (0..data.conditions.len()).filter(|&row| kept(row)).collect();
-    CombinationData {
+    EffectTable {
         genes: data.genes.clone(),
         conditions: rows.iter().map(|&row| data.conditions[row].clone()).collect(),
         effects: data.effects.select(Axis(0), &rows),
@@ -66,7 +69,7 @@ fn part(data: &CombinationData, kept: impl Fn(usize) -> bool) -> CombinationData
 }
 
 /// Adds single effects: a mean predictor whose error on these doubles is known.
-struct Sums(CombinationData);
+struct Sums(EffectTable);
 
 impl MeanPredictor for Sums {
     fn effects(&self, conditions: &[Condition]) -> genailab::Result<Array2<f64>> {
@@ -133,10 +136,10 @@ fn the_mean_of_draws_is_the_prediction_and_the_same_seed_gives_the_same_draws() 
     let held_out = |row: usize| row.is_multiple_of(3) && data.conditions[row].perturbation.genes().len() == 2;
     let train = part(&data, |row| !held_out(row));
     let config = EffectDiffusionConfig {
-        jepa: CombinationConfig { decode: false, ..CombinationConfig::default() },
+        combination: CombinationConfig { network: false, ..CombinationConfig::default() },
         spread: quick(),
     };
-    let model = EffectDiffusion::fit(&train, &config, 1, &mut quiet()).unwrap();
+    let model = EffectDiffusion::fit(&train, &config, &Run::quiet(1)).unwrap();
     let asked = &data.conditions[(0..data.conditions.len()).find(|&row| held_out(row)).unwrap()];
     let draws = model.draws(asked, 100, 7).unwrap();
     assert_eq!(draws, model.draws(asked, 100, 7).unwrap());
@@ -149,11 +152,12 @@ fn the_mean_of_draws_is_the_prediction_and_the_same_seed_gives_the_same_draws() 
     assert!((deviation / expected - 1.0).abs() < 0.25, "draws scatter by {deviation}, {expected} is expected");
 
     let dir = tempfile::tempdir().unwrap();
+    let model = DiffusionModel::Effects(Box::new(model));
     model.save(dir.path()).unwrap();
-    let again = EffectDiffusion::load(dir.path()).unwrap().draws(asked, 100, 7).unwrap();
+    let again = DiffusionModel::load(dir.path(), Device::Cpu).unwrap().effect_draws(asked, 100, 7).unwrap();
+    let DiffusionModel::Effects(model) = model else { unreachable!() };
     let furthest = (&again - &draws).iter().fold(0.0_f64, |most, d| most.max(d.abs()));
     assert!(furthest < 1e-3, "saved in single precision, it draws the same: off by {furthest}");
-    assert_eq!(genailab::model::saved_kind(dir.path()).unwrap(), "effect-diffusion");
 
     let known = Condition::of(Perturbation::of([named(0)]));
     let refused = model.draws(&known, 10, 0).unwrap_err();
@@ -166,7 +170,7 @@ fn the_mean_of_draws_is_the_prediction_and_the_same_seed_gives_the_same_draws() 
 #[test]
 fn too_little_to_learn_a_spread_from_is_said() {
     let data = part(&world(5), |row| row < 2);
-    let refused = EffectDiffusion::fit(&data, &EffectDiffusionConfig::default(), 0, &mut quiet()).unwrap_err();
+    let refused = EffectDiffusion::fit(&data, &EffectDiffusionConfig::default(), &Run::quiet(0)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Inapplicable);
     assert!(refused.to_string().contains("at least 6"), "{refused}");
 }

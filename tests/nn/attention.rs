@@ -1,10 +1,10 @@
 //! The attention kernel: fused, composed, a plain loop; sets of any size, dropout, threads.
 
-use crate::{harness::*, oracle};
+use super::{harness::*, oracle};
 use genailab::{
     ErrorKind,
     dfdx::prelude::*,
-    nn::{AttentionSpec, Matrix, RowSets, TokenOps, WeightDropout, composed},
+    nn::{AttentionSpec, Backend, Matrix, RowSets, WeightDropout, composed},
 };
 
 const TOLERANCE: f64 = 1e-5;
@@ -40,7 +40,7 @@ fn plain(q: &[f64], kv: &[f64], width: usize, spec: &AttentionSpec) -> Vec<f64> 
 fn operation(is_fused: bool, width: usize, spec: &AttentionSpec) -> impl Fn(&[Vec<f32>], &[f32]) -> Outcome + Sync {
     move |inputs, upstream| {
         let (q, kv) = (matrix(&inputs[0], width), matrix(&inputs[1], 2 * width));
-        let f: fn(_, _, &_) -> _ = if is_fused { Cpu::attention } else { composed::tokens::attention };
+        let f: fn(_, _, &_) -> _ = if is_fused { Cpu::attention } else { composed::attention };
         let y: Matrix<Cpu, Taped> = f(q.leaky_trace(), kv.leaky_trace(), spec).expect("shapes fit");
         outcome(y, upstream, &[Leaf::Matrix(q), Leaf::Matrix(kv)])
     }
@@ -135,14 +135,14 @@ fn rows_are_taken_and_their_gradients_added() {
     for is_fused in [true, false] {
         let x = matrix(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2);
         let traced = x.leaky_trace();
-        let y = if is_fused { Cpu::take_rows(traced, &rows) } else { composed::tokens::take_rows(traced, &rows) };
+        let y = if is_fused { Cpu::take_rows(traced, &rows) } else { composed::take_rows(traced, &rows) };
         let y = y.expect("the rows are there");
         let got = outcome(y, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[Leaf::Matrix(x)]);
         assert_eq!(got.output, [5.0, 6.0, 1.0, 2.0, 5.0, 6.0]);
         assert_eq!(got.gradients, [[3.0, 4.0, 0.0, 0.0, 6.0, 8.0]]);
     }
     let error = Cpu::take_rows(matrix(&[1.0, 2.0], 2), &[1].into()).expect_err("there is no row 1");
-    assert_eq!(error.to_string(), "take_rows: row 1 is asked for, but there are 1");
+    assert_eq!(error.to_string(), "take_rows: there is no row 1; the matrix has 1 rows");
 }
 
 #[test]

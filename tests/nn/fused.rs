@@ -1,6 +1,6 @@
 //! Linear, sparse linear, embedding, activations and norms.
 
-use crate::{harness::*, oracle};
+use super::{harness::*, oracle};
 use genailab::{
     ErrorKind,
     data::Counts,
@@ -237,7 +237,7 @@ fn shapes_that_do_not_fit_are_named() {
     assert!(fails.iter().all(|e| e.as_ref().is_some_and(|e| e.kind() == ErrorKind::Shape)), "{fails:?}");
     let far = Arc::new(IndexSets::from_indices(vec![0, 4]));
     let error = Cpu::embedding_sum(&w, &far, NoneTape).expect_err("there is no row 4");
-    assert_eq!(error.to_string(), "embedding: index 4 is asked for, but there are 4 entries");
+    assert_eq!(error.to_string(), "embedding: there is no entry 4; the table has 4 entries");
 }
 
 #[test]

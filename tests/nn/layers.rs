@@ -1,6 +1,6 @@
 //! Layers: initial weights, names, training and inference.
 
-use crate::harness::*;
+use super::harness::*;
 use genailab::{
     Result,
     dfdx::prelude::{Cpu, HasShape, NoneTape, Shape, Tensor, TensorFromVec, ZerosTensor},

@@ -1,6 +1,6 @@
 //! The count likelihood.
 
-use crate::{
+use super::{
     harness::*,
     oracle::{self, Likelihood},
 };

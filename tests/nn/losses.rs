@@ -1,10 +1,10 @@
 //! Losses of embeddings and VICReg's terms: fused, composed, plain loops, PyTorch.
 
-use crate::{harness::*, oracle};
+use super::{harness::*, oracle};
 use genailab::{
     ErrorKind,
     dfdx::prelude::*,
-    nn::{EmbeddingLoss, LossOps, composed, layer_normed, vicreg},
+    nn::{Backend, EmbeddingLoss, composed, layer_normed, vicreg},
 };
 
 const TOLERANCE: f64 = 1e-5;
@@ -39,7 +39,7 @@ fn embedding(
 ) -> impl Fn(&[Vec<f32>], &[f32]) -> Outcome + Sync {
     move |inputs, upstream| {
         let (p, t) = (matrix(&inputs[0], width), matrix(target, width));
-        let f: fn(_, &_, _) -> _ = if is_fused { Cpu::embedding_loss } else { composed::losses::embedding_loss };
+        let f: fn(_, &_, _) -> _ = if is_fused { Cpu::embedding_loss } else { composed::embedding_loss };
         let y = f(p.leaky_trace(), &t, loss).expect("shapes fit");
         outcome(y.reshape_like(&(1,)), upstream, &[Leaf::Matrix(p)])
     }
@@ -125,8 +125,8 @@ fn vicreg_terms_agree() {
         ]
     };
     let terms: [(&str, Term, Term, Plain<'_>); 2] = [
-        ("vicreg_variance", vicreg::variance, composed::losses::vicreg_variance, &variance),
-        ("vicreg_covariance", vicreg::covariance, composed::losses::vicreg_covariance, &covariance),
+        ("vicreg_variance", vicreg::variance, composed::vicreg_variance, &variance),
+        ("vicreg_covariance", vicreg::covariance, composed::vicreg_covariance, &covariance),
     ];
     for (name, fused, composed, plain) in terms {
         let (output, gradients) = oracle::differentiate(plain, &[wide(&values[0])], &[10.0]);

@@ -1,11 +1,11 @@
 //! Distances between sets: fused, composed, plain loops, PyTorch; and what a distance must do.
 
-use crate::{harness::*, oracle};
+use super::{harness::*, oracle};
 use genailab::{
     ErrorKind,
     dfdx::prelude::*,
     ndarray::ArrayView2,
-    nn::{LossOps, RowSets, SetDistance, composed, median_gamma},
+    nn::{Backend, RowSets, SetDistance, composed, median_gamma},
 };
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
@@ -28,8 +28,7 @@ fn operation(
 ) -> impl Fn(&[Vec<f32>], &[f32]) -> Outcome + Sync {
     move |inputs, upstream| {
         let (x, y) = (matrix(&inputs[0], width), matrix(y, width));
-        let f: fn(_, &_, &_, &_, &_) -> _ =
-            if is_fused { Cpu::set_distance } else { composed::set_distance::set_distance };
+        let f: fn(_, &_, &_, &_, &_) -> _ = if is_fused { Cpu::set_distance } else { composed::set_distance };
         let value = f(x.leaky_trace(), &sets[0], &y, &sets[1], distance).expect("shapes fit");
         outcome(value, upstream, &[Leaf::Matrix(x)])
     }

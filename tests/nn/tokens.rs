@@ -1,10 +1,10 @@
 //! FiLM, Fourier features, the mean of sets and residuals: fused, composed, plain loops, PyTorch.
 
-use crate::{harness::*, oracle};
+use super::{harness::*, oracle};
 use genailab::{
     ErrorKind,
     dfdx::prelude::*,
-    nn::{AttentionSpec, Matrix, RowSets, TokenOps, composed},
+    nn::{AttentionSpec, Backend, Matrix, RowSets, composed},
 };
 
 const TOLERANCE: f64 = 1e-5;
@@ -25,7 +25,7 @@ fn film(is_fused: bool, width: usize, sets: &RowSets) -> Owned {
     let sets = sets.clone();
     Box::new(move |inputs, upstream| {
         let (x, c) = (matrix(&inputs[0], width), matrix(&inputs[1], 2 * width));
-        let f: fn(_, _, &_) -> _ = if is_fused { Cpu::film } else { composed::tokens::film };
+        let f: fn(_, _, &_) -> _ = if is_fused { Cpu::film } else { composed::film };
         let y = f(x.leaky_trace(), c.leaky_trace(), &sets).expect("shapes fit");
         outcome(y, upstream, &[Leaf::Matrix(x), Leaf::Matrix(c)])
     })
@@ -56,7 +56,7 @@ fn fourier(is_fused: bool) -> Owned {
     Box::new(move |inputs, upstream| {
         let (x, f) = (matrix(&inputs[0], 1), vector(&inputs[1]));
         let traced = x.leaky_trace();
-        let y = if is_fused { Cpu::fourier(traced, &f) } else { composed::tokens::fourier(traced, &f) };
+        let y = if is_fused { Cpu::fourier(traced, &f) } else { composed::fourier(traced, &f) };
         outcome(y.expect("shapes fit"), upstream, &[Leaf::Matrix(x), Leaf::Vector(f)])
     })
 }
@@ -83,7 +83,7 @@ fn set_mean_agrees() {
         Box::new(move |inputs, upstream| {
             let x = matrix(&inputs[0], 4);
             let traced = x.leaky_trace();
-            let y = if is_fused { Cpu::set_mean(traced, &sets) } else { composed::tokens::set_mean(traced, &sets) };
+            let y = if is_fused { Cpu::set_mean(traced, &sets) } else { composed::set_mean(traced, &sets) };
             outcome(y.expect("shapes fit"), upstream, &[Leaf::Matrix(x)])
         })
     };

@@ -1,6 +1,6 @@
 //! Layers made of attention, against PyTorch's: outputs, and the gradients of inputs and weights.
 
-use crate::harness::*;
+use super::harness::*;
 use genailab::{
     Result,
     dfdx::prelude::*,

@@ -24,8 +24,6 @@ pub enum Role {
 
 #[derive(Debug)]
 pub struct Notebook {
-    /// `00_rust_notebooks`, `solutions/00_rust_notebooks`, `planted/panic`.
-    pub name: String,
     pub role: Role,
     cells: Vec<Cell>,
     kernel: String,
@@ -39,12 +37,12 @@ struct Cell {
 }
 
 impl Notebook {
-    pub fn read(path: &Path, name: String, role: Role) -> Result<Self, String> {
+    pub fn read(path: &Path, role: Role) -> Result<Self, String> {
         let text = fs::read_to_string(path).map_err(|error| format!("cannot read it: {error}"))?;
         let json: Value = serde_json::from_str(&text).map_err(|error| format!("not JSON: {error}"))?;
         let cells = json["cells"].as_array().ok_or("it has no list of cells")?.iter().map(Cell::from_json).collect();
         let kernel = json["metadata"]["kernelspec"]["name"].as_str().unwrap_or_default().to_owned();
-        Ok(Self { name, role, cells, kernel })
+        Ok(Self { role, cells, kernel })
     }
 
     /// The code cells, in order: number (from 1, markdown cells not counted) and source.

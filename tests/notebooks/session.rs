@@ -1,5 +1,8 @@
-//! Runs a notebook in a fresh evcxr, as Jupyter would, and tells apart the ways in which a cell can fail. Two of them
-//! look like success to Jupyter: a `?` that ended the cell, and a variable that is gone.
+//! Runs a notebook in evcxr, as Jupyter would, and tells apart the ways in which a cell can fail. Two of them look like
+//! success to Jupyter: a `?` that ended the cell, and a variable that is gone.
+//!
+//! One evcxr runs many notebooks: between two of them it forgets every variable, item and import and starts a new
+//! process for the cells. What it keeps is rust-analyzer's knowledge of the library, which takes seconds to gather.
 
 use super::notebook::{Notebook, Role};
 use evcxr::{CommandContext, Error};
@@ -71,7 +74,7 @@ impl fmt::Display for Failure {
 /// What running a notebook gave.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Until the first cell could run.
+    /// Until the first cell could run: forgetting the notebook before, and what `evcxr.toml` asks for.
     pub start: Duration,
     /// Time of each code cell that was run.
     pub cells: Vec<Duration>,
@@ -80,17 +83,14 @@ pub struct Outcome {
     pub failure: Option<(Option<usize>, Failure)>,
 }
 
-/// Runs the cells in order in a fresh context; stops at the first that fails.
-pub fn run(notebook: &Notebook, limits: Limits, echo: bool) -> Outcome {
+/// Runs the cells in order in a cleared session; stops at the first that fails.
+pub fn run(notebook: &Notebook, session: &mut Session, limits: Limits) -> Outcome {
     let mut outcome = Outcome::default();
     let started = Instant::now();
-    let mut session = match Session::start(echo) {
-        Ok(session) => session,
-        Err(error) => {
-            outcome.failure = Some((None, Failure::Start(describe(&error))));
-            return outcome;
-        }
-    };
+    if let Err(why) = session.clear() {
+        outcome.failure = Some((None, Failure::Start(why)));
+        return outcome;
+    }
     outcome.start = started.elapsed();
     let begun = Instant::now();
     for (number, source) in notebook.code() {
@@ -112,14 +112,18 @@ pub fn run(notebook: &Notebook, limits: Limits, echo: bool) -> Outcome {
     outcome
 }
 
-struct Session {
+/// A running evcxr.
+pub struct Session {
     context: CommandContext,
     output: Arc<Mutex<Vec<String>>>,
+    lost: bool,
 }
 
 impl Session {
-    fn start(echo: bool) -> Result<Self, Error> {
-        let (mut context, channels) = CommandContext::new()?;
+    /// Compiles the dependencies, unless they are compiled, and lets rust-analyzer read them. What cells print goes to
+    /// standard error with `echo`.
+    pub fn start(echo: bool) -> Result<Self, String> {
+        let (context, channels) = CommandContext::new().map_err(|error| describe(&error))?;
         let output = Arc::new(Mutex::new(Vec::new()));
         // evcxr waits until its output has been taken: it must be taken on other threads than the one that executes.
         for channel in [channels.stdout, channels.stderr] {
@@ -127,14 +131,33 @@ impl Session {
             thread::spawn(move || {
                 for line in channel {
                     if echo {
-                        println!("    {line}");
+                        eprintln!("    {line}");
                     }
                     output.lock().expect("no thread panics with the lock").push(line);
                 }
             });
         }
-        context.execute(":load_config --quiet")?;
-        Ok(Self { context, output })
+        let mut session = Self { context, output, lost: false };
+        session.clear()?;
+        // The first variable is what makes rust-analyzer read the dependencies.
+        session.context.execute("let warm: i32 = 42;").map_err(|error| describe(&error))?;
+        Ok(session)
+    }
+
+    /// Forgets everything that cells have defined, as a new kernel would.
+    fn clear(&mut self) -> Result<(), String> {
+        for command in [":clear", ":load_config --quiet"] {
+            if let Err(error) = self.context.execute(command) {
+                self.lost = true;
+                return Err(describe(&error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it could not be cleared, so that no other notebook can be run in it.
+    pub fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Runs one cell and counts the figures that it showed.

@@ -1,26 +1,15 @@
 //! What the tests share.
 
+use crate::common::real_data;
 use genailab::{
     data::{Column, Counts, Dataset, Effects, NamedSplit, Perturbation, Table},
     ndarray::{Array1, Array2},
 };
-use std::{collections::BTreeMap, path::PathBuf};
-
-/// A file of the shared test data, or `None` (and a loud word) where it is not there.
-pub fn shared_path(file: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("GENAILAB_TEST_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let path = folder.join(file);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("SKIPPED: {} is not there; set GENAILAB_TEST_DATA to the folder that holds it", path.display());
-    None
-}
+use std::collections::BTreeMap;
 
 /// A cells dataset of the shared test data.
 pub fn shared_data(name: &str) -> Option<Dataset> {
-    shared_path(&format!("{name}.h5ad")).map(|path| Dataset::open(path).expect("a valid dataset"))
+    real_data(&format!("{name}.h5ad")).map(|path| Dataset::open(path).expect("a valid dataset"))
 }
 
 /// The numbers of `tests/reference/hvg.py`.

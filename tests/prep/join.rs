@@ -1,6 +1,6 @@
 //! Several datasets as one, and one judged by what another has taught.
 
-use crate::common::{dataset, effects};
+use super::common::{dataset, effects};
 use genailab::{
     ErrorKind,
     data::{Column, Condition, Conditions, Opened, SplitPlan, join},

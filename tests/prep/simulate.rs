@@ -1,6 +1,7 @@
 //! Simulated cells: they follow their truth, every interaction class is what it says, and a seed is all that matters.
 
-use crate::common::{pearson, shared_path};
+use super::common::pearson;
+use crate::common::real_data;
 use genailab::{
     data::{
         Column, Dataset, Effects, InteractionClass, Perturbation, Simulation, SimulationConfig, Table, TargetSum,
@@ -244,7 +245,7 @@ fn effects_that_are_none_are_refused() {
 
 #[test]
 fn norman_like_cells_show_normans_effects() {
-    let Some(path) = shared_path("norman_pseudobulk.h5ad") else { return };
+    let Some(path) = real_data("norman_pseudobulk.h5ad") else { return };
     let effects = Effects::open(path).expect("a valid effects dataset");
     let Simulation { dataset, truth } =
         Simulation::from_effects(&effects, &SimulationConfig::like_norman()).expect("finite effects");

@@ -1,6 +1,6 @@
 //! Splits: how plans are called, and the rule of each.
 
-use crate::common::{dataset, effects, groups, in_contexts, perturbation, screen, sizes};
+use super::common::{dataset, effects, groups, in_contexts, perturbation, screen, sizes};
 use genailab::{
     ErrorKind,
     data::{Condition, Conditions, NamedSplit, SplitPlan, SplitUnit},

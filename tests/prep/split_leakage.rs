@@ -1,6 +1,6 @@
 //! Splits that leak are refused, each kind of leak by name.
 
-use crate::common::{dataset, effects, perturbation, screen};
+use super::common::{dataset, effects, perturbation, screen};
 use genailab::{
     data::{
         Column, Condition, Conditions, Dataset, HvgFlavour, NamedSplit, Perturbation, Split, SplitPlan, TargetSum,
@@ -212,7 +212,7 @@ fn a_split_of_another_dataset() {
 fn test_cells_are_refused_wherever_something_is_learnt() {
     let data = cells();
     let split = data.split(&SplitPlan::Stratified { validation: 0.1, test: 0.2, seed: 3 }).expect("valid fractions");
-    let fold = data.training_fold(&split).expect("its own split");
+    let fold = data.training_statistics(&split).expect("its own split");
     let train = data.select_cells(&split.train);
 
     let own = fold.highly_variable(HvgFlavour::Seurat, 3, None).expect("genes vary");
@@ -248,5 +248,5 @@ fn test_cells_are_refused_wherever_something_is_learnt() {
     assert!(fold.highly_variable(HvgFlavour::Seurat, 3, Some(&[9_999])).is_err());
     split.refuse_test_cells("anything", &split.validation).expect("settings may be chosen by validation cells");
     let short = Split { train: vec![0], validation: vec![], test: vec![1] };
-    assert!(data.training_fold(&short).is_err(), "a split of another dataset");
+    assert!(data.training_statistics(&short).is_err(), "a split of another dataset");
 }

@@ -1,6 +1,7 @@
 //! Every plan on real data.
 
-use crate::common::{groups, shared_data, shared_path, sizes};
+use super::common::{groups, shared_data, sizes};
+use crate::common::real_data;
 use genailab::{
     ErrorKind,
     data::{Condition, Conditions, Dataset, Effects, NamedSplit, Opened, SplitPlan},
@@ -21,7 +22,7 @@ fn fingerprint(split: &NamedSplit) -> String {
 
 #[test]
 fn norman_effects() {
-    let Some(path) = shared_path("norman_pseudobulk.h5ad") else { return };
+    let Some(path) = real_data("norman_pseudobulk.h5ad") else { return };
     let conditions = Conditions::of_effects(&Effects::open(path).expect("an effects dataset"));
     let divide = |name: &str| SplitPlan::parse(name, 0).expect("a known name").divide(&conditions);
     let mut golden = Vec::new();

@@ -1,6 +1,6 @@
 //! The saved form of splits: the same on every machine, for any order of rows, and from a file.
 
-use crate::common::{dataset, effects, in_contexts, screen};
+use super::common::{dataset, effects, in_contexts, screen};
 use genailab::{
     data::{Conditions, Dataset, Effects, NamedSplit, Split, SplitPlan},
     ndarray::Axis,

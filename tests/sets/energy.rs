@@ -1,6 +1,6 @@
 //! The energy test: right under the null, sensitive, repeatable.
 
-use crate::{close, gaussian, plain::FORMS};
+use super::{close, gaussian, plain::FORMS};
 use genailab::{eval::sets::*, ndarray::Array2};
 
 #[test]

@@ -1,6 +1,6 @@
 //! Against two loops, by hand, and against closed forms.
 
-use crate::{close, gaussian};
+use super::{close, gaussian};
 use genailab::{
     data::Counts,
     eval::sets::*,

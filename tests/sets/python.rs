@@ -1,6 +1,7 @@
 //! Against scperturb, pertpy, geomloss, POT, scipy, scikit-learn and statsmodels on real cells.
 
-use crate::close;
+use super::close;
+use crate::common::real_data;
 use genailab::{
     data::{Counts, Dataset, Perturbation},
     eval::sets::*,
@@ -42,14 +43,7 @@ struct Embedded {
 
 impl Embedded {
     fn open(name: &str, expected: &Value) -> Option<Self> {
-        let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
-        let folder = std::env::var("GENAILAB_TEST_DATA").unwrap_or_else(|_| default.to_owned());
-        let path = format!("{folder}/{name}.h5ad");
-        if !std::path::Path::new(&path).exists() {
-            eprintln!("SKIPPED: {path} is not there; set GENAILAB_TEST_DATA to the folder of the test data");
-            return None;
-        }
-        let all = Dataset::open(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let all = Dataset::open(real_data(&format!("{name}.h5ad"))?).unwrap_or_else(|e| panic!("{name}: {e}"));
         let step = expected["step"].as_u64().expect("a number") as usize;
         let data = all.select_cells(&(0..all.n_cells()).step_by(step).collect::<Vec<_>>());
         let groups: Vec<String> = numbers(&expected["groups"]);

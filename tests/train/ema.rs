@@ -1,7 +1,7 @@
-use crate::model::Line;
+use super::model::Line;
 use genailab::{
     dfdx::prelude::{Cpu, TensorFromVec},
-    nn::{Ema, EmaMomentum, OptimStep, composed_step as composed, ema_update},
+    nn::{Ema, EmaMomentum, OptimStep, composed, ema_update},
 };
 
 #[test]

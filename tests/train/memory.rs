@@ -1,6 +1,6 @@
 //! A training holds no more memory after many epochs than after two.
 
-use crate::{
+use super::{
     model::{Line, Rows},
     trainer::{config, silent},
 };

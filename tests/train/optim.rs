@@ -1,6 +1,6 @@
 //! Adam against PyTorch (`tests/reference/optim.py`), against its composed version, and what it does at the edges.
 
-use crate::model::Line;
+use super::model::Line;
 use genailab::{
     ErrorKind,
     dfdx::prelude::{
@@ -9,7 +9,7 @@ use genailab::{
     },
     nn::{
         Adam, AdamConfig, AdamStep, GradientBuffers, Matrix, Moments, OptimStep, Params, Snapshot, WeightDecay,
-        composed_step as composed,
+        composed,
     },
 };
 use rand::{Rng, SeedableRng};

@@ -1,4 +1,4 @@
-use crate::model::Line;
+use super::model::Line;
 use genailab::{
     ErrorKind,
     dfdx::prelude::Cpu,

@@ -1,15 +1,15 @@
 //! A resumed training is the uninterrupted one, bit for bit; and every checkpoint that does not fit is told.
 
-use crate::{
+use super::{
     model::{Line, Rows},
-    skip,
     trainer::{config, silent},
 };
+use crate::common;
 use genailab::{
     Error, ErrorKind, Result,
     dfdx::prelude::Cpu,
     nn::{HostTensor, Snapshot, save_params},
-    train::{EpochRecord, Flow, History, Schedule, TrainConfig, fit},
+    train::{EpochRecord, Flow, History, LearningRateSchedule, TrainConfig, fit},
 };
 use std::{
     path::Path,
@@ -72,18 +72,18 @@ fn three_epochs_and_three_more_are_six() {
 
 #[test]
 fn an_interrupted_cosine_goes_on() {
-    let schedule = Schedule::WarmupCosine { warmup_steps: 5, final_fraction: 0.01 };
+    let schedule = LearningRateSchedule::WarmupCosine { warmup_steps: 5, final_fraction: 0.01 };
     let six = TrainConfig { epochs: 6, schedule, ..config() };
     same_as_uninterrupted(&six, &six, &[1, 2, 5]);
 }
 
 #[test]
 fn plateaus_and_early_stopping_go_on() {
-    let schedule = Schedule::ReduceOnPlateau { factor: 0.5, patience: 0, threshold: 0.05, minimum: 1e-4 };
+    let schedule = LearningRateSchedule::ReduceOnPlateau { factor: 0.5, patience: 0, threshold: 0.05, minimum: 1e-4 };
     let plateau = TrainConfig { epochs: 20, schedule, ..config() };
     same_as_uninterrupted(&plateau, &plateau, &[4, 9, 15]);
     // Growing steps: the best epoch is passed, then patience runs out. One stop lies between the two.
-    let schedule = Schedule::Exponential { factor: 1.6 };
+    let schedule = LearningRateSchedule::Exponential { factor: 1.6 };
     let stopping = TrainConfig { epochs: 60, learning_rate: 1e-3, schedule, early_stopping: Some(3), ..config() };
     let history = train(None, &stopping, false, None).1.unwrap();
     let best = history.best().unwrap().epoch;
@@ -199,7 +199,7 @@ fn a_read_only_folder_keeps_its_checkpoint() {
     let result = train(Some(folder.path()), &config(), false, Some(1)).1;
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     if writable {
-        return skip("a_read_only_folder_keeps_its_checkpoint", "this user may write to read-only folders");
+        return common::skip("this user may write to read-only folders");
     }
     let error = result.unwrap_err();
     assert!(error.kind() == ErrorKind::Io && error.to_string().contains("cannot write"), "{error}");

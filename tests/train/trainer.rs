@@ -1,6 +1,6 @@
 //! What the trainer does with a model, and what it says when it cannot.
 
-use crate::{
+use super::{
     model::{Batch, Line, Rows},
     python,
 };
@@ -9,7 +9,7 @@ use genailab::{
     dfdx::prelude::{Backward, Cpu, NoneTape, PutTape, SumTo, Tape},
     nn::{Adam, GradientBuffers, Params, Visitor, VisitorMut},
     train::{
-        BatchSource, Callback, EpochRecord, FitOptions, Flow, History, Loss, Progress, Schedule, StepContext,
+        BatchSource, Callback, EpochRecord, Flow, History, LearningRateSchedule, Loss, Progress, Run, StepContext,
         StepRecord, TrainConfig, Trainable, fit,
     },
 };
@@ -32,11 +32,11 @@ pub fn config() -> TrainConfig {
     }
 }
 
-pub fn silent<'a>() -> FitOptions<'a> {
-    FitOptions { progress: Progress::Silent, ..FitOptions::default() }
+pub fn silent<'a>() -> Run<'a> {
+    Run { progress: Progress::Silent, ..Run::default() }
 }
 
-fn run(config: &TrainConfig, options: &mut FitOptions<'_>) -> (Line<Cpu>, Result<History>) {
+fn run(config: &TrainConfig, options: &mut Run<'_>) -> (Line<Cpu>, Result<History>) {
     let device = Cpu::default();
     let mut line = Line::new(&device);
     let history = fit(&mut line, &Rows::new(100, 1), Some(&Rows::new(30, 2)), &device, config, options);
@@ -55,7 +55,7 @@ fn a_line_is_learnt_and_recorded() {
     assert_eq!((last.epoch, last.steps, line.after_steps), (40, 280, 280));
     assert_eq!(line.seen.as_vec(), [4000.0]);
     assert!(last.gradient_norm > 0.0 && last.cells_per_second > 0.0 && last.seconds > 0.0);
-    assert!(history.best().unwrap().watched_loss() <= last.watched_loss());
+    assert!(history.best().unwrap().monitored_loss() <= last.monitored_loss());
 }
 
 /// The first step of the first epoch, by hand: same rows, same noise, same update.
@@ -149,7 +149,7 @@ fn early_stopping_goes_back_to_the_best_weights() {
     let config = TrainConfig {
         epochs: 60,
         learning_rate: 1e-3,
-        schedule: Schedule::Exponential { factor: 1.6 },
+        schedule: LearningRateSchedule::Exponential { factor: 1.6 },
         early_stopping: Some(3),
         ..config()
     };
@@ -159,7 +159,7 @@ fn early_stopping_goes_back_to_the_best_weights() {
     let mut line = Line::new(&device);
     let mut options = silent();
     options.callbacks.push(Box::new(|record: &EpochRecord| {
-        at_epoch_end.push(record.watched_loss());
+        at_epoch_end.push(record.monitored_loss());
         Flow::Continue
     }));
     let history = fit(&mut line, &train, Some(&validation), &device, &config, &mut options).unwrap();
@@ -173,7 +173,7 @@ fn early_stopping_goes_back_to_the_best_weights() {
         StepContext { epoch: 0, step: 0, total_steps: 1, total_epochs: 1, training: false, rng: &mut rng };
     let whole = validation.batch(&(0..30).collect::<Vec<_>>()).unwrap();
     let now = f64::from(line.loss(&whole, NoneTape, &mut context).unwrap().total.as_vec()[0]);
-    assert!((now / best.watched_loss() - 1.0).abs() < 1e-5, "{now}, {} expected", best.watched_loss());
+    assert!((now / best.monitored_loss() - 1.0).abs() < 1e-5, "{now}, {} expected", best.monitored_loss());
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn settings_and_data_that_do_not_fit_are_told() {
 fn settings_read_from_a_file_have_defaults_and_no_strangers() {
     let config: TrainConfig =
         toml::from_str("epochs = 7\n[schedule]\nkind = \"step\"\nevery = 2\nfactor = 0.5").unwrap();
-    let schedule = Schedule::Step { every: 2, factor: 0.5 };
+    let schedule = LearningRateSchedule::Step { every: 2, factor: 0.5 };
     assert_eq!(config, TrainConfig { epochs: 7, schedule, ..TrainConfig::default() });
     let error = toml::from_str::<TrainConfig>("learning_rte = 0.1").unwrap_err().to_string();
     assert!(error.contains("learning_rte"), "{error}");
@@ -337,8 +337,7 @@ for tag in sorted(events.Tags()['scalars']):
     let mut options = silent();
     options.dir = Some(folder.path().to_path_buf());
     let history = run(&config(), &mut options).1.unwrap();
-    let test = "tensorboard_reads_the_events";
-    let Some(output) = python(test, "tensorboard", SCRIPT, &[folder.path()]) else { return };
+    let Some(output) = python(&["tensorboard"], SCRIPT, &[folder.path()]) else { return };
     let mut expected = Vec::new();
     for record in &history.epochs {
         for (tag, value) in record.scalars() {

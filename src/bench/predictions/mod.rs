@@ -15,8 +15,8 @@ mod read;
 use super::{BenchmarkData, data::Fingerprint};
 use crate::{
     Error, Result,
-    data::{Condition, Counts, OpenOptions},
-    predict::{Controls, Fitted, Predictor, Training},
+    data::{Condition, Controls, Counts, OpenOptions, TrainingData, mean_expression},
+    predict::{Fitted, Predictor},
 };
 use ndarray::{Array1, Array2};
 use serde_json::json;
@@ -155,8 +155,8 @@ impl Predictor for PredictionFile {
         json!({ "kind": self.kind.name(), "sha256": self.fingerprint })
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
-        let controls = training.controls.clone();
+    fn fit(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let controls = training.controls()?.cloned();
         Ok(Box::new(Answers { rows: Arc::clone(&self.rows), controls, seed: training.seed }))
     }
 }
@@ -193,7 +193,7 @@ impl Fitted for Answers {
         match (&self.rows.values, self.rows.kind) {
             (Values::Means(means), PredictionKind::Effects) => Ok(means.row(rows[0]).to_owned()),
             (Values::Means(means), _) => self.less_control(means.row(rows[0]).to_owned(), condition),
-            (Values::Cells(cells), _) => self.less_control(super::task::mean(cells, rows), condition),
+            (Values::Cells(cells), _) => self.less_control(mean_expression(cells, rows), condition),
         }
     }
 

@@ -126,12 +126,13 @@ impl Study {
                 Err(error) => return Err(error),
             };
             let seen = model.novelty(condition).is_none();
-            // The mean that the draws spread around; for a condition that was trained on, its measured mean.
+            // What the combination model alone says; for a condition that was trained on, its measured mean.
             let control = controls.row(index).mapv(f64::from);
-            let predicted = match task.training.effect_of(&condition.perturbation, condition.context.as_deref()) {
-                Some(effect) if seen => effect.mapv(f64::from),
-                _ => model.mean().effect(condition)?,
-            };
+            let predicted =
+                match task.training.effects()?.effect_of(&condition.perturbation, condition.context.as_deref()) {
+                    Some(effect) if seen => effect.mapv(f64::from),
+                    _ => model.mean().effect(condition)?,
+                };
             let control_cells = cells.expression.select_cells(&cells.control_rows[index]).to_dense().mapv(f64::from);
             let reference = GaussianReference {
                 mean: &control + &predicted,
@@ -252,16 +253,16 @@ fn true_variance(model: &LatentDiffusion, condition: &Condition, truth: &Truth, 
 }
 
 /// The pairs of perturbed genes that were not trained on, the least known first; none where no spread is known.
-fn next(combination: &CombinationModel, spread: Result<&Spread, &str>, task: &Task) -> Result<Vec<NextExperiment>> {
+fn next(model: &CombinationModel, spread: Result<&Spread, &str>, task: &Task) -> Result<Vec<NextExperiment>> {
     let Ok(spread) = spread else { return Ok(Vec::new()) };
-    let genes: Vec<&String> = combination.perturbed().collect();
-    let known: HashSet<&Perturbation> = task.training.conditions.iter().map(|c| &c.perturbation).collect();
+    let genes: Vec<&String> = model.perturbed().collect();
+    let known: HashSet<&Perturbation> = task.training.effects()?.conditions.iter().map(|c| &c.perturbation).collect();
     let all = genes.iter().enumerate().flat_map(|(i, a)| genes[i + 1..].iter().map(move |b| [a.as_str(), b.as_str()]));
     let pairs: Vec<Condition> =
         all.map(Perturbation::of).filter(|pair| !known.contains(pair)).map(Condition::of).take(MOST_PAIRS).collect();
     let mut candidates = Vec::with_capacity(pairs.len());
     for pairs in pairs.chunks(PAIRS_AT_ONCE) {
-        for (pair, effect) in pairs.iter().zip(combination.effects(pairs)?.rows()) {
+        for (pair, effect) in pairs.iter().zip(model.effects(pairs)?.rows()) {
             // Without a combination in training no spread of one is known, and none can be ranked.
             let Ok(error) = spread.expected_error(effect, Novelty::Combination) else { return Ok(Vec::new()) };
             let size = (effect.dot(&effect) / effect.len().max(1) as f64).sqrt();

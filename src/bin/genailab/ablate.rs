@@ -1,4 +1,4 @@
-//! `genailab ablate`: what each part of the JEPA is good for.
+//! `genailab ablate`: what each part of a model is worth.
 
 use crate::options::{DataArgs, OutputFolder, check_interrupt, interrupt_flag, say};
 use genailab::{
@@ -13,15 +13,14 @@ use genailab::{
         jepa::{CellJepaConfig, Size},
     },
     show::Report,
-    train::TrainConfig,
-    train::write_atomically,
+    train::{TrainConfig, write_atomically},
 };
 use std::path::PathBuf;
 
-/// Train the JEPA with one part changed at a time, over several seeds
+/// Train a model with one part changed at a time, over several seeds
 ///
-/// Of an effects dataset: the JEPA of mean effects, judged on doubles that it has not seen. Of a cells dataset: cell-level
-/// pretraining, judged on held-out cells by what a linear probe and nearest neighbours find of the perturbation.
+/// On an effects dataset: the combination model, judged on doubles that it has not seen. On a cells dataset: the encoder of
+/// cells (cell-jepa), judged on held-out cells by how well a linear probe and nearest neighbours tell the perturbation.
 ///
 /// Writes ablation.json and report.html into --out.
 #[derive(clap::Args)]

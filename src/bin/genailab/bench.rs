@@ -5,8 +5,6 @@ use genailab::{
     Error, Result,
     bench::{self, MeasureOptions, PartProgress, PredictionFile, PredictionKind, RunOptions, Setup},
     data::GeneSets,
-    model::combination::CombinationConfig,
-    predict::{CombinationPredictor, DiffusionPredictor},
 };
 use std::{
     path::{Path, PathBuf},
@@ -66,16 +64,8 @@ pub fn run(args: &Args) -> Result<()> {
     Setup::plans(&args.split, args.seeds).map_err(|e| if args.seeds == 0 { e.at("--seeds") } else { e })?;
     let mut models = bench::chosen(&args.models.iter().map(String::as_str).collect::<Vec<_>>())?;
     let gene_sets = args.gene_sets.as_ref().map(GeneSets::open).transpose()?;
-    if let Some(jepa) = models.iter_mut().find(|model| model.name() == "jepa") {
-        let config = CombinationConfig { gene_sets: args.gene_sets.clone(), ..CombinationConfig::default() };
-        *jepa = Box::new(CombinationPredictor { config });
-    }
-    if let Some(diffusion) = models.iter_mut().find(|model| model.name() == "diffusion") {
-        let mut predictor = DiffusionPredictor::default();
-        for effects in [&mut predictor.effects, &mut predictor.cells.effects] {
-            effects.jepa.gene_sets.clone_from(&args.gene_sets);
-        }
-        *diffusion = Box::new(predictor);
+    if let Some(file) = &args.gene_sets {
+        models.iter_mut().for_each(|model| model.set_gene_sets(file));
     }
     if let Some(threads) = args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();

@@ -5,11 +5,11 @@ mod numpy_order;
 use crate::options::{DataArgs, say};
 use genailab::{
     Error, Result,
-    data::{Opened, Split},
+    data::{Opened, Split, TrainingData},
     device::Device,
-    model::{CountVae, KlAnnealing, LibrarySize, VaeConfig},
+    model::{CountVae, KlAnnealing, LibrarySize, Model, VaeConfig, VaeSettings},
     nn::Norm,
-    train::{Callback, EpochRecord, FitOptions, Flow, Progress, StepRecord, TrainConfig},
+    train::{Callback, EpochRecord, Flow, Run, StepRecord, TrainConfig},
 };
 use serde_json::json;
 use std::{cell::Cell, path::PathBuf, time::Instant};
@@ -17,7 +17,7 @@ use std::{cell::Cell, path::PathBuf, time::Instant};
 /// Measure the training speed of the count VAE
 ///
 /// The model is the one that benches/torch_vae.py trains in PyTorch: genes-512-256-64 and back, a 64-wide embedding of
-/// the perturbation, SiLU, NB with one theta a gene, Adam at 1e-3. Gathering batches is included in the time, as it is
+/// the perturbation, SiLU, NB with one theta per gene, Adam at 1e-3. Gathering batches is included in the time, as it is
 /// there. Five steps warm up.
 #[derive(clap::Args)]
 pub struct Args {
@@ -78,13 +78,20 @@ pub fn run(args: &Args) -> Result<()> {
         }
     };
     let steps = (args.cells / args.batch).max(3);
-    let train = numpy_order::permutation(data.n_cells())
-        .into_iter()
-        .cycle()
-        .take((WARM_UP_STEPS + steps) * args.batch)
-        .collect();
-    let split = Split { train, validation: Vec::new(), test: Vec::new() };
-    let config = VaeConfig {
+    let rows = (WARM_UP_STEPS + steps) * args.batch;
+    let order = numpy_order::permutation(data.n_cells());
+    // Where the file has fewer cells than are trained on, all of them are repeated in the same order.
+    let n = order.len();
+    let repeats = rows.div_ceil(n.max(1));
+    let data = match repeats {
+        1 => data,
+        _ => data.select_cells(&(0..repeats).flat_map(|_| 0..n).collect::<Vec<_>>()),
+    };
+    let mut train: Vec<usize> =
+        (0..repeats).flat_map(|repeat| order.iter().map(move |cell| repeat * n + cell)).collect();
+    let test = train.split_off(rows.min(train.len()));
+    let training = TrainingData::of_dataset(data, &Split { train, validation: Vec::new(), test }, 0)?;
+    let model = VaeConfig {
         library_size: LibrarySize::Kept,
         with_lane: false,
         with_library: false,
@@ -94,16 +101,12 @@ pub fn run(args: &Args) -> Result<()> {
         init_output_bias: false,
         ..VaeConfig::default()
     };
-    let mut model = CountVae::new(&data, &split, config, 0, args.device)?;
+    let train = TrainConfig { epochs: 1, batch_size: args.batch, shuffle: false, ..TrainConfig::default() };
+    let settings = VaeSettings { model, train, ..VaeSettings::default() };
     let stopwatch = Stopwatch::default();
-    let mut options = FitOptions {
-        progress: Progress::Silent,
-        callbacks: vec![Box::new(Watch(&stopwatch))],
-        ..FitOptions::default()
-    };
-    let training = TrainConfig { epochs: 1, batch_size: args.batch, shuffle: false, ..TrainConfig::default() };
-    model.fit_with(&data, &split, &training, &mut options)?;
-    drop(options);
+    let mut run = Run { device: args.device, callbacks: vec![Box::new(Watch(&stopwatch))], ..Run::quiet(0) };
+    CountVae::fit(&training, &settings, &mut run)?;
+    drop(run);
 
     let (Some(warm), Some((end, loss))) = (stopwatch.warm.get(), stopwatch.last.get()) else {
         return Err(Error::data("no step was made; the file has too few cells"));
@@ -125,7 +128,7 @@ pub fn run(args: &Args) -> Result<()> {
         say(figures)
     } else {
         say(format_args!(
-            "{cells_per_s:.0} cells/s, {ms_per_step:.1} ms a step of {} cells, last loss {loss:.1}",
+            "{cells_per_s:.0} cells/s, {ms_per_step:.1} ms per step of {} cells, last loss {loss:.1}",
             args.batch
         ))
     }

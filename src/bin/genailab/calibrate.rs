@@ -3,19 +3,19 @@
 pub mod story;
 
 use crate::{
-    options::{DataArgs, OutputFolder, say},
+    options::{DataArgs, OutputFolder, interrupt_flag, say},
     train::write_json,
 };
 use genailab::{
     Error, Result,
-    bench::{BenchmarkData, Setup, Task, uncertainty::Study},
-    data::{AnnData, GeneSets, Truth},
+    bench::{Setup, Task, uncertainty::Study},
+    data::{AnnData, DataKind, GeneSets, Truth},
     model::{
-        VaeConfig,
-        latent_diffusion::{EffectDiffusionConfig, LatentDiffusionConfig},
+        ModelConfig, SettingsFile,
+        latent_diffusion::{DiffusionModel, DiffusionSettings},
+        registry::train,
     },
-    predict::{DiffusionPredictor, VaePredictor},
-    train::TrainConfig,
+    train::Run,
 };
 use serde_json::json;
 use std::{path::PathBuf, time::Instant};
@@ -56,9 +56,11 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     Setup::plans(&args.split, 1)?;
     args.gene_sets.as_ref().map(GeneSets::open).transpose()?;
-    let mut predictor = args.config.as_deref().map_or_else(|| Ok(DiffusionPredictor::default()), settings)?;
-    for effects in [&mut predictor.effects, &mut predictor.cells.effects] {
-        effects.jepa.gene_sets.clone_from(&args.gene_sets);
+    let file = args.config.as_deref().map(SettingsFile::read).transpose()?;
+    let usual = DiffusionSettings::default_for(DataKind::Cells);
+    let mut settings = file.map_or(Ok(usual.clone()), |file| file.over(&usual, DiffusionSettings::validate))?;
+    if let Some(file) = &args.gene_sets {
+        settings.set_gene_sets(file);
     }
     let opened = args.columns.open(&args.data)?;
     let name = args.data.file_stem().unwrap_or_default().to_string_lossy();
@@ -67,12 +69,13 @@ pub fn run(args: &Args) -> Result<()> {
     let out = OutputFolder::new(&args.out)?;
     let task = Task::of_plan(&data, plan, *seed)?;
     let start = Instant::now();
-    let study = match &data {
-        BenchmarkData::Effects(_) => Study::of_effects(&predictor.fit_effects(&task.training)?, &task)?,
-        BenchmarkData::Cells(_) => {
+    let mut run = Run { interrupt: Some(interrupt_flag()?), ..Run::quiet(task.training.seed) };
+    let study = match train::<DiffusionModel>(&task.training, &settings, &mut run)?.0 {
+        DiffusionModel::Effects(model) => Study::of_effects(&model, &task)?,
+        DiffusionModel::Cells(model) => {
             let simulated = AnnData::open(&args.data)?.uns_keys().iter().any(|key| key == "truth");
             let truth = simulated.then(|| Truth::read(&args.data)).transpose()?;
-            Study::of_cells(&predictor.fit_cells(&task.training)?, &task, truth.as_ref())?
+            Study::of_cells(&model, &task, truth.as_ref())?
         }
     };
     if study.rows.iter().all(|row| row.cells.is_none() && row.means.is_none()) {
@@ -101,27 +104,4 @@ pub fn run(args: &Args) -> Result<()> {
     story::report(&study, &verdicts)?.save(out.join("report.html"))?;
     verdicts.iter().try_for_each(|(_, line)| say(line))?;
     say(format_args!("report: {}", out.join("report.html").display()))
-}
-
-/// The settings in a file; what it leaves out is as usual.
-fn settings(file: &std::path::Path) -> Result<DiffusionPredictor> {
-    #[derive(serde::Deserialize, Default)]
-    #[serde(default, deny_unknown_fields)]
-    struct File {
-        effects: EffectDiffusionConfig,
-        cells: LatentDiffusionConfig,
-        vae: Option<VaeConfig>,
-        train: Option<TrainConfig>,
-    }
-    let file: File = crate::options::read_toml(file, |file: &File| {
-        file.effects.jepa.validate()?;
-        file.effects.spread.validate()?;
-        file.vae.as_ref().map_or(Ok(()), VaeConfig::validate)?;
-        file.train.as_ref().map_or(Ok(()), TrainConfig::validate)?;
-        file.cells.validate()
-    })?;
-    let mut vae = VaePredictor::conditional();
-    vae.model = file.vae.unwrap_or(vae.model);
-    vae.training = file.train.unwrap_or(vae.training);
-    Ok(DiffusionPredictor { effects: file.effects, cells: file.cells, vae })
 }

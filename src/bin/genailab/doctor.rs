@@ -2,8 +2,9 @@
 
 use genailab::{
     Error, Result,
-    data::fetch::cache_dir,
+    data::{DataKind, fetch::cache_dir},
     device::{Device, Resources},
+    model::registry,
 };
 use std::{
     env,
@@ -60,6 +61,15 @@ pub fn run(_args: &Args) -> Result<()> {
     }
     if broken.is_empty() {
         let _ = writeln!(text, "\nmodels can be trained here, on: {}", Device::auto());
+    }
+    text += "\nmodels (train --model NAME, from datasets of):\n";
+    for family in registry::Registry::default().families() {
+        let data = family.learns_from().iter().map(|kind| match kind {
+            DataKind::Cells => "cells",
+            DataKind::Effects => "effects",
+        });
+        let data = data.collect::<Vec<_>>().join(" or ");
+        let _ = writeln!(text, "    {:<12} {data:<18} {}", family.kind(), family.about());
     }
     crate::print(&text)?;
     if broken.is_empty() {

@@ -5,7 +5,7 @@ use genailab::{
     Error, ErrorKind, Result,
     data::{Dataset, Opened},
     device::Device,
-    model::{CountVae, TrainedOn, jepa::CellJepa, saved_kind},
+    model::registry::Registry,
 };
 use std::path::PathBuf;
 
@@ -32,55 +32,25 @@ pub struct Args {
     columns: DataArgs,
 }
 
-/// A model that embeds cells.
-enum Encoder {
-    Jepa(Box<CellJepa>),
-    Vae(Box<CountVae>),
-}
-
-impl Encoder {
-    fn load(args: &Args) -> Result<Self> {
-        let effects = || {
-            Error::config(format!(
-                "{} holds a model of mean effects, which embeds no cells; give the folder of a cell-jepa or of a vae of \
-                 cells",
-                args.model.display()
-            ))
-        };
-        match saved_kind(&args.model)?.as_str() {
-            "cell-jepa" => Ok(Self::Jepa(Box::new(CellJepa::load(&args.model, args.device)?))),
-            "jepa" => Err(effects()),
-            // Whatever else it is, the count VAE's reader says so.
-            _ => match CountVae::load(&args.model, args.device)? {
-                vae if vae.trained_on() == TrainedOn::Cells => Ok(Self::Vae(Box::new(vae))),
-                _ => Err(effects()),
-            },
-        }
-    }
-
-    fn genes(&self) -> &[String] {
-        match self {
-            Self::Jepa(model) => model.genes(),
-            Self::Vae(model) => &model.vocabulary().genes,
-        }
-    }
-}
-
 pub fn run(args: &Args) -> Result<()> {
     args.device.check()?;
     check_output_file(&args.out)?;
-    let encoder = Encoder::load(args)?;
+    let model = Registry::default().load(&args.model, args.device)?;
+    let Some(name) = model.abilities().embeddings else {
+        return Err(Error::config(format!(
+            "{} holds a model of kind {}, which embeds no cells (or was trained on mean effects); give the folder of a \
+             cell-jepa or of a vae of cells",
+            args.model.display(),
+            model.kind()
+        )));
+    };
     let Opened::Cells(data) = args.columns.open(&args.data)? else {
         return Err(Error::config(format!("{} is an effects dataset; give one of cells", args.data.display())));
     };
     let located = |e: Error| if e.kind() == ErrorKind::Data { e.at(args.data.display()) } else { e };
-    let known = aligned(&data, encoder.genes()).map_err(located)?;
+    let known = aligned(&data, model.genes()).map_err(located)?;
     let rows: Vec<usize> = (0..data.n_cells()).collect();
-    let (name, z) = match &encoder {
-        Encoder::Jepa(model) => ("X_jepa", model.embed(&known)),
-        Encoder::Vae(model) => ("X_vae", model.embed_as_control(&known, &rows)),
-    };
-    let z = z.map_err(located)?;
+    let z = model.embed(&known, &rows).map_err(located)?;
     data.write_with(&args.out, &[(name, &z)])?;
     say(format_args!("{} cells in {} dimensions, obsm[{name:?}]: {}", z.nrows(), z.ncols(), args.out.display()))
 }

@@ -2,11 +2,9 @@
 
 use genailab::{
     Error, ErrorKind, Result,
-    data::{Naming, OpenOptions, Opened, QcConfig},
-    model::{Likelihood, VaeConfig},
-    train::TrainConfig,
+    data::{Naming, OpenOptions, Opened},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use std::{
     fmt::Display,
     io::{IsTerminal, Write},
@@ -56,7 +54,7 @@ impl DataArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fractions {
-    /// Watched while training.
+    /// The training is validated on it.
     pub validation: f64,
     /// Judged at the end.
     pub test: f64,
@@ -70,8 +68,8 @@ impl Default for Fractions {
 
 impl Fractions {
     /// Refuses what leaves nothing to train on.
-    pub fn validate(self) -> Result<()> {
-        let Self { validation, test } = self;
+    pub fn validate(&self) -> Result<()> {
+        let Self { validation, test } = *self;
         match validation >= 0.0 && test >= 0.0 && validation + test < 1.0 {
             true => Ok(()),
             false => Err(Error::config(format!(
@@ -80,70 +78,6 @@ impl Fractions {
             ))),
         }
     }
-}
-
-/// A configuration file: every key may be left out, an unknown one is refused.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// The model.
-    pub model: VaeConfig,
-    /// Its training.
-    pub train: TrainConfig,
-    /// What is held out.
-    pub split: Fractions,
-    /// Quality control before anything else; none if left out.
-    pub qc: Option<QcConfig>,
-}
-
-impl Config {
-    /// Reads a TOML file and checks every setting.
-    pub fn read(path: &Path) -> Result<Self> {
-        read_toml(path, Self::validate)
-    }
-
-    /// Refuses settings that cannot be trained with, by name.
-    pub fn validate(&self) -> Result<()> {
-        self.split.validate()?;
-        self.train.validate()?;
-        self.model.validate()
-    }
-
-    /// What suits effects where nothing else is asked for: few rows, real values.
-    pub fn for_effects() -> Self {
-        Self {
-            model: VaeConfig {
-                latent: 16,
-                hidden: vec![128],
-                likelihood: Likelihood::Gaussian,
-                condition: 32,
-                ..VaeConfig::default()
-            },
-            train: TrainConfig { epochs: 200, batch_size: 32, ..TrainConfig::default() },
-            ..Self::default()
-        }
-    }
-}
-
-/// Reads settings from a TOML file; what `validate` refuses is told with the line that sets it.
-pub fn read_toml<T: DeserializeOwned>(path: &Path, validate: impl FnOnce(&T) -> Result<()>) -> Result<T> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
-    let config: T = toml::from_str(&text).map_err(|e| {
-        let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        Error::config(format!("{} line {line}: {}", path.display(), e.message().replace('\n', " ")))
-    })?;
-    validate(&config).map_err(|e| match line_of_setting(&text, &e.to_string()) {
-        Some(line) => e.at(format!("{} line {line}", path.display())),
-        None => e.at(path.display()),
-    })?;
-    Ok(config)
-}
-
-/// The line of `text`, from 1, that sets what `message` complains about by name.
-fn line_of_setting(text: &str, message: &str) -> Option<usize> {
-    let words = || message.split(|c: char| !(c.is_alphanumeric() || c == '_'));
-    let named = |line: &str| line.split_once('=').is_some_and(|(key, _)| words().any(|word| word == key.trim()));
-    text.lines().position(named).map(|line| line + 1)
 }
 
 /// A flag that Ctrl-C raises: the first asks the training to stop at its last checkpoint, the second ends the program.

@@ -1,13 +1,11 @@
 //! `genailab predict`.
 
-mod diffusion;
-
 use crate::options::{check_output_file, say};
 use genailab::{
-    Error, Result,
+    Error, ErrorKind, Result,
     data::{AnnDataWriter, Column, Condition, Counts, Naming, Perturbation, Table, Uns},
     device::Device,
-    model::{CountVae, Generated, TrainedOn, combination::CombinationModel, jepa::SetsJepa, saved_kind},
+    model::{Generated, Sampling, Trained, registry::Registry},
     ndarray::{Array2, ArrayView2, Axis, concatenate},
 };
 use std::path::PathBuf;
@@ -57,9 +55,46 @@ pub struct Args {
     device: Device,
 }
 
+pub fn run(args: &Args) -> Result<()> {
+    args.cells.checked_mul(args.samples).filter(|&rows| (1..=MOST_CELLS).contains(&rows)).ok_or_else(|| {
+        Error::config(format!(
+            "--cells {} and --samples {} must be at least 1, and their product at most {MOST_CELLS}",
+            args.cells, args.samples
+        ))
+    })?;
+    args.device.check()?;
+    check_output_file(&args.out)?;
+    let model = Registry::default().load(&args.model, args.device)?;
+    let abilities = model.abilities();
+    if !abilities.cells && !abilities.effects {
+        return Err(Error::config(format!(
+            "{} holds a model of kind {}, which predicts no perturbation: use `genailab embed` for its embeddings, or give \
+             the folder of another model",
+            args.model.display(),
+            model.kind()
+        )));
+    }
+    if !abilities.sampler {
+        args.refuse_sampler_options(model.kind())?;
+    }
+    let perturbations = perturbations(&args.perturbations, |gene| model.perturbs(gene))
+        .and_then(|read| check(model.as_ref(), &read).map(|()| read))
+        .map_err(|e| e.at("--perturbations"))?;
+    match abilities.cells {
+        true => predict_cells(model.as_ref(), &perturbations, args),
+        false => predict_effects(model.as_ref(), &perturbations, args),
+    }?;
+    say(args.out.display())
+}
+
+fn check(model: &dyn Trained, perturbations: &[Perturbation]) -> Result<()> {
+    let conditions: Vec<Condition> = perturbations.iter().cloned().map(Condition::of).collect();
+    model.check(&conditions)
+}
+
 impl Args {
-    /// Refuses what only a latent diffusion of cells can do.
-    fn refuse_options_of_diffusion(&self, model: &str) -> Result<()> {
+    /// Refuses the options that only a model with a sampler has a use for.
+    fn refuse_sampler_options(&self, kind: &str) -> Result<()> {
         let given = [
             ("--steps", self.steps.is_some()),
             ("--guidance", self.guidance.is_some()),
@@ -67,57 +102,12 @@ impl Args {
         ];
         match given.iter().find(|(_, given)| *given) {
             Some((name, _)) => Err(Error::config(format!(
-                "{name} is for latent diffusion, but {} holds {model}; leave it out",
+                "{name} is for a diffusion of cells, but {} holds a model of kind {kind}; leave it out",
                 self.model.display()
             ))),
             None => Ok(()),
         }
     }
-}
-
-pub fn run(args: &Args) -> Result<()> {
-    let rows_each =
-        args.cells.checked_mul(args.samples).filter(|&rows| (1..=MOST_CELLS).contains(&rows)).ok_or_else(|| {
-            Error::config(format!(
-                "--cells {} and --samples {} must be at least 1, and their product at most {MOST_CELLS}",
-                args.cells, args.samples
-            ))
-        })?;
-    args.device.check()?;
-    check_output_file(&args.out)?;
-    match saved_kind(&args.model)?.as_str() {
-        "jepa" => {
-            args.refuse_options_of_diffusion("the JEPA of mean effects")?;
-            return predict_jepa(args);
-        }
-        "jepa-sets" | "jepa-pairs" => {
-            args.refuse_options_of_diffusion("the JEPA of sets of cells")?;
-            return predict_sets(args, rows_each);
-        }
-        "effect-diffusion" => return diffusion::effects(args),
-        "latent-diffusion" => return diffusion::cells(args),
-        "cell-jepa" => {
-            return Err(Error::config(format!(
-                "{} holds an encoder of cells (cell-jepa), which predicts no perturbation: use `genailab embed` for its \
-                 embeddings, or give the folder of a vae or a jepa",
-                args.model.display()
-            )));
-        }
-        // Whatever it is, the count VAE's reader says so.
-        _ => {}
-    }
-    args.refuse_options_of_diffusion("the count VAE")?;
-    let model = CountVae::load(&args.model, args.device)?;
-    let perturbations = perturbations(&args.perturbations, |gene| model.vocabulary().perturbs(gene)).and_then(|read| {
-        model.vocabulary().check(&read)?;
-        Ok(read)
-    });
-    let perturbations = perturbations.map_err(|e| e.at("--perturbations"))?;
-    match model.trained_on() {
-        TrainedOn::Cells => predict_cells(&model, &perturbations, rows_each, args),
-        TrainedOn::Effects => predict_effects(&model, &perturbations, args),
-    }?;
-    say(args.out.display())
 }
 
 /// Reads what was typed, with the model's genes in mind: a name that holds `_` may be one gene.
@@ -133,35 +123,45 @@ fn perturbations(typed: &[String], known: impl Fn(&str) -> bool) -> Result<Vec<P
     Ok(read)
 }
 
-fn predict_cells(model: &CountVae, perturbations: &[Perturbation], rows_each: usize, args: &Args) -> Result<()> {
-    let blocks = perturbations
-        .iter()
-        .map(|perturbation| model.sample(perturbation, rows_each, args.seed))
-        .collect::<Result<Vec<_>>>()?;
-    write_cells(perturbations, &blocks, model.vocabulary().genes.clone(), "genailab count VAE", args)
+fn predict_cells(model: &dyn Trained, perturbations: &[Perturbation], args: &Args) -> Result<()> {
+    let mut blocks = Vec::with_capacity(perturbations.len());
+    for perturbation in perturbations {
+        let condition = Condition::of(perturbation.clone());
+        if args.samples > 1
+            && let Some(reason) = model.why_mean_is_fixed(&condition)
+        {
+            say(format_args!("note: all samples of {perturbation} have the same mean: {reason}"))?;
+        }
+        let sample = |sample: usize| {
+            let sampling = Sampling {
+                draw_mean: args.samples > 1,
+                steps: args.steps,
+                guidance: args.guidance,
+                library_size: args.library,
+                ..Sampling::new(args.cells, args.seed.wrapping_add(sample as u64))
+            };
+            // What is not known of a perturbation is the fault of what was asked for.
+            model.cells(&condition, &sampling).map_err(|error| match error.kind() {
+                ErrorKind::Inapplicable => error.at("--perturbations"),
+                _ => error,
+            })
+        };
+        blocks.push(joined((0..args.samples).map(sample).collect::<Result<Vec<Generated>>>()?));
+    }
+    write_cells(perturbations, &blocks, model, args)
 }
 
-/// Cells by a JEPA of sets of cells.
-fn predict_sets(args: &Args, rows_each: usize) -> Result<()> {
-    let model = SetsJepa::load(&args.model)?;
-    let perturbations = perturbations(&args.perturbations, |gene| model.perturbs(gene))?;
-    let sample = |perturbation: &Perturbation| {
-        let condition = Condition::of(perturbation.clone());
-        model.sample(&condition, rows_each, args.seed).map_err(|e| e.at("--perturbations"))
-    };
-    let blocks = perturbations.iter().map(sample).collect::<Result<Vec<_>>>()?;
-    write_cells(&perturbations, &blocks, model.gene_names().to_vec(), "genailab JEPA of sets of cells", args)?;
-    say(args.out.display())
+fn joined(samples: Vec<Generated>) -> Generated {
+    let views: Vec<_> = samples.iter().map(|sample| sample.values.view()).collect();
+    Generated {
+        values: concatenate(Axis(0), &views).expect("every sample has the model's genes"),
+        library_size: samples.iter().flat_map(|sample| sample.library_size.iter().copied()).collect(),
+        are_counts: samples.iter().all(|sample| sample.are_counts),
+    }
 }
 
 /// Writes the cells of perturbations, a block each.
-fn write_cells(
-    perturbations: &[Perturbation],
-    blocks: &[Generated],
-    genes: Vec<String>,
-    by: &str,
-    args: &Args,
-) -> Result<()> {
+fn write_cells(perturbations: &[Perturbation], blocks: &[Generated], model: &dyn Trained, args: &Args) -> Result<()> {
     let rows_each = blocks.first().map_or(0, |block| block.library_size.len());
     let views: Vec<ArrayView2<'_, f32>> = blocks.iter().map(|block| block.values.view()).collect();
     let values = concatenate(Axis(0), &views).expect("every block has the model's genes");
@@ -170,7 +170,7 @@ fn write_cells(
         .flat_map(|perturbation| (0..rows_each).map(move |cell| format!("{perturbation}-{cell}")))
         .collect();
     let mut cells = Table::from_names(names);
-    for (name, column) in diffusion::row_columns(perturbations, args.samples, rows_each) {
+    for (name, column) in row_columns(perturbations, args.samples, rows_each) {
         cells.set(name, column);
     }
     let are_counts = blocks.iter().all(|block| block.are_counts);
@@ -180,10 +180,12 @@ fn write_cells(
         rows.map(|(row, &size)| f64::from(if are_counts { size.max(row.sum()) } else { size })).collect::<Vec<_>>()
     });
     cells.set("ncounts", Column::Float(library.collect()));
-    let genes = Table::from_names(genes);
+    let genes = Table::from_names(model.genes().to_vec());
+    let by = format!("genailab {}", model.kind());
     let columns = [("perturbation_column", "perturbation"), ("library_size_column", "ncounts")];
-    let writer =
-        AnnDataWriter::new(&cells, &genes).uns("predicted_by", by).uns(HINTS, columns.into_iter().collect::<Uns>());
+    let writer = AnnDataWriter::new(&cells, &genes)
+        .uns("predicted_by", by.as_str())
+        .uns(HINTS, columns.into_iter().collect::<Uns>());
     if are_counts {
         writer.x(&Counts::from_dense(&values)).write(&args.out)
     } else {
@@ -191,19 +193,19 @@ fn write_cells(
     }
 }
 
-/// Effects by a JEPA of mean effects.
-fn predict_jepa(args: &Args) -> Result<()> {
-    let model = CombinationModel::load(&args.model)?;
-    let perturbations = perturbations(&args.perturbations, |gene| model.represents(gene))?;
-    let conditions: Vec<Condition> = perturbations.iter().cloned().map(Condition::of).collect();
-    model.check(&conditions).map_err(|e| e.at("--perturbations"))?;
-    let effects = model.effects(&conditions)?.mapv(|value| value as f32);
-    write_effects(&perturbations, 1, &effects, model.genes().to_vec(), args)?;
-    say(args.out.display())
-}
-
-fn predict_effects(model: &CountVae, perturbations: &[Perturbation], args: &Args) -> Result<()> {
-    write_effects(perturbations, 1, &model.predict_effects(perturbations)?, model.vocabulary().genes.clone(), args)
+/// Mean effects; several samples are draws around them.
+fn predict_effects(model: &dyn Trained, perturbations: &[Perturbation], args: &Args) -> Result<()> {
+    let samples = if model.abilities().effect_draws { args.samples } else { 1 };
+    let mut effects = Array2::zeros((0, model.genes().len()));
+    for perturbation in perturbations {
+        let condition = Condition::of(perturbation.clone());
+        let rows = match samples {
+            1 => model.effects(std::slice::from_ref(&condition)),
+            n => model.effect_draws(&condition, n, args.seed),
+        };
+        effects.append(Axis(0), rows.map_err(|e| e.at("--perturbations"))?.view()).expect("rows of the model's genes");
+    }
+    write_effects(perturbations, samples, &effects.mapv(|value| value as f32), model.genes().to_vec(), args)
 }
 
 /// Writes effects, `samples` rows a perturbation.
@@ -223,9 +225,9 @@ fn write_effects(
     let mut table = Table::from_names(names.collect());
     match samples {
         1 => table.set("perturbation", categories(perturbations, 1)),
-        _ => diffusion::row_columns(perturbations, samples, samples)
-            .into_iter()
-            .for_each(|(name, column)| table.set(name, column)),
+        _ => {
+            row_columns(perturbations, samples, samples).into_iter().for_each(|(name, column)| table.set(name, column))
+        }
     }
     AnnDataWriter::new(&table, &Table::from_names(genes))
         .uns("effect", "predicted difference to control, in the units of the training data")
@@ -243,4 +245,12 @@ fn categories(perturbations: &[Perturbation], rows_each: usize) -> Column {
     let code = |name: &String| names.binary_search(name).expect("it was just put there") as i32;
     let codes = all.iter().flat_map(|name| std::iter::repeat_n(code(name), rows_each)).collect();
     Column::Categorical { codes, categories: names }
+}
+
+/// The columns that say what each row is of: the perturbation, and the number of the sample where a perturbation has
+/// `samples` of `rows_each / samples` rows each.
+fn row_columns(perturbations: &[Perturbation], samples: usize, rows_each: usize) -> [(&'static str, Column); 2] {
+    let each = (rows_each / samples.max(1)).max(1);
+    let numbers = perturbations.iter().flat_map(|_| (0..rows_each).map(|row| Some((row / each) as i64)));
+    [("perturbation", categories(perturbations, rows_each)), ("sample", Column::Integer(numbers.collect()))]
 }

@@ -5,16 +5,22 @@ mod stages;
 mod story;
 
 use crate::{
-    options::{Config, DataArgs, Fractions, OutputFolder, check_interrupt, interrupt_flag, say},
-    train::{begin, check_folder, write_json},
+    options::{DataArgs, Fractions, OutputFolder, check_interrupt, interrupt_flag, say},
+    train::{shared, write_json},
 };
 use genailab::{
     ErrorKind, Result,
     bench::{HeldOut, TruthAgreement, evaluate_vae, truth_agreement},
-    data::{AnnData, Dataset, Opened, QcConfig, QcReport, Simulation, SimulationConfig, Split, SplitPlan, Truth},
+    data::{
+        AnnData, DataKind, Dataset, Opened, QcConfig, QcReport, Simulation, SimulationConfig, Split, SplitPlan,
+        TrainingData, Truth,
+    },
     device::Device,
-    model::{Collapse, CountVae},
-    train::{FitOptions, History, TrainConfig},
+    model::{
+        Collapse, CountVae, ModelConfig, SettingsFile, VaeSettings,
+        registry::{check_folder, forget_checkpoints, train},
+    },
+    train::{History, Run, TrainConfig},
 };
 use serde_json::json;
 use std::{
@@ -28,12 +34,13 @@ const CELLS_PER_PREDICTION: usize = 1000;
 /// Seed of the built-in dataset, so that everybody's first report is the same.
 const BUILT_IN_SEED: u64 = 7;
 
-/// Do the main job: train the three stages on cells (or effects), judge each on what was held out, write a report
+/// Do the main job: train the stages on cells (or effects), judge each on what was held out, write a report
 ///
-/// The stages are the count VAE, the JEPA (on doubles that it has not seen, beside the baselines) and diffusion around what
-/// it predicts (is its spread the true one?). Without a file, cells are simulated.
+/// The stages are the count VAE, the combination model (on doubles that it has not seen, beside the baselines) and diffusion
+/// around what it predicts (is its spread the true one?). Without a file, cells are simulated.
 ///
-/// Writes report.html, results.json, split.json and the models (folders vae and diffusion) into --out; what an earlier run
+/// Writes report.html, results.json, split.json and the models (folders vae, diffusion and, trained without the doubles that
+/// judge it, unseen) into --out; what an earlier run
 /// left there is replaced. Open report.html in a browser. `genailab predict --model DIR/diffusion` uses the models.
 ///
 /// An effects dataset (one row a perturbation, uns["effect"]) is taken too: the models are then judged on perturbations
@@ -69,7 +76,7 @@ pub struct Args {
 /// Everything that a run found out; the report tells it.
 struct Outcome {
     source: String,
-    data: Dataset,
+    data: Arc<Dataset>,
     raw: Dataset,
     qc: QcReport,
     split: Split,
@@ -83,13 +90,66 @@ struct Outcome {
     seconds: f64,
 }
 
+/// The settings of a run.
+struct Settings {
+    vae: VaeSettings,
+    split: Fractions,
+    qc: Option<QcConfig>,
+    seed: u64,
+}
+
+/// What the stages of a run have in common.
+struct Stages<'a> {
+    args: &'a Args,
+    settings: Settings,
+    interrupt: Arc<AtomicBool>,
+    start: Instant,
+}
+
 impl Args {
-    /// The settings: the file's if there is one, else `usual`.
-    fn config(&self, usual: Config) -> Result<Config> {
-        let mut config = self.config.as_deref().map_or(Ok(usual), Config::read)?;
-        config.train.epochs = self.epochs.unwrap_or(config.train.epochs);
-        config.train.seed = self.seed.unwrap_or(config.train.seed);
-        config.validate().map(|()| config)
+    /// The settings of the file, if there is one, over the usual ones of a run, and those of the command line.
+    fn settings(&self, usual: VaeSettings, split: Fractions) -> Result<Settings> {
+        let file = self.config.as_deref().map(SettingsFile::read).transpose()?;
+        let (given, qc) = shared(file.as_ref())?;
+        let mut vae = file.as_ref().map_or(Ok(usual.clone()), |file| file.over(&usual, VaeSettings::validate))?;
+        vae.train.epochs = self.epochs.unwrap_or(vae.train.epochs);
+        vae.validate()?;
+        let seed = self.seed.unwrap_or(vae.train.seed);
+        Ok(Settings { vae, split: given.unwrap_or(split), qc, seed })
+    }
+
+    fn settings_for_cells(&self) -> Result<Settings> {
+        let vae = VaeSettings {
+            train: TrainConfig {
+                epochs: 60,
+                early_stopping: Some(8),
+                clip_norm: Some(100.0),
+                ..TrainConfig::default()
+            },
+            ..VaeSettings::default_for(DataKind::Cells)
+        };
+        self.settings(vae, Fractions { validation: 0.1, test: 0.2 })
+    }
+}
+
+impl Stages<'_> {
+    /// The run of a stage in its folder: resumed where the whole run is resumed and the stage was begun.
+    fn run(&self, folder: &str) -> Run<'static> {
+        let dir = self.args.out.join(folder);
+        Run {
+            seed: self.settings.seed,
+            device: self.args.device,
+            resume: self.args.resume && check_folder(&dir, true).is_ok(),
+            dir: Some(dir),
+            interrupt: Some(Arc::clone(&self.interrupt)),
+            ..Run::default()
+        }
+    }
+
+    /// Ends the run between two of its parts if Ctrl-C was pressed.
+    fn check_interrupt(&self) -> Result<()> {
+        let kept = format!("what is trained is kept in {}: go on with `--resume`", self.args.out.display());
+        check_interrupt(&self.interrupt, kept)
     }
 }
 
@@ -97,31 +157,25 @@ pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     args.device.check()?;
     // A setting that is wrong is said before anything is read or made.
-    args.config(Config::default())?;
-    if args.resume {
-        check_folder(&args.out.join("vae"), true)?;
-    }
+    let settings = args.settings_for_cells()?;
+    check_folder(&args.out.join("vae"), args.resume)?;
     let data = args.data.as_ref().map(|file| args.columns.open(file)).transpose()?;
     let out = OutputFolder::new(&args.out)?;
-    let interrupt = interrupt_flag()?;
-    let options = FitOptions {
-        dir: Some(out.join("vae")),
-        resume: args.resume,
-        interrupt: Some(Arc::clone(&interrupt)),
-        ..FitOptions::default()
-    };
+    if !args.resume {
+        forget_checkpoints(&out)?;
+    }
+    let stages = Stages { args, settings, interrupt: interrupt_flag()?, start };
     let done = match (data, &args.data) {
-        (Some(Opened::Effects(data)), Some(file)) => effects::run(&data, file, args, options, &interrupt, start),
+        (Some(Opened::Effects(data)), Some(file)) => effects::run(&data, file, stages),
         (Some(Opened::Cells(data)), Some(file)) => {
             let simulated = AnnData::open(file)?.uns_keys().iter().any(|key| key == "truth");
             let truth = simulated.then(|| Truth::read(file)).transpose()?;
-            run_cells(file.display().to_string(), data, truth, args, options, &interrupt, start)
+            run_cells(file.display().to_string(), data, truth, &stages)
         }
         _ => {
             let config = SimulationConfig { seed: BUILT_IN_SEED, ..SimulationConfig::default() };
             let Simulation { dataset, truth } = Simulation::new(&config)?;
-            let source = "the built-in simulated dataset".to_owned();
-            run_cells(source, dataset, Some(truth), args, options, &interrupt, start)
+            run_cells("the built-in simulated dataset".to_owned(), dataset, Some(truth), &stages)
         }
     };
     done.map_err(|e| match &args.data {
@@ -131,49 +185,32 @@ pub fn run(args: &Args) -> Result<()> {
     say(format_args!("\nreport: {}", out.join("report.html").display()))
 }
 
-fn run_cells(
-    source: String,
-    raw: Dataset,
-    truth: Option<Truth>,
-    args: &Args,
-    mut options: FitOptions<'_>,
-    interrupt: &Arc<AtomicBool>,
-    start: Instant,
-) -> Result<()> {
-    let (out, folder) = (&args.out, args.out.join("vae"));
-    let config = args.config(Config {
-        train: TrainConfig { epochs: 60, early_stopping: Some(8), clip_norm: Some(100.0), ..TrainConfig::default() },
-        split: Fractions { validation: 0.1, test: 0.2 },
-        ..Config::default()
-    })?;
-    let seed = config.train.seed;
+fn run_cells(source: String, raw: Dataset, truth: Option<Truth>, stages: &Stages<'_>) -> Result<()> {
+    let Stages { args, settings, start, .. } = stages;
+    let (out, seed) = (&args.out, settings.seed);
     say(format_args!("data: {source}: {} cells x {} genes", raw.n_cells(), raw.n_genes()))?;
-    let (data, qc) = config.qc.clone().unwrap_or_else(|| QcConfig::for_dataset(&raw)).apply(&raw)?;
+    let (data, qc) = settings.qc.clone().unwrap_or_else(|| QcConfig::for_dataset(&raw)).apply(&raw)?;
     say(&qc)?;
 
-    let Fractions { validation, test } = config.split;
+    let Fractions { validation, test } = settings.split;
     let split = data.split(&SplitPlan::Stratified { validation, test, seed })?;
-    let mut model = CountVae::new(&data, &split, config.model, seed, args.device)?;
-    begin(&model, &folder, &options)?;
-    let history = model.fit_with(&data, &split, &config.train, &mut options)?;
-    model.save(&folder)?;
+    let data = Arc::new(data);
+    let training = TrainingData::of_dataset(Arc::clone(&data), &split, seed)?;
+    let (model, history) = train::<CountVae>(&training, &settings.vae, &mut stages.run("vae"))?;
     split.save(out.join("split.json"))?;
 
-    let kept = format!("the trained model is in {}: run again with `--resume` for its report", folder.display());
-    check_interrupt(interrupt, &kept)?;
+    stages.check_interrupt()?;
     say(format_args!("judging the model on {} held-out cells", split.test.len()))?;
     let held_out = evaluate_vae(&model, &data, &split.test, CELLS_PER_PREDICTION, seed)?;
-    check_interrupt(interrupt, &kept)?;
+    stages.check_interrupt()?;
     let collapse = model.collapse(&data, &split.test)?;
     let controls: Vec<usize> =
         split.test.iter().copied().filter(|&row| data.perturbation_of(row).is_control()).collect();
     let agreement = truth.as_ref().map(|truth| truth_agreement(&model, &data, &controls, truth)).transpose()?;
-    let later = stages::Later::of_cells(&data, &split, &model, truth.as_ref(), (out, seed, args.epochs), interrupt)?;
-    check_interrupt(interrupt, &kept)?;
+    let later = stages::Later::of_cells(&training, &split, &model, truth.as_ref(), stages)?;
+    stages.check_interrupt()?;
 
     let seconds = start.elapsed().as_secs_f64();
-    let train_config = config.train;
-    let truth = agreement;
     let outcome = Outcome {
         source,
         data,
@@ -181,16 +218,16 @@ fn run_cells(
         qc,
         split,
         model,
-        train_config,
+        train_config: settings.vae.train.clone(),
         history,
         held_out,
         collapse,
-        truth,
+        truth: agreement,
         later,
         seconds,
     };
     let figures = story::Figures::of(&outcome)?;
-    check_interrupt(interrupt, &kept)?;
+    stages.check_interrupt()?;
     write_json(&out.join("results.json"), &results(&outcome))?;
     figures.save(&out.join("figures"))?;
     story::report(&outcome, figures)?.save(out.join("report.html"))?;

@@ -4,10 +4,10 @@ use crate::options::{DataArgs, OutputFolder, say};
 use genailab::{
     Error, Result,
     bench::screen::{Candidates, Closeness, Hit, Retrieved, Search, retrieve, screen},
-    data::{Effects, Opened, Perturbation},
-    model::combination::{CombinationConfig, CombinationData, CombinationModel},
+    data::{EffectTable, Effects, Opened, Perturbation},
+    model::combination::{CombinationConfig, CombinationModel},
     show::{Align, Grid, Report, Verdict, ranked},
-    train::write_atomically,
+    train::{Run, write_atomically},
 };
 use rand::{SeedableRng, seq::SliceRandom};
 use serde_json::json;
@@ -99,7 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
 
     let trust = trusted(args, &data, &config)?;
     let rows: Vec<usize> = (0..data.perturbations.len()).filter(|&row| Some(row) != own).collect();
-    let model = CombinationModel::fit(&CombinationData::of_effects(&data, &rows), &config, args.seed)?;
+    let model = CombinationModel::fit_table(&EffectTable::of_effects(&data, &rows), &config, &Run::quiet(args.seed))?;
     let perturbed: Vec<String> = model.perturbed().cloned().collect();
     let mut candidates = args.candidates.of(&perturbed);
     if args.gene_sets.is_some() {
@@ -186,7 +186,7 @@ fn trusted(args: &Args, data: &Effects, config: &CombinationConfig) -> Result<Ve
         return Ok(Vec::new());
     }
     let rows: Vec<usize> = (0..data.perturbations.len()).filter(|row| !left_out.contains(row)).collect();
-    let model = CombinationModel::fit(&CombinationData::of_effects(data, &rows), config, args.seed)?;
+    let model = CombinationModel::fit_table(&EffectTable::of_effects(data, &rows), config, &Run::quiet(args.seed))?;
     let candidates = Candidates::All.of(&model.perturbed().cloned().collect::<Vec<_>>());
     let asked: Vec<Perturbation> = left_out.iter().map(|&row| data.perturbations[row].clone()).collect();
     let observed = data.values.select(genailab::ndarray::Axis(0), left_out);

@@ -1,56 +1,53 @@
 //! `genailab train`.
 
-mod cell_jepa;
-mod cell_report;
-mod diffusion;
-mod jepa;
-mod sets;
+mod embedding_report;
 
-use crate::options::{Config, DataArgs, Fractions, OutputFolder, interrupt_flag, say};
+use crate::options::{DataArgs, Fractions, OutputFolder, interrupt_flag, say};
 use genailab::{
     Error, ErrorKind, Result,
-    bench::{Evaluation, evaluate_effects},
-    data::{Dataset, Effects, Opened, Split, SplitPlan},
+    bench::evaluate_effects,
+    data::{Condition, DataKind, Dataset, Effects, Opened, QcConfig, Split, SplitPlan, TrainingData},
     device::Device,
-    model::CountVae,
-    train::write_atomically,
-    train::{FitOptions, History},
+    model::{
+        SettingsFile, Trained,
+        registry::{Family, Registry, Settings, check_folder},
+    },
+    ndarray::{Array2, Axis},
+    train::{Run, write_atomically},
 };
 use rand::{SeedableRng, seq::SliceRandom};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-/// The checkpoint of a training that runs, or was stopped, or is done.
-const CHECKPOINT: &str = "last.safetensors";
-/// The weights of a training that is done.
-const WEIGHTS: &str = "model.safetensors";
+/// Draws behind the expected error of a predicted effect.
+const DRAWS: usize = 100;
 
 /// Train a model on a cells or an effects dataset
 ///
-/// A file with one cell a row and counts is a cells dataset; one with one perturbation a row and uns["effect"] is an
+/// A file with one cell per row and counts is a cells dataset; one with one perturbation per row and uns["effect"] is an
 /// effects dataset.
 ///
 /// Writes model.json and model.safetensors (the model), last.safetensors (the checkpoint of the last epoch, for
-/// --resume), split.json, metrics.json, history.jsonl and TensorBoard events into --out; of a cell-jepa also report.html
-/// and figures. `genailab predict` uses a vae, a jepa or a diffusion, `genailab embed` a vae or a cell-jepa.
+/// --resume; models that consist of several trainings keep theirs in folders of their own), training.json, split.json,
+/// metrics.json, history.jsonl and TensorBoard events into --out; for an encoder of cells also report.html and figures.
+/// `genailab predict` and `genailab embed` use the model.
 #[derive(clap::Args)]
 pub struct Args {
     /// The .h5ad file to train on
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Which model: vae, the count VAE; jepa, the JEPA of mean effects (cells are summed up to mean effects first);
-    /// cell-jepa, an encoder of cells that is trained without labels; jepa-sets and jepa-pairs, the JEPA of sets of cells
-    /// (levels 1 and 2); diffusion, the spread around the JEPA's mean: of cells (with a VAE of its own) or of mean effects
+    /// Which model; `genailab doctor` lists them with what they predict
     #[arg(long, value_name = "NAME", default_value = "vae")]
     model: String,
     /// Folder for the model; made if it is not there. A finished training in it is replaced
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Settings: a TOML file with the tables [model], [train], [split] and [qc] (diffusion: [effects], [cells], [vae],
-    /// [train], [split] and [qc]); model.json and split.json of a training show what can be set
+    /// Settings: a TOML file with the model's tables (mostly [model] and [train]; diffusion: [effects], [cells], [vae] and
+    /// [train]) and the tables [split] and [qc]; training.json of a training shows what can be set
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
     /// Passes over the training data [default: the configuration's]
@@ -65,184 +62,215 @@ pub struct Args {
     /// Go on from the last checkpoint in --out, with the other arguments as they were; only --epochs may differ
     #[arg(long)]
     resume: bool,
-    /// cell-jepa: the column of obs that its embeddings are asked for, and that colours the pictures [default: the
+    /// Encoders of cells: the column of obs that embeddings are probed for, and that colours the pictures [default: the
     /// perturbation]
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
-    /// cell-jepa: folder of a VAE that was trained on the same cells, to compare its latent with
+    /// Encoders of cells: folder of a VAE that was trained on the same cells, to compare its latent with
     #[arg(long, value_name = "DIR")]
     compare_vae: Option<PathBuf>,
     #[command(flatten)]
     columns: DataArgs,
 }
 
+/// A training about to begin.
+struct Training<'a> {
+    args: &'a Args,
+    family: &'a dyn Family,
+    settings: Box<dyn Settings>,
+    split: Fractions,
+    qc: Option<QcConfig>,
+    seed: u64,
+    out: OutputFolder,
+}
+
 pub fn run(args: &Args) -> Result<()> {
-    if args.model != "cell-jepa" && (args.label.is_some() || args.compare_vae.is_some()) {
-        return Err(Error::config("--label and --compare-vae are for --model cell-jepa; leave them out"));
-    }
-    match args.model.as_str() {
-        "vae" | "count-vae" => {}
-        "jepa" => return jepa::run(args),
-        "cell-jepa" => return cell_jepa::run(args),
-        "jepa-sets" | "jepa-pairs" => return sets::run(args),
-        "diffusion" => return diffusion::run(args),
-        other => {
-            return Err(Error::config(format!(
-                "model {other:?} is unknown; this version trains: vae, jepa, cell-jepa, jepa-sets, jepa-pairs, diffusion"
-            )));
-        }
-    }
-    args.device.check()?;
     // Cheap questions first: a large file takes long to read.
-    let given = args.config.as_deref().map(Config::read).transpose()?;
+    let registry = Registry::default();
+    let family = registry.family(&args.model)?;
+    family.check_device(args.device)?;
+    if !family.is_encoder() && (args.label.is_some() || args.compare_vae.is_some()) {
+        return Err(Error::config(
+            "--label and --compare-vae are for encoders of cells, such as --model cell-jepa; leave them out",
+        ));
+    }
+    let file = args.config.as_deref().map(SettingsFile::read).transpose()?;
+    let (split, qc) = shared(file.as_ref())?;
+    check_settings(family, file.as_ref(), args)?;
     check_folder(&args.out, args.resume)?;
-    let opened = args.columns.open(&args.data)?;
-    let mut config = given.unwrap_or_else(|| match &opened {
-        Opened::Effects(_) => Config::for_effects(),
-        Opened::Cells(_) => Config::default(),
-    });
-    config.train.epochs = args.epochs.unwrap_or(config.train.epochs);
-    config.train.seed = args.seed.unwrap_or(config.train.seed);
-    config.validate()?;
-
+    let opened = prepared(args.columns.open(&args.data)?, family, args)?;
+    let kind = match &opened {
+        Opened::Cells(_) => DataKind::Cells,
+        Opened::Effects(_) => DataKind::Effects,
+    };
+    let mut settings = family.settings(file.as_ref(), kind)?;
+    settings.set_epochs_if(args.epochs)?;
+    let seed = args.seed.unwrap_or_else(|| settings.seed());
     let out = OutputFolder::new(&args.out)?;
-    let mut options = FitOptions {
-        dir: Some(out.to_owned()),
-        resume: args.resume,
-        interrupt: Some(interrupt_flag()?),
-        ..FitOptions::default()
-    };
+    let training = Training { args, family, settings, split: split.unwrap_or_default(), qc, seed, out };
     let metrics = match opened {
-        Opened::Cells(data) => train_cells(data, &config, args, &mut options),
-        Opened::Effects(data) => train_effects(&data, &config, args, &mut options),
+        Opened::Cells(data) => training.on_cells(data),
+        Opened::Effects(data) => training.on_effects(&data),
     }
-    .map_err(|e| if e.kind() == ErrorKind::Data { e.at(args.data.display()) } else { e })?;
-    write_json(&out.join("metrics.json"), &metrics)?;
-    say(format_args!("model: {}", out.display()))
+    .map_err(|e| match e.kind() {
+        ErrorKind::Data | ErrorKind::Inapplicable => e.at(args.data.display()),
+        _ => e,
+    })?;
+    write_json(&training.out.join("metrics.json"), &metrics)?;
+    say(format_args!("model: {}", training.out.display()))
 }
 
-/// Whether a training may begin in `dir`, or be resumed there.
-pub fn check_folder(dir: &Path, resume: bool) -> Result<()> {
-    let (begun, done) = (dir.join(CHECKPOINT).exists(), dir.join(WEIGHTS).exists());
-    match (resume, begun) {
-        (true, false) => Err(Error::config(format!(
-            "nothing to resume: there is no {}; give the folder of the training that was stopped, or leave out --resume",
-            dir.join(CHECKPOINT).display()
-        ))),
-        (false, true) if !done => Err(Error::config(format!(
-            "{} holds the checkpoint of a training that was stopped: add --resume to go on with it, or give another \
-             --out",
-            dir.display()
-        ))),
-        _ => Ok(()),
+/// The tables of a configuration file that every model shares.
+pub fn shared(file: Option<&SettingsFile>) -> Result<(Option<Fractions>, Option<QcConfig>)> {
+    let Some(file) = file else { return Ok((None, None)) };
+    Ok((file.shared("split", |split: &Fractions| split.validate())?, file.shared("qc", |_: &QcConfig| Ok(()))?))
+}
+
+/// Refuses settings before the data is read, whatever kind it turns out to be.
+fn check_settings(family: &dyn Family, file: Option<&SettingsFile>, args: &Args) -> Result<()> {
+    for &kind in family.learns_from() {
+        family.settings(file, kind)?.set_epochs_if(args.epochs)?;
+    }
+    Ok(())
+}
+
+/// Sets what the command line overrides.
+pub trait SetEpochs {
+    /// Sets the number of epochs where one was given.
+    fn set_epochs_if(&mut self, epochs: Option<usize>) -> Result<()>;
+}
+
+impl SetEpochs for Box<dyn Settings> {
+    fn set_epochs_if(&mut self, epochs: Option<usize>) -> Result<()> {
+        let Some(epochs) = epochs else { return Ok(()) };
+        self.set_epochs(epochs);
+        self.validate()
     }
 }
 
-/// Prepares the folder of a training. Anew: what an earlier one left goes, so that its weights are never taken for those
-/// of this one, and the description of the model is written. Resumed: the model must be the one described there.
-pub fn begin(model: &CountVae, dir: &Path, options: &FitOptions<'_>) -> Result<()> {
-    if options.resume {
-        return model.check_description(dir);
-    }
-    for name in [WEIGHTS, CHECKPOINT, "metrics.json"] {
-        let file = dir.join(name);
-        match std::fs::remove_file(&file) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &file, e)),
-            _ => {}
+/// The data in the form that the model learns from best: cells are averaged for a model of mean effects.
+fn prepared(opened: Opened, family: &dyn Family, args: &Args) -> Result<Opened> {
+    match (opened, family.learns_from()) {
+        (Opened::Cells(cells), [DataKind::Effects, ..]) => {
+            say("a dataset of cells: trained on the mean effect of each perturbation")?;
+            Ok(Opened::Effects(Effects::of_cells(&cells).map_err(|e| e.at(args.data.display()))?))
         }
+        (Opened::Effects(_), [DataKind::Cells]) => Err(Error::config(format!(
+            "{} is an effects dataset, and {} learns from single cells; give a cells dataset, or train --model combination",
+            args.data.display(),
+            family.kind()
+        ))),
+        (opened, _) => Ok(opened),
     }
-    model.save_description(dir)
 }
 
-fn train_cells(
-    mut data: Dataset,
-    config: &Config,
-    args: &Args,
-    options: &mut FitOptions<'_>,
-) -> Result<serde_json::Value> {
-    if let Some(qc) = &config.qc {
-        let report;
-        (data, report) = qc.apply(&data)?;
-        say(report)?;
+impl Training<'_> {
+    fn run(&self) -> Result<Run<'static>> {
+        Ok(Run {
+            seed: self.seed,
+            device: self.args.device,
+            dir: Some(self.out.to_owned()),
+            resume: self.args.resume,
+            interrupt: Some(interrupt_flag()?),
+            ..Run::default()
+        })
     }
-    let (validation, test) = (config.split.validation, config.split.test);
-    let split = data.split(&SplitPlan::Stratified { validation, test, seed: config.train.seed })?;
-    let mut model = CountVae::new(&data, &split, config.model.clone(), config.train.seed, args.device)?;
-    begin(&model, &args.out, options)?;
-    say(format_args!(
-        "{} cells x {} genes, {} perturbations; {} cells to train on, {} to watch, {} held out",
-        data.n_cells(),
-        data.n_genes(),
-        data.perturbations.len(),
-        split.train.len(),
-        split.validation.len(),
-        split.test.len()
-    ))?;
-    model.fit_with(&data, &split, &config.train, options)?;
-    model.save(&args.out)?;
-    split.save(args.out.join("split.json"))?;
-    let elbo = |rows: &[usize]| match rows.is_empty() {
-        true => Ok(None),
-        false => model.elbo(&data, rows, 5, config.train.seed).map(Some),
-    };
-    let (validation, test) = (elbo(&split.validation)?, elbo(&split.test)?);
-    if let Some(test) = &test {
-        say(format_args!("held-out ELBO {:.2} nats a cell ({} cells)", test.elbo, test.cells))?;
+
+    fn on_cells(&self, mut data: Dataset) -> Result<Value> {
+        if let Some(qc) = &self.qc {
+            let report;
+            (data, report) = qc.apply(&data)?;
+            say(report)?;
+        }
+        let Fractions { validation, test } = self.split;
+        let split = data.split(&SplitPlan::Stratified { validation, test, seed: self.seed })?;
+        let report = match self.family.is_encoder() {
+            true => Some(embedding_report::Prepared::new(self.args, &data, &split)?),
+            false => None,
+        };
+        say(format_args!(
+            "{} cells x {} genes, {} perturbations; {} cells to train on, {} to validate on, {} held out",
+            data.n_cells(),
+            data.n_genes(),
+            data.perturbations.len(),
+            split.train.len(),
+            split.validation.len(),
+            split.test.len()
+        ))?;
+        let data = Arc::new(data);
+        let training = TrainingData::of_dataset(Arc::clone(&data), &split, self.seed)?;
+        let (model, history) = self.settings.train(&training, &mut self.run()?)?;
+        split.save(self.out.join("split.json"))?;
+        model.notes().iter().try_for_each(say)?;
+        if let Some(report) = report {
+            let facts = embedding_report::Facts {
+                source: self.args.data.display().to_string(),
+                data: &data,
+                split: &split,
+                model: model.as_ref(),
+                settings: self.settings.to_json(),
+                history: &history,
+            };
+            return report.write(&facts, &self.out);
+        }
+        let score = |rows: &[usize]| match rows.is_empty() {
+            true => Ok(None),
+            false => model.held_out(&data, rows, self.seed),
+        };
+        let (validation, test) = (score(&split.validation)?, score(&split.test)?);
+        test.iter().try_for_each(|test| say(&test.line))?;
+        let best = history.best().map(|record| record.monitored_loss());
+        Ok(json!({
+            "validation": validation.map(|score| score.json),
+            "test": test.map(|score| score.json),
+            "best_validation_loss": best,
+            "chosen": model.choices(),
+        }))
     }
-    Ok(json!({ "unit": "nats per cell", "validation": validation, "test": test }))
-}
 
-fn train_effects(
-    data: &Effects,
-    config: &Config,
-    args: &Args,
-    options: &mut FitOptions<'_>,
-) -> Result<serde_json::Value> {
-    let fitted = fit_effects(data, config, args.device, &args.out, options)?;
-    fitted.split.save(args.out.join("split.json"))?;
-    for evaluation in fitted.scores.iter().flatten() {
-        say(evaluation)?;
+    fn on_effects(&self, data: &Effects) -> Result<Value> {
+        let split = split_effects(data, self.split, self.seed);
+        say(format_args!(
+            "{} perturbations x {} genes; {} to train on, {} doubles to validate on, {} held out",
+            data.perturbations.len(),
+            data.genes.len(),
+            split.train.len(),
+            split.validation.len(),
+            split.test.len()
+        ))?;
+        let training = TrainingData::of_effects(data, &split, self.seed)?;
+        let (model, _) = self.settings.train(&training, &mut self.run()?)?;
+        split.save(self.out.join("split.json"))?;
+        model.notes().iter().try_for_each(say)?;
+        let predict = |perturbations: &[_]| {
+            let conditions: Vec<Condition> = perturbations.iter().cloned().map(Condition::of).collect();
+            Ok(model.effects(&conditions)?.mapv(|value| value as f32))
+        };
+        let scores = evaluate_effects(self.family.kind(), data, &split.test, predict)?;
+        scores.iter().flatten().try_for_each(say)?;
+        let expected = match model.abilities().effect_draws {
+            true => expected_errors(model.as_ref(), data, &split)?,
+            false => Value::Null,
+        };
+        Ok(json!({ "chosen": model.choices(), "test": scores, "expected_error": expected }))
     }
-    Ok(json!({ "test": fitted.scores }))
 }
 
-/// A trained model of effects, and what the doubles that it has not seen say of it.
-pub struct FittedEffects {
-    pub model: CountVae,
-    pub split: Split,
-    pub history: History,
-    /// The model and the additive prediction; none where no double was held out.
-    pub scores: Option<Vec<Evaluation>>,
+/// How far each held-out effect is expected to be off, root mean square over genes of the deviation of its draws.
+fn expected_errors(model: &dyn Trained, data: &Effects, split: &Split) -> Result<Value> {
+    let mut errors = serde_json::Map::new();
+    for &row in &split.test {
+        let condition = Condition::of(data.perturbations[row].clone());
+        let draws: Array2<f64> = model.effect_draws(&condition, DRAWS, 0)?;
+        let error = draws.var_axis(Axis(0), 0.0).mean().unwrap_or(0.0).sqrt();
+        errors.insert(condition.to_string(), json!(error));
+    }
+    Ok(Value::Object(errors))
 }
 
-/// Trains a model of effects into `dir` and judges it on the doubles that were held out.
-pub fn fit_effects(
-    data: &Effects,
-    config: &Config,
-    device: Device,
-    dir: &Path,
-    options: &mut FitOptions<'_>,
-) -> Result<FittedEffects> {
-    let split = split_effects(data, config.split, config.train.seed);
-    let mut model = CountVae::for_effects(data, &split.train, config.model.clone(), config.train.seed, device)?;
-    begin(&model, dir, options)?;
-    say(format_args!(
-        "{} perturbations x {} genes; {} to train on, {} doubles to watch, {} held out",
-        data.perturbations.len(),
-        data.genes.len(),
-        split.train.len(),
-        split.validation.len(),
-        split.test.len()
-    ))?;
-    let history = model.fit_effects(data, &split.train, &split.validation, &config.train, options)?;
-    model.save(dir)?;
-    let scores = evaluate_effects("vae", data, &split.test, |asked| model.predict_effects(asked))?;
-    Ok(FittedEffects { model, split, history, scores })
-}
-
-/// Only perturbations whose genes stand in the training part can be judged, so doubles are what is held out. A double
-/// with a gene that stands nowhere else cannot be predicted; it is trained on instead.
-fn split_effects(data: &Effects, fractions: Fractions, seed: u64) -> Split {
+/// Only perturbations whose genes are in the training part can be judged, so doubles are held out. A double with a gene that
+/// is in no other perturbation cannot be predicted; it is trained on instead.
+pub fn split_effects(data: &Effects, fractions: Fractions, seed: u64) -> Split {
     let genes = |row: usize| data.perturbations[row].genes();
     let mut doubles: Vec<usize> = (0..data.perturbations.len()).filter(|&row| genes(row).len() > 1).collect();
     doubles.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(seed));
@@ -260,6 +288,6 @@ fn split_effects(data: &Effects, fractions: Fractions, seed: u64) -> Split {
 }
 
 /// Writes a JSON file whole or not at all.
-pub fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
+pub fn write_json(path: &Path, value: &Value) -> Result<()> {
     write_atomically(path, format!("{value:#}\n").as_bytes())
 }

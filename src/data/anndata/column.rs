@@ -1,6 +1,6 @@
 //! Data frames of an `.h5ad` file (`obs`, `var`, `raw/var`) to [`Table`]s.
 //!
-//! A data frame is a group with one member a column. `_index` (an attribute) names the member that holds the row
+//! A data frame is a group with one member per column. `_index` (an attribute) names the member that holds the row
 //! names, `column-order` the columns. A column is an array, or a group: `categorical` (categories, codes),
 //! `nullable-integer`, `nullable-boolean` and `nullable-string-array` (values, mask). AnnData 0.7 kept the categories
 //! of `NAME` at `__categories/NAME`.

@@ -1,7 +1,7 @@
 //! The little of HDF5 that `.h5ad` needs: opening with a clear error, text, lengths, and reading in blocks.
 //!
 //! A block is a whole number of the file's chunks, so that no chunk is decompressed twice, and bounded, so that a
-//! matrix never stands in memory a second time.
+//! matrix is never in memory twice.
 
 use crate::{Error, ErrorKind, Result};
 use hdf5::{

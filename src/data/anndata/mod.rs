@@ -2,7 +2,7 @@
 //!
 //! An `.h5ad` file is an HDF5 file with a matrix `X` `(cells, genes)`, the data frames `obs` (cells) and `var` (genes),
 //! further matrices of `X`'s shape in `layers`, embeddings in `obsm`, anything in `uns`, and perhaps the unfiltered
-//! data in `raw`. [`AnnData::open`] reads the structure only; each part is read when it is asked for.
+//! data in `raw`. [`AnnData::open`] reads the structure only; each part is read on demand.
 //! Source: <https://anndata.readthedocs.io/en/stable/fileformat-prose.html>.
 //!
 //! ```no_run
@@ -15,7 +15,6 @@
 //! ```
 
 mod column;
-mod encode;
 mod hdf;
 mod matrix;
 mod uns;

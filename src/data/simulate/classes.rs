@@ -140,29 +140,3 @@ impl fmt::Display for InteractionClass {
         f.write_str(self.name())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_read_back_in_both_spellings() {
-        for class in InteractionClass::ALL {
-            assert_eq!(InteractionClass::parse(class.name()), Some(class));
-        }
-        for (theirs, ours) in [
-            ("ADDITIVE", InteractionClass::Additive),
-            ("SYNERGY_SIMILAR_PHENO", InteractionClass::SynergySimilar),
-            ("SYNERGY_DISSIMILAR_PHENO", InteractionClass::SynergyDissimilar),
-            ("SUPPRESSOR", InteractionClass::Suppression),
-            ("EPISTASIS", InteractionClass::Epistasis),
-            ("REDUNDANT", InteractionClass::Redundancy),
-            ("POTENTIATION", InteractionClass::Potentiation),
-            ("NEOMORPHIC", InteractionClass::Neomorphism),
-        ] {
-            assert_eq!(InteractionClass::parse(theirs), Some(ours));
-        }
-        assert_eq!(InteractionClass::parse("UNLABELLED"), None);
-        assert_eq!(InteractionClass::parse(""), None);
-    }
-}

@@ -24,14 +24,14 @@ const LOADING_SD: f64 = 0.35;
 /// Standard deviation of a lane's effect on a gene, in log units.
 const LANE_SD: f64 = 0.1;
 /// The first two programs are the cell cycle: their activities go round a circle.
-pub(super) const CYCLE_PROGRAMS: usize = 2;
+pub const CYCLE_PROGRAMS: usize = 2;
 /// Dispersion trend `1 / theta = FLOOR + SLOPE / mean count` (the form of DESeq2's trend, Love et al. 2014); the
 /// values give UMI counts that are close to Poisson where they are low, as droplet data are.
 const DISPERSION_FLOOR: f64 = 0.12;
 const DISPERSION_SLOPE: f64 = 0.04;
 
 /// Everything about the simulated world but the cells.
-pub(super) struct Landscape {
+pub struct Landscape {
     /// `(genes,)`
     pub genes: Vec<String>,
     /// Log of the baseline share, `(genes,)`.
@@ -63,7 +63,7 @@ pub(super) struct Landscape {
 }
 
 /// Where one cell stands, apart from its perturbation.
-pub(super) struct State {
+pub struct State {
     /// Program activities, each of mean 0 and variance 1 over cells.
     pub activities: Vec<f64>,
     /// Index of the lane.
@@ -110,7 +110,7 @@ impl Landscape {
 }
 
 /// Loadings of `n` programs on `genes` genes, `(programs, genes)`; `scale` multiplies them.
-pub(super) fn draw_loadings(n: usize, untouched: &[bool], scale: f64, rng: &mut ChaCha8Rng) -> Array2<f64> {
+pub fn draw_loadings(n: usize, untouched: &[bool], scale: f64, rng: &mut ChaCha8Rng) -> Array2<f64> {
     Array2::from_shape_fn((n, untouched.len()), |(_, gene)| {
         let (touched, loading) = (rng.random::<f64>() < LOADING_PROBABILITY, rng.sample::<f64, _>(StandardNormal));
         if touched && !untouched[gene] { loading * LOADING_SD * scale } else { 0.0 }
@@ -118,20 +118,20 @@ pub(super) fn draw_loadings(n: usize, untouched: &[bool], scale: f64, rng: &mut 
 }
 
 /// Effects of `n` lanes, `(lanes, genes)`; none if there is one lane only.
-pub(super) fn draw_lanes(n: usize, genes: usize, rng: &mut ChaCha8Rng) -> Array2<f64> {
+pub fn draw_lanes(n: usize, genes: usize, rng: &mut ChaCha8Rng) -> Array2<f64> {
     let scale = if n == 1 { 0.0 } else { LANE_SD };
     Array2::from_shape_fn((n, genes), |_| scale * rng.sample::<f64, _>(StandardNormal))
 }
 
 /// Inverse dispersion of a gene of this mean count, by the trend.
-pub(super) fn theta_of(mean: f64) -> f64 {
+pub fn theta_of(mean: f64) -> f64 {
     1.0 / (DISPERSION_FLOOR + DISPERSION_SLOPE / mean)
 }
 
 /// Expected fraction of non-zero entries, when the counts of gene `g` have the mean `means[g]` in a cell of median
 /// library size, an inverse dispersion by the trend, and a log-normal spread over cells: of variance `state` around
 /// that mean, and of variance `library` around the median.
-pub(super) fn density(means: impl Iterator<Item = f64>, state: f64, library: f64) -> f64 {
+pub fn density(means: impl Iterator<Item = f64>, state: f64, library: f64) -> f64 {
     // Three-point Gauss-Hermite quadrature of the spread; the mean of a log-normal lies half its variance above its
     // median.
     let step = (3.0 * (state + library)).sqrt();
@@ -147,7 +147,7 @@ pub(super) fn density(means: impl Iterator<Item = f64>, state: f64, library: f64
 
 /// Where the increasing function `f` reaches `target`, on a logarithmic scale between `low` and `high` (an end of it
 /// if `target` is not reached).
-pub(super) fn solve(f: impl Fn(f64) -> f64, target: f64, low: f64, high: f64) -> f64 {
+pub fn solve(f: impl Fn(f64) -> f64, target: f64, low: f64, high: f64) -> f64 {
     let (mut low, mut high) = (low.ln(), high.ln());
     // 60 halvings of a range of at most e^40 leave less than one part in 10^16.
     for _ in 0..60 {
@@ -158,7 +158,7 @@ pub(super) fn solve(f: impl Fn(f64) -> f64, target: f64, low: f64, high: f64) ->
 }
 
 /// Divides `n` things in proportion to `shares` (largest remainder; ties go to the first).
-pub(super) fn apportion(n: usize, shares: &[f64]) -> Vec<usize> {
+pub fn apportion(n: usize, shares: &[f64]) -> Vec<usize> {
     let total: f64 = shares.iter().sum();
     let exact: Vec<f64> = shares.iter().map(|share| share / total * n as f64).collect();
     let mut parts: Vec<usize> = exact.iter().map(|x| (x + 1e-9).floor() as usize).collect();
@@ -167,28 +167,4 @@ pub(super) fn apportion(n: usize, shares: &[f64]) -> Vec<usize> {
     let missing = n.saturating_sub(parts.iter().sum());
     order.iter().cycle().take(missing).for_each(|&i| parts[i] += 1);
     parts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn apportioning_uses_everything() {
-        assert_eq!(apportion(10, &[1.0, 1.0, 1.0]), [4, 3, 3]);
-        assert_eq!(apportion(7, &[0.0, 3.0, 4.0]), [0, 3, 4]);
-        assert_eq!(apportion(91_205, &[21_890.0, 69_315.0]), [21_890, 69_315]);
-    }
-
-    #[test]
-    fn solving_finds_the_crossing() {
-        assert!((solve(|x| x * x, 2.0, 1e-3, 1e3) - 2.0_f64.sqrt()).abs() < 1e-12);
-    }
-
-    #[test]
-    fn density_of_one_gene_is_one_less_the_zero_probability() {
-        let theta = theta_of(0.5);
-        let zero = (theta / (theta + 0.5)).powf(theta);
-        assert!((density([0.5].into_iter(), 0.0, 0.0) - (1.0 - zero)).abs() < 1e-12);
-    }
 }

@@ -19,17 +19,19 @@
 //! an effects dataset. The same seed gives the same cells on any number of threads.
 
 mod built_in;
-mod cells;
+#[doc(hidden)]
+pub mod cells;
 mod classes;
-mod landscape;
-mod observed;
+#[doc(hidden)]
+pub mod landscape;
+#[doc(hidden)]
+pub mod observed;
 mod truth;
-mod truth_file;
 
 pub use classes::InteractionClass;
 pub use truth::{REFERENCE_LIBRARY, Truth};
 
-use super::{AnnDataWriter, Dataset, Effects, open::UNS};
+use super::{AnnDataWriter, Dataset, Effects, labels::UNS};
 use crate::{Error, Result};
 use landscape::{CYCLE_PROGRAMS, Landscape};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -171,7 +173,7 @@ impl Simulation {
         AnnDataWriter::new(&cells, &self.dataset.genes)
             .x(&self.dataset.counts)
             .uns(UNS, self.dataset.hints())
-            .uns(truth_file::KEY, self.truth.to_uns())
+            .uns(truth::KEY, self.truth.to_uns())
             .write(path)
     }
 

@@ -162,9 +162,9 @@ fn column(effects: &Effects, name: &str) -> Option<Vec<f64>> {
 
 /// Cells of control and of each row. Where the published numbers nearly fill `config.n_cells`, they are used as they
 /// are and control gets the rest; control has at least `config.control_fraction` of the cells and at most
-/// [`MOST_CONTROL`], and beyond that the published numbers are shares. A row of unknown or zero number counts as the
+/// `MOST_CONTROL`, and beyond that the published numbers are shares. A row of unknown or zero number counts as the
 /// median of the others.
-fn cell_numbers(rows: &[usize], published: Option<&[f64]>, config: &SimulationConfig) -> Vec<usize> {
+pub fn cell_numbers(rows: &[usize], published: Option<&[f64]>, config: &SimulationConfig) -> Vec<usize> {
     let known = |row: usize| published.map(|numbers| numbers[row]).filter(|&n| n.is_finite() && n >= 1.0);
     let mut sorted: Vec<f64> = rows.iter().filter_map(|&row| known(row)).collect();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -177,24 +177,4 @@ fn cell_numbers(rows: &[usize], published: Option<&[f64]>, config: &SimulationCo
     let scale = (all - control) / perturbed;
     let shares: Vec<f64> = std::iter::once(control).chain(numbers.iter().map(|n| n * scale)).collect();
     apportion(config.n_cells, &shares)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn published_cell_numbers_are_kept_where_they_fit() {
-        let config = |n_cells| SimulationConfig { n_cells, control_fraction: 0.1, ..SimulationConfig::default() };
-        let published = [30.0, 0.0, 50.0, f64::NAN, 40.0];
-        assert_eq!(cell_numbers(&[0, 2, 4], Some(&published), &config(150)), [30, 30, 50, 40]);
-        assert_eq!(cell_numbers(&[0, 2, 4], Some(&published), &config(110)), [11, 25, 41, 33], "too few: shares");
-        assert_eq!(cell_numbers(&[0, 1, 2], Some(&published), &config(145)), [15, 30, 50, 50], "zero: the median");
-        assert_eq!(
-            cell_numbers(&[0, 2, 4], Some(&published), &config(1_200)),
-            [300, 225, 375, 300],
-            "too many: shares"
-        );
-        assert_eq!(cell_numbers(&[0, 1], None, &config(100)), [10, 45, 45], "unknown: equal");
-    }
 }

@@ -11,18 +11,28 @@
 //! fixed set of states: phases evenly spaced, the other activities in pairs of opposite sign, lanes in turn. The same
 //! states serve all perturbations, so that differences between perturbations are far more exact than the means
 //! themselves.
+//!
+//! Where a simulated file keeps its truth: the dictionary `uns["truth"]`, which Python's anndata reads too.
+//!
+//! | entry | what |
+//! |---|---|
+//! | `means`, `variances` | `(perturbations, genes)`, counts at `library_size` |
+//! | `perturbations`, `genes` | names of rows and columns; control is `control` |
+//! | `classes` | interaction class of each row, empty where it has none |
+//! | `library_size`, `relative_error` | see [`Truth`] |
 
-use super::super::Perturbation;
+use super::super::{AnnData, Perturbation, Uns};
 use super::{
     InteractionClass,
     landscape::{CYCLE_PROGRAMS, Landscape, State},
 };
 use crate::{Error, Result};
-use ndarray::{Array2, ArrayView1, Axis};
+use ndarray::{Array2, ArrayView1, Axis, Ix2};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
+use std::path::Path;
 
 /// States that the truth is averaged over.
 pub(super) const STATES: usize = 8192;
@@ -162,58 +172,84 @@ impl Landscape {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ndarray::array;
+/// The key in `uns`.
+pub(super) const KEY: &str = "truth";
 
-    /// The modified Bessel function I_0, the mean of `exp(x cos t)` over a circle.
-    fn bessel_i0(x: f64) -> f64 {
-        let mut term = 1.0;
-        (1..30).fold(1.0, |sum, k| {
-            term *= (x / (2.0 * f64::from(k))).powi(2);
-            sum + term
-        })
+impl Truth {
+    /// Reads the truth of a file that [`Simulation::write`](super::Simulation::write) wrote.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or that holds no truth because it was not simulated.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let entries = AnnData::open(path)?.uns(KEY).map_err(|error| error.at(path.display()))?;
+        let entries = entries.ok_or_else(|| {
+            Error::data(format!(
+                "{} holds no uns[\"{KEY}\"]: only files that `genailab simulate` wrote hold the true means",
+                path.display()
+            ))
+        })?;
+        Self::from_uns(&entries).map_err(|error| error.at(path.display()))
     }
 
-    #[test]
-    fn averages_over_states_are_the_closed_form_where_there_is_one() {
-        // If nearly all counts are of other genes, the shares are not coupled and have closed-form means.
-        let base: f64 = 1e-8;
-        let landscape = Landscape {
-            genes: ["a", "b", "c"].map(String::from).to_vec(),
-            log_base: vec![base.ln(); 3],
-            theta: vec![1.0; 3],
-            loadings: array![[0.5, 0.0, 0.2], [0.1, 0.0, 0.4], [0.0, 0.7, 0.3], [0.0, 0.0, -0.4]],
-            lanes: array![[0.1, 0.0, 0.0], [-0.2, 0.0, 0.3]],
-            remainder: 1.0,
-            perturbations: vec![Perturbation::control(), Perturbation::of(["a"])],
-            log_effects: array![[0.0, 0.0, 0.0], [1.0, -1.0, 0.0]],
-            classes: vec![None, None],
-            cells: vec![1, 1],
-            median_library: 1e4,
-            library_sd: 0.0,
-            mitochondrial: vec![false; 3],
-            damaged_fraction: 0.0,
+    pub(super) fn to_uns(&self) -> Uns {
+        let names = self.perturbations.iter().map(ToString::to_string).collect();
+        let classes = self.classes.iter().map(|class| class.map_or("", InteractionClass::name).to_owned()).collect();
+        [
+            ("means", Uns::from(self.means.clone())),
+            ("variances", Uns::from(self.variances.clone())),
+            ("perturbations", Uns::Texts(names)),
+            ("genes", Uns::Texts(self.genes.clone())),
+            ("classes", Uns::Texts(classes)),
+            ("library_size", Uns::Number(self.library_size.into())),
+            ("relative_error", Uns::Number(self.relative_error.into())),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    fn from_uns(entries: &Uns) -> Result<Self> {
+        let truth = Self {
+            perturbations: texts(entries, "perturbations")?.iter().map(|name| perturbation(name)).collect(),
+            genes: texts(entries, "genes")?.to_vec(),
+            means: matrix(entries, "means")?,
+            variances: matrix(entries, "variances")?,
+            classes: texts(entries, "classes")?.iter().map(|name| InteractionClass::parse(name)).collect(),
+            library_size: number(entries, "library_size")?,
+            relative_error: number(entries, "relative_error")?,
         };
-        let (first, second) = landscape.share_moments(&landscape.log_effects, 1);
-        for gene in 0..3 {
-            for (moments, power) in [(&first, 1.0), (&second, 2.0)] {
-                let w = landscape.loadings.column(gene).mapv(|x| power * x);
-                let lanes = landscape.lanes.column(gene).mapv(|u| (power * u).exp()).mean().expect("two lanes");
-                let cycle = bessel_i0(std::f64::consts::SQRT_2 * w[0].hypot(w[1]));
-                let expected = base.powf(power) * lanes * cycle * ((w[2] * w[2] + w[3] * w[3]) / 2.0).exp();
-                let ratio = moments[[0, gene]] / expected;
-                // The spread of a product of these log-normals over 8192 states: below 1.2 of the mean, so 1.3 %.
-                assert!((ratio - 1.0).abs() < 0.03 * power, "gene {gene}, power {power}: {ratio}");
-                let effect = (power * landscape.log_effects[[1, gene]]).exp();
-                assert!((moments[[1, gene]] / moments[[0, gene]] / effect - 1.0).abs() < 1e-6, "the same states serve");
-            }
+        let shape = (truth.perturbations.len(), truth.genes.len());
+        if truth.means.dim() != shape || truth.variances.dim() != shape || truth.classes.len() != shape.0 {
+            return Err(Error::data(format!(
+                "uns[\"{KEY}\"] is damaged: means {:?}, variances {:?} and {} classes for {} perturbations and {} genes",
+                truth.means.dim(),
+                truth.variances.dim(),
+                truth.classes.len(),
+                shape.0,
+                shape.1
+            )));
         }
-        let (mean, variance) = (1e4 * first[[0, 1]], 1e8 * second[[0, 1]]);
-        let truth = landscape.truth(1);
-        assert!((f64::from(truth.means[[0, 1]]) / mean - 1.0).abs() < 1e-6);
-        let expected = mean + variance + (variance - mean * mean);
-        assert!((f64::from(truth.variances[[0, 1]]) / expected - 1.0).abs() < 1e-6, "theta is 1");
+        Ok(truth)
     }
+}
+
+fn perturbation(name: &str) -> Perturbation {
+    if name == "control" { Perturbation::control() } else { Perturbation::of(name.split('+')) }
+}
+
+fn damaged(key: &str, expected: &str) -> Error {
+    Error::data(format!("uns[\"{KEY}\"][\"{key}\"] is missing or not {expected}; the file is damaged"))
+}
+
+fn texts<'a>(entries: &'a Uns, key: &str) -> Result<&'a [String]> {
+    entries.get(key).and_then(Uns::as_texts).ok_or_else(|| damaged(key, "a list of texts"))
+}
+
+fn matrix(entries: &Uns, key: &str) -> Result<Array2<f32>> {
+    let array = entries.get(key).and_then(Uns::as_array).cloned();
+    array.and_then(|array| array.into_dimensionality::<Ix2>().ok()).ok_or_else(|| damaged(key, "a matrix"))
+}
+
+fn number(entries: &Uns, key: &str) -> Result<f32> {
+    entries.get(key).and_then(Uns::as_number).map(|x| x as f32).ok_or_else(|| damaged(key, "a number"))
 }

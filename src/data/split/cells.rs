@@ -1,9 +1,6 @@
 //! Plans that divide the cells of a condition among the parts of a split.
 
-use super::{
-    perturbations::rounded_down,
-    random::{Draw, shuffle, stream},
-};
+use super::random::{Draw, rounded_down, shuffle, stream};
 use crate::{Error, Result, data::Conditions};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -59,7 +56,8 @@ pub(super) fn controls(conditions: &Conditions, train: f64, seed: u64) -> Result
     }))
 }
 
-/// Divides the cells of the chosen conditions; `sizes` gives the number for validation and test out of so many.
+/// Divides the cells of the chosen conditions; `sizes` gives the numbers of cells for validation and test from the
+/// number of cells of a condition.
 fn divide(
     conditions: &Conditions,
     chosen: impl Fn(usize) -> bool,
@@ -87,7 +85,7 @@ fn divide(
 
 /// Cells of one condition that go to validation and test: rounded, at least one where the fraction is positive,
 /// and at least one left for training.
-fn part_sizes(n: usize, validation: f64, test: f64) -> (usize, usize) {
+pub fn part_sizes(n: usize, validation: f64, test: f64) -> (usize, usize) {
     let size = |fraction: f64| if fraction > 0.0 { ((fraction * n as f64).round() as usize).max(1) } else { 0 };
     let (mut n_validation, mut n_test) = (size(validation), size(test));
     while n_validation + n_test >= n {
@@ -99,21 +97,4 @@ fn part_sizes(n: usize, validation: f64, test: f64) -> (usize, usize) {
         }
     }
     (n_validation, n_test)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_part_of_a_perturbation_is_empty() {
-        for n in MIN_CELLS_TO_DIVIDE..200 {
-            for (validation, test) in [(0.1, 0.1), (0.001, 0.9), (0.49, 0.5), (0.3, 0.3)] {
-                let (n_validation, n_test) = part_sizes(n, validation, test);
-                assert!(n_validation >= 1 && n_test >= 1 && n_validation + n_test < n, "{n} {validation} {test}");
-            }
-            assert_eq!(part_sizes(n, 0.0, 0.0), (0, 0));
-        }
-        assert_eq!(part_sizes(1_000, 0.1, 0.25), (100, 250));
-    }
 }

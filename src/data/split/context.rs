@@ -1,9 +1,6 @@
 //! Plans that hold out a context: a value of a column of cells, or a whole dataset.
 
-use super::{
-    perturbations::at_least_one,
-    random::{Draw, shuffled},
-};
+use super::random::{Draw, at_least_one, shuffled};
 use crate::{
     Error, Result,
     data::{Condition, Perturbation, names},

@@ -3,34 +3,31 @@
 //! A [`SplitPlan`] says how. Applied to the conditions of a dataset it gives a [`NamedSplit`], which is kept as JSON so
 //! that a result can be traced to what is behind it: it names conditions (and cells, where those of a condition are
 //! divided), so it means the same on every machine and for any order of rows. As lists of rows of the dataset at hand it
-//! is a [`Split`], and [`TrainingFold`] is what may be learnt from the training part.
+//! is a [`Split`], and [`TrainingStatistics`] is what may be learnt from the training part.
 //!
 //! | file | question |
 //! |---|---|
-//! | `plan`, `parse` | what is held out, with which settings, and how is that called? |
+//! | `plan` | what is held out, with which settings, and what is the plan called? |
 //! | `divide`, `perturbations`, `context`, `cells` | which conditions or cells does each plan hold out? |
-//! | `cross` | how does another dataset become a context? |
 //! | `named` | the saved form: save, load, find the rows |
 //! | `leakage` | has training seen what is judged? |
-//! | `rows`, `fold` | lists of rows, and what may be learnt from those of training |
-//! | `random` | the draws, the same on every machine |
+//! | `rows` | lists of rows, and what may be learnt from those of training |
+//! | `random` | draws and rounding, the same on every machine |
 
-mod cells;
+#[doc(hidden)]
+pub mod cells;
 mod context;
-mod cross;
 mod divide;
-mod fold;
 mod leakage;
 mod named;
-mod parse;
 mod perturbations;
 mod plan;
-mod random;
+#[doc(hidden)]
+pub mod random;
 mod rows;
 
 pub use cells::{MIN_CELLS_TO_DIVIDE, NamedCells};
-pub use fold::TrainingFold;
 pub use named::{NamedSplit, SplitUnit};
 pub use plan::{DATASET_COLUMN, SplitPlan};
-pub(crate) use random::shuffle;
-pub use rows::Split;
+pub(crate) use random::{part_of, shuffle};
+pub use rows::{Split, TrainingStatistics};

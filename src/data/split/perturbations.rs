@@ -2,7 +2,7 @@
 
 use super::{
     SplitPlan,
-    random::{Draw, shuffled},
+    random::{Draw, at_least_one, rounded_down, shuffled},
 };
 use crate::{
     Error, Result,
@@ -65,7 +65,7 @@ pub(super) fn hold_out(plan: &SplitPlan, all: &[Perturbation]) -> Result<HeldOut
             Ok(HeldOut { test, validation, genes: Vec::new() })
         }
         SplitPlan::Stratified { .. } | SplitPlan::Context { .. } | SplitPlan::CrossDataset { .. } => {
-            unreachable!("these plans do not hold out perturbations, and the caller has told them apart")
+            unreachable!("these plans do not hold out perturbations, and the caller has handled them")
         }
     }
 }
@@ -163,14 +163,4 @@ fn in_range(what: &str, fraction: f64, up_to_one: bool) -> Result<f64> {
     }
     let most = if up_to_one { "up to 1" } else { "below 1" };
     Err(Error::config(format!("the fraction of {what} is {fraction}; it must be a number above 0 and {most}")))
-}
-
-/// `fraction` of `n`, rounded to the nearest number but 0.
-pub(super) fn at_least_one(fraction: f64, n: usize) -> usize {
-    ((fraction * n as f64).round() as usize).clamp(1, n.max(1))
-}
-
-/// `fraction` of `n`, rounded down as Python's `int` does.
-pub(super) fn rounded_down(fraction: f64, n: usize) -> usize {
-    (fraction * n as f64) as usize
 }

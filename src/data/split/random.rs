@@ -1,4 +1,4 @@
-//! The draws of splits, the same on every machine.
+//! The draws of splits and how fractions are rounded, the same on every machine.
 
 use rand_chacha::{
     ChaCha8Rng,
@@ -7,7 +7,7 @@ use rand_chacha::{
 
 /// What is drawn: each has a random stream of its own, so that the number of draws of one does not change another.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Draw {
+pub enum Draw {
     Conditions = 0,
     Genes = 1,
     ValidationConditions = 2,
@@ -23,45 +23,32 @@ pub(super) fn stream(seed: u64, draw: Draw) -> ChaCha8Rng {
 }
 
 /// The items in random order; sorted before, so that the order they come in does not matter.
-pub(super) fn shuffled<T: Ord>(mut items: Vec<T>, seed: u64, draw: Draw) -> Vec<T> {
+pub fn shuffled<T: Ord>(mut items: Vec<T>, seed: u64, draw: Draw) -> Vec<T> {
     items.sort_unstable();
     shuffle(&mut items, &mut stream(seed, draw));
     items
 }
 
+/// Part number `part` of `n` equal parts of `items`: every n-th, so that the parts of shuffled items are folds.
+pub fn part_of<T: Clone>(items: &[T], part: usize, n: usize) -> Vec<T> {
+    items.iter().skip(part).step_by(n).cloned().collect()
+}
+
 /// Fisher-Yates with a multiply-shift draw: written out, because a library's shuffle may change between versions and
 /// a split must not. The bias of multiply-shift is below `n / 2^64`.
-pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
+pub fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
     for last in (1..items.len()).rev() {
         let draw = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
         items.swap(last, draw as usize);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// `fraction` of `n`, rounded to the nearest number but 0.
+pub(super) fn at_least_one(fraction: f64, n: usize) -> usize {
+    ((fraction * n as f64).round() as usize).clamp(1, n.max(1))
+}
 
-    #[test]
-    fn shuffling_is_a_permutation_and_fair() {
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let mut first = [0_usize; 4];
-        for _ in 0..4_000 {
-            let mut items = [0, 1, 2, 3];
-            shuffle(&mut items, &mut rng);
-            first[items[0]] += 1;
-            items.sort_unstable();
-            assert_eq!(items, [0, 1, 2, 3]);
-        }
-        assert!(first.iter().all(|&n| (850..1_150).contains(&n)), "{first:?}");
-    }
-
-    #[test]
-    fn streams_differ_and_the_order_that_items_come_in_does_not_matter() {
-        let order = |items: &[u32], draw| shuffled(items.to_vec(), 7, draw);
-        let sorted: Vec<u32> = (0..50).collect();
-        let backwards: Vec<u32> = (0..50).rev().collect();
-        assert_eq!(order(&sorted, Draw::Genes), order(&backwards, Draw::Genes));
-        assert_ne!(order(&sorted, Draw::Genes), order(&sorted, Draw::Conditions));
-    }
+/// `fraction` of `n`, rounded down as Python's `int` does.
+pub(super) fn rounded_down(fraction: f64, n: usize) -> usize {
+    (fraction * n as f64) as usize
 }

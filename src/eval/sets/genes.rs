@@ -3,7 +3,7 @@
 //! A model may meet every mean and still predict the same cell again and again, or cells without the zeros that
 //! measured ones are full of. These three numbers show it.
 
-use crate::{data::Counts, eval::metrics::pearson};
+use crate::{data::Counts, eval::metrics::pearson, math::median};
 use ndarray::ArrayView2;
 
 /// Moments of each gene over a set of cells, `(genes,)`.
@@ -88,9 +88,7 @@ pub fn zero_fraction_error(predicted: &GeneMoments, observed: &GeneMoments) -> O
     if x.len() != y.len() || x.is_empty() {
         return None;
     }
-    let mut errors: Vec<f64> = x.iter().zip(y).map(|(x, y)| (x - y).abs()).collect();
-    errors.sort_unstable_by(f64::total_cmp);
-    Some(f64::midpoint(errors[(errors.len() - 1) / 2], errors[errors.len() / 2]))
+    median(x.iter().zip(y).map(|(x, y)| (x - y).abs()).collect())
 }
 
 /// Mean over genes of `KL(x || y) + KL(y || x)` of the normal distributions with their moments, in nats; pertpy's

@@ -1,36 +1,27 @@
-//! Level 0 of the JEPA: from the mean state of control to the mean state of a perturbation.
+//! The combination model: mean effects of combinations of perturbations, from the effects of single ones.
 //!
-//! The only level for effects datasets, which have one row a perturbation. A combination is predicted in three steps,
-//! each of which starts from what the one before it left over:
+//! A combination is predicted in three steps. Each starts from what the previous one leaves, its *residual*:
 //!
-//! 1. the scaled sum of its single effects (`scaled_sum`), which no prediction falls far below;
-//! 2. the departure that similar training combinations show (`memory`);
-//! 3. the departure that the predictor decodes from the embedding it predicts (`net`).
+//! 1. the scaled sum of the single effects (`scaled_sum`);
+//! 2. kernel ridge regression on the residuals of similar training combinations (`kernel_ridge`);
+//! 3. a small network for the same residuals (`network`), with a share that is close to zero on the data seen so far.
 //!
-//! The training combinations are divided into folds. A member of the ensemble is trained without one fold and predicts
-//! it; how much of each departure is used is what makes these predictions of unseen combinations best. So everything is
-//! chosen inside the training fold, and departures that do not carry over are left out by themselves.
+//! The training combinations are divided into folds. One network is trained without each fold and predicts it, and so do a
+//! scaled sum and a kernel ridge. The shares of kernel ridge and network are those with the smallest error on these
+//! left-out combinations, so an estimate that does not carry over to unseen combinations is not used.
 //!
-//! A gene that was perturbed alone is represented by its single effect, another one by its features (`unseen`). Source of
-//! the parts: Assran et al. 2023 (I-JEPA: predicted embeddings, moving-average teacher), Bardes et al. 2022 (variance and
-//! covariance), Wolpert 1992 (stacked generalization).
+//! A gene that was perturbed alone is represented by its single effect, another gene by its features (`effects`). Sources:
+//! Assran et al. 2023 (I-JEPA: predicted embeddings, moving-average teacher), Bardes et al. 2022 (variance and covariance),
+//! Wolpert 1992 (stacked generalization).
 
-mod combinations;
 mod config;
-mod data;
-mod fit;
-mod member;
-mod memory;
-mod net;
-mod saved;
+mod effects;
+mod kernel_ridge;
+mod model;
+mod network;
 mod scaled_sum;
-mod singles;
-mod space;
-mod stack;
-mod unseen;
 
-pub use config::CombinationConfig;
-pub use data::CombinationData;
-pub use fit::CombinationModel;
-pub use stack::Mixture;
-pub use unseen::{GeneFeature, UnseenChoice};
+pub use config::{CombinationConfig, CombinationSettings};
+pub use effects::{GeneFeature, UnseenChoice};
+pub use kernel_ridge::Mixture;
+pub use model::CombinationModel;

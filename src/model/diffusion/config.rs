@@ -3,7 +3,7 @@
 use super::{LossWeight, Parameterization, Sampler, SamplerConfig, Sde, net::ScoreNetConfig};
 use crate::{
     Error, Result,
-    train::{Schedule, TrainConfig},
+    train::{LearningRateSchedule, TrainConfig},
 };
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +64,7 @@ impl DiffusionConfig {
             epochs: 100,
             batch_size: 256,
             learning_rate: 1e-3,
-            schedule: Schedule::WarmupCosine { warmup_steps: 50, final_fraction: 0.01 },
+            schedule: LearningRateSchedule::WarmupCosine { warmup_steps: 50, final_fraction: 0.01 },
             clip_norm: Some(1.0),
             ..TrainConfig::default()
         }

@@ -32,7 +32,7 @@ mod model;
 pub mod net;
 pub(crate) mod placed;
 pub(crate) mod rows;
-mod saved;
+pub(crate) mod saved;
 pub(crate) mod standard;
 
 pub use config::{DiffusionConfig, SampleConfig};

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     Error, Result,
     device::Device,
-    train::{FitOptions, History, TrainConfig},
+    train::{History, Run, TrainConfig},
 };
 use ndarray::{Array1, Array2, Axis, s};
 use rand::SeedableRng;
@@ -96,7 +96,7 @@ impl Diffusion {
         condition: Option<&Array2<f32>>,
         validation: Option<(&Array2<f32>, Option<&Array2<f32>>)>,
         train: &TrainConfig,
-        options: &mut FitOptions<'_>,
+        options: &mut Run<'_>,
     ) -> Result<History> {
         check_condition(condition, x.nrows(), self.condition)?;
         if x.ncols() != self.dims {

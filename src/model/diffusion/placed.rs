@@ -8,15 +8,16 @@ use super::{
 use crate::{
     Error, Result,
     device::Device,
-    nn::{Backend, count_params, load_params, save_params},
-    train::{FitOptions, History, TrainConfig, fit},
+    model::State,
+    nn::{Backend, count_params},
+    train::{History, Run, TrainConfig, fit},
 };
 use dfdx::prelude::Cpu;
 use ndarray::{Array2, Axis, concatenate, s};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use std::{ops::Range, path::Path};
+use std::ops::Range;
 
 /// Rows that go through the network at once: its activations stay in a core's cache.
 const BLOCK: usize = 256;
@@ -66,7 +67,7 @@ impl Placed {
         train: &Rows,
         validation: Option<&Rows>,
         config: &TrainConfig,
-        options: &mut FitOptions<'_>,
+        options: &mut Run<'_>,
     ) -> Result<History> {
         on_device!(self, net => {
             let device = net.device().clone();
@@ -74,12 +75,14 @@ impl Placed {
         })
     }
 
-    pub fn save(&self, path: &Path) -> Result<()> {
-        on_device!(self, net => save_params(net, path))
+    /// Adds the weights to a state.
+    pub fn add_to(&self, state: State) -> Result<State> {
+        on_device!(self, net => state.with_network("net", net))
     }
 
-    pub fn load(&mut self, path: &Path) -> Result<()> {
-        on_device!(self, net => load_params(net, path))
+    /// Takes the weights from a state.
+    pub fn fill_from(&mut self, state: &State) -> Result<()> {
+        on_device!(self, net => state.fill("net", net))
     }
 
     /// Runs `f` with the averaged network on each block of `rows` rows, its number and its range, and puts the results

@@ -117,6 +117,23 @@ pub(crate) struct Scales {
 }
 
 impl Scales {
+    /// Checks scales from a file against the widths of a model.
+    ///
+    /// # Errors
+    /// Another number of columns; a deviation that is not above 0.
+    pub fn check(&self, dims: usize, condition: usize) -> Result<()> {
+        let widths = (self.x.mean.len(), self.condition.as_ref().map_or(0, |scale| scale.mean.len()));
+        let usable = |scale: &Standard| {
+            scale.mean.len() == scale.std.len()
+                && scale.mean.iter().all(|mean| mean.is_finite())
+                && scale.std.iter().all(|std| std.is_finite() && *std > 0.0)
+        };
+        match widths == (dims, condition) && usable(&self.x) && self.condition.as_ref().is_none_or(usable) {
+            true => Ok(()),
+            false => Err(Error::data("model.json was edited: its scales do not fit its widths; train again")),
+        }
+    }
+
     /// Conditions in the network's units.
     ///
     /// # Errors

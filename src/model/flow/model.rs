@@ -13,7 +13,7 @@ use crate::{
         rows::{Rows, Source, check_condition},
         standard::{Scales, Standard, check_finite},
     },
-    train::{FitOptions, History, TrainConfig},
+    train::{History, Run, TrainConfig},
 };
 use ndarray::{Array2, Axis, concatenate};
 use serde::{Deserialize, Serialize};
@@ -131,7 +131,7 @@ impl Flow {
         x: &Array2<f32>,
         condition: Option<&Array2<f32>>,
         train: &TrainConfig,
-        options: &mut FitOptions<'_>,
+        options: &mut Run<'_>,
     ) -> Result<History> {
         self.fit_with(FlowData { source: None, x, condition }, None, train, options)
     }
@@ -147,7 +147,7 @@ impl Flow {
         target: &Array2<f32>,
         condition: Option<&Array2<f32>>,
         train: &TrainConfig,
-        options: &mut FitOptions<'_>,
+        options: &mut Run<'_>,
     ) -> Result<History> {
         self.fit_with(FlowData { source: Some(source), x: target, condition }, None, train, options)
     }
@@ -164,7 +164,7 @@ impl Flow {
         data: FlowData<'_>,
         validation: Option<FlowData<'_>>,
         train: &TrainConfig,
-        options: &mut FitOptions<'_>,
+        options: &mut Run<'_>,
     ) -> Result<History> {
         for (what, x) in [("x", Some(data.x)), ("the source", data.source)] {
             if let Some(x) = x.filter(|x| x.ncols() != self.dims) {
@@ -216,7 +216,7 @@ impl Flow {
         condition: Option<&Array2<f32>>,
         how: &TransportConfig,
         train: &TrainConfig,
-        options: &mut FitOptions<'_>,
+        options: &mut Run<'_>,
     ) -> Result<Self> {
         let start = self.enter(source)?;
         let guide = self.guide(source.nrows(), condition, how.guidance)?;

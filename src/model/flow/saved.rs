@@ -1,21 +1,17 @@
-//! A saved flow: `model.json` says what it is, `model.safetensors` holds its weights.
+//! A flow model as data, for the models that it is a part of.
 
 use super::{Flow, config::FlowConfig, model::Trained};
 use crate::{
     Result,
     device::Device,
-    model::folder::{self, Header},
+    model::{State, diffusion::saved::check_saved},
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-const KIND: &str = "flow";
-
-/// The content of `model.json`.
+/// The description in `model.json`.
 #[derive(Serialize, Deserialize)]
-struct Saved {
-    #[serde(flatten)]
-    header: Header,
+struct Description {
     config: FlowConfig,
     dims: usize,
     condition: usize,
@@ -23,32 +19,49 @@ struct Saved {
 }
 
 impl Flow {
-    /// Writes the flow to a folder: `model.json` and `model.safetensors`.
+    /// Its kind in `model.json`.
+    pub const KIND: &'static str = "flow";
+
+    /// The model as data.
     ///
     /// # Errors
-    /// A flow that is not trained; a folder that cannot be written.
-    pub fn save(&self, dir: &Path) -> Result<()> {
-        let saved = Saved {
-            header: Header::of(KIND),
+    /// A model that is not trained.
+    pub fn state(&self) -> Result<State> {
+        let description = Description {
             config: self.config,
             dims: self.dims,
             condition: self.condition,
             trained: self.trained()?.clone(),
         };
-        folder::write_description(dir, &saved)?;
-        self.net.save(&folder::weights(dir))
+        self.net.add_to(State::new(&description))
     }
 
-    /// Reads a flow back from its folder.
+    /// The model that [`Self::state`] described.
     ///
     /// # Errors
-    /// No model there, a model of another kind or of a newer format, weights that do not fit.
+    /// Weights that do not fit the description.
+    pub fn restore(state: &State, device: Device) -> Result<Self> {
+        let saved: Description = state.description()?;
+        check_saved(&saved.config.net, (saved.dims, saved.condition), &saved.trained.scales, state)?;
+        let mut model = Self::new(saved.dims, saved.condition, &saved.config, 0, device)?;
+        model.net.fill_from(state)?;
+        model.trained = Some(saved.trained);
+        Ok(model)
+    }
+
+    /// Writes the model to a folder: `model.json` and `model.safetensors`.
+    ///
+    /// # Errors
+    /// A model that is not trained; a folder that cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        self.state()?.write(dir, Self::KIND)
+    }
+
+    /// Reads a model back from its folder.
+    ///
+    /// # Errors
+    /// No model there, one of another kind or version, weights that do not fit.
     pub fn load(dir: &Path, device: Device) -> Result<Self> {
-        let saved: Saved = folder::read_description(dir, KIND)?;
-        let weights = folder::finished_weights(dir)?;
-        let mut flow = Self::new(saved.dims, saved.condition, &saved.config, 0, device)?;
-        flow.net.load(&weights)?;
-        flow.trained = Some(saved.trained);
-        Ok(flow)
+        Self::restore(&State::read(dir, Self::KIND)?, device).map_err(|e| e.at(dir.display()))
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     data::{Dataset, Split, TargetSum},
     device::Device,
     nn::{count_params, ops},
-    train::{BatchSource, FitOptions, History, TrainConfig, fit},
+    train::{BatchSource, History, Run, TrainConfig, fit},
 };
 use dfdx::prelude::Cpu;
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
@@ -54,13 +54,14 @@ pub enum Reader {
 /// A joint-embedding predictive model of cells: see [`PretrainNet`] for the equations.
 ///
 /// ```no_run
-/// use genailab::{data::{Dataset, SplitPlan}, device::Device, model::jepa::{CellJepa, CellJepaConfig}, train::TrainConfig};
+/// use genailab::{data::{Dataset, SplitPlan}, device::Device, model::{Trained, jepa::{CellJepa, CellJepaConfig}}};
+/// use genailab::train::{Run, TrainConfig};
 ///
 /// let data = Dataset::simulated(7);
 /// let split = data.split(&SplitPlan::default())?;
 /// let mut jepa = CellJepa::new(&data, &split, CellJepaConfig::default(), 0, Device::Cpu)?;
-/// jepa.fit(&data, &split, &TrainConfig { epochs: 20, ..TrainConfig::default() })?;
-/// let z = jepa.embed(&data)?; // (cells, width)
+/// jepa.fit_with(&data, &split, &TrainConfig { epochs: 20, ..TrainConfig::default() }, &mut Run::new(0))?;
+/// let z = jepa.embed(&data, &[0, 1, 2])?; // (cells, width)
 /// # Ok::<(), genailab::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -116,11 +117,6 @@ impl CellJepa {
         &self.config
     }
 
-    /// The genes that it knows, in order.
-    pub fn genes(&self) -> &[String] {
-        &self.genes
-    }
-
     /// Number of trained weights; the teacher's are not.
     ///
     /// # Errors
@@ -129,7 +125,9 @@ impl CellJepa {
         on_device!(&self.net, net => count_params(net))
     }
 
-    /// Trains on the split's training cells, watching its validation cells.
+    /// Trains on the split's training cells and validates on its validation cells, as `run` says of everything but seed and
+    /// device. For a model whose settings are known beforehand, [`Model::fit`](crate::model::Model::fit) makes and trains
+    /// it in one step.
     ///
     /// The validation loss is against a teacher that moves, and falls or rises with it: it tells of a collapse or of a
     /// training that diverges, and is no measure to stop early by.
@@ -137,20 +135,12 @@ impl CellJepa {
     /// # Errors
     /// A collapse of the embeddings ([`CollapseAlarm`](super::CollapseAlarm)); masks that cannot be made; a loss that
     /// stops being finite, an interruption, a folder that cannot be written.
-    pub fn fit(&mut self, data: &Dataset, split: &Split, config: &TrainConfig) -> Result<History> {
-        self.fit_with(data, split, config, &mut FitOptions::default())
-    }
-
-    /// As [`Self::fit`], with checkpoints, progress and callbacks as `options` say.
-    ///
-    /// # Errors
-    /// As [`Self::fit`].
     pub fn fit_with(
         &mut self,
         data: &Dataset,
         split: &Split,
         config: &TrainConfig,
-        options: &mut FitOptions<'_>,
+        run: &mut Run<'_>,
     ) -> Result<History> {
         let hides = matches!(self.config.objective, Objective::Masks | Objective::Reconstruction);
         let masks = hides.then(|| GeneMasks::new(&self.config.masks, data, &split.train)).transpose()?.map(Arc::new);
@@ -161,30 +151,24 @@ impl CellJepa {
         let done = on_device!(&mut self.net, net => {
             let device = net.device().clone();
             net.set_masks(masks);
-            fit(net, &train, validation, &device, config, options)
+            fit(net, &train, validation, &device, config, run)
         });
         self.failure = done.as_ref().err().map(ToString::to_string);
         done
     }
 
-    /// The embedding of every cell, `(cells, width)`.
-    ///
-    /// By the teacher's encoder where there is one that averages (as I-JEPA is judged: its weights are those of many
-    /// steps, with less of the last batches' noise in them), else by the student's. Every gene is visible.
-    ///
-    /// # Errors
-    /// No cells; other genes than the model's.
-    pub fn embed(&self, data: &Dataset) -> Result<Array2<f32>> {
+    /// The encoder whose embeddings are the model's: the teacher where there is one that averages (as I-JEPA is judged: its
+    /// weights are those of many steps, with less of the last batches' noise in them), else the student.
+    pub fn reader(&self) -> Reader {
         let averages = self.config.objective.has_teacher() && self.config.teacher.ema.is_some();
-        let reader = if averages { Reader::Teacher } else { Reader::Student };
-        self.embed_rows(data, &(0..data.n_cells()).collect::<Vec<_>>(), reader)
+        if averages { Reader::Teacher } else { Reader::Student }
     }
 
     /// The embeddings of the cells `rows` by one of the two encoders, `(rows, width)`; both are the same where there is no
     /// teacher.
     ///
     /// # Errors
-    /// As [`Self::embed`].
+    /// No cells; other genes than the model's.
     pub fn embed_rows(&self, data: &Dataset, rows: &[usize], reader: Reader) -> Result<Array2<f32>> {
         if rows.is_empty() {
             return Err(Error::data("no cells were chosen"));

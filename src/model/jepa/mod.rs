@@ -8,21 +8,20 @@
 //! | `views` | the batches, and what a network is shown of them |
 //! | `pretrain`, `heads` | the network in training: student, teacher, predictor, losses |
 //! | `diagnostics` | spread, effective rank, and the alarm for a collapse |
-//! | `cell_jepa`, `saved` | the model as users meet it, and its files |
+//! | `cell_jepa`, `contract` | the model as users meet it: settings, training, files |
 //! | `conditional` | from a control's embedding and the perturbed genes to the perturbed state's embedding |
-//! | `prototype` | level 0: mean effects |
 //! | `sets` | levels 1 and 2: sets of cells, and pseudo-pairs |
 
 mod cell_jepa;
 pub(super) mod conditional;
 mod config;
+mod contract;
 mod diagnostics;
 mod encoder;
 mod heads;
 mod masks;
 mod pretrain;
 mod regulons;
-mod saved;
 mod sets;
 mod tokens;
 mod views;
@@ -33,14 +32,15 @@ pub use config::{
     AntiCollapse, CellJepaConfig, CollapseAlarm, EncoderConfig, MaskConfig, MaskKind, Objective, OnCollapse,
     PredictorConfig, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
 };
+pub use contract::CellJepaSettings;
 pub use diagnostics::{Spread, effective_rank, spread};
 pub use encoder::{CellEncoder, MlpEncoder, Seen};
 pub use masks::{GeneMasks, MaskPattern};
 pub use pretrain::PretrainNet;
 pub use regulons::{Regulon, Regulons};
 pub use sets::{
-    Choice, Coupling, Drawing, Level, PairConfig, SetLoss, SetsConfig, SetsJepa, SinkhornConfig, pseudo_pairs,
-    sinkhorn, squared_distances,
+    Choice, Coupling, Drawing, JepaPairs, JepaSets, Level, PairConfig, SetLoss, SetsConfig, SetsJepa, SetsSettings,
+    SinkhornConfig, pseudo_pairs, sinkhorn, squared_distances,
 };
 pub use tokens::TokenEncoder;
 pub use views::{CellSets, JepaBatch};

@@ -3,12 +3,9 @@
 use super::space::{mean_of, square};
 use crate::{
     Error, Result,
-    data::{Condition, Counts, Dataset, Perturbation},
-    math::directions,
-    model::{
-        Carrier,
-        combination::{CombinationData, CombinationModel},
-    },
+    data::{Condition, Counts, EffectTable, Perturbation, in_context},
+    math::{directions, sum_factor},
+    model::{CellCovariates, combination::CombinationModel},
 };
 use ndarray::{Array1, Array2, Axis, concatenate};
 use std::collections::BTreeMap;
@@ -22,7 +19,7 @@ const FEWEST_CELLS: usize = 5;
 #[derive(Debug, Clone)]
 pub(super) struct Atlas {
     /// What predicts mean effects.
-    pub jepa: CombinationModel,
+    pub combination: CombinationModel,
     pub homes: BTreeMap<Option<String>, Home>,
     pub trained: BTreeMap<Condition, Trained>,
     /// Factor on the sum of the shifts of a combination's genes.
@@ -41,7 +38,7 @@ pub(super) struct Home {
     /// Mean log-normalised expression of the control cells, `(genes,)`.
     pub profile: Array1<f64>,
     /// Lanes and library sizes of control cells.
-    pub carriers: Vec<Carrier>,
+    pub carriers: Vec<CellCovariates>,
 }
 
 /// What is known of a condition that was trained on.
@@ -62,11 +59,11 @@ impl Atlas {
     /// # Errors
     /// Effects that are all zero: [`ErrorKind::Inapplicable`](crate::ErrorKind).
     pub fn new(
-        jepa: CombinationModel,
-        prototypes: &CombinationData,
+        combination: CombinationModel,
+        prototypes: &EffectTable,
         most_directions: usize,
         (rows_of, expression): (&BTreeMap<Condition, Vec<usize>>, &Counts),
-        (z, place, carriers): (&Array2<f32>, &BTreeMap<usize, usize>, &[Carrier]),
+        (z, place, carriers): (&Array2<f32>, &BTreeMap<usize, usize>, &[CellCovariates]),
     ) -> Result<Self> {
         let mean_point = |rows: &[usize]| -> Array1<f64> {
             let places: Vec<usize> = rows.iter().map(|row| place[row]).collect();
@@ -86,7 +83,13 @@ impl Atlas {
         let effects = prototypes.effects.mapv(f64::from);
         let basis = directions(&effects, most_directions)?;
         let scale = effects.dot(&basis.t()).mapv(|score| score * score).mean().unwrap_or(1.0).sqrt();
-        Ok(Self { jepa, factor: factor(&trained), homes, trained, basis, scale })
+        Ok(Self { combination, factor: factor(&trained), homes, trained, basis, scale })
+    }
+
+    /// Numbers that the network is told of a condition.
+    pub fn width(&self) -> usize {
+        let dims = self.homes.values().next().map_or(0, |home| home.point.len());
+        self.basis.nrows() + if self.homes.len() == 1 { 0 } else { dims }
     }
 
     /// What the network is told of a condition: the scores of its predicted effect, and where its control cells are.
@@ -97,7 +100,7 @@ impl Atlas {
         let home = self.home(condition)?;
         let effect = match condition.perturbation.is_control() {
             true => Array1::zeros(self.basis.ncols()),
-            false => self.jepa.effect(condition)?,
+            false => self.combination.effect(condition)?,
         };
         let scores = self.basis.dot(&effect) / self.scale;
         let told = match self.homes.len() {
@@ -142,50 +145,9 @@ pub(super) fn grouped(rows: &[usize], conditions: &[Condition]) -> BTreeMap<Cond
     rows_of
 }
 
-/// Mean effects of the training conditions.
-///
-/// # Errors
-/// No perturbation, or one without control cells of its context: [`ErrorKind::Inapplicable`](crate::ErrorKind).
-pub(super) fn prototypes(
-    data: &Dataset,
-    expression: &Counts,
-    rows_of: &BTreeMap<Condition, Vec<usize>>,
-) -> Result<CombinationData> {
-    let (mut named, mut n_cells) = (Vec::new(), Vec::new());
-    let mut effects = Array2::zeros((0, data.n_genes()));
-    for (condition, rows) in rows_of.iter().filter(|(condition, _)| !condition.perturbation.is_control()) {
-        let control = Condition { perturbation: Perturbation::control(), context: condition.context.clone() };
-        let Some(controls) = rows_of.get(&control) else {
-            return Err(Error::inapplicable(format!("{condition}: no control cell of its context was trained on")));
-        };
-        let effect = mean_of(expression, rows) - mean_of(expression, controls);
-        effects.push_row(effect.mapv(|value| value as f32).view()).expect("an effect has a value a gene");
-        named.push(condition.clone());
-        n_cells.push(rows.len());
-    }
-    if named.is_empty() {
-        return Err(Error::inapplicable("no perturbation was trained on"));
-    }
-    Ok(CombinationData { genes: data.gene_names().into(), conditions: named, effects, n_cells })
-}
-
 /// The shift of a gene that was perturbed alone: in the context, else the mean over the others.
 fn shift_of(trained: &BTreeMap<Condition, Trained>, gene: &str, context: Option<&String>) -> Option<Array1<f64>> {
-    let alone = Perturbation::of([gene]);
-    let here = Condition { perturbation: alone.clone(), context: context.cloned() };
-    if let Some(known) = trained.get(&here) {
-        return Some(known.shift.clone());
-    }
-    let others: Vec<&Array1<f64>> = trained
-        .iter()
-        .filter(|(condition, _)| condition.perturbation == alone)
-        .map(|(_, known)| &known.shift)
-        .collect();
-    let n = others.len();
-    others
-        .into_iter()
-        .fold(None, |sum: Option<Array1<f64>>, shift| Some(sum.map_or(shift.clone(), |sum| sum + shift)))
-        .map(|sum| sum / n as f64)
+    in_context(trained, &Perturbation::of([gene]), context, |known| &known.shift)
 }
 
 /// The factor on the sum of shifts that serves the training combinations best, within 0 to 1.5; 1 where there is none.
@@ -200,5 +162,5 @@ fn factor(trained: &BTreeMap<Condition, Trained>) -> f64 {
         along += sum.dot(&known.shift);
         size += square(sum.view());
     }
-    if size > 0.0 { (along / size).clamp(0.0, 1.5) } else { 1.0 }
+    sum_factor(along, size)
 }

@@ -1,7 +1,7 @@
 //! The latent diffusion of cells, fitted.
 
 use super::{
-    atlas::{Atlas, grouped, prototypes},
+    atlas::{Atlas, grouped},
     effects::EffectDiffusionConfig,
     generator::{Generator, GeneratorConfig, Points},
     residuals::{applicable, leave_out},
@@ -10,18 +10,18 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    data::{Condition, Dataset, Split, TargetSum, normalize::log_normalize},
-    model::{
-        CountVae, NORMALISED_TOTAL,
-        combination::{CombinationData, CombinationModel},
-        diffusion::DiffusionConfig,
-    },
-    train::{FitOptions, History, Progress, TrainConfig},
+    data::{Condition, Controls, EffectTable, TrainingCells},
+    math::seeds::stream,
+    model::{CountVae, combination::CombinationModel, diffusion::DiffusionConfig},
+    train::{History, Run, TrainConfig},
 };
 use ndarray::{Array1, Array2, Axis};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// Purpose of the random stream that draws the points of validation cells.
+const VALIDATION_POINTS: u64 = 1;
 
 /// Settings of a [`LatentDiffusion`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,7 +70,7 @@ impl LatentDiffusionConfig {
         }
         self.generator.validate()?;
         self.training.validate()?;
-        self.effects.jepa.validate()?;
+        self.effects.combination.validate()?;
         self.effects.spread.validate()
     }
 }
@@ -86,58 +86,48 @@ pub struct LatentDiffusion {
     pub(super) spread: Result<Spread, String>,
 }
 
-/// The cells of a training fold.
-#[derive(Debug, Clone, Copy)]
-pub struct FoldCells<'a> {
-    /// All cells.
-    pub data: &'a Dataset,
-    /// The condition of each.
-    pub conditions: &'a [Condition],
-    /// Which of them are trained on, and which watched.
-    pub split: &'a Split,
-}
-
 impl LatentDiffusion {
-    /// Fits to the training cells of a split, in the latent space of `vae`, which was trained on the same cells.
+    /// Fits to training cells, in the latent space of `vae`, which was trained on the same cells. The trainings are parts of
+    /// `run`: `spread`, and `generator`, whose history is returned and whose progress is shown.
     ///
     /// # Errors
     /// Settings that cannot train; no control or no perturbed cell; latents that have collapsed or are not finite; a
     /// loss that is not finite; an interruption.
-    pub fn fit(
-        cells: FoldCells<'_>,
+    pub fn around(
         vae: CountVae,
+        cells: &TrainingCells,
         config: &LatentDiffusionConfig,
-        seed: u64,
-        options: &mut FitOptions<'_>,
+        run: &mut Run<'_>,
     ) -> Result<(Self, History)> {
         config.validate()?;
-        let FoldCells { data, conditions, split } = cells;
-        if conditions.len() != data.n_cells() {
-            let (given, cells) = (conditions.len(), data.n_cells());
-            return Err(Error::data(format!("{given} conditions were given for {cells} cells; give one for each")));
-        }
-        split.refuse_test_cells("the training of a latent diffusion", &split.train)?;
-        let expression = log_normalize(data, TargetSum::Fixed(NORMALISED_TOTAL))?;
-        let rows_of = grouped(&split.train, conditions);
-        let prototypes = prototypes(data, &expression, &rows_of)?;
-        let jepa = CombinationModel::fit(&prototypes, &config.effects.jepa, seed)?;
-        let fit = |fold: &CombinationData| CombinationModel::fit(fold, &config.effects.jepa, seed);
-        let left = leave_out(&prototypes, config.effects.spread.folds, seed, fit)?;
-        let mut quiet =
-            FitOptions { interrupt: options.interrupt.clone(), progress: Progress::Silent, ..FitOptions::default() };
-        let spread = match Spread::fit(&left, &config.effects.spread, seed, &mut quiet) {
+        let (data, conditions, split) = (cells.data.as_ref(), &cells.conditions, &cells.split);
+        let expression = cells.expression()?;
+        let controls = Controls::of_cells(expression, conditions, &split.train);
+        let table = EffectTable::of_cells(data.gene_names(), expression, conditions, &split.train, &controls)?;
+        let fit = |fold: &EffectTable| {
+            run.check_interrupt()?;
+            CombinationModel::fit_table(
+                fold,
+                &config.effects.combination,
+                &Run { interrupt: run.interrupt.clone(), ..Run::quiet(run.seed) },
+            )
+        };
+        let combination = fit(&table)?;
+        let left = leave_out(&table, config.effects.spread.folds, run.seed, fit)?;
+        let spread = match Spread::fit(&left, &config.effects.spread, run.seed, &mut run.part("spread")) {
             Ok(spread) => Ok(spread),
             Err(error) if error.kind() == ErrorKind::Inapplicable => Err(error.to_string()),
             Err(error) => return Err(error),
         };
 
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut rng = ChaCha8Rng::seed_from_u64(run.seed);
         let space = Space::new(config.space, vae, data, &split.train)?;
         let (z, carriers) = space.points(data, &split.train, &mut rng)?;
         let place: BTreeMap<usize, usize> = split.train.iter().copied().zip(0..).collect();
-        let seen = (&rows_of, &expression);
-        let atlas = Atlas::new(jepa, &prototypes, config.directions, seen, (&z, &place, &carriers))?;
-        let (generator, history) = trained(cells, (&space, &atlas), (&z, &place), config, options, seed)?;
+        let rows_of = grouped(&split.train, conditions);
+        let seen = (&rows_of, expression.as_ref());
+        let atlas = Atlas::new(combination, &table, config.directions, seen, (&z, &place, &carriers))?;
+        let (generator, history) = trained(cells, (&space, &atlas), (&z, &place), config, run)?;
         Ok((Self { config: config.clone(), space, atlas, generator, spread }, history))
     }
 
@@ -156,7 +146,7 @@ impl LatentDiffusion {
 
     /// What predicts the mean.
     pub fn mean(&self) -> &CombinationModel {
-        &self.atlas.jepa
+        &self.atlas.combination
     }
 
     /// How far the mean is off, or why that is not known.
@@ -175,14 +165,13 @@ impl LatentDiffusion {
 
 /// Trains what draws the points.
 fn trained(
-    cells: FoldCells<'_>,
+    cells: &TrainingCells,
     (space, atlas): (&Space, &Atlas),
     (z, place): (&Array2<f32>, &BTreeMap<usize, usize>),
     config: &LatentDiffusionConfig,
-    options: &mut FitOptions<'_>,
-    seed: u64,
+    run: &mut Run<'_>,
 ) -> Result<(Generator, History)> {
-    let FoldCells { data, conditions, split } = cells;
+    let (data, conditions, split, seed) = (cells.data.as_ref(), &cells.conditions, &cells.split, run.seed);
     let mut known: BTreeMap<&Condition, (Array1<f64>, Array1<f32>)> = BTreeMap::new();
     // Points less the mean of their condition, and what the network is told of it.
     let mut around = |rows: &[usize], z: &Array2<f32>| -> Result<(Array2<f32>, Array2<f32>)> {
@@ -207,7 +196,7 @@ fn trained(
     let watched = match split.validation.is_empty() {
         true => None,
         false => {
-            let (z, _) = space.points(data, &split.validation, &mut ChaCha8Rng::seed_from_u64(seed ^ 1))?;
+            let (z, _) = space.points(data, &split.validation, &mut stream(seed, VALIDATION_POINTS, 0))?;
             Some(around(&split.validation, &z)?).filter(|(x, _)| x.nrows() > 0)
         }
     };
@@ -215,7 +204,8 @@ fn trained(
     let passes = (config.most_rows / x.nrows().max(1)).max(1);
     let training = TrainConfig { seed, epochs: config.training.epochs.min(passes), ..config.training.clone() };
     let points = Points { x: &x, condition: &told };
-    Generator::fit(&config.generator, &points, watched.as_ref(), &controls, &training, options)
+    let mut part = Run { progress: run.progress, ..run.part("generator") };
+    Generator::fit(&config.generator, &points, watched.as_ref(), &controls, &training, &mut part)
 }
 
 /// Rows of one width as a matrix.

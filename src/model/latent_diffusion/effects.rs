@@ -1,14 +1,15 @@
-//! Mean effects with their uncertainty: the JEPA's prediction, and draws around it.
+//! Mean effects with their uncertainty: the combination model's prediction, and draws around it.
 
 use super::{
     residuals::{MeanPredictor, Novelty, leave_out},
     spread::{Spread, SpreadConfig},
 };
+use crate::data::EffectTable;
 use crate::{
     Error, Result,
     data::Condition,
-    model::combination::{CombinationConfig, CombinationData, CombinationModel},
-    train::FitOptions,
+    model::combination::{CombinationConfig, CombinationModel},
+    train::Run,
 };
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
@@ -19,55 +20,54 @@ use std::collections::BTreeSet;
 #[serde(default, deny_unknown_fields)]
 pub struct EffectDiffusionConfig {
     /// What predicts the mean.
-    pub jepa: CombinationConfig,
+    pub combination: CombinationConfig,
     /// What predicts how far it is off.
     pub spread: SpreadConfig,
 }
 
-/// The JEPA of mean effects (level 0), and the distribution of what it misses.
+/// The combination model of mean effects, and the distribution of what it misses.
 ///
 /// The draws are about the *mean* effect of a perturbation: what the predictor does not know (epistemic), not how cells
 /// differ from each other.
 #[derive(Debug, Clone)]
 pub struct EffectDiffusion {
-    pub(super) jepa: CombinationModel,
+    pub(super) combination: CombinationModel,
     pub(super) spread: Spread,
 }
 
 impl EffectDiffusion {
-    /// Fits to the mean effects of a training fold; `options` are those of the diffusion's training.
+    /// Fits to mean effects. The diffusion's training is the part `spread` of `run`.
     ///
     /// # Errors
-    /// As [`CombinationModel::fit`] and [`Spread::fit`].
-    pub fn fit(
-        data: &CombinationData,
-        config: &EffectDiffusionConfig,
-        seed: u64,
-        options: &mut FitOptions<'_>,
-    ) -> Result<Self> {
-        let jepa = CombinationModel::fit(data, &config.jepa, seed)?;
-        Self::around(jepa, data, config, seed, options)
+    /// As [`CombinationModel::fit_table`] and [`Spread::fit`].
+    pub fn fit(data: &EffectTable, config: &EffectDiffusionConfig, run: &Run<'_>) -> Result<Self> {
+        let inner = Run { interrupt: run.interrupt.clone(), ..Run::quiet(run.seed) };
+        let combination = CombinationModel::fit_table(data, &config.combination, &inner)?;
+        Self::around(combination, data, config, run)
     }
 
-    /// As [`Self::fit`], around a JEPA that was fitted to the same data.
+    /// As [`Self::fit`], around a combination model that was fitted to the same data.
     ///
     /// # Errors
     /// As [`Spread::fit`].
     pub fn around(
-        jepa: CombinationModel,
-        data: &CombinationData,
+        combination: CombinationModel,
+        data: &EffectTable,
         config: &EffectDiffusionConfig,
-        seed: u64,
-        options: &mut FitOptions<'_>,
+        run: &Run<'_>,
     ) -> Result<Self> {
-        let left = leave_out(data, config.spread.folds, seed, |fold| CombinationModel::fit(fold, &config.jepa, seed))?;
-        let spread = Spread::fit(&left, &config.spread, seed, options)?;
-        Ok(Self { jepa, spread })
+        let inner = Run { interrupt: run.interrupt.clone(), ..Run::quiet(run.seed) };
+        let left = leave_out(data, config.spread.folds, run.seed, |fold| {
+            run.check_interrupt()?;
+            CombinationModel::fit_table(fold, &config.combination, &inner)
+        })?;
+        let spread = Spread::fit(&left, &config.spread, run.seed, &mut run.part("spread"))?;
+        Ok(Self { combination, spread })
     }
 
     /// What predicts the mean.
     pub fn mean(&self) -> &CombinationModel {
-        &self.jepa
+        &self.combination
     }
 
     /// What is drawn around it.
@@ -81,8 +81,8 @@ impl EffectDiffusion {
     /// # Errors
     /// Genes that nothing is known of, all named: [`ErrorKind::Inapplicable`](crate::ErrorKind).
     pub fn novelty(&self, condition: &Condition) -> Result<Option<Novelty>> {
-        self.jepa.check(std::slice::from_ref(condition))?;
-        let perturbed: BTreeSet<&String> = self.jepa.perturbed().collect();
+        self.combination.check(std::slice::from_ref(condition))?;
+        let perturbed: BTreeSet<&String> = self.combination.perturbed().collect();
         let genes = condition.perturbation.genes();
         Ok(match genes {
             genes if genes.iter().any(|gene| !perturbed.contains(gene)) => Some(Novelty::UnseenGene),
@@ -91,7 +91,7 @@ impl EffectDiffusion {
         })
     }
 
-    /// Draws of the mean effect of a condition, `(n, genes)`; their mean is the JEPA's prediction.
+    /// Draws of the mean effect of a condition, `(n, genes)`; their mean is the combination model's prediction.
     ///
     /// # Errors
     /// Genes that nothing is known of; a condition whose effect was measured in training, so that there is nothing to
@@ -103,7 +103,7 @@ impl EffectDiffusion {
                  has no predicted spread"
             )));
         };
-        let predicted = MeanPredictor::effects(&self.jepa, std::slice::from_ref(condition))?;
+        let predicted = MeanPredictor::effects(&self.combination, std::slice::from_ref(condition))?;
         self.spread.draws(predicted.row(0), novelty, n, seed)
     }
 
@@ -116,7 +116,7 @@ impl EffectDiffusion {
         match self.novelty(condition)? {
             None => Ok(0.0),
             Some(novelty) => {
-                let predicted: Array1<f64> = self.jepa.effect(condition)?;
+                let predicted: Array1<f64> = self.combination.effect(condition)?;
                 self.spread.expected_error(predicted.view(), novelty)
             }
         }

@@ -3,17 +3,20 @@
 use crate::{
     Error, Result,
     device::Device,
+    math::seeds::stream,
     model::{
+        State,
         diffusion::{Diffusion, DiffusionConfig, SampleConfig},
-        flow::{Flow, FlowConfig, FlowData, TransportConfig},
+        flow::{Flow, FlowConfig, FlowData, Origin, TransportConfig},
     },
-    train::{FitOptions, History, TrainConfig},
+    train::{History, Run, TrainConfig},
 };
 use ndarray::{Array2, Axis};
 use rand::Rng;
-use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+
+/// Purpose of the random stream that chooses the control points to begin at.
+const CONTROL_POINTS: u64 = 1;
 
 /// Which generator, and how it draws.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,7 +98,7 @@ impl Generator {
         watched: Option<&Points<'_>>,
         controls: &Array2<f32>,
         training: &TrainConfig,
-        options: &mut FitOptions<'_>,
+        options: &mut Run<'_>,
     ) -> Result<(Self, History)> {
         let (dims, width, seed) = (train.x.ncols(), train.condition.ncols(), training.seed);
         match config {
@@ -120,20 +123,37 @@ impl Generator {
         }
     }
 
-    /// Reads one back from its folder; `controls` gives the points that a flow begins at.
+    /// The generator that is the part `generator` of a state, of points `(dims,)` with conditions `(width,)`.
     ///
     /// # Errors
-    /// No model there, or one that does not fit.
-    pub fn load(config: &GeneratorConfig, dir: &Path, controls: impl FnOnce() -> Result<Array2<f32>>) -> Result<Self> {
-        Ok(match config {
+    /// A part that is missing, or does not fit the settings or these sizes.
+    pub fn restore(config: &GeneratorConfig, state: &mut State, dims: usize, width: usize) -> Result<Self> {
+        let check = |found: (usize, usize)| match found == (dims, width) {
+            true => Ok(()),
+            false => Err(Error::data("the generator is of another width than the points; train again")),
+        };
+        match config {
             GeneratorConfig::Diffusion { sampling, .. } => {
-                Self::Diffusion(Diffusion::load(dir, Device::Cpu)?, *sampling)
+                let net = Diffusion::restore(&state.part("generator", Diffusion::KIND)?, Device::Cpu)?;
+                check((net.dims(), net.condition()))?;
+                Ok(Self::Diffusion(net, *sampling))
             }
-            GeneratorConfig::Flow { transport, from_control: true, .. } => {
-                Self::FromControl(Flow::load(dir, Device::Cpu)?, *transport, controls()?)
+            GeneratorConfig::Flow { transport, from_control, .. } => {
+                let net = Flow::restore(&state.part("generator", Flow::KIND)?, Device::Cpu)?;
+                check((net.dims(), net.condition()))?;
+                match (from_control, net.origin()?) {
+                    (false, Origin::Noise) => Ok(Self::Flow(net, *transport)),
+                    (true, Origin::Samples) => {
+                        let controls = state.array("controls", None, Some(dims))?;
+                        if controls.is_empty() {
+                            return Err(Error::data("the array `controls` is empty; train again"));
+                        }
+                        Ok(Self::FromControl(net, *transport, controls.mapv(|value| value as f32)))
+                    }
+                    _ => Err(Error::data("the flow does not begin where the settings say; train again")),
+                }
             }
-            GeneratorConfig::Flow { transport, .. } => Self::Flow(Flow::load(dir, Device::Cpu)?, *transport),
-        })
+        }
     }
 
     /// Changes the steps of the sampler or solver, and the scale of the guidance.
@@ -195,7 +215,7 @@ impl Generator {
 
 /// `n` rows of `controls`, drawn with replacement.
 fn begun(controls: &Array2<f32>, n: usize, seed: u64) -> Array2<f32> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0063_6f6e_7472_6f6c);
+    let mut rng = stream(seed, CONTROL_POINTS, 0);
     let chosen: Vec<usize> = (0..n).map(|_| rng.random_range(0..controls.nrows())).collect();
     controls.select(Axis(0), &chosen)
 }

@@ -7,7 +7,7 @@
 
 use crate::model::{
     NORMALISED_TOTAL,
-    vae::{latents::Carrier, sample::CountModel},
+    vae::{CellCovariates, CountModel},
 };
 use ndarray::Array1;
 
@@ -22,7 +22,7 @@ const LARGEST: f64 = 5.0;
 pub(super) fn expected(
     decoded: &CountModel,
     offset: &Array1<f64>,
-    carriers: &[Carrier],
+    carriers: &[CellCovariates],
     remainder: bool,
 ) -> Array1<f64> {
     let sizes: Vec<f32> = carriers.iter().map(|carrier| carrier.size_factor).collect();
@@ -34,7 +34,7 @@ pub(super) fn expected(
 pub(super) fn offset_to(
     decoded: &CountModel,
     wanted: &Array1<f64>,
-    carriers: &[Carrier],
+    carriers: &[CellCovariates],
     remainder: bool,
 ) -> Array1<f64> {
     let mut offset = Array1::zeros(wanted.len());

@@ -27,16 +27,17 @@
 
 mod atlas;
 mod cells;
+mod contract;
 mod effects;
 mod generator;
 mod mean_match;
 mod residuals;
 mod sample;
-mod saved;
 mod space;
 mod spread;
 
-pub use cells::{FoldCells, LatentDiffusion, LatentDiffusionConfig};
+pub use cells::{LatentDiffusion, LatentDiffusionConfig};
+pub use contract::{DiffusionModel, DiffusionSettings};
 pub use effects::{EffectDiffusion, EffectDiffusionConfig};
 pub use generator::GeneratorConfig;
 pub use residuals::{LeftOut, MeanPredictor, Novelty, leave_out};

@@ -1,9 +1,10 @@
 //! How far predictions of unseen perturbations are off: departures of observed effects from predictions without them.
 
+use crate::data::EffectTable;
 use crate::{
     ErrorKind, Result,
-    data::{Condition, shuffle},
-    model::combination::{CombinationData, CombinationModel},
+    data::{Condition, part_of, shuffle},
+    model::combination::CombinationModel,
 };
 use ndarray::{Array1, Array2};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -52,10 +53,10 @@ pub struct LeftOut {
 /// # Errors
 /// Those of `fit` and of its predictions, other than being inapplicable.
 pub fn leave_out<M: MeanPredictor>(
-    data: &CombinationData,
+    data: &EffectTable,
     folds: usize,
     seed: u64,
-    fit: impl Fn(&CombinationData) -> Result<M>,
+    fit: impl Fn(&EffectTable) -> Result<M>,
 ) -> Result<LeftOut> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let genes = |row: usize| data.conditions[row].perturbation.genes();
@@ -68,9 +69,9 @@ pub fn leave_out<M: MeanPredictor>(
     let mut left =
         LeftOut { novelty: Vec::new(), predicted: Array2::zeros((0, width)), residuals: Array2::zeros((0, width)) };
     for fold in 0..folds {
-        let out: Vec<usize> = combinations.iter().copied().skip(fold).step_by(folds).collect();
+        let out = part_of(&combinations, fold, folds);
         left.fold(data, &out, &out, Novelty::Combination, &fit)?;
-        let unseen: BTreeSet<&String> = single.iter().copied().skip(fold).step_by(folds).collect();
+        let unseen: BTreeSet<&String> = part_of(&single, fold, folds).into_iter().collect();
         let hit: Vec<usize> =
             (0..data.conditions.len()).filter(|&row| genes(row).iter().any(|gene| unseen.contains(gene))).collect();
         let alone: Vec<usize> = hit.iter().copied().filter(|&row| genes(row).len() == 1).collect();
@@ -83,11 +84,11 @@ impl LeftOut {
     /// Predicts the conditions `judged` by a fit without the conditions `out`.
     fn fold<M: MeanPredictor>(
         &mut self,
-        data: &CombinationData,
+        data: &EffectTable,
         out: &[usize],
         judged: &[usize],
         novelty: Novelty,
-        fit: &impl Fn(&CombinationData) -> Result<M>,
+        fit: &impl Fn(&EffectTable) -> Result<M>,
     ) -> Result<()> {
         let kept: Vec<usize> = (0..data.conditions.len()).filter(|row| !out.contains(row)).collect();
         if judged.is_empty() || kept.is_empty() {

@@ -4,7 +4,7 @@ use super::{cells::LatentDiffusion, residuals::Novelty, space::Decoded};
 use crate::{
     Error, Result,
     data::{Condition, Dataset},
-    model::{Carrier, Generated},
+    model::{CellCovariates, Generated},
 };
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 use rand::{Rng, RngCore, SeedableRng};
@@ -63,7 +63,7 @@ pub struct Uncertainty {
 /// A condition, ready to be drawn from.
 struct Ready {
     points: Array2<f32>,
-    carriers: Vec<Carrier>,
+    carriers: Vec<CellCovariates>,
     offset: Array1<f64>,
     wanted: Array1<f64>,
     /// The cells that the offset was found by.
@@ -122,7 +122,7 @@ impl LatentDiffusion {
         let told = told.insert_axis(Axis(0)).select(Axis(0), &vec![0; n]);
         let center = self.atlas.center(condition)?;
         let points = (self.generator.draw(&told, rng.next_u64())?.mapv(f64::from) + &center).mapv(|z| z as f32);
-        let mut carriers: Vec<Carrier> =
+        let mut carriers: Vec<CellCovariates> =
             (0..n).map(|_| home.carriers[rng.random_range(0..home.carriers.len())]).collect();
         if let Library::Given(size) = library {
             for carrier in &mut carriers {
@@ -139,14 +139,14 @@ impl LatentDiffusion {
 
     /// The mean that cells of a condition shall have, `(genes,)`: for one that was trained on between what was observed
     /// and what the decoder says of it (means of few cells are noisy), else that of control and the predicted effect.
-    fn wanted(&self, condition: &Condition, decoded: &Decoded, carriers: &[Carrier]) -> Result<Array1<f64>> {
+    fn wanted(&self, condition: &Condition, decoded: &Decoded, carriers: &[CellCovariates]) -> Result<Array1<f64>> {
         if let Some(trained) = self.atlas.trained.get(condition) {
             let share = trained.cells as f64 / (trained.cells as f64 + self.config.trust);
             let said = decoded.expected(&Array1::zeros(trained.profile.len()), carriers);
             return Ok(&said + &((&trained.profile - &said) * share));
         }
         let home = self.atlas.home(condition)?;
-        Ok((&home.profile + &self.atlas.jepa.effect(condition)?).mapv(|mean| mean.max(0.0)))
+        Ok((&home.profile + &self.atlas.combination.effect(condition)?).mapv(|mean| mean.max(0.0)))
     }
 
     /// The predicted mean effect of a condition, `(genes,)`: of the cells that would be drawn, less control's.
@@ -170,7 +170,7 @@ impl LatentDiffusion {
             return Err(Error::inapplicable(format!("{condition} was trained on: its mean is the measured one")));
         };
         let spread = self.spread.as_ref().map_err(|reason| Error::inapplicable(reason.clone()))?;
-        spread.draws(self.atlas.jepa.effect(condition)?.view(), novelty, n, seed)
+        spread.draws(self.atlas.combination.effect(condition)?.view(), novelty, n, seed)
     }
 
     /// How sure the prediction of a condition is, from `cells` drawn cells and as many draws of the mean.
@@ -215,7 +215,7 @@ impl LatentDiffusion {
     /// Refuses a condition that nothing is known of.
     fn check(&self, condition: &Condition) -> Result<()> {
         if !condition.perturbation.is_control() && !self.atlas.trained.contains_key(condition) {
-            self.atlas.jepa.check(std::slice::from_ref(condition))?;
+            self.atlas.combination.check(std::slice::from_ref(condition))?;
         }
         self.atlas.home(condition).map(|_| ())
     }
@@ -225,7 +225,7 @@ impl LatentDiffusion {
         if condition.perturbation.is_control() || self.atlas.trained.contains_key(condition) {
             return None;
         }
-        let perturbed: BTreeSet<&String> = self.atlas.jepa.perturbed().collect();
+        let perturbed: BTreeSet<&String> = self.atlas.combination.perturbed().collect();
         let unseen = condition.perturbation.genes().iter().any(|gene| !perturbed.contains(gene));
         Some(if unseen { Novelty::UnseenGene } else { Novelty::Combination })
     }

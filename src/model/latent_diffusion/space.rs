@@ -3,11 +3,11 @@
 use super::mean_match;
 use crate::{
     Error, Result,
-    data::{Counts, Dataset, Perturbation, TargetSum, normalize::log_normalize},
+    data::{Counts, DataKind, Dataset, Perturbation, TargetSum, normalize::log_normalize},
     math::Pca,
     model::{
-        Carrier, CountVae, Generated, Likelihood, NORMALISED_TOTAL, TrainedOn,
-        vae::sample::{CountModel, sample_counts},
+        CellCovariates, CountVae, Generated, Likelihood, NORMALISED_TOTAL,
+        vae::{CountModel, sample_counts},
     },
 };
 use ndarray::{Array1, Array2, ArrayView1, Axis, Zip};
@@ -75,7 +75,7 @@ impl Space {
     /// # Errors
     /// A VAE of effects, or not of negative binomial counts, or whose latents are all unused; fewer cells than components.
     pub fn new(kind: SpaceKind, vae: CountVae, data: &Dataset, rows: &[usize]) -> Result<Self> {
-        if vae.trained_on() != TrainedOn::Cells || vae.config().likelihood != Likelihood::Nb {
+        if vae.trained_on() != DataKind::Cells || vae.config().likelihood != Likelihood::Nb {
             return Err(Error::config("latent diffusion needs a count VAE of cells with likelihood = \"nb\""));
         }
         let SpaceKind::Expression { components } = kind else {
@@ -98,7 +98,15 @@ impl Space {
         Ok(Self::Expression(Expression { mean: pca.mean, components: pca.components, rest, vae }))
     }
 
-    /// The VAE, whose vocabulary names genes and lanes.
+    /// Dimensions of a point.
+    pub fn dims(&self) -> usize {
+        match self {
+            Self::Latent(vae) => vae.config().latent,
+            Self::Expression(space) => space.components.nrows(),
+        }
+    }
+
+    /// The VAE of the latent space, or that of the same cells.
     pub fn vae(&self) -> &CountVae {
         match self {
             Self::Latent(vae) => vae,
@@ -110,7 +118,12 @@ impl Space {
     ///
     /// # Errors
     /// No cells; genes that are not the model's; a point that is not finite.
-    pub fn points(&self, data: &Dataset, rows: &[usize], rng: &mut ChaCha8Rng) -> Result<(Array2<f32>, Vec<Carrier>)> {
+    pub fn points(
+        &self,
+        data: &Dataset,
+        rows: &[usize],
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(Array2<f32>, Vec<CellCovariates>)> {
         let (mut z, carriers) = self.vae().draw_latents(data, rows, rng)?;
         if let Self::Expression(space) = self {
             let values = normalised(data, rows)?.mapv(f64::from) - &space.mean;
@@ -129,7 +142,7 @@ impl Space {
     ///
     /// # Errors
     /// A width that does not fit.
-    pub fn decode(&self, z: &Array2<f32>, perturbation: &Perturbation, carriers: &[Carrier]) -> Result<Decoded> {
+    pub fn decode(&self, z: &Array2<f32>, perturbation: &Perturbation, carriers: &[CellCovariates]) -> Result<Decoded> {
         Ok(match self {
             Self::Latent(vae) => {
                 Decoded::Counts { model: vae.decode_latents(z, perturbation, carriers)?, remainder: vae.with_remainder }
@@ -144,7 +157,7 @@ impl Space {
 
 impl Decoded {
     /// Expected log-normalised expression with `offset`, mean over the cells, `(genes,)`.
-    pub fn expected(&self, offset: &Array1<f64>, carriers: &[Carrier]) -> Array1<f64> {
+    pub fn expected(&self, offset: &Array1<f64>, carriers: &[CellCovariates]) -> Array1<f64> {
         match self {
             Self::Counts { model, remainder } => mean_match::expected(model, offset, carriers, *remainder),
             Self::Values { .. } => {
@@ -154,7 +167,7 @@ impl Decoded {
     }
 
     /// The offset `(genes,)` with which the mean is `wanted`.
-    pub fn offset_to(&self, wanted: &Array1<f64>, carriers: &[Carrier]) -> Array1<f64> {
+    pub fn offset_to(&self, wanted: &Array1<f64>, carriers: &[CellCovariates]) -> Array1<f64> {
         match self {
             Self::Counts { model, remainder } => mean_match::offset_to(model, wanted, carriers, *remainder),
             Self::Values { .. } => {
@@ -176,7 +189,7 @@ impl Decoded {
     }
 
     /// Draws one cell a point.
-    pub fn draw(&self, offset: &Array1<f64>, carriers: &[Carrier], rng: &mut ChaCha8Rng) -> Generated {
+    pub fn draw(&self, offset: &Array1<f64>, carriers: &[CellCovariates], rng: &mut ChaCha8Rng) -> Generated {
         let library_size = carriers.iter().map(|carrier| carrier.library_size).collect();
         match self {
             Self::Counts { model, remainder } => {
@@ -197,7 +210,7 @@ impl Decoded {
     }
 
     /// Expected values of each cell: counts, or log-normalised expression, `(cells, genes)`.
-    pub fn mean(&self, offset: &Array1<f64>, carriers: &[Carrier]) -> Array2<f32> {
+    pub fn mean(&self, offset: &Array1<f64>, carriers: &[CellCovariates]) -> Array2<f32> {
         match self {
             Self::Counts { model, remainder } => {
                 let sizes: Vec<f32> = carriers.iter().map(|carrier| carrier.size_factor).collect();

@@ -16,9 +16,9 @@ use super::residuals::{LeftOut, Novelty};
 use crate::{
     Error, Result,
     device::Device,
-    math::directions,
+    math::{directions, seeds::derived},
     model::diffusion::{Diffusion, DiffusionConfig, SampleConfig, net::ScoreNetConfig},
-    train::{FitOptions, TrainConfig},
+    train::{Run, TrainConfig},
 };
 use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate, s};
 use rand::{Rng, SeedableRng};
@@ -32,6 +32,8 @@ const FEWEST: usize = 6;
 const WATCHED: usize = 5;
 /// Draws that the variance of a score is corrected by.
 const CORRECTION_DRAWS: usize = 2_000;
+/// Purpose of the random stream of these draws.
+const CORRECTION: u64 = 1;
 
 /// Settings of a [`Spread`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -167,7 +169,7 @@ impl Spread {
     /// # Errors
     /// Fewer than six of them, or residuals that are all zero: [`ErrorKind::Inapplicable`](crate::ErrorKind); a loss
     /// that is not finite; an interruption.
-    pub fn fit(left: &LeftOut, config: &SpreadConfig, seed: u64, options: &mut FitOptions<'_>) -> Result<Self> {
+    pub fn fit(left: &LeftOut, config: &SpreadConfig, seed: u64, options: &mut Run<'_>) -> Result<Self> {
         config.validate()?;
         let n = left.novelty.len();
         if n < FEWEST {
@@ -232,7 +234,7 @@ impl Spread {
     fn correct(&mut self, scores: &Array2<f64>, conditions: &Array2<f32>, seed: u64) -> Result<()> {
         let rows: Vec<usize> = (0..CORRECTION_DRAWS).map(|draw| draw % conditions.nrows()).collect();
         let seen = conditions.select(Axis(0), &rows);
-        let drawn = self.net.sample(rows.len(), Some(&seen), &self.sampling, seed ^ 0x5350)?;
+        let drawn = self.net.sample(rows.len(), Some(&seen), &self.sampling, derived(seed, CORRECTION, 0))?;
         for (k, factor) in self.correction.iter_mut().enumerate() {
             let square = |values: ArrayView1<'_, f64>| values.dot(&values) / values.len() as f64;
             let (wanted, got) = (square(scores.column(k)), square(drawn.column(k).mapv(f64::from).view()));

@@ -1,16 +1,154 @@
-//! Batches of cells (or of effects) for a VAE, gathered on the host.
+//! Batches of cells or of effects for a VAE, gathered on the host, and the names behind them.
 
-use super::condition::{ConditionBatch, Vocabulary};
+use super::Likelihood;
 use crate::{
     Error, Result,
-    data::{Counts, Dataset, Effects},
+    data::{CellRows, Condition, Counts, Dataset, EffectTable, NORMALISED_TOTAL, Perturbation},
     nn::IndexSets,
     train::BatchSource,
 };
 use ndarray::{Array2, Axis};
-use std::sync::Arc;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
-/// What a batch observes of its rows.
+/// The names behind a model's inputs and outputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Vocabulary {
+    /// Genes that are modelled: the columns, in order.
+    pub genes: Vec<String>,
+    /// Genes that were perturbed in training, sorted.
+    pub perturbed: Vec<String>,
+    /// Lanes seen in training, sorted.
+    pub lanes: Vec<String>,
+    /// Mean and standard deviation of the natural log of the library size in training.
+    pub log_library: (f32, f32),
+}
+
+impl Vocabulary {
+    /// The vocabulary of the cells `rows` of a dataset.
+    pub fn of_cells(data: &Dataset, rows: &[usize]) -> Self {
+        let seen: BTreeSet<u32> = rows.iter().map(|&row| data.labels[row]).collect();
+        let logs = || rows.iter().map(|&row| f64::from(data.library_size[row].max(1.0)).ln());
+        let n = rows.len().max(1) as f64;
+        let mean = logs().sum::<f64>() / n;
+        let deviation = (logs().map(|log| (log - mean).powi(2)).sum::<f64>() / n).sqrt();
+        Self {
+            genes: data.genes.names.clone(),
+            perturbed: perturbed_genes(seen.iter().map(|&label| &data.perturbations[label as usize])),
+            lanes: data.lanes.clone(),
+            // Where all cells have the same size, there is no deviation to divide by.
+            log_library: (mean as f32, if deviation > 1e-6 { deviation as f32 } else { 1.0 }),
+        }
+    }
+
+    /// The vocabulary of effects.
+    pub fn of_effects(table: &EffectTable) -> Self {
+        Self {
+            genes: table.genes.to_vec(),
+            perturbed: perturbed_genes(table.conditions.iter().map(|condition| &condition.perturbation)),
+            lanes: Vec::new(),
+            log_library: (0.0, 1.0),
+        }
+    }
+
+    /// The embedding indices of a perturbation.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn encode(&self, perturbation: &Perturbation) -> Result<Vec<u32>> {
+        self.check([perturbation])?;
+        let known = |gene: &String| self.perturbed.binary_search(gene).expect("it was just checked") as u32;
+        Ok(perturbation.genes().iter().map(known).collect())
+    }
+
+    /// Checks that every gene of `perturbations` was perturbed in training.
+    ///
+    /// # Errors
+    /// Those that were not, all named: [`ErrorKind::Inapplicable`](crate::ErrorKind).
+    pub fn check<'a>(&self, perturbations: impl IntoIterator<Item = &'a Perturbation>) -> Result<()> {
+        let asked: BTreeSet<&str> =
+            perturbations.into_iter().flat_map(Perturbation::genes).map(String::as_str).collect();
+        let unknown: Vec<&str> = asked.into_iter().filter(|gene| !self.perturbs(gene)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let meant: Vec<&str> = unknown
+            .iter()
+            .filter_map(|gene| self.perturbed.iter().find(|known| known.eq_ignore_ascii_case(gene)))
+            .map(String::as_str)
+            .collect();
+        let hint = match meant.is_empty() {
+            true => String::new(),
+            false => format!("; did you mean {}?", meant.join(", ")),
+        };
+        let examples: Vec<&str> = self.perturbed.iter().take(8).map(String::as_str).collect();
+        Err(Error::inapplicable(format!(
+            "unknown perturbed genes: {}; this model was trained on {} perturbed genes ({}{}){hint}",
+            unknown.join(", "),
+            self.perturbed.len(),
+            examples.join(", "),
+            if self.perturbed.len() > examples.len() { ", …" } else { "" }
+        )))
+    }
+
+    /// Whether `gene` was perturbed in training.
+    pub fn perturbs(&self, gene: &str) -> bool {
+        self.perturbed.binary_search_by(|known| known.as_str().cmp(gene)).is_ok()
+    }
+
+    /// The standardised log library size of a cell with this library size (UMI counts).
+    pub fn standardise(&self, library_size: f32) -> f32 {
+        (library_size.max(1.0).ln() - self.log_library.0) / self.log_library.1
+    }
+
+    /// Where each of the model's genes stands in `names`.
+    ///
+    /// # Errors
+    /// Genes of the model that are not in `names`: how many, and the first of them.
+    pub fn align(&self, names: &[String]) -> Result<Vec<usize>> {
+        let place: HashMap<&str, usize> = names.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
+        let missing: Vec<&str> =
+            self.genes.iter().map(String::as_str).filter(|gene| !place.contains_key(gene)).collect();
+        if let Some(first) = missing.first() {
+            return Err(Error::data(format!(
+                "the data lacks {} of the {} genes that the model was trained on, {first} among them; use data with \
+                 the same gene names",
+                missing.len(),
+                self.genes.len()
+            )));
+        }
+        Ok(self.genes.iter().map(|gene| place[gene.as_str()]).collect())
+    }
+}
+
+fn perturbed_genes<'a>(perturbations: impl Iterator<Item = &'a Perturbation>) -> Vec<String> {
+    let genes: BTreeSet<&String> = perturbations.flat_map(Perturbation::genes).collect();
+    genes.into_iter().cloned().collect()
+}
+
+/// The conditions of a batch, on the host.
+#[derive(Debug, Clone)]
+pub struct ConditionBatch {
+    /// Perturbed genes of each cell, as indices into [`Vocabulary::perturbed`].
+    pub perturbed: Arc<IndexSets>,
+    /// Lane of each cell, as an index into [`Vocabulary::lanes`].
+    pub lanes: Vec<u32>,
+    /// Standardised log library size of each cell.
+    pub log_library: Vec<f32>,
+}
+
+impl ConditionBatch {
+    /// The same cells, all of them perturbed in `genes`.
+    pub(super) fn with_perturbed(&self, genes: &[u32]) -> Self {
+        let perturbed = Arc::new(IndexSets::from_sets(self.lanes.iter().map(|_| genes)));
+        Self { perturbed, ..self.clone() }
+    }
+}
+
+/// The observed values of a batch.
 #[derive(Debug, Clone)]
 pub enum Observed {
     /// UMI counts, `(cells, genes)`.
@@ -19,12 +157,12 @@ pub enum Observed {
     Real(Array2<f32>),
 }
 
-/// One batch: what is observed, under which condition, at which size factor.
+/// One batch: observed values, conditions and size factors.
 #[derive(Debug, Clone)]
 pub struct VaeBatch {
-    /// What the encoder sees: counts (log1p is taken inside), or real values.
+    /// The encoder's input: counts (log1p is taken inside), or real values.
     pub input: Observed,
-    /// What a Gaussian decoder must give back; a count decoder gives `input` back.
+    /// What a Gaussian decoder must reconstruct; a count decoder reconstructs `input`.
     pub target: Option<Array2<f32>>,
     /// Perturbation, lane, library size.
     pub condition: ConditionBatch,
@@ -42,6 +180,11 @@ impl VaeBatch {
     pub fn is_empty(&self) -> bool {
         self.library_size.is_empty()
     }
+
+    /// The same batch with every cell read as control.
+    pub(super) fn as_control(&self) -> Self {
+        Self { condition: self.condition.with_perturbed(&[]), ..self.clone() }
+    }
 }
 
 /// How the cells of a dataset are turned into batches.
@@ -49,33 +192,29 @@ impl VaeBatch {
 pub struct CellView {
     /// Whether the size factor counts all genes that were measured, or only those modelled.
     pub total_library: bool,
-    /// Whether a Gaussian target, log1p(counts / library * 1e4), goes along.
+    /// Whether batches hold a Gaussian target, log1p(counts / library * 1e4).
     pub with_target: bool,
 }
 
-/// The cells `rows` of a dataset.
+/// The cells/// The cells `rows` of a dataset.
 pub struct CellSource<'a> {
     data: &'a Dataset,
+    counts: &'a dyn CellRows,
     rows: &'a [usize],
-    /// Embedding indices, one set a perturbation of the dataset that `rows` use.
+    /// Embedding indices of each perturbation of the dataset that `rows` use.
     sets: Vec<Vec<u32>>,
-    /// Index into the model's lanes, one a lane of the dataset.
+    /// Index into the model's lanes, one per lane of the dataset.
     lanes: Vec<u32>,
-    /// Size factor, one a row of `rows`.
-    library_size: Vec<f32>,
-    /// Standardised log library size, one a row of `rows`.
+    /// Standardised log library size, one per row of `rows`.
     log_library: Vec<f32>,
-    with_target: bool,
+    view: CellView,
 }
-
-/// Expression is normalised to this many counts a cell before log1p (the field's usual scale, as in scanpy's tutorials).
-pub const NORMALISED_TOTAL: f32 = 1e4;
 
 impl<'a> CellSource<'a> {
     /// The cells `rows` of `data`, whose genes must be the model's.
     ///
     /// # Errors
-    /// A perturbation or lane that the model does not know.
+    /// Other genes; a perturbation that the model does not know.
     pub fn new(data: &'a Dataset, rows: &'a [usize], vocabulary: &Vocabulary, view: CellView) -> Result<Self> {
         if data.genes.names != vocabulary.genes {
             return Err(Error::data(format!(
@@ -98,16 +237,14 @@ impl<'a> CellSource<'a> {
             .iter()
             .map(|lane| vocabulary.lanes.iter().position(|known| known == lane).unwrap_or(0) as u32)
             .collect();
-        let library_size = rows
-            .iter()
-            .map(|&row| {
-                let kept: f32 = data.counts.row(row).1.iter().sum();
-                // A library smaller than what it is made of cannot be; an empty cell still has a size factor.
-                (if view.total_library { data.library_size[row].max(kept) } else { kept }).max(1.0)
-            })
-            .collect();
         let log_library = rows.iter().map(|&row| vocabulary.standardise(data.library_size[row])).collect();
-        Ok(Self { data, rows, sets, lanes, library_size, log_library, with_target: view.with_target })
+        Ok(Self { data, counts: &data.counts, rows, sets, lanes, log_library, view })
+    }
+
+    /// The size factor of a cell whose modelled genes have `kept` counts together.
+    fn size_factor(&self, cell: usize, kept: f32) -> f32 {
+        // A library cannot be smaller than its parts; an empty cell has a size factor too.
+        (if self.view.total_library { self.data.library_size[cell].max(kept) } else { kept }).max(1.0)
     }
 }
 
@@ -120,9 +257,10 @@ impl BatchSource for CellSource<'_> {
 
     fn batch(&self, rows: &[usize]) -> Result<VaeBatch> {
         let cells: Vec<usize> = rows.iter().map(|&row| self.rows[row]).collect();
-        let counts = self.data.counts.select_cells(&cells);
-        let library_size: Arc<[f32]> = rows.iter().map(|&row| self.library_size[row]).collect();
-        let target = self.with_target.then(|| {
+        let counts = self.counts.gather(&cells)?;
+        let kept = |place: usize| counts.row(place).1.iter().sum::<f32>();
+        let library_size = cells.iter().enumerate().map(|(place, &cell)| self.size_factor(cell, kept(place))).collect();
+        let target = self.view.with_target.then(|| {
             let mut dense = counts.to_dense();
             for (mut cell, &row) in dense.axis_iter_mut(Axis(0)).zip(&cells) {
                 let scale = NORMALISED_TOTAL / self.data.library_size[row].max(1.0);
@@ -145,21 +283,20 @@ impl BatchSource for CellSource<'_> {
     }
 }
 
-/// The perturbations `rows` of an effects dataset.
+/// The effects of a table.
 pub struct EffectSource<'a> {
-    data: &'a Effects,
-    rows: &'a [usize],
+    table: &'a EffectTable,
     sets: Vec<Vec<u32>>,
 }
 
 impl<'a> EffectSource<'a> {
-    /// The perturbations `rows` of `data`.
+    /// The effects of `table`, whose genes must be the model's.
     ///
     /// # Errors
     /// A gene that the model does not know as perturbed.
-    pub fn new(data: &'a Effects, rows: &'a [usize], vocabulary: &Vocabulary) -> Result<Self> {
-        let sets = rows.iter().map(|&row| vocabulary.encode(&data.perturbations[row])).collect::<Result<_>>()?;
-        Ok(Self { data, rows, sets })
+    pub fn new(table: &'a EffectTable, vocabulary: &Vocabulary) -> Result<Self> {
+        let encode = |condition: &Condition| vocabulary.encode(&condition.perturbation);
+        Ok(Self { table, sets: table.conditions.iter().map(encode).collect::<Result<_>>()? })
     }
 }
 
@@ -167,12 +304,11 @@ impl BatchSource for EffectSource<'_> {
     type Batch = VaeBatch;
 
     fn len(&self) -> usize {
-        self.rows.len()
+        self.table.len()
     }
 
     fn batch(&self, rows: &[usize]) -> Result<VaeBatch> {
-        let chosen: Vec<usize> = rows.iter().map(|&row| self.rows[row]).collect();
-        let values = self.data.values.select(Axis(0), &chosen);
+        let values = self.table.effects.select(Axis(0), rows);
         Ok(VaeBatch {
             input: Observed::Real(values.clone()),
             target: Some(values),
@@ -186,6 +322,34 @@ impl BatchSource for EffectSource<'_> {
     }
 
     fn name(&self, row: usize) -> String {
-        self.data.perturbations[self.rows[row]].to_string()
+        self.table.conditions[row].to_string()
     }
+}
+
+/// Where the output bias starts: the log mean share of each gene (relative to the remainder's, if there is one), or the
+/// mean log1p-normalised expression for a Gaussian decoder. `(genes,)`.
+pub(in crate::model) fn output_bias(
+    data: &Dataset,
+    rows: &[usize],
+    likelihood: Likelihood,
+    with_remainder: bool,
+) -> Vec<f32> {
+    let mut sums = vec![0f64; data.genes.len()];
+    let mut total = 0f64;
+    for &row in rows {
+        let (genes, values) = data.counts.row(row);
+        let scale = NORMALISED_TOTAL / data.library_size[row].max(1.0);
+        for (&gene, &value) in genes.iter().zip(values) {
+            sums[gene as usize] +=
+                f64::from(if likelihood == Likelihood::Gaussian { (value * scale).ln_1p() } else { value });
+        }
+        total += f64::from(data.library_size[row]);
+    }
+    if likelihood == Likelihood::Gaussian {
+        return sums.iter().map(|sum| (sum / rows.len() as f64) as f32).collect();
+    }
+    let kept: f64 = sums.iter().sum();
+    let rest = if with_remainder { (total - kept).max(1.0) } else { 1.0 };
+    // Half a count for genes never seen, so that their logarithm exists.
+    sums.iter().map(|sum| ((sum + 0.5) / rest).ln() as f32).collect()
 }

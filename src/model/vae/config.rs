@@ -1,17 +1,19 @@
-//! The settings of a count VAE.
+//! The settings of a count VAE and of its training.
 
-use super::annealing::KlAnnealing;
 use crate::{
     Error, Result,
+    data::{DataKind, EffectTable, Split, SplitPlan, TrainingCells, TrainingData},
+    model::ModelConfig,
     nn::{Activation, Norm},
+    train::TrainConfig,
 };
 use serde::{Deserialize, Serialize};
 
-/// What the decoder says a value is drawn from.
+/// The distribution of a value, given the decoder's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Likelihood {
-    /// Normal around the decoder's output, one variance a gene: for log1p-normalised expression and for effects.
+    /// Normal around the decoder's output, one variance per gene: for log1p-normalised expression and for effects.
     Gaussian,
     /// Negative binomial counts.
     #[default]
@@ -24,26 +26,64 @@ pub enum Likelihood {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum ThetaScope {
-    /// One value a gene.
+    /// One value per gene.
     #[default]
     Gene,
-    /// One value a cell and gene, from the decoder.
+    /// One value per cell and gene, from the decoder.
     CellGene,
 }
 
-/// Which counts the size factor of a cell adds up.
+/// Which counts the size factor of a cell is the sum of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum LibrarySize {
-    /// All genes that were measured, where the file says so: what the cell holds beside the modelled genes is one more
-    /// class of the softmax, so that a perturbation may move the modelled genes' joint share.
+    /// All genes that were measured, where the file says so: the counts of genes that are not modelled are one more class
+    /// of the softmax (the remainder), so that a perturbation may change the joint share of the modelled genes.
     #[default]
     Total,
     /// The modelled genes only, as scVI's observed library size.
     Kept,
 }
 
-/// Settings of a [`CountVae`](crate::model::CountVae).
+/// How the weight of the KL term grows from 0 to `beta`, so that the latents are used before they are penalised.
+///
+/// With `t = epoch / warmup` (at most 1): linear `w = t`, cosine `w = (1 - cos(pi t)) / 2` (Bowman et al. 2016); cyclical
+/// repeats a linear rise over the first half of each of `cycles` equal parts of the whole training (Fu et al. 2019, eq. 7
+/// with R = 0.5).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum KlAnnealing {
+    /// Full weight from the first step.
+    Constant,
+    /// A straight line over the warm-up.
+    #[default]
+    Linear,
+    /// Half a cosine over the warm-up.
+    Cosine,
+    /// `cycles` linear rises over the whole training.
+    Cyclical {
+        /// Number of rises; at least 1.
+        cycles: usize,
+    },
+}
+
+impl KlAnnealing {
+    /// The weight in `[0, 1]` at a point of the training, both measured in epochs (fractions allowed).
+    pub fn weight(self, epoch: f64, warmup_epochs: f64, total_epochs: f64) -> f64 {
+        let t = if warmup_epochs > 0.0 { (epoch / warmup_epochs).min(1.0) } else { 1.0 };
+        match self {
+            Self::Constant => 1.0,
+            Self::Linear => t,
+            Self::Cosine => 0.5 * (1.0 - (std::f64::consts::PI * t).cos()),
+            Self::Cyclical { cycles } => {
+                let period = total_epochs / cycles.max(1) as f64;
+                if period > 0.0 { (2.0 * (epoch / period).fract()).min(1.0) } else { 1.0 }
+            }
+        }
+    }
+}
+
+/// Settings of the network of a [`CountVae`](crate::model::CountVae).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VaeConfig {
@@ -51,11 +91,11 @@ pub struct VaeConfig {
     pub latent: usize,
     /// Widths of the encoder's hidden layers; the decoder has them in reverse.
     pub hidden: Vec<usize>,
-    /// What a value is drawn from.
+    /// The distribution of a value.
     pub likelihood: Likelihood,
     /// Where theta comes from.
     pub theta: ThetaScope,
-    /// What the size factor adds up.
+    /// Which counts the size factor is the sum of.
     pub library_size: LibrarySize,
     /// Width of the condition.
     pub condition: usize,
@@ -79,7 +119,7 @@ pub struct VaeConfig {
     pub kl_annealing: KlAnnealing,
     /// Epochs over which it grows (linear, cosine).
     pub kl_warmup_epochs: f64,
-    /// Start the decoder's output bias at the log mean share of each gene rather than at noise.
+    /// Whether the decoder's output bias starts at the log mean share of each gene rather than at random values.
     pub init_output_bias: bool,
 }
 
@@ -127,5 +167,138 @@ impl VaeConfig {
             Some((_, rule)) => Err(Error::config(format!("model configuration: {rule}"))),
             None => Ok(()),
         }
+    }
+}
+
+/// Settings of a [`CountVae`](crate::model::CountVae) and of its training: the tables of a configuration file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VaeSettings {
+    /// Part of the training data that is held out to stop the training by, where early stopping is on and the split has no
+    /// validation part: of the conditions (effects, [`EffectTable::validation_rows`]) or of each perturbation's cells.
+    pub validation_fraction: f64,
+    /// The network.
+    pub model: VaeConfig,
+    /// Its training.
+    pub train: TrainConfig,
+}
+
+impl Default for VaeSettings {
+    fn default() -> Self {
+        Self::default_for(DataKind::Cells)
+    }
+}
+
+impl ModelConfig for VaeSettings {
+    fn default_for(kind: DataKind) -> Self {
+        match kind {
+            DataKind::Cells => {
+                Self { validation_fraction: 0.1, model: VaeConfig::default(), train: TrainConfig::default() }
+            }
+            // Few rows of real values: a smaller network, more passes.
+            DataKind::Effects => Self {
+                validation_fraction: 0.2,
+                model: VaeConfig {
+                    latent: 16,
+                    hidden: vec![128],
+                    likelihood: Likelihood::Gaussian,
+                    condition: 32,
+                    ..VaeConfig::default()
+                },
+                train: TrainConfig { epochs: 200, batch_size: 32, ..TrainConfig::default() },
+            },
+        }
+    }
+
+    fn validate(&self) -> Result<()> {
+        if !(0.0..1.0).contains(&self.validation_fraction) {
+            return Err(Error::config(format!(
+                "validation_fraction = {}, but it must be at least 0 and below 1",
+                self.validation_fraction
+            )));
+        }
+        self.train.validate()?;
+        self.model.validate()
+    }
+
+    fn set_epochs(&mut self, epochs: usize) {
+        self.train.epochs = epochs;
+    }
+
+    fn seed(&self) -> u64 {
+        self.train.seed
+    }
+}
+
+impl VaeSettings {
+    /// Settings of the VAE of effects in benchmarks: as `genailab train` has them, with early stopping.
+    pub fn benchmark_effects() -> Self {
+        let usual = Self::default_for(DataKind::Effects);
+        Self { train: TrainConfig { early_stopping: Some(20), ..usual.train }, ..usual }
+    }
+
+    /// Settings of the VAE of cells in benchmarks, those of `genailab run`.
+    pub fn benchmark_cells() -> Self {
+        let usual = Self::default_for(DataKind::Cells);
+        let train = TrainConfig { epochs: 60, early_stopping: Some(8), clip_norm: Some(100.0), ..usual.train };
+        Self { train, ..usual }
+    }
+
+    /// The settings of a training with this seed. Early stopping needs validation rows; without them all epochs are trained.
+    pub(super) fn training(&self, seed: u64, has_validation: bool) -> TrainConfig {
+        let early_stopping = self.train.early_stopping.filter(|_| has_validation);
+        TrainConfig { seed, early_stopping, ..self.train.clone() }
+    }
+
+    fn holds_out(&self) -> bool {
+        self.train.early_stopping.is_some() && self.validation_fraction > 0.0
+    }
+
+    /// The cells to train on and to validate the training on. Validation cells with a gene that no training cell is
+    /// perturbed in are dropped: the model has no embedding for it.
+    ///
+    /// # Errors
+    /// No cells to divide.
+    pub(crate) fn divide_cells(&self, cells: &TrainingCells, seed: u64) -> Result<Split> {
+        let mut split = cells.split.clone();
+        if split.validation.is_empty() && self.holds_out() {
+            split = self.hold_out(cells, seed)?;
+        }
+        let perturbed = |row: usize| cells.conditions[row].perturbation.genes();
+        let mut known: Vec<&String> = split.train.iter().flat_map(|&row| perturbed(row)).collect();
+        known.sort_unstable();
+        known.dedup();
+        split.validation.retain(|&row| perturbed(row).iter().all(|gene| known.binary_search(&gene).is_ok()));
+        Ok(split)
+    }
+
+    /// Holds out a part of the training cells of each perturbation.
+    fn hold_out(&self, cells: &TrainingCells, seed: u64) -> Result<Split> {
+        let plan = SplitPlan::Stratified { validation: self.validation_fraction, test: 0.0, seed };
+        let rows = &cells.split.train;
+        if rows.len() == cells.data.n_cells() {
+            return plan.apply(&cells.data);
+        }
+        let part = plan.apply(&cells.data.select_cells(rows))?;
+        let of = |places: Vec<usize>| places.into_iter().map(|place| rows[place]).collect();
+        Ok(Split { train: of(part.train), validation: of(part.validation), test: Vec::new() })
+    }
+
+    /// The effects to train on and to validate the training on, as [`Self::divide_cells`].
+    ///
+    /// # Errors
+    /// Those of [`TrainingData::effects`].
+    pub(super) fn divide_effects(&self, data: &TrainingData, seed: u64) -> Result<(EffectTable, EffectTable)> {
+        let (train, validation) = (data.effects()?, data.validation()?);
+        if validation.is_empty() && self.holds_out() {
+            let held_out = train.validation_rows(self.validation_fraction, seed);
+            let kept: Vec<usize> = (0..train.len()).filter(|row| held_out.binary_search(row).is_err()).collect();
+            return Ok((train.select(&kept), train.select(&held_out)));
+        }
+        let known = |gene: &String| train.conditions.iter().any(|c| c.perturbation.genes().contains(gene));
+        let judged: Vec<usize> = (0..validation.len())
+            .filter(|&row| validation.conditions[row].perturbation.genes().iter().all(known))
+            .collect();
+        Ok((train.clone(), validation.select(&judged)))
     }
 }

@@ -1,27 +1,25 @@
 //! The count VAE.
+//!
+//! | file | content |
+//! |---|---|
+//! | `config` | settings of the network and of its training |
+//! | `batch` | batches of cells and of effects, and the names behind them |
+//! | `net` | the equations: condition, encoder, decoder, loss |
+//! | `model` | [`CountVae`]: training, saving, the contract of all models |
+//! | `decode` | predictions: reconstructions, counterfactuals, drawn cells, effects |
+//! | `inspect` | latents and reference cells, likelihood bound, collapse |
 
-mod annealing;
-pub(in crate::model) mod batch;
-pub(in crate::model) mod condition;
+mod batch;
 mod config;
-pub(in crate::model) mod count_vae;
-mod counterfactual;
-mod draw;
-mod generate;
-pub(in crate::model) mod latents;
-mod look;
+mod decode;
+mod inspect;
+mod model;
 mod net;
-mod reference;
-pub(in crate::model) mod sample;
-mod saved;
 
-pub use annealing::KlAnnealing;
-pub use batch::{CellSource, CellView, EffectSource, NORMALISED_TOTAL, Observed, VaeBatch};
-pub use condition::{ConditionBatch, ConditionEncoder, Vocabulary};
-pub use config::{LibrarySize, Likelihood, ThetaScope, VaeConfig};
-pub use count_vae::{CountVae, TrainedOn};
-pub use generate::Generated;
-pub use latents::Carrier;
-pub use look::{Collapse, Elbo};
-pub use net::{Decoded, Posterior, VaeNet};
-pub use reference::{REFERENCE_CELLS, Reference};
+pub(in crate::model) use batch::output_bias;
+pub use batch::{CellSource, CellView, ConditionBatch, EffectSource, Observed, VaeBatch, Vocabulary};
+pub use config::{KlAnnealing, LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings};
+pub use decode::{CountModel, sample_counts};
+pub use inspect::{CellCovariates, Collapse, Elbo};
+pub use model::CountVae;
+pub use net::{ConditionEncoder, Decoded, Posterior, REFERENCE_CELLS, Reference, VaeNet};

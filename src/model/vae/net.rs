@@ -9,28 +9,111 @@
 //! x_g ~ NB(l rho_g, theta_g)       variance l rho + (l rho)^2 / theta; ZINB adds zeros with probability pi
 //! ```
 //!
-//! Inference: `q(z|x,c) = N(mu(log1p x, c), exp(logvar(log1p x, c)))`. The loss is the negative ELBO in nats a cell,
+//! Inference: `q(z|x,c) = N(mu(log1p x, c), exp(logvar(log1p x, c)))`. The loss is the negative ELBO in nats per cell,
 //! `-E_q log p(x|z,c) + beta KL(q || N(0,I))`, summed over genes and over latents and averaged over cells only, so that
 //! `beta = 1` is the true bound. A Gaussian decoder, `x_g ~ N(f(z,c)_g, sigma_g^2)`, serves log1p-normalised
 //! expression and effects, which are no counts.
 
 use super::{
-    batch::{Observed, VaeBatch},
-    condition::{ConditionEncoder, Vocabulary},
+    batch::{ConditionBatch, Observed, VaeBatch, Vocabulary},
     config::{Likelihood, ThetaScope, VaeConfig},
-    reference::Reference,
 };
 use crate::{
     Error, Result,
     nn::{
-        Backend, CountTarget, Dispersion, Finish, FinishConfig, Linear, Matrix, Mlp, SparseLinear, Vector, ops,
-        walk_params,
+        Backend, CountTarget, Dispersion, Embedding, Finish, FinishConfig, IndexSets, Linear, Matrix, Mlp,
+        SparseLinear, Vector, ops, walk_params,
     },
     train::{Loss, StepContext, Trainable},
 };
 use dfdx::prelude::{HasShape, PutTape, Tape};
+use ndarray::Array2;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use std::sync::Arc;
+
+/// Number of control cells kept.
+pub const REFERENCE_CELLS: usize = 512;
+
+/// A sample of control cells that a trained model carries with it, so that it can predict without the data it was trained
+/// on: `q(z|x, control)` of each, and under what technical conditions it was measured.
+#[derive(Debug, Clone)]
+pub struct Reference<D: Backend> {
+    /// Posterior means, `(REFERENCE_CELLS, latent)`.
+    pub mu: Matrix<D>,
+    /// Posterior log variances, `(REFERENCE_CELLS, latent)`.
+    pub logvar: Matrix<D>,
+    /// Size factors (UMI counts), `(REFERENCE_CELLS,)`.
+    pub size_factor: Vector<D>,
+    /// Library sizes over all measured genes (UMI counts), `(REFERENCE_CELLS,)`.
+    pub library_size: Vector<D>,
+    /// Index of the lane (a small whole number), `(REFERENCE_CELLS,)`.
+    pub lane: Vector<D>,
+}
+
+walk_params!(Reference { params: [], buffers: [mu, logvar, size_factor, library_size, lane], layers: [] });
+
+impl<D: Backend> Reference<D> {
+    /// Zeros, as an untrained model has them.
+    ///
+    /// # Errors
+    /// No memory on the device.
+    pub fn empty(device: &D, latent: usize) -> Result<Self> {
+        let fail = |e: D::Err| Error::device("allocating the reference cells", e);
+        let matrix = || device.try_zeros_like(&(REFERENCE_CELLS, latent)).map_err(fail);
+        let vector = || device.try_zeros_like(&(REFERENCE_CELLS,)).map_err(fail);
+        Ok(Self { mu: matrix()?, logvar: matrix()?, size_factor: vector()?, library_size: vector()?, lane: vector()? })
+    }
+}
+
+/// Turns a [`ConditionBatch`] into the condition `c`, `(cells, width)`: what a cell was given and where it was measured.
+///
+/// `c = sum_{g in perturbation} e_g + l_lane + s * w`, with an embedding `e_g` for each perturbed gene, `l` for each lane
+/// and `w` for the standardised log library size `s`. The perturbation enters as a *set*: control is the empty sum, a
+/// double is the sum of its genes, so that an unseen double of known genes has a condition too. The interaction of the two
+/// genes is left to the non-linear layers that follow.
+#[derive(Debug, Clone)]
+pub struct ConditionEncoder<D: Backend> {
+    perturbation: Embedding<D>,
+    lane: Option<Embedding<D>>,
+    library: Option<Linear<D>>,
+}
+
+walk_params!(ConditionEncoder { params: [], buffers: [], layers: [perturbation, lane, library] });
+
+impl<D: Backend> ConditionEncoder<D> {
+    /// An encoder for `vocabulary`. A single lane carries no information and gets no embedding.
+    ///
+    /// # Errors
+    /// No memory on the device.
+    pub fn new(device: &D, vocabulary: &Vocabulary, config: &VaeConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
+        let (lanes, width) = (vocabulary.lanes.len(), config.condition);
+        Ok(Self {
+            perturbation: Embedding::new(device, vocabulary.perturbed.len().max(1), width, rng)?,
+            lane: (config.with_lane && lanes > 1).then(|| Embedding::new(device, lanes, width, rng)).transpose()?,
+            library: config.with_library.then(|| Linear::new(device, 1, width, rng)).transpose()?,
+        })
+    }
+
+    /// `(cells, width)`; goes on with `tape`.
+    ///
+    /// # Errors
+    /// A batch that does not fit the vocabulary.
+    pub fn forward<T: Tape<f32, D>>(&self, device: &D, batch: &ConditionBatch, tape: T) -> Result<Matrix<D, T>> {
+        let mut condition = self.perturbation.forward(&batch.perturbed, tape)?;
+        if let Some(lane) = &self.lane {
+            let lanes = Arc::new(IndexSets::from_indices(batch.lanes.clone()));
+            condition = ops::add(condition, lane.forward(&lanes, T::default())?)?;
+        }
+        if let Some(library) = &self.library {
+            let column = device
+                .try_tensor_from_vec(batch.log_library.clone(), (batch.log_library.len(), 1))
+                .map_err(|e| Error::device("log library size", e))?;
+            condition = ops::add(condition, library.forward(column.put_tape(T::default()))?)?;
+        }
+        Ok(condition)
+    }
+}
 
 /// The network of a [`CountVae`](crate::model::CountVae): shapes are `(cells, width)` throughout.
 #[derive(Debug, Clone)]
@@ -93,14 +176,16 @@ pub struct Decoded<D: Backend, T: Tape<f32, D>> {
 }
 
 impl<D: Backend> VaeNet<D> {
-    /// A new network for `vocabulary`; `with_remainder` says whether size factors count more genes than are modelled,
-    /// and `shares` gives each gene's mean share of the library to start the output bias at.
+    /// A new network for `vocabulary` with random weights; `with_remainder` says whether size factors count more genes than
+    /// are modelled.
+    ///
+    /// # Errors
+    /// Settings out of range; no memory on the device.
     pub fn new(
         device: &D,
         vocabulary: &Vocabulary,
         config: &VaeConfig,
         with_remainder: bool,
-        output_bias: Option<&[f32]>,
         rng: &mut ChaCha8Rng,
     ) -> Result<Self> {
         config.validate()?;
@@ -110,22 +195,13 @@ impl<D: Backend> VaeNet<D> {
         let mut widths = vec![config.latent + config.condition];
         widths.extend(config.hidden.iter().rev());
         let is_count = config.likelihood != Likelihood::Gaussian;
-        let mut output = Linear::new(device, first, genes, rng)?;
-        if let Some(bias) = output_bias {
-            output.bias.copy_from(bias);
-        }
+        // First in the stream of random numbers, so that a seed keeps its meaning.
+        let output = Linear::new(device, first, genes, rng)?;
         Ok(Self {
             device: device.clone(),
             config: config.clone(),
             with_remainder,
-            condition: ConditionEncoder::new(
-                device,
-                vocabulary,
-                config.condition,
-                config.with_lane,
-                config.with_library,
-                rng,
-            )?,
+            condition: ConditionEncoder::new(device, vocabulary, config, rng)?,
             input: SparseLinear::new(device, genes, first, rng)?,
             input_condition: config
                 .encode_condition
@@ -149,9 +225,12 @@ impl<D: Backend> VaeNet<D> {
             reference: Reference::empty(device, config.latent)?,
         })
     }
-}
 
-impl<D: Backend> VaeNet<D> {
+    /// Sets where the output bias starts, `(genes,)`.
+    pub(super) fn start_output_at(&mut self, bias: &[f32]) {
+        self.output.bias.copy_from(bias);
+    }
+
     /// Where the network lives.
     pub fn device(&self) -> &D {
         &self.device
@@ -239,8 +318,8 @@ impl<D: Backend> VaeNet<D> {
     ///
     /// # Errors
     /// A batch that does not fit the vocabulary.
-    pub fn condition<T: Tape<f32, D>>(&self, batch: &VaeBatch, tape: T) -> Result<Matrix<D, T>> {
-        self.condition.forward(&self.device, &batch.condition, tape)
+    pub fn condition<T: Tape<f32, D>>(&self, conditions: &ConditionBatch, tape: T) -> Result<Matrix<D, T>> {
+        self.condition.forward(&self.device, conditions, tape)
     }
 
     /// Negative log-likelihood and KL of each row in nats, `(cells,)` each, at one draw of z, without dropout.
@@ -253,19 +332,20 @@ impl<D: Backend> VaeNet<D> {
         tape: T,
         rng: &mut ChaCha8Rng,
     ) -> Result<(Vector<D, T>, Vector<D, T>)> {
-        let condition = self.condition(batch, tape)?;
+        let condition = self.condition(&batch.condition, tape)?;
         let (z, kl) = self.draw(self.encode(&batch.input, &condition)?, rng)?;
         Ok((self.nll(self.decode(z, condition)?, batch)?, kl))
     }
 
-    /// As [`Self::terms`], with dropout and the batch's own moments in batch norm.
+    /// As [`Self::terms`], with dropout and the batch's own moments in batch norm: the terms of the loss that training
+    /// descends.
     fn training_terms<T: Tape<f32, D>>(
         &mut self,
         batch: &VaeBatch,
         tape: T,
         rng: &mut ChaCha8Rng,
     ) -> Result<(Vector<D, T>, Vector<D, T>)> {
-        let condition = self.condition(batch, tape)?;
+        let condition = self.condition(&batch.condition, tape)?;
         let entered = self.enter(&batch.input, &condition)?;
         let h = self.input_finish.forward_training(entered, rng)?;
         let h = self.encoder.forward_training(h, rng)?;
@@ -287,15 +367,17 @@ impl<D: Backend> VaeNet<D> {
     }
 
     /// Standard normal noise, `(cells, latent)`, drawn on the host so that every device sees the same.
-    pub fn noise(&self, cells: usize, rng: &mut ChaCha8Rng) -> Result<Matrix<D>> {
-        let values = StandardNormal.sample_iter(rng).take(cells * self.config.latent).collect::<Vec<f32>>();
-        self.device
-            .try_tensor_from_vec(values, (cells, self.config.latent))
-            .map_err(|e| Error::device("noise of the reparameterisation", e))
+    fn noise(&self, cells: usize, rng: &mut ChaCha8Rng) -> Result<Matrix<D>> {
+        ops::upload(&self.device, &standard_normal(cells, self.config.latent, rng))
     }
 }
 
-/// A network on its way through a training: it also knows where in the KL annealing it stands.
+/// Standard normal values, `(rows, columns)`, row by row.
+pub(super) fn standard_normal(rows: usize, columns: usize, rng: &mut ChaCha8Rng) -> Array2<f32> {
+    Array2::from_shape_simple_fn((rows, columns), || StandardNormal.sample(rng))
+}
+
+/// The training loss: negative log-likelihood plus the annealed KL term.
 impl<D: Backend> Trainable<D> for VaeNet<D> {
     type Batch = VaeBatch;
 

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     Result,
-    predict::{Fitted, Predictor, Training},
+    data::TrainingData,
+    predict::{Fitted, Predictor},
 };
 
 /// The sum of the single effects: `d_AB = d_A + d_B` (Ahlmann-Eltze et al. 2025). It uses no combination. A single
@@ -23,7 +24,8 @@ impl Predictor for Additive {
         "The sum of the effects of the single perturbations (Ahlmann-Eltze et al., Nature Methods 2025)"
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let training = data.effects()?;
         let training = training.clone();
         answer(move |condition| sum(&training, condition))
     }
@@ -43,7 +45,8 @@ impl Predictor for ScaledAdditive {
         "The sum of the single effects times one factor, fitted to the training combinations by least squares"
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let training = data.effects()?;
         let factor = Combinations::of(training)?.factor()?;
         let training = training.clone();
         answer(move |condition| {

@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     Result,
+    data::TrainingData,
     math::directions,
-    predict::{Fitted, Predictor, Training},
+    predict::{Fitted, Predictor},
 };
 use ndarray::{Array1, Array2, Axis, s};
 use serde_json::json;
@@ -43,7 +44,8 @@ impl Predictor for AdditivePca {
         json!({ "most_components": MOST })
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let training = data.effects()?;
         let combinations = Combinations::of(training)?;
         let effects = training.effects.mapv(f64::from);
         let others: Vec<usize> =

@@ -3,7 +3,8 @@
 use super::answer;
 use crate::{
     Error, Result,
-    predict::{Fitted, Predictor, Training},
+    data::TrainingData,
+    predict::{Fitted, Predictor},
 };
 use ndarray::{Array1, Axis};
 
@@ -21,7 +22,8 @@ impl Predictor for NoChange {
         "The control mean of the condition's context: no effect at all (Ahlmann-Eltze et al. 2025)"
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let training = data.effects()?;
         let genes = training.genes.len();
         answer(move |_| Ok(Array1::zeros(genes)))
     }
@@ -43,8 +45,9 @@ impl Predictor for ControlMean {
         "The mean of the controls of the training contexts, whatever the context of the condition"
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
-        let controls = match &training.controls {
+    fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let training = data.effects()?;
+        let controls = match data.controls()? {
             Some(controls) if controls.contexts.len() > 1 => controls.clone(),
             _ => return Err(Error::inapplicable("there is one context only, where the control mean is `no_change`")),
         };

@@ -19,8 +19,9 @@ use super::{
 use crate::{
     Error, Result,
     data::Condition,
-    math::cholesky,
-    predict::{Fitted, Predictor, Training},
+    data::{EffectTable, TrainingData},
+    math::{cholesky, median},
+    predict::{Fitted, Predictor},
 };
 use ndarray::{Array1, Array2};
 use serde_json::json;
@@ -63,7 +64,8 @@ impl Predictor for KernelRidge {
         json!({ "ridge": RIDGE, "width": "median norm of a single effect" })
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let training = data.effects()?;
         let mut combinations = Combinations::of(training)?;
         let factors = match self.per_gene {
             true => combinations.factors()?,
@@ -97,7 +99,7 @@ impl Predictor for KernelRidge {
 }
 
 /// The kernel between a condition and each set, `(sets,)`.
-fn similarity(sets: &Sets, training: &Training, condition: &Condition, width: f64) -> Result<Array1<f64>> {
+fn similarity(sets: &Sets, training: &EffectTable, condition: &Condition, width: f64) -> Result<Array1<f64>> {
     // The product of exponentials is the exponential of the sum.
     let scale = -0.5 / (width * width);
     let mean = |assignments: &[Vec<f64>]| {
@@ -109,17 +111,10 @@ fn similarity(sets: &Sets, training: &Training, condition: &Condition, width: f6
 }
 
 /// Median Euclidean norm of the trained single effects; 0 if there is none.
-fn median_norm(training: &Training) -> f64 {
+fn median_norm(training: &EffectTable) -> f64 {
     let singles = training.conditions.iter().zip(training.effects.rows());
-    let mut norms: Vec<f64> = singles
+    let norms = singles
         .filter(|(condition, _)| condition.perturbation.genes().len() == 1)
-        .map(|(_, effect)| effect.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt())
-        .collect();
-    norms.sort_unstable_by(f64::total_cmp);
-    let middle = norms.len() / 2;
-    match norms.len() {
-        0 => 0.0,
-        n if n % 2 == 1 => norms[middle],
-        _ => f64::midpoint(norms[middle - 1], norms[middle]),
-    }
+        .map(|(_, effect)| effect.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt());
+    median(norms.collect()).unwrap_or(0.0)
 }

@@ -19,8 +19,9 @@ use super::answer;
 use crate::{
     Error, Result,
     data::Condition,
+    data::{Controls, TrainingData},
     math::{EXACT_ROWS, Pca, cholesky, symmetric_eigen},
-    predict::{Fitted, Predictor, Training},
+    predict::{Fitted, Predictor},
 };
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 use serde_json::json;
@@ -55,16 +56,17 @@ impl Predictor for Linear {
         json!({ "components": self.components, "ridge": self.ridge })
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let training = data.effects()?;
         let place: HashMap<String, usize> = training.genes.iter().cloned().zip(0..).collect();
-        let scores = self.gene_embedding(training)?; // (genes, n)
+        let scores = self.gene_embedding(data)?; // (genes, n)
         let known: Vec<usize> = (0..training.conditions.len())
             .filter(|&row| embed(&training.conditions[row], &place, &scores).is_ok())
             .collect();
         if known.is_empty() {
             return Err(Error::inapplicable("none of the genes perturbed in training is among the measured genes"));
         }
-        let controls = n_controls(training);
+        let controls = n_controls(data.controls()?);
         let mut effects = Array2::<f64>::zeros((known.len() + controls, training.genes.len()));
         let mut embedded = Array2::<f64>::zeros((known.len() + controls, scores.ncols()));
         for (i, &row) in known.iter().enumerate() {
@@ -87,9 +89,10 @@ impl Predictor for Linear {
 
 impl Linear {
     /// Principal component scores of the measured genes over the training columns, `(genes, n)`.
-    fn gene_embedding(&self, training: &Training) -> Result<Array2<f64>> {
+    fn gene_embedding(&self, data: &TrainingData) -> Result<Array2<f64>> {
+        let training = data.effects()?;
         let mut profiles = training.effects.clone();
-        let bulk = match &training.controls {
+        let bulk = match data.controls()? {
             None => Array2::zeros((1, training.genes.len())),
             Some(controls) => {
                 for (mut row, condition) in profiles.rows_mut().into_iter().zip(&training.conditions) {
@@ -124,8 +127,8 @@ impl Linear {
 }
 
 /// Columns of control: one a context, one in an effects dataset.
-fn n_controls(training: &Training) -> usize {
-    training.controls.as_ref().map_or(1, |controls| controls.contexts.len())
+fn n_controls(controls: Option<&Controls>) -> usize {
+    controls.map_or(1, |controls| controls.contexts.len())
 }
 
 /// The embedding of a condition, `(n,)`: the sum over its genes.

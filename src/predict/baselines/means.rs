@@ -4,7 +4,8 @@ use super::answer;
 use crate::{
     Error, Result,
     data::Condition,
-    predict::{Fitted, Predictor, Training},
+    data::{EffectTable, TrainingData},
+    predict::{Fitted, Predictor},
 };
 use ndarray::Array1;
 
@@ -23,7 +24,8 @@ impl Predictor for Mean {
         "The mean effect of the training perturbations, for every condition"
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let training = data.effects()?;
         if training.conditions.is_empty() {
             return Err(Error::inapplicable("no perturbation was trained on"));
         }
@@ -45,7 +47,8 @@ impl Predictor for MeanDoubles {
         "The mean effect of the training perturbations of several genes, for every such condition"
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let training = data.effects()?;
         let several = |condition: &Condition| condition.perturbation.genes().len() > 1;
         if !training.conditions.iter().any(several) {
             return Err(Error::inapplicable("no perturbation of several genes was trained on"));
@@ -73,7 +76,8 @@ impl Predictor for MatchingMean {
         "The mean of the single effects, an unseen gene's being the mean training effect (systema)"
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let training = data.effects()?;
         if training.conditions.is_empty() {
             return Err(Error::inapplicable("no perturbation was trained on"));
         }
@@ -93,6 +97,6 @@ impl Predictor for MatchingMean {
 }
 
 /// Mean over the wanted training conditions of the same context, else of all contexts; `None` if there is none.
-fn mean_near(training: &Training, to: &Condition, wanted: impl Fn(&Condition) -> bool) -> Option<Array1<f64>> {
+fn mean_near(training: &EffectTable, to: &Condition, wanted: impl Fn(&Condition) -> bool) -> Option<Array1<f64>> {
     training.mean_where(|c| c.context == to.context && wanted(c)).or_else(|| training.mean_where(&wanted))
 }

@@ -15,7 +15,7 @@
 //!
 //! Sums are taken in f64. Where the data has contexts, "the effect of a gene" is its effect in the context of the
 //! condition, or its mean over the other contexts where it was not trained in this one
-//! ([`Training::single`](super::Training::single)).
+//! ([`EffectTable::single`](crate::data::EffectTable::single)).
 
 mod additive;
 mod additive_pca;
@@ -39,8 +39,18 @@ pub use means::{MatchingMean, Mean, MeanDoubles};
 pub use nearest::Nearest;
 pub use ridge::Ridge;
 
-use super::{CombinationPredictor, DiffusionPredictor, Fitted, Predictor, VaePredictor, jepa::JepaSetsPredictor};
-use crate::{Error, Result, data::Condition};
+use super::{Fitted, ModelPredictor, Predictor, VaeArithmetic};
+use crate::{
+    Error, Result,
+    data::{Condition, DataKind},
+    model::{
+        CountVae, VaeSettings,
+        combination::CombinationModel,
+        jepa::{JepaPairs, JepaSets},
+        latent_diffusion::DiffusionModel,
+        registry::check_renamed,
+    },
+};
 use ndarray::Array1;
 
 /// All baselines, in the order of the tables.
@@ -65,14 +75,15 @@ pub fn baselines() -> Vec<Box<dyn Predictor>> {
 
 /// All predictors, in the order of the tables: the [`baselines`], then the models that take a training of their own.
 pub fn models() -> Vec<Box<dyn Predictor>> {
+    let vae = ModelPredictor::new::<CountVae>;
     let trained: [Box<dyn Predictor>; 7] = [
-        Box::new(VaePredictor::effects()),
-        Box::new(VaePredictor::conditional()),
-        Box::new(VaePredictor::arithmetic()),
-        Box::new(CombinationPredictor::default()),
-        Box::new(JepaSetsPredictor::sets()),
-        Box::new(JepaSetsPredictor::pairs()),
-        Box::new(DiffusionPredictor::default()),
+        Box::new(vae("vae", &[DataKind::Effects]).with_config::<CountVae>(VaeSettings::benchmark_effects())),
+        Box::new(vae("vae_conditional", &[DataKind::Cells]).with_config::<CountVae>(VaeSettings::benchmark_cells())),
+        Box::new(VaeArithmetic::default()),
+        Box::new(ModelPredictor::new::<CombinationModel>("combination", &[DataKind::Effects, DataKind::Cells])),
+        Box::new(ModelPredictor::new::<JepaSets>("jepa_sets", &[DataKind::Cells])),
+        Box::new(ModelPredictor::new::<JepaPairs>("jepa_pairs", &[DataKind::Cells])),
+        Box::new(ModelPredictor::new::<DiffusionModel>("diffusion", &[DataKind::Cells, DataKind::Effects])),
     ];
     baselines().into_iter().chain(trained).collect()
 }
@@ -83,13 +94,12 @@ pub fn models() -> Vec<Box<dyn Predictor>> {
 /// There is none; the message lists the names.
 pub fn predictor(name: &str) -> Result<Box<dyn Predictor>> {
     let mut all = models();
-    match all.iter().position(|predictor| predictor.name() == name) {
-        Some(place) => Ok(all.swap_remove(place)),
-        None => {
-            let names: Vec<&str> = all.iter().map(|predictor| predictor.name()).collect();
-            Err(Error::config(format!("there is no model {name:?}; there are {}", names.join(", "))))
-        }
+    if let Some(place) = all.iter().position(|predictor| predictor.name() == name) {
+        return Ok(all.swap_remove(place));
     }
+    check_renamed(name)?;
+    let names: Vec<&str> = all.iter().map(|predictor| predictor.name()).collect();
+    Err(Error::config(format!("there is no model {name:?}; there are {}", names.join(", "))))
 }
 
 /// A fitted predictor that is a function of the condition.

@@ -4,7 +4,8 @@ use super::{answer, sets::Sets};
 use crate::{
     Error, Result,
     data::Condition,
-    predict::{Fitted, Predictor, Training},
+    data::TrainingData,
+    predict::{Fitted, Predictor},
 };
 
 /// The effect of the nearest training perturbation of as many genes. Near is what is known before measuring: the
@@ -25,7 +26,8 @@ impl Predictor for Nearest {
         "The effect of the training perturbation whose single effects are nearest"
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let training = data.effects()?;
         let known = |condition: &Condition| {
             let (genes, context) = (condition.perturbation.genes(), condition.context.as_deref());
             genes.iter().all(|gene| training.single(gene, context).is_ok())

@@ -14,8 +14,9 @@
 use super::answer;
 use crate::{
     Error, Result,
+    data::TrainingData,
     math::cholesky,
-    predict::{Fitted, Predictor, Training},
+    predict::{Fitted, Predictor},
 };
 use ndarray::{Array1, Array2};
 use serde_json::json;
@@ -47,7 +48,8 @@ impl Predictor for Ridge {
         json!({ "penalties": self.penalties })
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let training = data.effects()?;
         let mut genes: Vec<String> = training.conditions.iter().flat_map(|c| c.perturbation.genes()).cloned().collect();
         genes.sort_unstable();
         genes.dedup();

@@ -4,7 +4,10 @@
 //! gene by gene; which gene of the one belongs to which of the other is not known, so that everything goes over all
 //! assignments and does not depend on the order of genes.
 
-use crate::{Error, Result, data::Condition, predict::Training};
+use crate::{
+    Error, Result,
+    data::{Condition, EffectTable},
+};
 use ndarray::{Array1, Array2, ArrayView1};
 use std::collections::BTreeMap;
 
@@ -24,7 +27,7 @@ impl Sets {
     ///
     /// # Errors
     /// A gene whose single effect was not trained on.
-    pub fn of(training: &Training, conditions: &[Condition]) -> Result<Self> {
+    pub fn of(training: &EffectTable, conditions: &[Condition]) -> Result<Self> {
         let mut place: BTreeMap<(&str, Option<&str>), usize> = BTreeMap::new();
         let mut effects = Array2::zeros((0, training.genes.len()));
         let mut members = Vec::with_capacity(conditions.len());
@@ -50,7 +53,7 @@ impl Sets {
     ///
     /// # Errors
     /// A gene whose single effect was not trained on; more genes than [`MOST_GENES`].
-    pub fn distances(&self, training: &Training, condition: &Condition) -> Result<Array2<f64>> {
+    pub fn distances(&self, training: &EffectTable, condition: &Condition) -> Result<Array2<f64>> {
         let genes = condition.perturbation.genes();
         if genes.len() > MOST_GENES {
             return Err(Error::inapplicable(format!("{condition} has more than {MOST_GENES} genes")));

@@ -1,13 +1,16 @@
 //! The sum of single effects, and how much of it is left in the combinations that were trained on.
 
-use crate::{Error, Result, data::Condition, predict::Training};
+use crate::{
+    Error, Result,
+    data::{Condition, EffectTable},
+};
 use ndarray::{Array1, Array2, s};
 
 /// `sum over the genes of their single effects`, `(genes,)`.
 ///
 /// # Errors
 /// A gene whose single effect was not trained on: [`ErrorKind::Inapplicable`](crate::ErrorKind), with its name.
-pub(super) fn sum(training: &Training, condition: &Condition) -> Result<Array1<f64>> {
+pub(super) fn sum(training: &EffectTable, condition: &Condition) -> Result<Array1<f64>> {
     let mut sum = Array1::<f64>::zeros(training.genes.len());
     for gene in condition.perturbation.genes() {
         let effect = training.single(gene, condition.context.as_deref())?;
@@ -31,7 +34,7 @@ impl Combinations {
     ///
     /// # Errors
     /// There is none, so that nothing can be fitted to them: [`ErrorKind::Inapplicable`](crate::ErrorKind).
-    pub fn of(training: &Training) -> Result<Self> {
+    pub fn of(training: &EffectTable) -> Result<Self> {
         let known: Vec<(usize, Array1<f64>)> = (0..training.conditions.len())
             .filter(|&row| training.conditions[row].perturbation.genes().len() > 1)
             .filter_map(|row| Some((row, sum(training, &training.conditions[row]).ok()?)))

@@ -1,44 +1,56 @@
 //! `genailab run` on an effects dataset: doubles that were held out, beside the sum of their singles.
 
-use super::{Args, stages::Later, story};
+use super::{Settings, Stages, stages::Later, story};
 use crate::{
-    options::{Config, say},
-    train::{FittedEffects, fit_effects, write_json},
+    options::{Fractions, say},
+    train::{split_effects, write_json},
 };
 use genailab::{
     Result,
-    bench::Evaluation,
-    data::Effects,
+    bench::{Evaluation, evaluate_effects},
+    data::{DataKind, Effects, Split, TrainingData},
+    model::{CountVae, ModelConfig, VaeSettings, registry::train},
     show::{Grid, Report, Verdict, ranked},
-    train::{FitOptions, TrainConfig},
+    train::{History, TrainConfig},
 };
 use serde_json::json;
-use std::{
-    path::Path,
-    sync::{Arc, atomic::AtomicBool},
-    time::Instant,
-};
+use std::path::Path;
 
 /// Epochs without a better validation loss after which training stops: there are few doubles to watch, so their loss is
 /// noisy.
 const PATIENCE: usize = 20;
 
-pub fn run(
-    data: &Effects,
-    file: &Path,
-    args: &Args,
-    mut options: FitOptions<'_>,
-    interrupt: &Arc<AtomicBool>,
-    start: Instant,
-) -> Result<()> {
-    let usual = Config::for_effects();
+/// The trained VAE of effects, and its scores on the doubles that it has not seen.
+struct Fitted {
+    model: CountVae,
+    split: Split,
+    history: History,
+    /// Of the model and of the additive prediction; none where no double was held out.
+    scores: Option<Vec<Evaluation>>,
+}
+
+pub fn run(data: &Effects, file: &Path, mut stages: Stages<'_>) -> Result<()> {
+    let usual = VaeSettings::default_for(DataKind::Effects);
     let doubles = data.perturbations.iter().any(|perturbation| perturbation.genes().len() > 1);
-    // Without doubles nothing is held out, and nothing is there to watch.
-    let train = TrainConfig { early_stopping: doubles.then_some(PATIENCE), ..usual.train.clone() };
-    let config = args.config(Config { train, ..usual })?;
-    let fitted = fit_effects(data, &config, args.device, &args.out.join("vae"), &mut options)?;
-    fitted.split.save(args.out.join("split.json"))?;
-    let later = Later::of_effects(data, &fitted.split, (&args.out, config.train.seed), interrupt)?;
+    // Without doubles nothing is held out, and there is nothing to validate on.
+    let train_config = TrainConfig { early_stopping: doubles.then_some(PATIENCE), ..usual.train.clone() };
+    stages.settings = stages.args.settings(VaeSettings { train: train_config, ..usual }, Fractions::default())?;
+    let Stages { args, settings, start, .. } = &stages;
+    let split = split_effects(data, settings.split, settings.seed);
+    say(format_args!(
+        "{} perturbations x {} genes; {} to train on, {} doubles to validate on, {} held out",
+        data.perturbations.len(),
+        data.genes.len(),
+        split.train.len(),
+        split.validation.len(),
+        split.test.len()
+    ))?;
+    let training = TrainingData::of_effects(data, &split, settings.seed)?;
+    let (model, history) = train::<CountVae>(&training, &settings.vae, &mut stages.run("vae"))?;
+    split.save(args.out.join("split.json"))?;
+    let scores = evaluate_effects("vae", data, &split.test, |perturbations| model.predict_effects(perturbations))?;
+    let fitted = Fitted { model, split, history, scores };
+    let later = Later::of_effects(data, &fitted.split, &stages)?;
     let source = file.display().to_string();
     let results = json!({
         "genailab": env!("CARGO_PKG_VERSION"),
@@ -51,13 +63,13 @@ pub fn run(
             "test": fitted.split.test.len(),
         },
         "model": fitted.model.config(),
-        "training": config.train,
+        "training": settings.vae.train,
         "history": fitted.history.epochs,
         "held_out": { "unit": "difference to control", "effects": fitted.scores },
         "stages": later.to_json(),
         "seconds": start.elapsed().as_secs_f64(),
     });
-    let report = report(data, &source, &config, &fitted, &later)?;
+    let report = report(data, &source, settings, &fitted, &later)?;
     write_json(&args.out.join("results.json"), &results)?;
     report.save(args.out.join("report.html"))?;
     for evaluation in fitted.scores.iter().flatten() {
@@ -88,14 +100,14 @@ fn verdict(scores: Option<&[Evaluation]>) -> (Verdict, String) {
     (if better { Verdict::Good } else { Verdict::Warning }, line)
 }
 
-fn report(data: &Effects, source: &str, config: &Config, fitted: &FittedEffects, later: &Later) -> Result<Report> {
+fn report(data: &Effects, source: &str, settings: &Settings, fitted: &Fitted, later: &Later) -> Result<Report> {
     let (kind, line) = verdict(fitted.scores.as_deref());
     let facts = [
         ("source", source.to_owned()),
         ("perturbations", data.perturbations.len().to_string()),
         ("genes", data.genes.len().to_string()),
         ("to train on", fitted.split.train.len().to_string()),
-        ("doubles to watch", fitted.split.validation.len().to_string()),
+        ("doubles to validate on", fitted.split.validation.len().to_string()),
         ("doubles held out", fitted.split.test.len().to_string()),
     ];
     let mut report =
@@ -107,7 +119,7 @@ fn report(data: &Effects, source: &str, config: &Config, fitted: &FittedEffects,
         .section("Data")
         .table(Grid::facts("", facts))
         .section("Stage 1: the VAE")
-        .paragraph("A Gaussian variational autoencoder of effects, conditioned on the set of perturbed genes; losses are in nats a perturbation.")
+        .paragraph("A Gaussian variational autoencoder of effects, conditioned on the set of perturbed genes; losses are in nats per perturbation.")
         .figure(story::curves(&fitted.history, "nats")?)
         .section("Stage 1: held-out doubles");
     for evaluation in fitted.scores.iter().flatten() {
@@ -120,5 +132,5 @@ fn report(data: &Effects, source: &str, config: &Config, fitted: &FittedEffects,
         .report(report)?
         .section("Settings")
         .code(toml::to_string_pretty(fitted.model.config()).expect("settings always serialise"))
-        .code(toml::to_string_pretty(&config.train).expect("settings always serialise")))
+        .code(toml::to_string_pretty(&settings.vae.train).expect("settings always serialise")))
 }

@@ -1,5 +1,6 @@
-//! The second and third stage of a run: the JEPA on perturbations never seen, and diffusion around what it says.
+//! The later stages of a run: the combination model on perturbations never seen, and diffusion around what it predicts.
 
+use super::Stages;
 use crate::{
     calibrate::story::{sections, verdicts},
     options::say,
@@ -7,32 +8,28 @@ use crate::{
 use genailab::{
     ErrorKind, Result,
     bench::{Benchmark, BenchmarkData, Task, uncertainty::Study},
-    data::{Condition, Conditions, Dataset, Effects, Opened, Split, SplitPlan, Truth},
+    data::{Conditions, DataKind, Effects, Opened, Split, SplitPlan, TrainingData, Truth},
+    device::Device,
     model::{
-        CountVae,
-        combination::CombinationData,
-        latent_diffusion::{EffectDiffusion, EffectDiffusionConfig, FoldCells, LatentDiffusion},
+        CountVae, Model, ModelConfig, Trained,
+        latent_diffusion::{DiffusionModel, DiffusionSettings, LatentDiffusion},
+        registry::train,
     },
-    predict::DiffusionPredictor,
     show::{Report, Verdict, verdict},
-    train::{FitOptions, Progress},
+    train::{Progress, Run},
 };
 use serde_json::json;
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{collections::BTreeMap, path::Path};
 
-/// What the JEPA is compared with on perturbations never seen.
-const COMPARED: [&str; 6] = ["no_change", "mean", "additive", "scaled_additive", "kernel_ridge", "jepa"];
+/// What the combination model is compared with on perturbations never seen.
+const COMPARED: [&str; 6] = ["no_change", "mean", "additive", "scaled_additive", "kernel_ridge", "combination"];
 /// Sentences of the benchmark's verdict that a run's report repeats.
 const SENTENCES: usize = 2;
 
 /// What the later stages found; what could not be done is a note.
 #[derive(Default)]
 pub struct Later {
-    jepa: Option<Benchmark>,
+    combination: Option<Benchmark>,
     seen: Option<Study>,
     unseen: Option<Study>,
     notes: Vec<String>,
@@ -40,76 +37,89 @@ pub struct Later {
 
 impl Later {
     /// The later stages on cells: diffusion in the latent space of the run's VAE, judged on the run's held-out cells; and,
-    /// where there are doubles to hold out, the JEPA and diffusion on doubles never seen, trained anew without them.
+    /// where there are doubles to hold out, the combination model and diffusion on doubles never seen, trained anew without
+    /// them.
     pub fn of_cells(
-        data: &Dataset,
+        training: &TrainingData,
         split: &Split,
         vae: &CountVae,
         truth: Option<&Truth>,
-        (out, seed, epochs): (&Path, u64, Option<usize>),
-        interrupt: &Arc<AtomicBool>,
+        stages: &Stages<'_>,
     ) -> Result<Self> {
         let mut later = Self::default();
+        let cells = training.cells.as_ref().expect("the run is on cells");
+        let (data, seed) = (cells.data.as_ref(), stages.settings.seed);
         let prepared = BenchmarkData::new(Opened::Cells(data.clone()), None)?;
-        let mut predictor = DiffusionPredictor::default();
-        if let Some(epochs) = epochs {
-            predictor.vae.training.epochs = epochs;
-            predictor.cells.training.epochs = epochs;
+        let mut settings = DiffusionSettings::default_for(DataKind::Cells);
+        if let Some(epochs) = stages.args.epochs {
+            settings.set_epochs(epochs);
+            settings.train.epochs = epochs;
         }
         say("diffusion in the latent space")?;
-        let mut options = quiet(interrupt);
-        let conditions: Vec<Condition> =
-            (0..data.n_cells()).map(|cell| Condition::of(data.perturbation_of(cell).clone())).collect();
-        let fold = FoldCells { data, conditions: &conditions, split };
-        let fitted = LatentDiffusion::fit(fold, vae.clone(), &predictor.cells, seed, &mut options);
+        let mut run = later.quiet(stages, "diffusion")?;
+        let fitted = LatentDiffusion::around(vae.clone(), cells, &settings.cells, &mut run);
         if let Some((model, _)) = later.reasoned("latent diffusion", fitted)? {
-            model.save(&out.join("diffusion"))?;
+            save(DiffusionModel::Cells(Box::new(model.clone())), run.dir.as_deref())?;
             let task = Task::new(&prepared, split, &BTreeMap::new(), seed);
             if let Some(task) = later.reasoned("held-out cells", task)? {
                 later.seen = Some(Study::of_cells(&model, &task, truth)?);
             }
         }
+        stages.check_interrupt()?;
         let rows = Conditions::of(data, None)?;
         if later.reasoned("perturbations never seen", SplitPlan::doubles(seed).divide(&rows))?.is_some() {
-            say("doubles never seen: the JEPA beside the baselines, and diffusion around it")?;
-            let jepa = Benchmark::run(data.clone(), "doubles", 1, &COMPARED);
-            later.jepa = later.reasoned("the JEPA", jepa)?;
+            say("doubles never seen: the combination model beside the baselines, and diffusion around it")?;
+            let compared = Benchmark::run(data.clone(), "doubles", 1, &COMPARED);
+            later.combination = later.reasoned("the combination model", compared)?;
+            stages.check_interrupt()?;
             let task = Task::of_plan(&prepared, &SplitPlan::doubles(seed), seed)?;
-            let fitted = predictor.fit_cells(&task.training);
-            if let Some(model) = later.reasoned("diffusion on doubles never seen", fitted)? {
+            let mut run = later.quiet(stages, "unseen")?;
+            let fitted = train::<DiffusionModel>(&task.training, &settings, &mut run);
+            if let Some((DiffusionModel::Cells(model), _)) =
+                later.reasoned("diffusion on doubles never seen", fitted)?
+            {
                 later.unseen = Some(Study::of_cells(&model, &task, truth)?);
             }
         }
         Ok(later)
     }
 
-    /// The later stages on effects: trained on what the run's VAE was trained on or watched, judged on its held-out doubles.
-    pub fn of_effects(
-        data: &Effects,
-        split: &Split,
-        (out, seed): (&Path, u64),
-        interrupt: &Arc<AtomicBool>,
-    ) -> Result<Self> {
+    /// The later stages on effects: trained on the training and validation part of the run's VAE, judged on its held-out
+    /// doubles.
+    pub fn of_effects(data: &Effects, split: &Split, stages: &Stages<'_>) -> Result<Self> {
         let mut later = Self::default();
+        let seed = stages.settings.seed;
         if split.test.is_empty() {
             later.notes.push("no double was held out, so nothing judges the later stages".to_owned());
             return Ok(later);
         }
-        say("doubles never seen: the JEPA beside the baselines, and diffusion around it")?;
-        later.jepa = later.reasoned("the JEPA", Benchmark::run(data.clone(), "doubles", 1, &COMPARED))?;
-        let mut train = [split.train.clone(), split.validation.clone()].concat();
-        train.sort_unstable();
-        let mut options = quiet(interrupt);
-        let config = EffectDiffusionConfig::default();
-        let fitted = EffectDiffusion::fit(&CombinationData::of_effects(data, &train), &config, seed, &mut options);
-        if let Some(model) = later.reasoned("diffusion", fitted)? {
-            model.save(&out.join("diffusion"))?;
-            let split = Split { train, validation: Vec::new(), test: split.test.clone() };
+        say("doubles never seen: the combination model beside the baselines, and diffusion around it")?;
+        let compared = Benchmark::run(data.clone(), "doubles", 1, &COMPARED);
+        later.combination = later.reasoned("the combination model", compared)?;
+        stages.check_interrupt()?;
+        let mut kept = [split.train.clone(), split.validation.clone()].concat();
+        kept.sort_unstable();
+        let split = Split { train: kept, validation: Vec::new(), test: split.test.clone() };
+        let training = TrainingData::of_effects(data, &split, seed)?;
+        let mut run = later.quiet(stages, "diffusion")?;
+        let settings = DiffusionSettings::default_for(DataKind::Effects);
+        let fitted = train::<DiffusionModel>(&training, &settings, &mut run);
+        if let Some((DiffusionModel::Effects(model), _)) = later.reasoned("diffusion", fitted)? {
             let prepared = BenchmarkData::new(Opened::Effects(data.clone()), None)?;
             let task = Task::new(&prepared, &split, &BTreeMap::new(), seed)?;
             later.unseen = Some(Study::of_effects(&model, &task)?);
         }
         Ok(later)
+    }
+
+    /// The run of a later stage, without progress; on the CPU where its model cannot use the device of the run.
+    fn quiet(&mut self, stages: &Stages<'_>, folder: &str) -> Result<Run<'static>> {
+        let mut run = Run { progress: Progress::Silent, ..stages.run(folder) };
+        if let Err(reason) = DiffusionModel::check_device(run.device) {
+            say(format_args!("note: {reason}; this stage is computed there"))?;
+            run.device = Device::Cpu;
+        }
+        Ok(run)
     }
 
     /// A stage that this data is not for is passed over with a note.
@@ -126,17 +136,18 @@ impl Later {
 
     /// What a reader should take away of each stage.
     pub fn verdicts(&self) -> Vec<(Verdict, String)> {
-        let jepa = self.jepa.iter().flat_map(|benchmark| verdict(benchmark, "l2").into_iter().take(SENTENCES));
+        let combination =
+            self.combination.iter().flat_map(|benchmark| verdict(benchmark, "l2").into_iter().take(SENTENCES));
         let studies = self.seen.iter().chain(&self.unseen).flat_map(verdicts);
         let notes = self.notes.iter().map(|note| (Verdict::Warning, format!("Not done: {note}.")));
-        jepa.chain(studies).chain(notes).collect()
+        combination.chain(studies).chain(notes).collect()
     }
 
     /// The sections of the later stages.
     pub fn report(&self, mut report: Report) -> Result<Report> {
-        if let Some(benchmark) = &self.jepa {
+        if let Some(benchmark) = &self.combination {
             report = report
-                .section("Stage 2: the JEPA on doubles never seen")
+                .section("Stage 2: the combination model on doubles never seen")
                 .paragraph(
                     "Half of the doubles are held out, and every model sees the rest only: mean L2 error and Pearson \
                      correlation of the predicted mean effect over all genes. `genailab bench` compares more models on \
@@ -158,13 +169,13 @@ impl Later {
     /// For `results.json`.
     pub fn to_json(&self) -> serde_json::Value {
         json!({
-            "jepa": self.jepa.as_ref().map(|benchmark| &benchmark.summary),
+            "combination": self.combination.as_ref().map(|benchmark| &benchmark.summary),
             "diffusion": { "seen": self.seen, "unseen": self.unseen },
             "notes": self.notes,
         })
     }
 }
 
-fn quiet(interrupt: &Arc<AtomicBool>) -> FitOptions<'static> {
-    FitOptions { interrupt: Some(Arc::clone(interrupt)), progress: Progress::Silent, ..FitOptions::default() }
+fn save(model: DiffusionModel, dir: Option<&Path>) -> Result<()> {
+    model.save(dir.expect("every stage has a folder"))
 }

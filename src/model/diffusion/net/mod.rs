@@ -70,6 +70,27 @@ impl ScoreNetConfig {
         }
     }
 
+    /// Weights of the largest layers of a network over `dims` numbers with conditions of `condition`, and no more than it
+    /// has; `None` if there are more than can be counted. A description from a file is checked with it before the network is
+    /// made.
+    pub(crate) fn n_main_weights(&self, dims: usize, condition: usize) -> Option<usize> {
+        let (inputs, tokens, width, depth, embedding) = match *self {
+            Self::FilmMlp(FilmMlpConfig { width, depth, embedding }) => (dims, 0, width, depth, embedding),
+            Self::Tabular(TabularConfig { group, width, depth, embedding, .. })
+            | Self::Dit(DitConfig { group, width, depth, embedding, .. }) => {
+                (group, dims.div_ceil(group.max(1)), width, depth, embedding)
+            }
+        };
+        let mut layers = vec![(inputs, width), (tokens, width), (condition, embedding), (embedding, embedding)];
+        layers.push((depth, width.checked_mul(width)?));
+        if let Self::Dit(DitConfig { conditioning, .. }) = self
+            && condition > 0
+        {
+            layers.push((conditioning.tokens(), width.checked_mul(embedding)?));
+        }
+        layers.into_iter().try_fold(0_usize, |sum, (rows, columns)| sum.checked_add(rows.checked_mul(columns)?))
+    }
+
     /// Checks that there is something of everything.
     ///
     /// # Errors

@@ -4,8 +4,8 @@ use crate::{
     Error, Result,
     data::{Condition, Dataset, Perturbation, Split},
     device::Device,
-    model::jepa::{CellJepa, CellJepaConfig, Reader},
-    train::{FitOptions, Progress, TrainConfig},
+    model::jepa::{CellJepa, CellJepaConfig},
+    train::{Run, TrainConfig},
 };
 use ndarray::{Array1, Array2, Axis};
 use std::collections::BTreeMap;
@@ -14,10 +14,12 @@ use std::collections::BTreeMap;
 /// the arithmetic.
 const LEAST_VARIANCE: f64 = 1e-6;
 
+/// The part of a model that embeds cells.
+pub(super) const ENCODER: &str = "encoder";
+
 /// A pretrained encoder, and the moments that standardise its embeddings.
 pub(super) struct Latent {
     pub jepa: CellJepa,
-    pub reader: Reader,
     pub mean: Array1<f32>,
     pub scale: Array1<f32>,
 }
@@ -32,19 +34,17 @@ impl Latent {
         split: &Split,
         config: &CellJepaConfig,
         training: &TrainConfig,
+        run: &Run<'_>,
     ) -> Result<(Self, Array2<f32>)> {
         let mut jepa = CellJepa::new(data, split, config.clone(), training.seed, Device::Cpu)?;
         let fold = Split { train: split.train.clone(), validation: Vec::new(), test: Vec::new() };
-        let mut options = FitOptions { progress: Progress::Silent, ..FitOptions::default() };
-        jepa.fit_with(data, &fold, training, &mut options)?;
-        let averages = config.objective.has_teacher() && config.teacher.ema.is_some();
-        let reader = if averages { Reader::Teacher } else { Reader::Student };
-        let z = jepa.embed_rows(data, &split.train, reader)?;
+        jepa.fit_with(data, &fold, training, &mut run.part(ENCODER))?;
+        let z = jepa.embed_rows(data, &split.train, jepa.reader())?;
         let mean = z.mean_axis(Axis(0)).expect("embed_rows refuses no cells");
         let variance = z.mapv(f64::from).var_axis(Axis(0), 0.0);
         let least = (variance.mean().unwrap_or(0.0) * LEAST_VARIANCE).max(f64::MIN_POSITIVE);
         let scale = variance.mapv(|v| (1.0 / v.max(least).sqrt()) as f32);
-        let latent = Self { jepa, reader, mean, scale };
+        let latent = Self { jepa, mean, scale };
         let z = latent.standardised(z);
         Ok((latent, z))
     }
@@ -54,7 +54,7 @@ impl Latent {
     /// # Errors
     /// No cells; other genes than those of the training.
     pub fn embed(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
-        Ok(self.standardised(self.jepa.embed_rows(data, rows, self.reader)?))
+        Ok(self.standardised(self.jepa.embed_rows(data, rows, self.jepa.reader())?))
     }
 
     fn standardised(&self, z: Array2<f32>) -> Array2<f32> {

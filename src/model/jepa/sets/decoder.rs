@@ -11,17 +11,14 @@ use crate::{
     Error, Result,
     data::Dataset,
     model::{
-        Likelihood, NORMALISED_TOTAL,
-        vae::{
-            count_vae::output_bias,
-            sample::{CountModel, sample_counts},
-        },
+        Likelihood, NORMALISED_TOTAL, State,
+        vae::{CountModel, output_bias, sample_counts},
     },
     nn::{
         Backend, CountTarget, Dispersion, FinishConfig, LOG_THETA_MAX, LOG_THETA_MIN, Linear, Matrix, Mlp, Norm,
-        Snapshot, Vector, init, ops, walk_params,
+        Vector, init, ops, walk_params,
     },
-    train::{BatchSource, FitOptions, Loss, Progress, StepContext, TrainConfig, Trainable, fit},
+    train::{BatchSource, Loss, Run, StepContext, TrainConfig, Trainable, fit},
 };
 use dfdx::prelude::{Cpu, PutTape, Tape};
 use ndarray::{Array1, Array2, Axis, parallel::prelude::*};
@@ -29,6 +26,11 @@ use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
+/// The row of each cell in the data, and its place among the embeddings.
+type Pairs = Vec<(usize, usize)>;
+
+/// The part of a model that decodes embeddings.
+const DECODER: &str = "decoder";
 /// Cells whose expectations are held at once.
 const BLOCK: usize = 256;
 
@@ -125,10 +127,10 @@ impl Decoder {
     pub fn fit(
         data: &Dataset,
         z: &Array2<f32>,
-        train: Vec<(usize, usize)>,
-        aside: Vec<(usize, usize)>,
+        (train, aside): (Pairs, Pairs),
         hidden: usize,
         config: &TrainConfig,
+        run: &Run<'_>,
     ) -> Result<Self> {
         let rows: Vec<usize> = train.iter().map(|&(row, _)| row).collect();
         // A library larger than its modelled counts has genes that are not modelled; see `CountTarget`.
@@ -141,8 +143,7 @@ impl Decoder {
         let watched = (!aside.is_empty()).then_some(&aside);
         let early_stopping = config.early_stopping.filter(|_| watched.is_some());
         let config = TrainConfig { early_stopping, ..config.clone() };
-        let mut options = FitOptions { progress: Progress::Silent, ..FitOptions::default() };
-        fit(&mut net, &train, watched, &Cpu::default(), &config, &mut options)?;
+        fit(&mut net, &train, watched, &Cpu::default(), &config, &mut run.part(DECODER))?;
         Ok(Self { net })
     }
 
@@ -150,24 +151,18 @@ impl Decoder {
     ///
     /// # Errors
     /// Weights that do not fit.
-    pub fn restored(
-        width: usize,
-        hidden: usize,
-        genes: usize,
-        with_remainder: bool,
-        weights: &Snapshot,
-    ) -> Result<Self> {
-        let mut net = DecoderNet::new((width, hidden, genes), with_remainder, 0)?;
-        weights.restore(&mut net)?;
+    pub fn restored(shape: (usize, usize, usize), with_remainder: bool, state: &State) -> Result<Self> {
+        let mut net = DecoderNet::new(shape, with_remainder, 0)?;
+        state.fill(DECODER, &mut net)?;
         Ok(Self { net })
     }
 
-    /// Its weights.
+    /// Adds its weights.
     ///
     /// # Errors
     /// Those of the network's walk.
-    pub fn snapshot(&self) -> Result<Snapshot> {
-        Snapshot::of(&self.net)
+    pub fn add_to(&self, state: State) -> Result<State> {
+        state.with_network(DECODER, &self.net)
     }
 
     /// Whether a library counts genes that are not modelled; see `CountTarget`.

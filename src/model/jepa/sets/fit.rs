@@ -11,9 +11,8 @@ use super::{
 };
 use crate::{
     Error, Result,
-    data::{Condition, Dataset, Perturbation, Split, shuffle},
-    model::NORMALISED_TOTAL,
-    train::{History, TrainConfig},
+    data::{Condition, Dataset, Perturbation, TrainingCells, shuffle},
+    train::{History, Run, TrainConfig},
 };
 use ndarray::{Array1, Array2};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -34,8 +33,8 @@ pub struct Choice {
     pub error_of_singles: f64,
 }
 
-/// A fitted JEPA of level 1 or 2: see the equations of its module.
-pub struct SetsJepa {
+/// A fitted JEPA of level 2 (`PAIRS`) or 1: see the equations of its module.
+pub struct SetsJepa<const PAIRS: bool> {
     pub(super) latent: Latent,
     pub(super) shifts: Shifts,
     pub(super) members: Members,
@@ -47,26 +46,10 @@ pub struct SetsJepa {
     pub(super) config: SetsConfig,
 }
 
-impl SetsJepa {
-    /// Fits to the training cells of `split`; `conditions` is that of each cell of `data`, control's too. No other cell
-    /// is looked at.
-    ///
-    /// # Errors
-    /// Settings that cannot train; no training cell of control or of a perturbation; embeddings that collapse; a loss
-    /// that is not finite.
-    pub fn fit(
-        data: &Dataset,
-        conditions: &[Condition],
-        split: &Split,
-        config: &SetsConfig,
-        seed: u64,
-    ) -> Result<Self> {
-        config.validate()?;
-        if conditions.len() != data.n_cells() {
-            let (given, cells) = (conditions.len(), data.n_cells());
-            return Err(Error::data(format!("{given} conditions were given for {cells} cells; give one for each")));
-        }
-        split.refuse_test_cells("the training of a JEPA of sets", &split.train)?;
+impl<const PAIRS: bool> SetsJepa<PAIRS> {
+    /// Fits to the training cells; each part is trained in a folder of its own within that of `run`.
+    pub(super) fn fit_cells(training: &TrainingCells, config: &SetsConfig, run: &Run<'_>) -> Result<Self> {
+        let (data, conditions, split, seed) = (&*training.data, &training.conditions, &training.split, run.seed);
         let perturbed = |&row: &usize| !conditions[row].perturbation.is_control();
         if split.train.iter().all(perturbed) {
             return Err(Error::inapplicable("no control cell was trained on"));
@@ -75,15 +58,16 @@ impl SetsJepa {
             return Err(Error::inapplicable("no perturbation was trained on"));
         }
         let seeded = |training: &TrainConfig| TrainConfig { seed, ..training.clone() };
-        let (latent, z) = Latent::pretrain(data, split, &config.cell, &seeded(&config.pretraining))?;
+        let (latent, z) = Latent::pretrain(data, split, &config.cell, &seeded(&config.pretraining), run)?;
         let cells = Cells::new(&split.train, conditions, z);
         let shifts = Shifts::of(&cells);
         let (kept, aside) = divided(&cells, config.put_aside, seed);
-        let members = Members::fit(&cells, &shifts, (&kept, &aside), config, split, seed)?;
+        let members = Members::fit(&cells, &shifts, (&kept, &aside), config, split, run)?;
         let listed = |places: &Places| places.values().flatten().map(|&place| (cells.rows[place], place)).collect();
         let decoding = seeded(&config.decoding);
-        let decoder = Decoder::fit(data, &cells.z, listed(&kept), listed(&aside), config.decoder, &decoding)?;
-        let offsets = config.offsets.then(|| Offsets::fit(data, &cells, &shifts, &members, &decoder)).transpose()?;
+        let decoder = Decoder::fit(data, &cells.z, (listed(&kept), listed(&aside)), config.decoder, &decoding, run)?;
+        let offsets =
+            config.offsets.then(|| Offsets::fit(data, &cells, &shifts, &members, &decoder, run)).transpose()?;
         let reference = Reference::of(data, conditions, &split.train, seed)?;
         let (drawing, config) = (config.drawing, config.clone());
         Ok(Self { latent, shifts, members, decoder, offsets, drawing, genes: data.n_genes(), reference, config })
@@ -108,7 +92,7 @@ impl SetsJepa {
     ///
     /// # Errors
     /// No cells; other genes than those of the training.
-    pub fn embed(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
+    pub fn standardised(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
         self.latent.embed(data, rows)
     }
 
@@ -120,25 +104,12 @@ impl SetsJepa {
         self.members.moved(h, &self.shifts, condition)
     }
 
-    /// Log-normalised cells of a condition from the control cells `rows`, `(rows, genes)`.
-    ///
-    /// # Errors
-    /// As [`Self::embed`] and [`Self::moved`].
-    pub fn cells(&self, data: &Dataset, rows: &[usize], condition: &Condition, seed: u64) -> Result<Array2<f32>> {
-        let mut cells = self.counts(data, rows, condition, seed)?;
-        for (mut cell, &row) in cells.rows_mut().into_iter().zip(rows) {
-            let scale = NORMALISED_TOTAL / data.library_size[row].max(1.0);
-            cell.mapv_inplace(|count| (count * scale).ln_1p());
-        }
-        Ok(cells)
-    }
-
     /// Counts of cells of a condition from the control cells `rows`, with their library sizes, `(rows, genes)`.
     ///
     /// # Errors
-    /// As [`Self::embed`] and [`Self::moved`].
+    /// As [`Self::standardised`] and [`Self::moved`].
     pub fn counts(&self, data: &Dataset, rows: &[usize], condition: &Condition, seed: u64) -> Result<Array2<f32>> {
-        let h = self.embed(data, rows)?;
+        let h = self.standardised(data, rows)?;
         let (moved, offset) = (self.moved(&h, condition)?, self.offset(condition)?);
         let control = Condition { perturbation: Perturbation::control(), context: condition.context.clone() };
         let before = self.offset(&control)?;
@@ -157,9 +128,9 @@ impl SetsJepa {
     /// Mean log-normalised expression that is expected of the control cells `rows` under a condition, `(genes,)`.
     ///
     /// # Errors
-    /// As [`Self::cells`].
+    /// As [`Self::counts`].
     pub fn mean(&self, data: &Dataset, rows: &[usize], condition: &Condition) -> Result<Array1<f64>> {
-        let moved = self.moved(&self.embed(data, rows)?, condition)?;
+        let moved = self.moved(&self.standardised(data, rows)?, condition)?;
         self.decoder.expected(&moved, &self.offset(condition)?, data, rows)
     }
 }

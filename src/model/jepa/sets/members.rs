@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{
     Result,
-    data::{Condition, Split, shuffle},
+    data::{Condition, Split, part_of, shuffle},
     nn::{RowSets, SetDistance, ops},
-    train::{FitOptions, History, Progress, TrainConfig, fit},
+    train::{History, Run, TrainConfig, fit},
 };
 use dfdx::prelude::Cpu;
 use ndarray::{Array2, Axis};
@@ -51,14 +51,14 @@ impl Members {
     /// Trains on the cells at the places `kept`; those `aside` are watched.
     ///
     /// # Errors
-    /// A loss that is not finite; for pairs, a test cell of the split.
+    /// A loss that is not finite; for pairs, a test cell of the split; an interruption.
     pub fn fit(
         cells: &Cells,
         shifts: &Shifts,
         (kept, aside): (&Places, &Places),
         config: &SetsConfig,
         split: &Split,
-        seed: u64,
+        run: &Run<'_>,
     ) -> Result<Self> {
         let known: Vec<Condition> = cells
             .places
@@ -66,6 +66,7 @@ impl Members {
             .filter(|c| !c.perturbation.is_control() && cells.shift(c).is_some() && shifts.members(c).is_ok())
             .cloned()
             .collect();
+        let seed = run.seed;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut combinations: Vec<usize> =
             (0..known.len()).filter(|&place| known[place].perturbation.genes().len() > 1).collect();
@@ -75,7 +76,7 @@ impl Members {
             true => vec![Vec::new()],
             false => {
                 let n = config.folds.min(combinations.len());
-                (0..n).map(|fold| combinations.iter().copied().skip(fold).step_by(n).collect()).collect()
+                (0..n).map(|fold| part_of(&combinations, fold, n)).collect()
             }
         };
         let (mut members, mut histories) = (Vec::new(), Vec::new());
@@ -94,18 +95,20 @@ impl Members {
             let none = crate::train::BatchSource::is_empty(&watched);
             let early_stopping = config.training.early_stopping.filter(|_| !none);
             let training = TrainConfig { seed, early_stopping, ..config.training.clone() };
-            let mut options = FitOptions { progress: Progress::Silent, ..FitOptions::default() };
             // Without perturbed cells there is nothing to learn a departure from.
             if !crate::train::BatchSource::is_empty(&sets) {
                 let watched = (!none).then_some(&watched);
-                histories.push(fit(&mut net, &sets, watched, &Cpu::default(), &training, &mut options)?);
+                let mut part = run.part(&format!("member-{}", members.len()));
+                histories.push(fit(&mut net, &sets, watched, &Cpu::default(), &training, &mut part)?);
             }
             let mut member = Member { net, factor };
             let singles: Vec<&Condition> = train.iter().filter(|c| c.perturbation.genes().len() == 1).collect();
             for condition in &held {
+                run.check_interrupt()?;
                 tables[0].add(&mut member, cells, shifts, condition, &cells.places[condition])?;
             }
             for condition in singles {
+                run.check_interrupt()?;
                 if let Some(places) = aside.get(condition) {
                     tables[1].add(&mut member, cells, shifts, condition, places)?;
                 }

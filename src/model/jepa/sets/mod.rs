@@ -25,14 +25,15 @@
 //! | `decoder` | from embeddings to counts |
 //! | `offsets` | fold changes that embeddings do not carry |
 //! | `quantile` | a control cell's counts under another mean |
-//! | `reference`, `saved` | the control cells that a model carries with it; its files |
-//! | `fit` | the model as users meet it |
+//! | `reference` | the control cells that a model carries with it |
+//! | `fit`, `contract` | the model as users meet it: settings, training, files |
 //!
 //! Sources: Szekely and Rizzo 2013 (energy distance), Cuturi 2013 and Schmitzer 2019 (Sinkhorn in the log domain),
 //! Bunne et al. 2023 (optimal transport for perturbations of cells, which are measured once and so come in no pairs).
 
 mod cells;
 mod config;
+mod contract;
 mod decoder;
 mod fit;
 mod members;
@@ -41,12 +42,12 @@ mod offsets;
 mod pairs;
 mod quantile;
 mod reference;
-mod saved;
 mod shifts;
 mod sinkhorn;
 mod source;
 
 pub use config::{Drawing, Level, SetLoss, SetsConfig};
+pub use contract::{JepaPairs, JepaSets, SetsSettings};
 pub use fit::{Choice, SetsJepa};
 pub use pairs::{PairConfig, pseudo_pairs};
 pub use sinkhorn::{Coupling, SinkhornConfig, sinkhorn, squared_distances};

@@ -16,6 +16,8 @@ use super::{cells::Cells, decoder::Decoder, members::Members, shifts::GeneTable,
 use crate::{
     Result,
     data::{Condition, Dataset, Perturbation},
+    math::sum_factor,
+    train::Run,
 };
 use ndarray::{Array1, Axis};
 use std::collections::BTreeMap;
@@ -56,11 +58,19 @@ impl Offsets {
     /// Those of the training cells.
     ///
     /// # Errors
-    /// Those of the decoder.
-    pub fn fit(data: &Dataset, cells: &Cells, shifts: &Shifts, members: &Members, decoder: &Decoder) -> Result<Self> {
+    /// Those of the decoder; an interruption.
+    pub fn fit(
+        data: &Dataset,
+        cells: &Cells,
+        shifts: &Shifts,
+        members: &Members,
+        decoder: &Decoder,
+        run: &Run<'_>,
+    ) -> Result<Self> {
         let mut fitted = Self { controls: BTreeMap::new(), genes: GeneTable::new(data.n_genes()), factor: 1.0 };
         // First all controls: what a perturbation misses comes on top of what its control misses.
         for (condition, places) in cells.places.iter().filter(|(condition, _)| condition.perturbation.is_control()) {
+            run.check_interrupt()?;
             let sides = (places.as_slice(), places.as_slice());
             let offset = Self::missing(data, cells, sides, (shifts, members, decoder), condition, None)?;
             fitted.controls.insert(condition.context.clone(), offset.shrunk());
@@ -70,6 +80,7 @@ impl Offsets {
         let mut perturbed: Vec<_> = cells.places.iter().filter(|(c, _)| !c.perturbation.is_control()).collect();
         perturbed.sort_by_key(|(condition, _)| condition.perturbation.genes().len());
         for (condition, places) in perturbed {
+            run.check_interrupt()?;
             let Ok(controls) = cells.controls(condition.context.as_deref()) else { continue };
             let genes = condition.perturbation.genes();
             if genes.len() > 1 && fitted.genes.members(condition).is_err() {
@@ -88,9 +99,7 @@ impl Offsets {
                 }
             }
         }
-        if square > 0.0 {
-            fitted.factor = (along / square).clamp(0.0, 1.5);
-        }
+        fitted.factor = sum_factor(along, square);
         Ok(fitted)
     }
 

@@ -1,16 +1,11 @@
 //! Control cells of the training that a model of sets carries with it, so that it predicts without the data.
 
-use super::SetsJepa;
 use crate::{
-    Error, Result,
+    Result,
     data::{Condition, Counts, Dataset, Perturbation, Table, shuffle},
-    model::Generated,
 };
 use ndarray::Array2;
-use rand_chacha::{
-    ChaCha8Rng,
-    rand_core::{RngCore, SeedableRng},
-};
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use std::collections::BTreeMap;
 
 /// Control cells kept of each context, as many as the count VAE keeps.
@@ -66,38 +61,5 @@ impl Reference {
             Some(library),
         )?;
         Ok(Self { data, contexts })
-    }
-}
-
-impl SetsJepa {
-    /// Whether a gene was perturbed alone in training, so that combinations with it can be predicted.
-    pub fn perturbs(&self, gene: &str) -> bool {
-        self.shifts.table().knows(gene)
-    }
-
-    /// Gene names, one a column of a predicted cell.
-    pub fn gene_names(&self) -> &[String] {
-        &self.latent.jepa.genes
-    }
-
-    /// Counts of `n` cells of a condition, each from a control cell of the training that the model keeps, with its library
-    /// size; each of these is taken once before any is taken again.
-    ///
-    /// # Errors
-    /// Genes that were never perturbed alone in training, all named, or a context without control cells:
-    /// [`ErrorKind::Inapplicable`](crate::ErrorKind).
-    pub fn sample(&self, condition: &Condition, n: usize, seed: u64) -> Result<Generated> {
-        let here = |row: &usize| self.reference.contexts[*row] == condition.context;
-        let mut rows: Vec<usize> = (0..self.reference.contexts.len()).filter(here).collect();
-        if rows.is_empty() {
-            return Err(Error::inapplicable(format!("{condition}: no control cell of its context was trained on")));
-        }
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        shuffle(&mut rows, &mut rng);
-        let rows: Vec<usize> = rows.into_iter().cycle().take(n).collect();
-        let data = &self.reference.data;
-        let values = self.counts(data, &rows, condition, rng.next_u64())?;
-        let library_size = rows.iter().map(|&row| data.library_size[row]).collect();
-        Ok(Generated { values, library_size, are_counts: true })
     }
 }

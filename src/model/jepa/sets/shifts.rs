@@ -4,6 +4,7 @@ use super::cells::Cells;
 use crate::{
     Error, Result,
     data::{Condition, Perturbation},
+    math::sum_factor,
 };
 use ndarray::{Array1, Array2, Axis};
 use std::collections::BTreeMap;
@@ -179,7 +180,7 @@ impl Shifts {
             along += sum.dot(&shift) - n * of_control;
             square += sum.dot(&sum) - n * n * of_control - of_singles;
         }
-        if square > 0.0 { (along / square).clamp(0.0, 1.5) } else { 1.0 }
+        sum_factor(along, square)
     }
 }
 

@@ -20,9 +20,10 @@ mod net;
 use crate::{
     Error, Result,
     data::Condition,
+    data::TrainingData,
     math::directions,
-    predict::{Fitted, Predictor, Training},
-    train::{BatchSource, FitOptions, Progress, TrainConfig, fit},
+    predict::{Fitted, Predictor},
+    train::{BatchSource, Progress, Run, TrainConfig, fit},
 };
 use dfdx::prelude::Cpu;
 use ndarray::{Array1, Array2, ArrayView1, Axis};
@@ -42,7 +43,7 @@ pub struct LatentAdditive {
     /// Most principal components of the training effects that are predicted.
     pub components: usize,
     /// Part of the training combinations that the training is stopped by, where the split has no validation.
-    pub put_aside: f64,
+    pub validation_fraction: f64,
     /// How it is trained; without anything to watch there is no early stopping, and `epochs` are run.
     pub training: TrainConfig,
 }
@@ -54,7 +55,7 @@ impl Default for LatentAdditive {
             latent: 32,
             dropout: 0.1,
             components: 50,
-            put_aside: 0.2,
+            validation_fraction: 0.2,
             training: TrainConfig {
                 epochs: 100,
                 batch_size: 32,
@@ -81,12 +82,13 @@ impl Predictor for LatentAdditive {
             "latent": self.latent,
             "dropout": self.dropout,
             "components": self.components,
-            "put_aside": self.put_aside,
+            "validation_fraction": self.validation_fraction,
             "training": self.training,
         })
     }
 
-    fn fit(&self, training: &Training) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let training = data.effects()?;
         let mut perturbed: Vec<String> =
             training.conditions.iter().flat_map(|condition| condition.perturbation.genes()).cloned().collect();
         perturbed.sort_unstable();
@@ -96,29 +98,30 @@ impl Predictor for LatentAdditive {
         let scores = effects.dot(&components.t());
         // One scale for all scores, so that the loss stays the error in expression.
         let scale = scores.mapv(|score| score * score).mean().expect("there is a score").sqrt();
-        let space = Space { perturbed, contexts: Contexts::of(training)?, components, scale };
+        let space = Space { perturbed, contexts: Contexts::of(data)?, components, scale };
 
         let known = |condition: &&Condition| space.multi_hot(condition).is_ok();
         let mut train: Vec<usize> = (0..training.conditions.len()).collect();
-        let watched = match training.validation.is_empty() {
+        let watched = match data.validation()?.is_empty() {
             true => {
-                let aside = training.put_aside(self.put_aside);
-                train.retain(|row| aside.binary_search(row).is_err());
-                let conditions: Vec<&Condition> = aside.iter().map(|&row| &training.conditions[row]).collect();
-                space.rows(&conditions, &effects.select(Axis(0), &aside))?
+                let held_out = training.validation_rows(self.validation_fraction, data.seed);
+                train.retain(|row| held_out.binary_search(row).is_err());
+                let conditions: Vec<&Condition> = held_out.iter().map(|&row| &training.conditions[row]).collect();
+                space.rows(&conditions, &effects.select(Axis(0), &held_out))?
             }
             false => {
+                let validation = data.validation()?;
                 let rows: Vec<usize> =
-                    (0..training.validation.len()).filter(|&row| known(&&training.validation[row])).collect();
-                let conditions: Vec<&Condition> = rows.iter().map(|&row| &training.validation[row]).collect();
-                space.rows(&conditions, &training.validation_effects.select(Axis(0), &rows).mapv(f64::from))?
+                    (0..validation.len()).filter(|&row| known(&&validation.conditions[row])).collect();
+                let conditions: Vec<&Condition> = rows.iter().map(|&row| &validation.conditions[row]).collect();
+                space.rows(&conditions, &validation.effects.select(Axis(0), &rows).mapv(f64::from))?
             }
         };
         let conditions: Vec<&Condition> = train.iter().map(|&row| &training.conditions[row]).collect();
         let rows = space.rows(&conditions, &effects.select(Axis(0), &train))?;
 
-        let device = Cpu::seed_from_u64(training.seed);
-        let mut rng = ChaCha8Rng::seed_from_u64(training.seed);
+        let device = Cpu::seed_from_u64(data.seed);
+        let mut rng = ChaCha8Rng::seed_from_u64(data.seed);
         let widths = Widths {
             control: space.contexts.features.ncols(),
             perturbed: space.perturbed.len(),
@@ -128,11 +131,11 @@ impl Predictor for LatentAdditive {
         };
         let mut net = Net::new(&device, widths, self.dropout, &mut rng)?;
         let config = TrainConfig {
-            seed: training.seed,
+            seed: data.seed,
             early_stopping: self.training.early_stopping.filter(|_| !watched.is_empty()),
             ..self.training.clone()
         };
-        let mut options = FitOptions { progress: Progress::Silent, ..FitOptions::default() };
+        let mut options = Run { progress: Progress::Silent, ..Run::default() };
         fit(&mut net, &rows, Some(&watched), &device, &config, &mut options)?;
         Ok(Box::new(Trained { net, space }))
     }
@@ -179,9 +182,9 @@ struct Contexts {
 }
 
 impl Contexts {
-    fn of(training: &Training) -> Result<Self> {
+    fn of(data: &TrainingData) -> Result<Self> {
         let constant = |names| Self { names, features: Array2::zeros((1, 1)) };
-        let Some(controls) = &training.controls else { return Ok(constant(vec![None])) };
+        let Some(controls) = data.controls()? else { return Ok(constant(vec![None])) };
         let profiles = controls.profiles.mapv(f64::from);
         let Some(mean) = profiles.mean_axis(Axis(0)).filter(|_| controls.contexts.len() > 1) else {
             return Ok(constant(controls.contexts.clone()));

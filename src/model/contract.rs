@@ -1,0 +1,295 @@
+//! The contract of a model: what every model can be asked, and how one is trained, saved and restored.
+//!
+//! [`Model`] is what the author of a model implements; [`Trained`] is what its users see, whatever the model. The registry
+//! (`registry`) lists the models, and every command finds them there.
+
+use super::{Generated, State};
+use crate::{
+    Error, ErrorKind, Result,
+    data::{Condition, DataKind, Dataset, TrainingData},
+    device::Device,
+    train::{History, Run},
+};
+use ndarray::{Array1, Array2, Axis};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{collections::BTreeSet, path::Path};
+
+/// Settings of a model and of its training: the tables of a configuration file.
+pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// The defaults for a dataset of this kind.
+    fn default_for(kind: DataKind) -> Self;
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// A setting out of its range, by name.
+    fn validate(&self) -> Result<()>;
+
+    /// Sets the number of passes over the training data.
+    fn set_epochs(&mut self, epochs: usize);
+
+    /// Names a file of gene sets (GMT), by which genes are known that were never perturbed; ignored by models that have no
+    /// use for it.
+    fn set_gene_sets(&mut self, file: &Path) {
+        let _ = file;
+    }
+
+    /// The seed, where a file sets it.
+    fn seed(&self) -> u64;
+}
+
+/// The settings of a model that has none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoSettings {}
+
+impl ModelConfig for NoSettings {
+    fn default_for(_: DataKind) -> Self {
+        Self {}
+    }
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+    fn set_epochs(&mut self, _: usize) {}
+    fn seed(&self) -> u64 {
+        0
+    }
+}
+
+/// A model: its settings, its training, and how it comes back from a file.
+pub trait Model: Trained + Sized + 'static {
+    /// Its name on the command line, in `model.json` and in messages.
+    const KIND: &'static str;
+    /// One sentence for lists of models: what it is and what it predicts.
+    const ABOUT: &'static str;
+    /// The kinds of datasets that it is trained on.
+    const LEARNS_FROM: &'static [DataKind];
+    /// Whether it embeds cells and predicts nothing: its training is then judged by its embeddings.
+    const IS_ENCODER: bool = false;
+    /// Its settings.
+    type Config: ModelConfig;
+
+    /// Trains a model on `data`, as `run` says: seed, device, folder, resume, interruption and progress.
+    ///
+    /// # Errors
+    /// Data of a kind that it does not learn from ([`ErrorKind::Inapplicable`](crate::ErrorKind)); a loss that is not
+    /// finite; an interruption; a folder that cannot be written.
+    fn fit(data: &TrainingData, config: &Self::Config, run: &mut Run<'_>) -> Result<(Self, History)>;
+
+    /// The model that [`Trained::state`] described.
+    ///
+    /// # Errors
+    /// Arrays that are missing or have other shapes than the description says; a device that is not there.
+    fn restore(state: State, device: Device) -> Result<Self>;
+
+    /// Checks that the model can be computed on a device. The default: the CPU only.
+    ///
+    /// # Errors
+    /// It cannot; the message names the model.
+    fn check_device(device: Device) -> Result<()> {
+        device.check()?;
+        match device {
+            Device::Cpu => Ok(()),
+            other => Err(Error::new(
+                ErrorKind::Device,
+                format!("{} is computed on the CPU only, not on {other}; use --device cpu", Self::KIND),
+            )),
+        }
+    }
+
+    /// Reads a saved model.
+    ///
+    /// # Errors
+    /// No model there, one of another kind or version, damaged files; a device that it cannot be computed on.
+    fn load(dir: &Path, device: Device) -> Result<Self> {
+        Self::check_device(device)?;
+        let state = State::read(dir, Self::KIND)?;
+        Self::restore(state, device).map_err(|e| e.at(dir.display()))
+    }
+}
+
+/// What a trained model can be asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// Mean effects of conditions: [`Trained::effects`].
+    pub effects: bool,
+    /// Draws of the mean effect of a condition: [`Trained::effect_draws`].
+    pub effect_draws: bool,
+    /// Cells of a condition: [`Trained::cells`].
+    pub cells: bool,
+    /// Cells that start from given control cells: [`Trained::cells_from`].
+    pub cells_from: bool,
+    /// Embeddings of cells: [`Trained::embed`]; the name of their matrix in `obsm`.
+    pub embeddings: Option<&'static str>,
+    /// Whether [`Sampling::steps`], [`Sampling::guidance`] and [`Sampling::library_size`] mean something.
+    pub sampler: bool,
+}
+
+/// Which cells are drawn, and how.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// Number of cells.
+    pub cells: usize,
+    /// Seed of the draw.
+    pub seed: u64,
+    /// Whether the mean is drawn too, where it is not known: each call then has a mean of its own.
+    pub draw_mean: bool,
+    /// Steps of the sampler; `None`: as the model was configured.
+    pub steps: Option<usize>,
+    /// Scale of classifier-free guidance; `None`: as the model was configured.
+    pub guidance: Option<f64>,
+    /// Library size of every cell (UMI counts over all measured genes); `None`: those of control cells.
+    pub library_size: Option<f32>,
+}
+
+impl Sampling {
+    /// This many cells, and the defaults for the rest.
+    pub fn new(cells: usize, seed: u64) -> Self {
+        Self { cells, seed, draw_mean: false, steps: None, guidance: None, library_size: None }
+    }
+}
+
+/// A trained model, whatever its kind. What a model cannot do ([`Trained::abilities`]) is an error that says so.
+pub trait Trained {
+    /// [`Model::KIND`].
+    fn kind(&self) -> &'static str;
+
+    /// What it can be asked.
+    fn abilities(&self) -> Abilities;
+
+    /// Gene names, one per column of what it predicts.
+    fn genes(&self) -> &[String];
+
+    /// Whether the model can predict a perturbation of this gene.
+    fn perturbs(&self, gene: &str) -> bool;
+
+    /// Named arrays and a description: everything that [`Model::restore`] needs.
+    ///
+    /// # Errors
+    /// A model that must not be saved, because its training failed.
+    fn state(&self) -> Result<State>;
+
+    /// Mean effects of conditions, `(conditions, genes)`, in the unit of the training data: differences to the control of
+    /// the condition's context in mean log-normalised expression. Zero for control.
+    ///
+    /// # Errors
+    /// A condition that it cannot predict ([`ErrorKind::Inapplicable`](crate::ErrorKind)); a model without this ability.
+    fn effects(&self, conditions: &[Condition]) -> Result<Array2<f64>> {
+        let _ = conditions;
+        Err(unable(self.kind(), "predicts no mean effects"))
+    }
+
+    /// `n` draws of the mean effect of a condition, `(n, genes)`: how far the predicted mean may be off.
+    ///
+    /// # Errors
+    /// As [`Self::effects`].
+    fn effect_draws(&self, condition: &Condition, n: usize, seed: u64) -> Result<Array2<f64>> {
+        let _ = (condition, n, seed);
+        Err(unable(self.kind(), "draws no effects"))
+    }
+
+    /// Cells of a condition.
+    ///
+    /// # Errors
+    /// As [`Self::effects`]; a sampling option that the model has no use for.
+    fn cells(&self, condition: &Condition, sampling: &Sampling) -> Result<Generated> {
+        let _ = (condition, sampling);
+        Err(unable(self.kind(), "draws no cells"))
+    }
+
+    /// One cell for each of the control cells `rows` of `data`: what it would be under the condition.
+    ///
+    /// # Errors
+    /// As [`Self::effects`]; genes of `data` that are not the model's.
+    fn cells_from(&self, data: &Dataset, rows: &[usize], condition: &Condition, seed: u64) -> Result<Generated> {
+        let _ = (data, rows, condition, seed);
+        Err(unable(self.kind(), "starts from no given cells"))
+    }
+
+    /// Mean log-normalised expression, `(genes,)`, of the cells of [`Self::cells_from`]. A model that knows the expected
+    /// value returns that in place of the mean of drawn cells.
+    ///
+    /// # Errors
+    /// As [`Self::cells_from`].
+    fn mean_from(&self, data: &Dataset, rows: &[usize], condition: &Condition, seed: u64) -> Result<Array1<f64>> {
+        let cells = self.cells_from(data, rows, condition, seed)?.log_normalised();
+        let mean = cells.mapv(f64::from).mean_axis(Axis(0));
+        mean.ok_or_else(|| Error::data("no cell was given to start from"))
+    }
+
+    /// The embedding of each of the cells `rows`, `(rows, width)`.
+    ///
+    /// # Errors
+    /// No cells; genes of `data` that are not the model's; a model without this ability.
+    fn embed(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
+        let _ = (data, rows);
+        Err(unable(self.kind(), "embeds no cells"))
+    }
+
+    /// Why the cells of several draws with [`Sampling::draw_mean`] have the same mean, where they do although the mean of
+    /// this condition is not known.
+    fn why_mean_is_fixed(&self, condition: &Condition) -> Option<String> {
+        let _ = condition;
+        None
+    }
+
+    /// What a reader should know of the training beside its losses, in sentences.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What the training chose by validation, for `metrics.json`.
+    fn choices(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    /// Scores of held-out cells that only this kind of model has (a likelihood bound), for `metrics.json`; `None` where it
+    /// has none.
+    ///
+    /// # Errors
+    /// As [`Self::embed`].
+    fn held_out(&self, data: &Dataset, rows: &[usize], seed: u64) -> Result<Option<HeldOutScore>> {
+        let _ = (data, rows, seed);
+        Ok(None)
+    }
+
+    /// Checks that every gene of `conditions` can be predicted.
+    ///
+    /// # Errors
+    /// Those that cannot, all named: [`ErrorKind::Inapplicable`](crate::ErrorKind).
+    fn check(&self, conditions: &[Condition]) -> Result<()> {
+        let genes = conditions.iter().flat_map(|condition| condition.perturbation.genes());
+        let unknown: BTreeSet<&str> = genes.map(String::as_str).filter(|gene| !self.perturbs(gene)).collect();
+        match unknown.is_empty() {
+            true => Ok(()),
+            false => Err(Error::inapplicable(format!(
+                "{} not perturbed in training",
+                match unknown.len() {
+                    1 => format!("{} was", unknown.into_iter().collect::<String>()),
+                    _ => format!("{} were", unknown.into_iter().collect::<Vec<_>>().join(", ")),
+                }
+            ))),
+        }
+    }
+
+    /// Writes the model to a folder: `model.json` and `model.safetensors`, all or nothing.
+    ///
+    /// # Errors
+    /// A model that must not be saved; a folder that cannot be written.
+    fn save(&self, dir: &Path) -> Result<()> {
+        self.state()?.write(dir, self.kind())
+    }
+}
+
+/// A score of held-out cells in a model's own terms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldOutScore {
+    /// For a terminal: `held-out ELBO -690.12 nats per cell (512 cells)`.
+    pub line: String,
+    /// For `metrics.json`.
+    pub json: serde_json::Value,
+}
+
+fn unable(kind: &str, what: &str) -> Error {
+    Error::inapplicable(format!("a model of kind {kind} {what}"))
+}

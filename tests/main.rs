@@ -1,0 +1,32 @@
+//! Everything that is tested from outside the library, in one binary: linked once, and run on all cores.
+//!
+//! ```text
+//! cargo test --release --test integration                 everything
+//! cargo test --release --test integration commands::      one area
+//! ```
+//!
+//! Areas mirror the modules of `src/`; `commands`, `cli` and `bench` start the tool in a process of its own.
+
+mod common;
+
+mod anndata;
+mod baselines;
+mod bench;
+mod biology;
+mod cli;
+mod commands;
+mod diffusion;
+mod diffusion_nets;
+mod eval;
+mod fetch;
+mod jepa;
+mod jepa_sets;
+mod latent_diffusion;
+mod model;
+mod nn;
+mod plot;
+mod prep;
+mod report;
+mod sets;
+mod train;
+mod vae;

@@ -1,0 +1,4 @@
+//! The contract of models: a small model taken through it, and every model of the registry.
+
+mod damage;
+mod toy;

@@ -1,0 +1,15 @@
+//! Fused operations and layers, against plain loops in f64, composed dfdx operations, PyTorch and scvi-tools.
+
+mod attention;
+mod fused;
+mod gaussian;
+mod harness;
+mod layers;
+mod likelihood;
+mod losses;
+mod numerics;
+mod oracle;
+mod raw;
+mod set_distance;
+mod tokens;
+mod transformer;
