@@ -5,7 +5,7 @@
 use genailab::{
     bench::InteractionCurve,
     ndarray::{Array2, array},
-    show::{Align, Grid, *},
+    show::{Align, Grid, axis::Axis, *},
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -535,4 +535,21 @@ fn files_are_whole_or_not_there() {
     assert!(message.ends_with("the name must end in .svg"), "{message}");
     let message = history().save(folder.path().join("no/such/loss.svg")).expect_err("no folder").to_string();
     assert!(message.starts_with("cannot write ") && message.contains("no/such/loss.svg"), "{message}");
+}
+
+#[test]
+fn ticks_are_round_numbers() {
+    let texts = |axis: Axis| axis.ticks.into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+    assert_eq!(texts(Axis::from_to("x", -0.31, 0.72)), ["−0.2", "0.0", "0.2", "0.4", "0.6"]);
+    assert_eq!(texts(Axis::from_to("x", 0.0, 19_000.0)), ["0", "5,000", "10,000", "15,000"]);
+    assert_eq!(texts(Axis::from_to("x", -1.0, 1.0)), ["−1.0", "−0.5", "0.0", "0.5", "1.0"]);
+    assert_eq!(texts(Axis::log10("x", [0.01, 1000.0])), ["0.01", "0.1", "1", "10", "100", "1,000"]);
+    assert_eq!(texts(Axis::log10("x", [30.0, 90.0])), ["30", "50", "70"]);
+}
+
+#[test]
+fn one_value_and_none_still_make_an_axis() {
+    for axis in [Axis::linear("x", [3.0]), Axis::linear("x", [f64::NAN]), Axis::from_zero("x", [0.0; 2])] {
+        assert!(axis.high > axis.low && !axis.ticks.is_empty(), "{axis:?}");
+    }
 }

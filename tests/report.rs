@@ -145,14 +145,14 @@ fn an_unbeaten_reference_is_told_with_the_nearest() {
     let means = [("deep", 21.0), ("deeper", 23.0), ("additive", 20.0)];
     let worse = |name, d| comparison(name, (d, d - 0.5, d + 0.5), 40, Significance::Worse);
     let lost = told(&means, vec![worse("deep", 1.0), worse("deeper", 3.0)], 20);
-    assert_eq!(spoken(&lost)[0], (Verdict::Warning, "additive is not beaten by any of 2 other models.".into()));
+    assert_eq!(spoken(&lost)[0], (Verdict::Warning, "None of the 2 other models beats additive.".into()));
     holds(&lost, "The nearest, deep, loses to it by 5 % in L2 (95 % interval 3 to 8 %), nearer on 30 of 40 doubles.");
     holds(&lost, "Worse than additive by their interval: deep, deeper.");
 
     // A lower mean is no win where the interval holds zero.
     let close = vec![comparison("deep", (-0.2, -0.8, 0.4), 40, Significance::Unclear), worse("deeper", 3.0)];
     let unclear = told(&[("deep", 19.8), ("deeper", 23.0), ("additive", 20.0)], close, 20);
-    holds(&unclear, "additive is not beaten by any of 2 other models.");
+    holds(&unclear, "None of the 2 other models beats additive.");
     holds(
         &unclear,
         "The nearest, deep, is not distinguishable from it in L2 (1.0 % better, 95 % interval from -2 to 4 %, where \
@@ -193,7 +193,7 @@ fn without_additive_another_reference_is_named_with_the_reason() {
     holds(
         &told,
         "There is no additive prediction to compare with (the single perturbation of KLF1 was not trained on); \
-         mean stands in for it.",
+         mean is the reference instead.",
     );
     assert!(sentences(&told)[1].starts_with("nearest beats mean by 5 % in L2"));
 }

@@ -5,7 +5,7 @@ use super::{ObservedCells, ObservedEffects, predict::MOST_CELLS};
 use crate::{
     Error, Result,
     data::Counts,
-    eval::sets::{EDistance, GeneMoments, edistance, knn_retrieval, median_gamma, subsample},
+    eval::sets::{EDistance, GeneMoments, edistance, knn_retrieval, median_gamma, subsample, subsample_cells},
     math::Pca,
 };
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
@@ -18,7 +18,7 @@ const COMPONENTS: usize = 50;
 const SPACE_CELLS: usize = 5000;
 /// Neighbours of a predicted cell, as ReconEval's kNN purity has it.
 const NEIGHBOURS: usize = 20;
-/// Most cells a condition gives to the pool of neighbours.
+/// Most cells per condition in the pool of neighbours.
 const POOL_CELLS: usize = 100;
 /// Most predicted cells whose neighbours are looked up.
 const QUERIES: usize = 200;
@@ -72,7 +72,7 @@ impl ObservedEffects {
 impl CellTruth {
     fn new(observed: &ObservedEffects) -> Result<Self, String> {
         let cells = observed.cells.as_ref().ok_or("the dataset holds effects, so there are no cells to compare")?;
-        // Asked for once before the threads start, so that they do not all fit it.
+        // Fitted once before the threads start, so that they do not all fit it.
         cells.space.pca(&cells.expression).map_err(|error| error.to_string())?;
         let n = observed.conditions.len();
         let sets = (0..n).into_par_iter().map(|index| ObservedSet::new(cells, index)).collect();
@@ -96,7 +96,7 @@ impl CellTruth {
                 "neither control nor another condition of the context has enough cells to tell it from".to_owned()
             );
         }
-        let queries = own.select(Axis(0), &subsample(&(0..own.nrows()).collect::<Vec<_>>(), QUERIES, SEED));
+        let queries = subsample_cells(own.view(), QUERIES, SEED);
         knn_retrieval(queries.view(), index as u32, pool.cells.view(), &pool.labels, NEIGHBOURS)
             .ok_or_else(|| "a value is not finite".to_owned())
     }
@@ -147,8 +147,8 @@ impl Pool {
     }
 }
 
-/// Principal components of the training cells, found when first asked for. No test cell has a part in them: a space that
-/// knew the held-out cells would favour whatever they differ in.
+/// Principal components of the training cells, computed at first use. Test cells are left out: a space that knew the
+/// held-out cells would favour the directions in which they differ.
 #[derive(Debug)]
 pub struct PcaSpace {
     rows: Vec<usize>,

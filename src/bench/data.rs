@@ -13,24 +13,24 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 /// Values that are turned into bytes at once.
 const BLOCK: usize = 1 << 14;
 
-/// The column that tells the class of a genetic interaction, as in the published effects of Norman 2019.
+/// The column with the class of a genetic interaction, as in the published effects of Norman 2019.
 const CLASS: &str = "gi_class";
 
 /// A dataset as a benchmark uses it, for any number of splits.
 #[derive(Debug, Clone)]
 pub enum BenchmarkData {
-    /// One row a perturbation. Effects are scored in the unit of the file.
+    /// One row per perturbation. Effects are scored in the unit of the file.
     Effects(Effects),
-    /// One row a cell.
+    /// One row per cell.
     Cells(Box<BenchmarkCells>),
 }
 
-/// A cells dataset, log-normalised once: that looks at one cell at a time, so no fold learns of another.
+/// A cells dataset, log-normalised once. Normalisation looks at one cell at a time, so no fold learns anything of another.
 #[derive(Debug, Clone)]
 pub struct BenchmarkCells {
     /// The cells.
     pub data: Dataset,
-    /// Their log-normalised expression at 10,000 counts a cell, `(cells, genes)`.
+    /// Their log-normalised expression at 10,000 counts per cell, `(cells, genes)`.
     pub expression: Arc<Counts>,
     /// Their conditions.
     pub conditions: Conditions,
@@ -96,7 +96,7 @@ impl BenchmarkData {
         }
     }
 
-    /// What it is, in numbers. Reads all of it for the fingerprint.
+    /// Its kind and size. Reads all of it for the fingerprint.
     pub fn facts(&self) -> DataFacts {
         let conditions = self.conditions().iter().filter(|condition| !condition.perturbation.is_control()).count();
         let (kind, cells) = match self {

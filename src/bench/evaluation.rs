@@ -1,4 +1,4 @@
-//! A prediction measured on every perturbation: a row each, and a summary.
+//! A prediction measured on every perturbation: one row per perturbation, and a summary.
 
 use crate::{
     Error, Result,
@@ -7,18 +7,14 @@ use crate::{
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-/// A gene counts as changed where its Benjamini-Hochberg adjusted Wilcoxon p-value is below this: the field's 5 % false
-/// discovery rate (cell-eval's DES uses the same).
-pub const SIGNIFICANCE: f64 = 0.05;
-
-/// What is asked of one perturbation. A value is `None` where it is not defined, never NaN and never a stand-in 0.
+/// The scores of one perturbation. A value is `None` where it is not defined; it is never NaN, and never 0 in place of nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PerturbationScore {
     /// Name: `A+B`.
     pub perturbation: String,
     /// Cells that the observed effect was measured on.
     pub n_cells: usize,
-    /// Genes truly changed (adjusted p < [`SIGNIFICANCE`]); `None` where the test could not be made.
+    /// Genes truly changed (adjusted p < [`SIGNIFICANCE`](crate::eval::SIGNIFICANCE)); `None` where the test could not be made.
     pub n_changed: Option<usize>,
     /// Pearson of the predicted and the observed effect over all genes.
     pub pearson: Option<f64>,
@@ -49,14 +45,14 @@ pub struct ScoreSummary {
     pub n: usize,
 }
 
-/// How one predictor did.
+/// The scores of one predictor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The predictor's name.
     pub model: String,
-    /// One a perturbation, in the order given.
+    /// One per perturbation, in the order given.
     pub scores: Vec<PerturbationScore>,
-    /// One a metric.
+    /// One per metric.
     pub summary: Vec<ScoreSummary>,
 }
 
@@ -72,7 +68,7 @@ impl PerturbationScore {
 
 impl Evaluation {
     /// Measures `predicted` against `observed` effects, both `(perturbations, genes)`, differences to control in mean
-    /// log-normalised expression. `n_cells` and `changed` have one entry a perturbation; `changed` says which genes the
+    /// log-normalised expression. `n_cells` and `changed` have one entry per perturbation; `changed` says which genes the
     /// perturbation truly changes (see [`DifferentialExpression::changed`](crate::eval::DifferentialExpression::changed)), or `None` where that is not known.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! A count VAE judged on cells that it was not trained on.
 
-use super::{Evaluation, SIGNIFICANCE};
-use crate::eval::{RankSum, pearson, rank_sum_test};
+use super::Evaluation;
+use crate::eval::{RankSum, SIGNIFICANCE, pearson, rank_sum_test};
 use crate::{
     Error, Result,
     data::{Dataset, Effects, Perturbation, TargetSum, Truth, normalize},
@@ -10,14 +10,14 @@ use crate::{
 use ndarray::{Array1, Array2, Axis, Zip};
 use serde::{Deserialize, Serialize};
 
-/// What held-out cells say of a model.
+/// How well a model predicts held-out cells.
 #[derive(Debug, Clone)]
 pub struct HeldOut {
     /// The evidence lower bound of the held-out cells.
     pub elbo: Elbo,
     /// Mean over cells of the Pearson correlation, over genes, of log1p expected with log1p observed counts.
     pub reconstruction: Option<f64>,
-    /// Predicted against observed mean effects, one row a perturbation.
+    /// Predicted against observed mean effects, one row per perturbation.
     pub evaluation: Evaluation,
     /// The perturbations that were judged: those with at least two held-out cells.
     pub perturbations: Vec<Perturbation>,
@@ -27,10 +27,10 @@ pub struct HeldOut {
     pub observed: Array2<f32>,
 }
 
-/// Draws of z a cell for the held-out bound: enough that its Monte-Carlo error is far below a nat a cell.
+/// Draws of z per cell for the held-out bound: its Monte-Carlo error is then far below one nat per cell.
 const ELBO_DRAWS: usize = 5;
 
-/// Measures `model` on the cells `rows`. Predicted effects come from `cells` drawn cells a perturbation, all starting
+/// Measures `model` on the cells `rows`. Predicted effects come from `cells` drawn cells per perturbation, all starting
 /// from the same control cells; a gene counts as truly changed by a Wilcoxon test among the held-out cells alone.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! A metric is declared here once. Comparisons, tables, figures and reports read the list; nothing is inferred from a name. A
 //! result file of another version may hold a metric that is not in the list: it has no direction, and its own name is its
-//! label. How each is computed stands in `measure`, one file per family.
+//! label. How each is computed is in `measure`.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ pub enum Better {
     Higher,
 }
 
-/// What a metric is about: one heat map of a report each, in this order.
+/// What a metric is about. A report has one heat map per family, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MetricFamily {
     /// Distances and correlations of mean effects.
@@ -76,8 +76,8 @@ impl Metric {
         METRICS.iter().find(|metric| metric.name == name)
     }
 
-    /// The metrics of short tables, in their order: how far, in which direction, whether a condition is told from the others,
-    /// and whether its cells, interactions and changed genes are found.
+    /// The metrics of short tables, in their order: how far, in which direction, whether a prediction is
+    /// nearest to its own condition, and whether cells, interactions and changed genes are right.
     pub fn headlines() -> Vec<&'static Self> {
         let mut headlines: Vec<&Self> = METRICS.iter().filter(|metric| metric.headline.is_some()).collect();
         headlines.sort_by_key(|metric| metric.headline);

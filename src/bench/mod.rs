@@ -1,4 +1,5 @@
-//! The benchmark: a split, predictors that see its training fold only, metrics that see both sides.
+//! The benchmark: a split, predictors that see its training fold only, and metrics that compare their predictions with the
+//! held-out truth.
 
 pub mod ablation;
 mod cell_truth;
@@ -22,7 +23,7 @@ pub mod uncertainty;
 
 pub use cell_truth::PcaSpace;
 pub use data::{BenchmarkCells, BenchmarkData, ConditionFacts};
-pub use evaluation::{Evaluation, PerturbationScore, SIGNIFICANCE};
+pub use evaluation::{Evaluation, PerturbationScore};
 pub use held_out::{EXPRESSED_IN_10K, HeldOut, TruthAgreement, evaluate_effects, evaluate_vae, truth_agreement};
 pub use measure::{ALL, Absent, MeasureOptions, Row, Scores, interaction_curve, measure};
 pub use metrics::{Better, METRICS, Metric, MetricFamily, better, label};

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 /// The held-out truth.
 #[derive(Debug, Clone)]
 pub struct ObservedEffects {
-    /// Gene names, one a column.
+    /// Gene names, one per column.
     pub genes: Arc<[String]>,
     /// The conditions that are judged.
     pub conditions: Vec<Condition>,
@@ -35,7 +35,7 @@ pub struct ObservedEffects {
     pub singles: Vec<Vec<Array1<f32>>>,
     /// The cells behind the effects; `None` for an effects dataset.
     pub cells: Option<ObservedCells>,
-    /// What metrics have worked out of the truth alone; `Memo::default()` to begin with.
+    /// What metrics have computed from the truth alone; `Memo::default()` to begin with.
     pub memo: Memo,
 }
 
@@ -71,9 +71,9 @@ impl Predicted {
     }
 }
 
-/// Results that depend on the observed side only. A benchmark measures many models against one truth; the first to ask
-/// computes, the others wait and read. So the truth must not change, nor the choices of the user, once something was measured
-/// against it.
+/// Results that depend on the observed side only. A benchmark measures many models against one truth: the first model
+/// computes them, the others wait and read. So neither the truth nor the user's choices may change once something was
+/// measured against it.
 ///
 /// A clone starts empty, because a clone of [`ObservedEffects`] may be changed.
 #[derive(Debug, Default)]

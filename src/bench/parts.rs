@@ -72,7 +72,7 @@ impl Part {
 /// The folder of parts; without one nothing is kept.
 pub(super) struct Parts(Option<PathBuf>);
 
-/// What was found of a part.
+/// The state of a part on disk.
 pub(super) enum Found {
     /// It is finished.
     Whole(Box<Part>),

@@ -8,7 +8,7 @@
 //!
 //! - Both halves are compared with the same control cells, as every model's effect is, so the control's sampling error
 //!   stands on both sides: it cancels in differences and adds to correlations against control.
-//! - Each half holds half of the cells. With a variance of s2 a cell, the squared error between two halves of n cells
+//! - Each half holds half of the cells. With a variance of s2 per cell, the squared error between two halves of n cells
 //!   is 4 s2 / n a gene, where a model that knew the true mean would have s2 / n against all n. So the ceiling is a
 //!   strong prediction, not a bound: a model that averages over many cells may pass it on conditions of few cells.
 //! - An effects dataset holds no cells, so there it is absent.
@@ -48,7 +48,7 @@ pub struct Answer {
     pub predict_seconds: f64,
 }
 
-/// What a predictor says of one condition, or the reasons why it says nothing.
+/// A predictor's answer for one condition, or the reasons why there is none.
 struct Prediction {
     effect: Result<Array1<f32>, String>,
     cells: Result<Array2<f32>, String>,
@@ -63,7 +63,7 @@ impl Prediction {
 }
 
 impl Task {
-    /// Fits `predictor` and asks it for every judged condition; what it cannot do is kept as a reason.
+    /// Fits `predictor` and predicts every judged condition; where it has no prediction, the reason is kept.
     ///
     /// A predictor that has no cells of its own is given control cells of the condition's context, as many as were held
     /// out (at most [`MOST_CELLS`], and no cell twice), each shifted by the predicted effect and cut off at zero: what
@@ -136,7 +136,7 @@ impl Task {
 
     /// Control cells of a condition's context, shifted by an effect and cut off at zero, `(cells, genes)`.
     fn shifted(&self, index: usize, effect: ArrayView1<'_, f32>) -> Array2<f32> {
-        let observed = self.observed.cells.as_ref().expect("asked for with cells only");
+        let observed = self.observed.cells.as_ref().expect("called for a dataset of cells only");
         let rows = draw(&observed.control_rows[index], observed.rows[index].len(), self.seed_of(index, "control"));
         let mut cells = observed.expression.select_cells(&rows).to_dense();
         for mut cell in cells.rows_mut() {

@@ -1,4 +1,4 @@
-//! What a benchmark found: every score, and what is said about them together.
+//! The results of a benchmark: every score, and what the scores say together.
 
 use super::{Absent, Better, ConditionFacts, Row};
 use crate::data::Condition;
@@ -20,7 +20,7 @@ pub struct Benchmark {
     pub split: String,
     /// The data that was used.
     pub data: DataFacts,
-    /// The splits, one a seed.
+    /// The splits, one per seed.
     pub splits: Vec<SplitFacts>,
     /// What is known of the judged conditions.
     #[serde(default)]
@@ -29,15 +29,15 @@ pub struct Benchmark {
     pub models: Vec<ModelFacts>,
     /// What the user should know: one sentence each.
     pub notes: Vec<String>,
-    /// One a model and metric.
+    /// One per model and metric.
     pub summary: Vec<MetricSummary>,
-    /// One a model, metric and group of conditions, where the split has groups.
+    /// One per model, metric and group of conditions, where the split has groups.
     pub groups: Vec<GroupSummary>,
-    /// Each model against the reference, a metric each.
+    /// Each model against the reference, by every metric.
     pub comparisons: Vec<Comparison>,
     /// What does not exist, and why.
     pub absent: Vec<Absent>,
-    /// One a model, seed, condition and metric.
+    /// One per model, seed, condition and metric.
     pub rows: Vec<Row>,
     /// Effects of the first seed, for figures; not written.
     #[serde(skip)]
@@ -83,7 +83,7 @@ pub struct ModelFacts {
     pub name: String,
     /// One sentence: what it predicts, with its source.
     pub description: String,
-    /// What it is here.
+    /// Its role.
     pub role: Role,
     /// Its settings.
     pub settings: serde_json::Value,
@@ -96,13 +96,13 @@ pub struct ModelFacts {
     pub predict_seconds: Option<f64>,
 }
 
-/// What a row of the tables stands for.
+/// What a model is in a benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Half of the held-out cells against the other half: nothing can be expected to be better.
     Ceiling,
-    /// No change: nothing useful is worse.
+    /// No change: a useful model must be better.
     Floor,
     /// A model of this library.
     Model,
@@ -203,9 +203,9 @@ pub enum Significance {
 pub struct Example {
     /// The seed.
     pub seed: u64,
-    /// Gene names, one a column.
+    /// Gene names, one per column.
     pub genes: Arc<[String]>,
-    /// The judged conditions, one a row.
+    /// The judged conditions, one per row.
     pub conditions: Vec<Condition>,
     /// Observed effects, `(conditions, genes)`.
     pub observed: Array2<f32>,

@@ -26,7 +26,7 @@ const CELL_BYTES: usize = 1 << 29;
 /// Changes whenever a kept part means something else.
 const FORMAT: u32 = 3;
 
-/// How a benchmark runs, beside what it measures.
+/// How a benchmark runs.
 #[derive(Default)]
 pub struct RunOptions<'a> {
     /// What the data is called in the results.
@@ -41,7 +41,7 @@ pub struct RunOptions<'a> {
     pub folder: Option<&'a Path>,
     /// Raised by Ctrl-C: no new part is begun.
     pub interrupt: Option<&'a AtomicBool>,
-    /// Told of every part that ends.
+    /// Called after every finished part.
     pub progress: Option<&'a (dyn Fn(&PartProgress<'_>) + Sync)>,
 }
 

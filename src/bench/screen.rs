@@ -1,15 +1,15 @@
 //! Virtual screening: which perturbation would bring a cell to a wanted state?
 //!
 //! The wanted state is an effect, a difference to control. Every candidate's effect is predicted (or taken as measured,
-//! for a single perturbation that was trained on) and compared with it. The same question asked of perturbations whose
-//! effect *was* measured but not trained on says how far the answer is to be trusted: at which rank does the true
-//! perturbation come back, among all candidates? ([`retrieve`])
+//! for a single perturbation that was trained on) and compared with it. Perturbations whose effect *was* measured but not
+//! trained on show how far the answer can be trusted: with their effect as the wanted state, at which rank among all
+//! candidates does the true perturbation come back? ([`retrieve`])
 //!
 //! A perturbed gene is among the measured ones, and its own expression is the label of its perturbation: high where it was
 //! activated, low where it was knocked down. A wanted state that comes from elsewhere carries no such label. So the columns
 //! of every gene that is perturbed in any candidate, or in the target where that is known, are left out of *all* comparisons
 //! ([`Search`]): of all, and not only of that candidate's own, because a distance over fewer genes is a smaller one, and
-//! because a candidate must not be told from others by a gene of theirs that it does not move.
+//! because a candidate must not be distinguished from others by a gene that only they perturb.
 
 use crate::eval::{cosine, l2, pearson};
 use crate::{
@@ -24,7 +24,7 @@ use std::{collections::HashSet, fmt, str::FromStr};
 /// Candidates whose effects are predicted at once; more would only take more memory.
 const BATCH: usize = 512;
 
-/// What near means.
+/// The measure of closeness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Closeness {
@@ -38,7 +38,7 @@ pub enum Closeness {
 }
 
 impl Closeness {
-    /// How near an effect is to the target, the higher the nearer; what has no direction is nearest to nothing.
+    /// How near an effect is to the target, higher is nearer; an effect without a direction is farther than any other.
     fn near(self, effect: &[f32], target: &[f32]) -> f64 {
         let near = match self {
             Self::Cosine => cosine(effect, target),
@@ -70,10 +70,10 @@ impl FromStr for Closeness {
     }
 }
 
-/// How effects are compared. A [`Closeness`] alone stands for the default: own genes are left out.
+/// How effects are compared. A [`Closeness`] converts to the default: own genes are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Search {
-    /// What near means.
+    /// The measure of closeness.
     pub by: Closeness,
     /// Compare the columns of perturbed genes too, which name the perturbation. Default no.
     pub own_genes: bool,
@@ -242,13 +242,13 @@ pub struct Retrieved {
     pub perturbation: Perturbation,
     /// Its rank among the candidates by the model's predictions; 1 is the best.
     pub rank: usize,
-    /// Its rank where the sum of the single effects stands for the prediction.
+    /// Its rank with the sum of the single effects as the prediction.
     pub additive_rank: usize,
     /// Number of candidates.
     pub of: usize,
 }
 
-/// Asks for each measured effect, a row of `observed` `(perturbations, genes)`, which candidate it is. The candidates must
+/// For each measured effect, a row of `observed` `(perturbations, genes)`, the rank of the true candidate. The candidates must
 /// contain the perturbations.
 ///
 /// # Errors

@@ -11,10 +11,10 @@ use crate::{
 };
 use std::path::Path;
 
-/// Models that every benchmark measures, whatever is asked for: the floor, and what comparisons refer to.
+/// Models that every benchmark measures in addition to those that the user names: the floor, and the reference.
 pub const ALWAYS: [&str; 2] = ["no_change", "additive"];
 
-/// The data and one plan a seed.
+/// The data and one plan per seed.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// The data, with the split's context.
@@ -48,12 +48,12 @@ impl Setup {
     }
 }
 
-/// Baselines that are trained step by step: seconds a split, where the others take a fraction of one. They are measured
-/// when they are asked for.
+/// Baselines that are trained step by step: seconds per split, where the others take a fraction of one. They are measured
+/// only if the user names them.
 const TRAINED: [&str; 1] = ["latent_additive"];
 
-/// The models of these names, in the order of tables; `all` stands for every model, and no name for the baselines that
-/// have a closed form. [`ALWAYS`] are among them.
+/// The models of these names, in the order of tables; `all` means every model, and no name means the baselines
+/// that have a closed form. [`ALWAYS`] are among them.
 ///
 /// # Errors
 /// A name that no model has; the message lists all.

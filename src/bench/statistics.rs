@@ -4,7 +4,7 @@
 //! A pair is a condition of a seed that both have a score of. The same condition is judged under several seeds, and its
 //! differences resemble each other, so what is drawn with replacement is the condition with all its pairs (a cluster
 //! bootstrap; Cameron, Gelbach & Miller 2008). The statistic is the mean over all drawn pairs, the interval holds the
-//! middle 95 % of its draws. It tells of other perturbations like these, not of other experiments. Intervals are not
+//! middle 95 % of its draws. It is an interval for other perturbations like these, not for other experiments. Intervals are not
 //! corrected for the number of metrics: of twenty metrics one may be "better" by chance.
 
 use super::{ALL, Benchmark, Better, Comparison, GroupSummary, MeanInterval, MetricSummary, Row, Significance, better};
@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, HashMap};
 const DRAWS: usize = 2_000;
 /// Seed of the draws.
 const SEED: u64 = 0;
-/// Fewer conditions than these cannot carry an interval.
+/// With fewer conditions there is no interval.
 const FEWEST: usize = 5;
 /// What a model is compared with, the first that has a score of the same conditions.
 const REFERENCES: [&str; 3] = ["additive", "mean", "no_change"];
@@ -58,12 +58,12 @@ fn series(rows: &[Row]) -> Vec<Series<'_>> {
     found.into_values().collect()
 }
 
-/// One a model and metric.
+/// One per model and metric.
 fn summarise(series: &[Series<'_>]) -> Vec<MetricSummary> {
     series.iter().map(|series| summary(series, &series.values)).collect()
 }
 
-/// One a model, metric and group; `groups` holds the group of (seed, condition).
+/// One per model, metric and group; `groups` holds the group of (seed, condition).
 fn by_group(series: &[Series<'_>], groups: &HashMap<(u64, String), String>) -> Vec<GroupSummary> {
     let mut summaries = Vec::new();
     for series in series {
@@ -135,7 +135,7 @@ fn compare(series: &[Series<'_>]) -> Vec<Comparison> {
     todo.par_iter().map(|(model, reference, pairs)| one(model, reference, pairs, &resamples[&pairs.len()])).collect()
 }
 
-/// The values of both, a condition each.
+/// The values of both by condition.
 fn paired(series: &Series<'_>, other: &Series<'_>) -> BTreeMap<String, Vec<(f64, f64)>> {
     let known: HashMap<(u64, &str), f64> =
         other.values.iter().map(|&(seed, condition, value)| ((seed, condition), value)).collect();

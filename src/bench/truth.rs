@@ -1,26 +1,23 @@
-//! What metrics take from the truth again and again (ranks, gene sets, tests), computed once a task and not once a model.
+//! What all metrics need of the truth (ranks, gene sets, tests), computed once per task and shared by all models.
 
 use super::ObservedEffects;
-use crate::{
-    bench::SIGNIFICANCE,
-    eval::{
-        DeTest, RankSum, ReferenceCells,
-        de::{MIN_CELLS, Moments, Threads},
-        metrics::{difference, ranks},
-        perturbation_weights, perturbench_log_fold_change, top_k,
-    },
+use crate::eval::{
+    DeTest, RankSum, ReferenceCells, SIGNIFICANCE,
+    de::{MIN_CELLS, Moments, Threads},
+    metrics::{difference, ranks},
+    perturbation_weights, perturbench_log_fold_change, top_k,
 };
 use ndarray::ArrayView1;
 use std::{collections::HashMap, sync::Arc};
 
 /// Genes that const-ae scores: those that control expresses most (Ahlmann-Eltze et al., Nature Methods 2025).
 const EXPRESSED_GENES: usize = 1_000;
-/// The longest list of most changed genes that a metric asks for.
+/// The longest list of most changed genes that a metric needs.
 const MOST_CHANGED: usize = 100;
 /// GEARS scores 20 genes (Roohani et al., Nature Biotechnology 2024).
 const GEARS_GENES: usize = 20;
 
-/// The effects, a condition each.
+/// The effects, one per condition.
 #[derive(Debug)]
 pub(super) struct ExpressionTruth {
     pub(super) conditions: Vec<Effect>,
@@ -49,7 +46,7 @@ pub(super) struct Effect {
     pub(super) targets: Vec<usize>,
 }
 
-/// The tests of the held-out cells, a condition each, or why there is none.
+/// The tests of the held-out cells, one per condition, or the reason why there is none.
 #[derive(Debug)]
 pub(super) struct DeTruth {
     pub(super) conditions: Vec<Result<ConditionDe, String>>,
@@ -77,7 +74,7 @@ pub(super) struct ConditionDe {
 }
 
 impl ObservedEffects {
-    /// Computes now, with all threads, what is otherwise computed by the first model that is measured while the others
+    /// Computes now, with all threads, what the first measured model would otherwise compute alone while the others
     /// wait.
     pub fn prepare(&self) {
         self.expression_truth();

@@ -1,7 +1,7 @@
 //! Is the predicted spread the true one? Pure functions on samples, intervals and errors.
 //!
 //! A predictor that gives a distribution (cells, draws, a mean with a standard deviation) is calibrated if what it calls 90 %
-//! holds 90 % of what is observed, and sharp if its intervals are narrow; the CRPS pays for both.
+//! holds 90 % of what is observed, and sharp if its intervals are narrow; the CRPS rewards both.
 //!
 //! Sources: Gneiting and Raftery, JASA 2007 (CRPS; strictly proper); Gneiting, Balabdaoui and Raftery, JRSS B 2007
 //! (probability integral transform); Ferro, QJRMS 2014 (fair CRPS of an ensemble).

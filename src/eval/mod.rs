@@ -1,18 +1,17 @@
-//! How well a prediction meets what was measured: differential expression, metrics of effects, embeddings.
+//! How well a prediction agrees with what was measured: differential expression, metrics of effects, embeddings.
 //!
 //! Nothing here knows a model: predictions come in as plain arrays, so that every predictor is measured the same way.
 //!
 //! | file | question |
 //! |---|---|
 //! | `de` | which genes does a perturbation really change? (Wilcoxon rank-sum or t-test against control) |
-//! | `virtual_cell` | the scores of the Virtual Cell Challenge |
 //! | `metrics` | how near is a predicted effect to the observed one? |
-//! | `ranking` | are the truly changed genes at the top of the predicted ones? |
+//! | `ranking` | are the truly changed genes at the top of the predicted ones? with the scores of the Virtual Cell Challenge |
 //! | `enrichment` | which gene sets does an effect touch? (over-representation, ranks, running sum) |
 //! | `calibration` | is the predicted spread the true one? (coverage, CRPS, reliability, selection) |
 //! | `interactions` | does a double do what its singles together would? (local FDR, Norman's classes) |
-//! | `neighbours`, `umap` | what do the cells look like in two dimensions? |
-//! | `probe` | how much does an embedding tell of the perturbation? (linear probe, kNN purity) |
+//! | `umap` | what do the cells look like in two dimensions? with exact nearest neighbours |
+//! | `probe` | how much does an embedding say about the perturbation? (linear probe, kNN purity) |
 //! | `sets` | how near are two sets of cells? (E-distance, MMD, Wasserstein, spread, zeros) |
 
 pub mod calibration;
@@ -21,16 +20,14 @@ pub mod enrichment;
 pub mod interactions;
 pub(crate) mod metrics;
 mod multiple_testing;
-mod neighbours;
 mod probe;
 mod ranking;
 pub mod sets;
 mod umap;
-mod umap_layout;
-mod virtual_cell;
 
 pub use de::{
-    DeReference, DeTest, DifferentialExpression, RankSum, ReferenceCells, differential_expression, rank_sum_test,
+    DeReference, DeTest, DifferentialExpression, RankSum, ReferenceCells, SIGNIFICANCE, differential_expression,
+    rank_sum_test,
 };
 pub use metrics::{
     PERTURBENCH_PSEUDOCOUNT, Separation, centroid_accuracy, cosine, difference, discrimination_score,
@@ -38,14 +35,12 @@ pub use metrics::{
     r2, r2_weighted, rmse, spearman, wmse,
 };
 pub use multiple_testing::{benjamini_hochberg, normal_cdf, normal_two_sided, student_two_sided};
-pub use neighbours::{Neighbours, nearest_neighbours};
 pub use probe::{
     EmbeddingComparison, EmbeddingScore, LinearProbe, ProbeConfig, accuracy, balanced_accuracy, compare_embeddings,
     knn_purity, knn_purity_held_out,
 };
-pub use ranking::{auroc, average_precision, precision_at_k, recall_at_k, top_k, top_k_recall};
-pub use umap::{Umap, umap};
-pub use virtual_cell::{
-    ChallengeMeans, DeTable, certainty, challenge_score, direction_match, normalised_by_one, normalised_by_zero,
-    overlap_at_n, significant_genes_recall,
+pub use ranking::{
+    ChallengeMeans, DeTable, auroc, average_precision, certainty, challenge_score, direction_match, normalised_by_one,
+    normalised_by_zero, overlap_at_n, precision_at_k, recall_at_k, significant_genes_recall, top_k, top_k_recall,
 };
+pub use umap::{Neighbours, Umap, nearest_neighbours, umap};

@@ -1,4 +1,4 @@
-//! How much an embedding of cells tells of their perturbation: linear probe, kNN purity, and several embeddings compared.
+//! How much an embedding of cells says about their perturbation: linear probe, kNN purity, and several embeddings compared.
 //!
 //! - *Linear probe*: multinomial logistic regression with an L2 penalty on standardised columns, fitted on training cells;
 //!   its accuracy on other cells (Alain and Bengio 2016, *Understanding intermediate layers using linear classifier
@@ -121,7 +121,7 @@ pub fn knn_purity(z: ArrayView2<'_, f32>, labels: &[u32], k: usize) -> Result<f6
     let near = neighbours.indices.slice(s![.., 1..]);
     let same = near.indexed_iter().filter(|((cell, _), other)| labels[**other as usize] == labels[*cell]).count();
     match near.len() {
-        0 => Err(Error::config("kNN purity: 0 neighbours are asked for")),
+        0 => Err(Error::config("kNN purity: the number of neighbours is 0; give at least 1")),
         all => Ok(same as f64 / all as f64),
     }
 }
@@ -142,7 +142,7 @@ pub fn knn_purity_held_out(
         return Err(Error::shape("kNN purity: training and held-out cells", x.dim(), y.dim()));
     }
     if k == 0 || k > x.nrows() {
-        return Err(Error::config(format!("kNN purity: {k} neighbours are asked for among {} cells", x.nrows())));
+        return Err(Error::config(format!("kNN purity: {k} neighbours cannot be taken from {} cells", x.nrows())));
     }
     if x.iter().chain(&y).any(|value| !value.is_finite()) {
         return Err(Error::data("kNN purity: a value of the embedding is not finite"));
@@ -169,7 +169,7 @@ pub fn knn_purity_held_out(
     Ok(counts.iter().sum::<usize>() as f64 / (k * y.nrows()) as f64)
 }
 
-/// What one embedding tells of held-out cells.
+/// The scores of one embedding on held-out cells.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EmbeddingScore {
     /// Its name.

@@ -24,7 +24,7 @@ pub enum EmbeddingAxes<'a> {
     Arbitrary(&'a str, &'a str),
 }
 
-/// A scatter of `points` `(cells, 2)`, coloured by `categories` (one a cell). The seven largest get colours and marks,
+/// A scatter of `points` `(cells, 2)`, coloured by `categories` (one per cell). The seven largest get colours and marks,
 /// `control` is black, all others are grey. Names stand at the middle (median) of their cells where there is room.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use serde::Serialize;
 use std::fmt;
 
-/// How the cells of a column stand.
+/// How the cells of a column are aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Align {
@@ -14,7 +14,7 @@ pub enum Align {
     Right,
 }
 
-/// What stands in one place of a table.
+/// One cell of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Cell {
     text: String,
@@ -23,7 +23,7 @@ pub struct Cell {
     note: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     bold: bool,
-    /// Where it leads: an anchor on the same page.
+    /// The anchor on the same page that it links to.
     #[serde(skip_serializing_if = "Option::is_none")]
     anchor: Option<String>,
 }
@@ -95,7 +95,7 @@ impl fmt::Display for Cell {
     }
 }
 
-/// A table of text cells. Units belong into the headings: `library size (UMI counts)`.
+/// A table of text cells. Units belong in the headings: `library size (UMI counts)`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Grid {
     caption: String,

@@ -1,14 +1,16 @@
-//! A matrix in colours: models x metrics, perturbations x genes.
+//! Matrices in colours: perturbations x genes; and models x metrics, where the colours mean the same in every column: dark is
+//! good.
 
 use super::{
     Figure,
     axis::{MARGIN, TITLE_HEIGHT, draw_title, number, range},
     canvas::{Anchor, Canvas, Font, Pen},
+    models::{quantile, sorted},
     points::{VECTOR_POINTS, encode},
     style::{BLUE, GREY, INK, LABEL_SIZE, TICK_SIZE, VERMILLION, WHITE, WIDTH, shorten, text_width},
 };
-use crate::{Error, Result};
-use ndarray::ArrayView2;
+use crate::{Error, Result, bench::Better};
+use ndarray::{ArrayView2, Axis};
 use plotters::style::RGBColor;
 
 /// Rows or columns beyond which their names are not drawn, because they would not be readable.
@@ -23,17 +25,20 @@ const LONGEST_COLUMN: f64 = 420.0;
 /// Colours of the scale; palette index 0 is a missing value.
 pub(super) const LEVELS: usize = 64;
 const DARK_BLUE: RGBColor = RGBColor(0x08, 0x30, 0x6b);
+/// A model this many times farther from the best than the median model is as light as can be: one model that fails must
+/// not bleach the differences between all others.
+const FAR: f64 = 2.0;
 
 /// What the colours are relative to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColourScale {
     /// One scale for all cells, for values of one kind: effects, correlations. Diverging around 0 where both signs occur.
     Shared,
-    /// A scale a column, from its smallest to its largest value, for columns of different kinds: metrics.
+    /// One scale per column, from its smallest to its largest value, for columns of different kinds: metrics.
     PerColumn,
 }
 
-/// A cell a row and column of `values` `(rows, columns)`, coloured; NaN is grey. Up to 12 columns the value stands in
+/// One coloured cell per value of `values` `(rows, columns)`; NaN is grey. Up to 12 columns the value stands in
 /// its cell. `value_label` carries the unit.
 ///
 /// # Errors
@@ -241,4 +246,73 @@ fn mix(from: RGBColor, to: RGBColor, share: f64) -> RGBColor {
 /// Whether white text reads better on it (relative luminance, ITU-R BT.709).
 fn is_dark(color: RGBColor) -> bool {
     0.2126 * f64::from(color.0) + 0.7152 * f64::from(color.1) + 0.0722 * f64::from(color.2) < 140.0
+}
+
+/// A row a model and a column a metric, `values` `(models, metrics)`; NaN where a model has no value. Each column has its
+/// own scale, from the best model (darkest) to the worst, or to the model twice as far from the best as the median one;
+/// so darker is better in every column, whether the metric is an error or a correlation. The arrow at a name says which
+/// way the metric is good. Up to 12 metrics the value stands in its cell.
+///
+/// # Errors
+/// Names that do not fit the shape of `values`; no finite value.
+pub fn model_heatmap<M: AsRef<str>, C: AsRef<str>>(
+    title: &str,
+    models: &[M],
+    metrics: &[(C, Better)],
+    values: ArrayView2<'_, f64>,
+) -> Result<Figure> {
+    if values.dim() != (models.len(), metrics.len()) {
+        return Err(Error::shape("model heat map: names, and values", (models.len(), metrics.len()), values.dim()));
+    }
+    if !values.iter().any(|value| value.is_finite()) {
+        return Err(Error::data(format!("figure {title:?}: there is no finite value in {:?} cells", values.dim())));
+    }
+    let has_value = |row: &usize| values.row(*row).iter().any(|value| value.is_finite());
+    let (rows, without): (Vec<usize>, Vec<usize>) = (0..models.len()).partition(has_value);
+    let values = values.select(Axis(0), &rows);
+    let kept: Vec<&str> = rows.iter().map(|&row| models[row].as_ref()).collect();
+    let mut ends = Vec::new();
+    let mut leaders: Vec<(&str, usize)> = Vec::new();
+    for (column, (_, better)) in values.columns().into_iter().zip(metrics) {
+        let finite = sorted(column.iter().copied().filter(|value| value.is_finite()));
+        let (Some(&smallest), Some(&largest), Some(middle)) = (finite.first(), finite.last(), quantile(&finite, 0.5))
+        else {
+            ends.push((0.0, 0.0));
+            continue;
+        };
+        let (best, worst) = match better {
+            Better::Lower => (smallest, largest.min(smallest + FAR * (middle - smallest))),
+            Better::Higher => (largest, smallest.max(largest - FAR * (largest - middle))),
+        };
+        // More than half of the models share the best value: the others are worse all the same.
+        let worst = if worst == best { if *better == Better::Lower { largest } else { smallest } } else { worst };
+        ends.push((worst, best));
+        // Where all are equal, none leads.
+        for (model, _) in kept.iter().zip(column).filter(|(_, value)| **value == best && smallest < largest) {
+            match leaders.iter_mut().find(|leader| leader.0 == *model) {
+                Some(leader) => leader.1 += 1,
+                None => leaders.push((*model, 1)),
+            }
+        }
+    }
+    leaders.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    let columns: Vec<String> = metrics
+        .iter()
+        .map(|(name, better)| format!("{} {}", if *better == Better::Lower { "↓" } else { "↑" }, name.as_ref()))
+        .collect();
+    let canvas = draw(title, (&kept, &names(&columns)), values.view(), &ends, false, None)?;
+    let led: Vec<String> = leaders.iter().map(|(model, n)| format!("{model} on {n}")).collect();
+    let led = if led.is_empty() { "none on any".to_owned() } else { led.join(", ") };
+    let without: Vec<&str> = without.into_iter().map(|row| models[row].as_ref()).collect();
+    let without = match without.as_slice() {
+        [] => String::new(),
+        names => format!(" No value of any: {}.", names.join(", ")),
+    };
+    let caption = format!(
+        "{} models, {} metrics; darker is better in every column, grey is absent, ↓ lower is better, ↑ higher is better. \
+         Best: {led}.{without}",
+        kept.len(),
+        metrics.len()
+    );
+    Ok(Figure::new(title, caption, canvas))
 }

@@ -13,7 +13,7 @@ const GAP: f64 = 26.0;
 /// Names longer than this are cut.
 const LONGEST: f64 = 420.0;
 
-/// What stands before a name in the legend.
+/// The sample before a name in the legend.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Sample {
     Point(RGBColor, Mark),

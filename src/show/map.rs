@@ -23,7 +23,7 @@ const ARROW_HEAD: f64 = 0.35;
 /// The values of one panel.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MapPanel {
-    /// What stands above it.
+    /// Its heading.
     pub name: String,
     /// Values in the middles of equal squares, `(upward, across)`: the first row is the lowest. A value that is not finite is
     /// left white.

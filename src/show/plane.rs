@@ -21,7 +21,7 @@ const RADIUS: f64 = 4.0;
 /// Points and paths of one panel.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PlanePanel {
-    /// What stands above it.
+    /// Its heading.
     pub name: String,
     /// Named clouds, `(points, 2)` each, the last on top. A name that stands in several panels keeps its colour and mark.
     pub clouds: Vec<(String, Array2<f32>)>,

@@ -11,7 +11,7 @@ use std::fmt;
 const DIGITS: usize = 3;
 
 impl Benchmark {
-    /// One row a model: the mean of the headline metrics, and the ratio of the first to the reference. `*` marks a model
+    /// One row per model: the mean of the headline metrics, and the ratio of the first to the reference. `*` marks a model
     /// that is better than the reference beyond the 95 % interval, `-` one that is worse.
     pub fn to_grid(&self) -> Grid {
         let measured = |name: &str| self.summary.iter().any(|summary| summary.metric == name);
@@ -60,7 +60,7 @@ impl Benchmark {
                     row.push(ratio.map_or_else(String::new, |ratio| format!("{ratio:.DIGITS$}")));
                 }
             }
-            grid.push(row).expect("a cell a heading");
+            grid.push(row).expect("one cell per heading");
         }
         grid
     }
@@ -83,7 +83,7 @@ impl fmt::Display for Benchmark {
 }
 
 impl Evaluation {
-    /// A row a perturbation, best Pearson first, then one row with the means.
+    /// One row per perturbation, best Pearson first, then one row with the means.
     pub fn to_grid(&self) -> Grid {
         let headings = [
             ("perturbation", Align::Left),
@@ -131,7 +131,7 @@ fn decimal(value: Option<f64>) -> String {
 }
 
 impl Ablation {
-    /// A row a variant: mean and standard deviation over the seeds.
+    /// One row per variant: mean and standard deviation over the seeds.
     ///
     /// # Errors
     /// None that a user can cause.

@@ -1,4 +1,4 @@
-//! Predicted against observed effects of all genes and conditions, a panel a model.
+//! Predicted against observed effects of all genes and conditions, one panel per model.
 
 use super::{
     Figure,
@@ -31,7 +31,7 @@ pub struct ScatterPanel {
     pub observed: Vec<f32>,
 }
 
-/// A panel a model: predicted (upward) against observed effects, all panels on the same axes, with the line of identity
+/// One panel per model: predicted (upward) against observed effects, all panels on the same axes, with the line of identity
 /// and Pearson's r over all points of the panel. Up to 1,000 points in all they are drawn; more are counted in squares,
 /// darker is more on a logarithmic scale. Points beyond the axes, which cover 99.95 % of the observed effects, stand at
 /// the edge. Effects are differences to control in mean log1p expression.

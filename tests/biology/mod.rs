@@ -3,6 +3,7 @@
 
 mod benchmark;
 mod calibration;
+mod density;
 mod enrichment;
 mod interactions;
 

@@ -2,7 +2,6 @@
 
 use super::{assert_close, numbers, real_cells, reference};
 use genailab::{
-    bench::SIGNIFICANCE,
     data::Counts,
     eval::*,
     ndarray::{Array2, array},

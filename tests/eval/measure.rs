@@ -3,7 +3,7 @@
 
 use super::{assert_close, de::log_normalise, numbers, real_cells, reference};
 use genailab::{
-    bench::{self, MeasureOptions, Memo, ObservedCells, ObservedEffects, PcaSpace, Predicted, SIGNIFICANCE, Scores},
+    bench::{self, MeasureOptions, Memo, ObservedCells, ObservedEffects, PcaSpace, Predicted, Scores},
     data::{Condition, Counts, Perturbation},
     eval::*,
     ndarray::{Array1, Array2, Axis},

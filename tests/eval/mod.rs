@@ -2,6 +2,7 @@
 
 mod de;
 mod measure;
+mod multiple_testing;
 
 use crate::common::real_data;
 use genailab::{

@@ -43,10 +43,10 @@ use crate::eval::{
     calibration::Sample,
     sets::{
         EDistance, GeneMoments, edistance, energy_test, holm_sidak, mmd_rbf, sliced_wasserstein, subsample,
-        variance_correlation, zero_fraction_error,
+        subsample_cells, variance_correlation, zero_fraction_error,
     },
 };
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 /// Central intervals whose coverage is measured.
@@ -142,8 +142,8 @@ impl Compared {
         if answer.nrows() < 2 {
             return Err("fewer than two predicted cells".to_owned());
         }
-        let drawn: Option<Array2<f32>> = (answer.nrows() > MOST_CELLS)
-            .then(|| answer.select(Axis(0), &subsample(&(0..answer.nrows()).collect::<Vec<_>>(), MOST_CELLS, seed)));
+        let drawn: Option<Array2<f32>> =
+            (answer.nrows() > MOST_CELLS).then(|| subsample_cells(answer.view(), MOST_CELLS, seed));
         let answer: ArrayView2<'_, f32> = drawn.as_ref().unwrap_or(answer).view();
         let own = cells.space.of_cells(&cells.expression, answer).map_err(|error| error.to_string())?;
         if own.iter().any(|score| !score.is_finite()) {
@@ -186,8 +186,8 @@ pub(super) fn calibration(observed: &ObservedEffects, predicted: &Predicted, see
         match &predicted.cells[index] {
             Err(reason) => names().for_each(|metric| scores.absent(metric, reason, 1)),
             Ok(cells) => {
-                let kept = subsample(&(0..cells.nrows()).collect::<Vec<_>>(), CALIBRATION_CELLS, seed);
-                let values = coverage_and_crps(&truth, &by_gene(&cells.select(Axis(0), &kept)));
+                let values =
+                    coverage_and_crps(&truth, &by_gene(&subsample_cells(cells.view(), CALIBRATION_CELLS, seed)));
                 let reason = "fewer than two predicted cells, or one that is not finite";
                 names().enumerate().for_each(|(k, metric)| scores.put(metric, &name, values.map(|v| v[k]), reason));
             }

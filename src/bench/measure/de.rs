@@ -2,7 +2,7 @@
 //!
 //! The truth is a test of the held-out cells of a condition against the training control cells of its context:
 //! Wilcoxon's, with ties corrected (scanpy's `wilcoxon`, `tie_correct=True`), adjusted by Benjamini and Hochberg; a gene is
-//! changed where adjusted p < 0.05. The prediction ranks genes by |effect|, so a model of means can be asked.
+//! changed where adjusted p < 0.05. The prediction ranks genes by |effect|, which a model of means has.
 //!
 //! | metric | what |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Gene sets: would a biologist read the same pathways out of the prediction?
+//! Gene sets: does the prediction point to the same pathways as the observed effect?
 //!
 //! Each condition's effect is tested on the user's gene sets, as predicted and as observed:
 //!
@@ -28,7 +28,7 @@ const METRICS: [&str; 4] =
 #[derive(Debug)]
 pub(in super::super) struct EnrichmentTruth {
     sets: MeasuredSets,
-    /// One a condition.
+    /// One per condition.
     of: Vec<Tests>,
 }
 

@@ -1,7 +1,7 @@
 //! Genetic interactions: does the model know where a double departs from the sum of its singles?
 //!
-//! All doubles (and triples) whose singles were trained on are judged together, so the scores stand under `all`, but for
-//! `gi_magnitude_error`. Two views:
+//! All doubles (and triples) whose singles were trained on are judged together, so the condition of these scores is `all`,
+//! except for `gi_magnitude_error`. Two views:
 //!
 //! **Genes in doubles** (const-ae's task, Ahlmann-Eltze et al. 2025). The departure of a gene is observed effect minus sum of the
 //! trained single effects, that is `AB - (A + B - control)`. Thresholds come from the local false discovery rate of all
@@ -40,7 +40,7 @@ use crate::eval::{
 
 /// const-ae counts the genes of highest mean control expression.
 const GENES: usize = 1000;
-/// Genes that the fit of a double runs over. GEARS takes genes with a control mean above 0.5 UMI, which effects do not tell.
+/// Genes that the fit of a double runs over. GEARS takes genes with a control mean above 0.5 UMI, which an effects dataset does not hold.
 const FIT_GENES: usize = 300;
 /// Fewer genes do not carry a fit.
 const FEWEST_FIT_GENES: usize = 20;
@@ -50,9 +50,9 @@ const LEVEL: f64 = 0.05;
 const K: usize = 10;
 /// A departure is rounding if it is below this share of the largest sum of singles.
 const ROUNDING: f32 = 1e-5;
-/// Scores of doubles are compared at this resolution: what is finer is rounding.
+/// Scores of doubles are compared at this resolution: finer differences are rounding.
 const RESOLUTION: f64 = 1e-5;
-/// A correlation of fewer doubles says nothing.
+/// Fewest doubles for a correlation.
 const FEWEST_DOUBLES: usize = 5;
 
 const OF_GENES: [&str; 6] = [

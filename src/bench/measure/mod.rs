@@ -16,7 +16,7 @@ use super::{ObservedEffects, Predicted};
 use crate::data::GeneSets;
 use serde::{Deserialize, Serialize};
 
-/// Choices of the user that metrics need; the default asks for nothing that needs a file.
+/// Choices of the user that metrics need; the default needs no file.
 #[derive(Debug, Clone, Default)]
 pub struct MeasureOptions {
     /// The gene sets of the enrichment metrics, `--gene-sets FILE.gmt`; without them those metrics are absent.

@@ -10,8 +10,8 @@
 //! | `pearson_delta` | cell-eval: Pearson of the mean of the predicted cells less control with the observed effect; `pearson` is the same of the predicted effect |
 //!
 //! Both tests are Wilcoxon's, ties corrected, against the same control cells: the training control cells of the context.
-//! For a model of means the predicted cells are control cells shifted by its effect. That moves every zero, and a rank test
-//! calls most genes changed: read `des_by_effect` for such a model.
+//! For a model of means the predicted cells are control cells shifted by its effect. That moves every zero, so
+//! a rank test calls most genes changed: use `des_by_effect` for such a model.
 
 //!
 //! **PerturBench** (Wu et al. 2024, 2025). Its RMSE is `rmse`, its ranks are in `identity`.

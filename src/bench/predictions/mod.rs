@@ -1,14 +1,14 @@
-//! Predictions that were made elsewhere, measured as a model: how a user of Python takes part.
+//! Predictions that were made elsewhere, measured as a model: how predictions from Python are compared.
 //!
 //! The file is an AnnData (`.h5ad`) with the perturbation of each row in `obs` and gene names in `var`. A row is one of
 //!
-//! - an **effect**: the difference to control, one row a condition (`uns["effect"]` says so, or the user);
-//! - a **profile**: mean log-normalised expression, one row a condition;
-//! - a **cell**: many rows a condition, log1p of 10,000 counts a cell, or counts.
+//! - an **effect**: the difference to control, one row per condition (`uns["effect"]` or the user says so);
+//! - a **profile**: mean log-normalised expression, one row per condition;
+//! - a **cell**: many rows per condition, log1p of 10,000 counts per cell, or counts.
 //!
 //! Genes are aligned by name. Where the split has a context, `obs` has that column, too. A column `split_seed` (or
-//! `seed`) says for which split a row was predicted; without it, a row stands for all splits, and nothing can tell
-//! whether its model had seen the held-out conditions.
+//! `seed`) says for which split a row was predicted; without it, a row is used for all splits, and
+//! whether its model had seen the held-out conditions cannot be checked.
 
 mod read;
 
@@ -86,7 +86,7 @@ enum Values {
 
 impl PredictionFile {
     /// Reads a file for `data`. `name` is the model's name; without it, the file's name without its ending. What the
-    /// rows are is found out where it can be; `kind` says it. Of `options`, those that concern perturbation names are
+    /// rows are is inferred where possible; `kind` overrides it. Of `options`, those that concern perturbation names are
     /// used, so that labels are read as those of the data.
     ///
     /// # Errors
@@ -134,7 +134,7 @@ impl PredictionFile {
         self.kind
     }
 
-    /// The split seeds that the file names; empty where its rows stand for all splits.
+    /// The split seeds that the file names; empty where its rows are used for all splits.
     pub fn seeds(&self) -> Vec<u64> {
         let mut seeds: Vec<u64> = self.rows.of.keys().filter_map(|(seed, _)| *seed).collect();
         seeds.dedup();

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Columns of `obs` that say for which split a row was predicted.
 const SEED_COLUMNS: [&str; 2] = ["split_seed", "seed"];
-/// log1p of 10,000 counts a cell cannot be larger, but for rounding: a cell with all its counts in one gene.
+/// log1p of 10,000 counts per cell cannot be larger, but for rounding: a cell with all its counts in one gene.
 const LARGEST: f32 = 9.22;
 
 pub(super) struct Read {
@@ -200,7 +200,7 @@ fn kind_of(
     };
     match kind {
         Some(PredictionKind::Effects | PredictionKind::Profiles) if !single => Err(Error::data(
-            "a condition has several rows, but effects and profiles have one row a condition; average them, or tell the \
+            "a condition has several rows, but effects and profiles have one row per condition; average them, or tell the \
              splits apart by a column `split_seed`",
         )),
         kind => Ok(kind),
@@ -240,7 +240,7 @@ fn cells(
                     .to_owned(),
             );
         }
-        notes.push("X holds counts; they were log-normalised to 10,000 a cell".to_owned());
+        notes.push("X holds counts; they were log-normalised to 10,000 per cell".to_owned());
         all = normalize::log1p(normalize::normalize_total(&all, &sizes, TargetSum::Fixed(NORMALISED_TOTAL))?);
     }
     let cells: Counts = all.select_genes(columns)?;
@@ -269,7 +269,7 @@ fn check_scale(kind: PredictionKind, values: &Values) -> Result<()> {
         return Ok(());
     }
     Err(Error::data(format!(
-        "X holds {largest}, more than the log1p of 10,000 counts a cell can be ({LARGEST}): give log1p(10,000 x count / \
+        "X holds {largest}, more than the log1p of 10,000 counts per cell can be ({LARGEST}): give log1p(10,000 x count / \
          library size), natural logarithm, or for cells the counts themselves"
     )))
 }

@@ -5,7 +5,7 @@ use crate::{
     data::shuffle,
     eval::{
         calibration::{Sample, crps_gaussian, reliability},
-        sets::{EDistance, GeneMoments, edistance, subsample, variance_correlation, zero_fraction_error},
+        sets::{EDistance, GeneMoments, edistance, subsample_cells, variance_correlation, zero_fraction_error},
     },
     math::{Pca, seeds::stream},
 };
@@ -71,17 +71,17 @@ pub fn judge_cells(
     if few || observed.ncols() != drawn.ncols() || observed.ncols() != reference.mean.len() {
         return None;
     }
-    let some = |cells: &Array2<f32>| {
-        cells.select(Axis(0), &subsample(&(0..cells.nrows()).collect::<Vec<_>>(), MOST_CELLS, seed))
-    };
-    let (observed, drawn) = (some(observed), some(drawn));
+    let observed = subsample_cells(observed.view(), MOST_CELLS, seed);
+    let drawn = subsample_cells(drawn.view(), MOST_CELLS, seed);
     let (by_gene, drawn_by_gene) =
         (observed.t().as_standard_layout().into_owned(), drawn.t().as_standard_layout().into_owned());
     let genes: Vec<Option<OfGene>> = (0..by_gene.nrows())
         .into_par_iter()
         .map(|gene| {
-            let around = (reference.mean[gene], reference.deviation[gene]);
-            OfGene::judge(by_gene.row(gene), drawn_by_gene.row(gene), around, (seed, gene as u64))
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(gene as u64);
+            let (mean, deviation) = (reference.mean[gene], reference.deviation[gene]);
+            OfGene::judge(by_gene.row(gene), drawn_by_gene.row(gene), mean, deviation, rng)
         })
         .collect();
     let genes: Vec<OfGene> = genes.into_iter().collect::<Option<_>>()?;
@@ -116,13 +116,12 @@ impl OfGene {
     fn judge(
         observed: ArrayView1<'_, f32>,
         drawn: ArrayView1<'_, f32>,
-        (mean, deviation): (f64, f64),
-        (seed, stream): (u64, u64),
+        mean: f64,
+        deviation: f64,
+        mut rng: ChaCha8Rng,
     ) -> Option<Self> {
         let truth: Vec<f64> = observed.iter().map(|&value| f64::from(value)).collect();
         let sample = Sample::new(drawn.iter().map(|&value| f64::from(value)))?;
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(stream);
         let pits: Vec<f64> = truth.iter().map(|&y| sample.pit(y, rng.random())).collect();
         let n = truth.len() as f64;
         let gaussian: Option<Vec<f64>> = truth.iter().map(|&y| crps_gaussian(mean, deviation, y)).collect();
@@ -157,7 +156,7 @@ fn e_distances(observed: &Array2<f32>, drawn: &Array2<f32>, space: &Pca, seed: u
     Some((to_drawn, to_half))
 }
 
-/// How well draws of a mean effect tell how far the prediction is off; means over genes.
+/// How well the spread of drawn mean effects agrees with the error of the prediction; means over genes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MeanCalibration {
     /// Share of genes whose observed effect lies inside the central interval of each of [`LEVELS`].

@@ -15,7 +15,7 @@ use crate::{
         latent_diffusion::{Draw, EffectDiffusion, LatentDiffusion, Library, Novelty, Spread},
     },
 };
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -32,7 +32,7 @@ const MOST_PAIRS: usize = 20_000;
 /// Pairs that are predicted at once.
 const PAIRS_AT_ONCE: usize = 256;
 
-/// What was found of a held-out condition.
+/// The results of one held-out condition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StudyRow {
     /// Its name.
@@ -50,9 +50,9 @@ pub struct StudyRow {
 /// A diffusion model judged on a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Study {
-    /// A row a held-out condition.
+    /// One row per held-out condition.
     pub rows: Vec<StudyRow>,
-    /// Perturbations that were not measured, the one first whose experiment would tell most.
+    /// Perturbations that were not measured, the most informative experiment first.
     pub next: Vec<NextExperiment>,
     /// What could not be judged, and why.
     pub notes: Vec<String>,
@@ -90,7 +90,8 @@ impl Study {
             };
             let observed = observed.mapv(f64::from);
             let deviation = model.spread().deviation();
-            let means = study.means(condition, draws, (&observed, &predicted, deviation), task.training.seed)?;
+            let judge = |draws: &Array2<f64>| judge_means(&observed, &predicted, draws, deviation, task.training.seed);
+            let means = study.means(condition, draws, judge)?;
             study.rows.push(StudyRow {
                 condition: condition.to_string(),
                 seen: false,
@@ -151,7 +152,9 @@ impl Study {
                 Ok(spread) => {
                     let observed = task.observed.effects.row(index).mapv(f64::from);
                     let draws = model.mean_draws(condition, DRAWS, seed);
-                    study.means(condition, draws, (&observed, &predicted, spread.deviation()), seed)?
+                    study.means(condition, draws, |draws| {
+                        judge_means(&observed, &predicted, draws, spread.deviation(), seed)
+                    })?
                 }
             };
             let true_variance = truth.map(|truth| true_variance(model, condition, truth, seed)).transpose()?.flatten();
@@ -161,15 +164,15 @@ impl Study {
         Ok(study)
     }
 
+    /// Judges drawn means, or notes why there are none.
     fn means(
         &mut self,
         condition: &Condition,
         draws: Result<Array2<f64>>,
-        (observed, predicted, deviation): (&Array1<f64>, &Array1<f64>, &Array1<f64>),
-        seed: u64,
+        judge: impl FnOnce(&Array2<f64>) -> Option<MeanCalibration>,
     ) -> Result<Option<MeanCalibration>> {
         match draws {
-            Ok(draws) => Ok(judge_means(observed, predicted, &draws, deviation, seed)),
+            Ok(draws) => Ok(judge(&draws)),
             Err(error) if error.kind() == ErrorKind::Inapplicable => {
                 self.note(condition, &error);
                 Ok(None)
@@ -201,8 +204,8 @@ impl Study {
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
     }
 
-    /// Mean error of the surest share of the predictions, for every share, as `(share, error)`: does it fall when the
-    /// unsure ones are set aside? `None` for fewer than two.
+    /// Mean error of the most certain share of the predictions, for every share, as `(share, error)`: does it fall when the
+    /// least certain ones are left out? `None` for fewer than two.
     pub fn selective(&self) -> Option<Vec<(f64, f64)>> {
         let rows: Vec<&MeanCalibration> = self.rows.iter().filter_map(|row| row.means.as_ref()).collect();
         let of = |value: fn(&MeanCalibration) -> f64| rows.iter().map(|row| value(row)).collect::<Vec<f64>>();
@@ -269,7 +272,7 @@ fn next(model: &CombinationModel, spread: Result<&Spread, &str>, task: &Task) ->
     Ok(next_experiments(candidates))
 }
 
-/// A perturbation that was not measured, and what its experiment would tell.
+/// A perturbation that was not measured, and how informative its experiment would be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NextExperiment {
     /// Its name.
@@ -282,9 +285,9 @@ pub struct NextExperiment {
     pub relative: f64,
 }
 
-/// Perturbations by what their experiment would tell, most first: the expected error of the prediction, in units of
-/// expression. An experiment removes that error, so the largest one first (uncertainty sampling; Settles 2009), and of those
-/// that are expected to be off alike the one with the larger effect.
+/// Perturbations by how informative their experiment would be, most first. An experiment removes the expected error of the
+/// prediction (in units of expression), so the largest error comes first (uncertainty sampling; Settles 2009), and among equal
+/// errors the larger effect.
 ///
 /// Each is a name, an expected error and the size of the predicted effect, root mean squares over genes; those that are
 /// not finite are left out.

@@ -3,9 +3,8 @@
 use crate::options::{DataArgs, check_output_file, say};
 use genailab::{
     Error, Result,
-    bench::SIGNIFICANCE,
     data::{Dataset, Opened, TargetSum, normalize},
-    eval::{DeReference, DeTest, DifferentialExpression, RankSum, differential_expression},
+    eval::{DeReference, DeTest, DifferentialExpression, RankSum, SIGNIFICANCE, differential_expression},
     model::NORMALISED_TOTAL,
     train::write_atomically,
 };

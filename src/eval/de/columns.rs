@@ -57,7 +57,7 @@ impl Columns {
     }
 }
 
-/// Calls `find` for every gene with scratch space that is reused and the row of results to fill, one a group; returns
+/// Calls `find` for every gene with scratch space that is reused and the row of results to fill, one per group; returns
 /// the rows, gene by gene.
 pub(super) fn over_genes<S>(
     n_genes: usize,

@@ -40,7 +40,7 @@ impl<'a> Sorted<'a> {
         self.nonzero.iter().map(|&v| f64::from(v)).sum::<f64>() / self.n as f64
     }
 
-    /// Distinct values with how often each stands, ascending.
+    /// Distinct values, ascending, with how often each occurs.
     fn runs(&self) -> impl Iterator<Item = (f32, usize)> + use<'a> {
         let (negative, positive) = self.nonzero.split_at(self.negative);
         let zeros = (self.zeros > 0).then_some((0.0, self.zeros));
@@ -116,7 +116,7 @@ pub(super) fn against_rest(expression: &Counts, groups: &[&[usize]], settings: R
     let mut others = vec![true; n_cells];
     groups.iter().copied().flatten().for_each(|&row| others[row] = false);
     let others: Vec<usize> = (0..n_cells).filter(|&cell| others[cell]).collect();
-    // Cells of no tested group are ranked too: as one more group, whose own score nobody asks for.
+    // Cells of no tested group are ranked too: as one more group, whose own score is not used.
     let mut all = groups.to_vec();
     all.push(&others);
     let columns = Columns::new(expression, &all);

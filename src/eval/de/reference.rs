@@ -11,14 +11,14 @@ use crate::{Error, Result, data::Counts, eval::normal_two_sided};
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-/// Reference cells, ready to be tested against: each gene's values sorted. 4 bytes a non-zero value.
+/// Reference cells, ready to be tested against: each gene's values sorted. 4 bytes per non-zero value.
 #[derive(Debug, Clone)]
 pub struct ReferenceCells {
     n: usize,
     /// `values[start[gene]..start[gene + 1]]` are the non-zero values of a gene, ascending.
     start: Vec<usize>,
     values: Vec<f32>,
-    /// What ties among the reference cells alone take off the rank sum's variance, a gene.
+    /// What ties among the reference cells alone take off the rank sum's variance, per gene.
     ties: Vec<f64>,
     moments: Moments,
 }

@@ -2,23 +2,35 @@
 //!
 //! An effect is the difference of mean log-normalised expression to control, `d_g = mean_p(y_g) - mean_control(y_g)`.
 //! Each function is pure, takes `predicted` and `observed` in that order, and returns `None` where the quantity is not
-//! defined (a constant vector has no correlation): never NaN, never a stand-in 0. Vectors of different lengths are a
+//! defined (a constant vector has no correlation): never NaN, and never 0 in place of nothing. Vectors of different lengths are a
 //! mistake of the caller and also give `None`. Sums run in f64.
 //!
-//! | file | what |
-//! |---|---|
-//! | here | distances and correlations over the genes at hand |
-//! | `weighted` | the same with genes weighted by how much the perturbation sets them apart |
-//! | `fold_change` | effects as fold changes |
-//! | `identity` | is a prediction nearest to the perturbation that it is of? |
+//! Here are distances and correlations over the given genes, the same with weighted genes, and effects as fold changes;
+//! `identity` asks whether a prediction is nearest to its own perturbation.
+//!
+//! **Weighted genes.** Over all genes alike, the many genes that no perturbation touches decide, and the mean of all
+//! perturbations does well. Mejia et al., "Diversity by design" (bioRxiv 2025), weight gene g by the score of a t-test of the
+//! perturbation's cells against the rest (scanpy's `t-test_overestim_var`), scaled to 0-1 and squared:
+//!
+//! ```text
+//! w_g  = ((|s_g| - min |s|) / (max |s| - min |s|))^2
+//! WMSE = sum w (x - y)^2 / sum w
+//! R2_w = 1 - sum w (y - x)^2 / sum w (y - mean_w y)^2,      mean_w y = sum w y / sum w
+//! ```
+//!
+//! with x the predicted and y the observed profile; R2_w takes both minus the mean of the perturbations.
+//!
+//! **Fold changes** are log2 fold changes of mean profiles. A predicted mean below zero (a large predicted loss of a gene that
+//! control hardly expresses) counts as zero.
 
-mod fold_change;
 mod identity;
-mod weighted;
 
-pub use fold_change::{PERTURBENCH_PSEUDOCOUNT, fold_change_of_means, perturbench_log_fold_change};
 pub use identity::{Separation, centroid_accuracy, discrimination_score, perturbench_rank};
-pub use weighted::{perturbation_weights, r2_weighted, wmse};
+
+use super::de::log2_fold_change;
+
+/// What PerturBench adds to a mean before it takes the logarithm (Wu et al. 2024, `logFC_adata(pseudocount=0.1)`).
+pub const PERTURBENCH_PSEUDOCOUNT: f64 = 0.1;
 
 /// Pearson correlation: `sum (x - mean x)(y - mean y) / sqrt(sum (x - mean x)^2 sum (y - mean y)^2)`.
 ///
@@ -33,7 +45,7 @@ pub fn pearson(predicted: &[f32], observed: &[f32]) -> Option<f64> {
         xx += x * x;
         yy += y * y;
     }
-    // Rounding may leave a trace of variance in a constant vector, so constancy is asked of the values themselves.
+    // Rounding may leave a trace of variance in a constant vector, so the values themselves are compared.
     if is_constant(predicted) || is_constant(observed) {
         return None;
     }
@@ -153,4 +165,62 @@ fn is_constant(values: &[f32]) -> bool {
 
 fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
+}
+
+/// The weights `(genes,)` from the scores of a test of the perturbation's cells against the rest.
+///
+/// All 1 where the scores are equal and not 0. `None` where they are all 0, or one is not finite.
+pub fn perturbation_weights(scores: &[f64]) -> Option<Vec<f64>> {
+    let sizes = || scores.iter().map(|score| score.abs());
+    let (least, most) = (sizes().fold(f64::INFINITY, f64::min), sizes().fold(0.0, f64::max));
+    if scores.iter().any(|score| !score.is_finite()) || most == 0.0 {
+        return None;
+    }
+    let scaled = |size: f64| if most == least { 1.0 } else { (size - least) / (most - least) };
+    Some(sizes().map(|size| scaled(size) * scaled(size)).collect())
+}
+
+/// Weighted mean squared error. `None` if the weights sum to 0 or the lengths differ.
+pub fn wmse(predicted: &[f32], observed: &[f32], weights: &[f64]) -> Option<f64> {
+    let total = total(predicted, weights)?;
+    let sum: f64 = pairs(predicted, observed)?.zip(weights).map(|((x, y), w)| w * (x - y) * (x - y)).sum();
+    finite(sum / total)
+}
+
+/// Weighted coefficient of determination, as scikit-learn's `r2_score(observed, predicted, sample_weight=weights)`.
+/// `None` if the weights sum to 0, the observed values do not vary where the weight is, or the lengths differ.
+pub fn r2_weighted(predicted: &[f32], observed: &[f32], weights: &[f64]) -> Option<f64> {
+    let total = total(predicted, weights)?;
+    let mean = pairs(predicted, observed)?.zip(weights).map(|((_, y), w)| w * y).sum::<f64>() / total;
+    let (mut residual, mut spread) = (0.0, 0.0);
+    for ((x, y), w) in pairs(predicted, observed)?.zip(weights) {
+        residual += w * (y - x) * (y - x);
+        spread += w * (y - mean) * (y - mean);
+    }
+    if spread > 0.0 { finite(1.0 - residual / spread) } else { None }
+}
+
+fn total(values: &[f32], weights: &[f64]) -> Option<f64> {
+    let total: f64 = weights.iter().sum();
+    (values.len() == weights.len() && total > 0.0).then_some(total)
+}
+
+/// PerturBench's log fold change `(genes,)`: `log2(mean + 0.1) - log2(mean_control + 0.1)`, of means of log-normalised
+/// expression (it does not undo the logarithm of the cells). `control` and `effect` are `(genes,)`.
+pub fn perturbench_log_fold_change(control: &[f32], effect: &[f32]) -> Vec<f32> {
+    let log = |mean: f64| (mean.max(0.0) + PERTURBENCH_PSEUDOCOUNT).log2();
+    let fold = |(&control, &effect): (&f32, &f32)| {
+        let control = f64::from(control);
+        (log(control + f64::from(effect)) - log(control)) as f32
+    };
+    control.iter().zip(effect).map(fold).collect()
+}
+
+/// scanpy's log fold change `(genes,)` of a predicted mean: `log2((exp(mean) - 1 + 1e-9) / (exp(mean_control) - 1 + 1e-9))`.
+pub fn fold_change_of_means(control: &[f32], effect: &[f32]) -> Vec<f32> {
+    let fold = |(&control, &effect): (&f32, &f32)| {
+        let control = f64::from(control).max(0.0);
+        log2_fold_change((control + f64::from(effect)).max(0.0), control) as f32
+    };
+    control.iter().zip(effect).map(fold).collect()
 }

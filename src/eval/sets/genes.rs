@@ -66,7 +66,7 @@ impl GeneMoments {
     }
 }
 
-/// Pearson correlation over genes of the predicted and the observed variance, as scGen's variance plot asks for (Lotfollahi
+/// Pearson correlation over genes of the predicted and the observed variance, as in scGen's variance plot (Lotfollahi
 /// et al., Nature Methods 2019; its R2 is the square). Control cells moved by an effect keep control's variances and
 /// score well where the perturbation leaves them as they are.
 ///

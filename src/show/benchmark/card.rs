@@ -16,7 +16,7 @@ use crate::{
 
 /// Conditions named at each end.
 const NAMED: usize = 5;
-/// Conditions below which thirds by effect size say nothing.
+/// Fewest conditions that are divided into thirds by effect size.
 const FEWEST_FOR_THIRDS: usize = 6;
 
 impl Benchmark {
@@ -311,8 +311,8 @@ fn uses(view: &View<'_>, facts: &ModelFacts) -> Vec<String> {
 fn compute(view: &View<'_>, facts: &ModelFacts) -> Vec<(&'static str, String)> {
     let benchmark = view.benchmark;
     let seconds = |seconds: Option<f64>| match seconds {
-        Some(seconds) if seconds < 1.0 => format!("{:.1} ms a split", 1000.0 * seconds),
-        Some(seconds) => format!("{seconds:.2} s a split"),
+        Some(seconds) if seconds < 1.0 => format!("{:.1} ms per split", 1000.0 * seconds),
+        Some(seconds) => format!("{seconds:.2} s per split"),
         None => "not measured".to_owned(),
     };
     let data = &benchmark.data;

@@ -49,7 +49,7 @@ fn missing(metric: &str) -> Error {
 }
 
 impl Benchmark {
-    /// The ratio of each model's L2 (or the first error that was measured) to the reference's, a distribution over
+    /// The ratio of each model's L2 (or the first error that was measured) to the reference's, as a distribution over
     /// conditions; means over the seeds.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Benchmark {
         condition_dots(&title, label(metric), good, &conditions, &models, &highlights(self))
     }
 
-    /// Predicted against observed effects of the first seed, all conditions and genes together, a panel a model; at most
+    /// Predicted against observed effects of the first seed, all conditions and genes together, one panel per model; at most
     /// twelve, those that stand out first. The noise ceiling is left out: its halves are part of what was observed.
     ///
     /// # Errors
@@ -152,7 +152,7 @@ impl Benchmark {
         model_heatmap(title, &models, &columns, values.view())
     }
 
-    /// A metric by groups of conditions, a panel a group.
+    /// A metric by groups of conditions, one panel per group.
     ///
     /// # Errors
     /// The split has no groups; a metric without a better side.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Benchmark {
-    /// The whole report: the verdict, the summary, the figures, a card a model. Figures that the data has no numbers for
+    /// The whole report: the verdict, the summary, the figures, one card per model. Figures that the data has no numbers for
     /// are left out. Shown inline in a notebook; `report()?.save("report.html")` writes one self-contained file.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Benchmark {
         Ok(report.section("Data and splits").table(Grid::facts("", facts(self))).paragraph(METHOD))
     }
 
-    /// A heat map a family of metrics, or several where a family has many; `name` is the metric that orders the rows.
+    /// One heat map per family of metrics, or several where a family has many; `name` is the metric that orders the rows.
     fn all_metrics(&self, name: &str) -> Result<Report> {
         let mut report = Report::new("").paragraph(format!(
             "Rows are in the order of {name}, between the ceiling (if there is one) and the floor."
@@ -125,7 +125,7 @@ fn facts(benchmark: &Benchmark) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("dataset", benchmark.dataset.clone()),
         ("kind", data.kind.clone()),
-        ("cells", if data.cells > 0 { data.cells.to_string() } else { "none: one row a perturbation".to_owned() }),
+        ("cells", if data.cells > 0 { data.cells.to_string() } else { "none: one row per perturbation".to_owned() }),
         ("genes", data.genes.to_string()),
         ("conditions without control", data.conditions.to_string()),
         ("split", benchmark.split.clone()),
@@ -134,7 +134,7 @@ fn facts(benchmark: &Benchmark) -> Vec<(&'static str, String)> {
         facts.push(("context", context.clone()));
     }
     if let Some(split) = benchmark.splits.first() {
-        let text = format!("{} trained on, {} watched, {} judged", split.train, split.validation, split.test);
+        let text = format!("{} for training, {} for validation, {} judged", split.train, split.validation, split.test);
         facts.push(("conditions of the first split", text));
     }
     let seeds: Vec<String> = benchmark.splits.iter().map(|split| split.seed.to_string()).collect();

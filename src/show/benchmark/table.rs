@@ -27,7 +27,7 @@ pub(super) fn order<'a>(view: &View<'a>) -> Vec<&'a str> {
     ordered
 }
 
-/// A row a model and a column a headline metric: mean ± standard deviation, below it the mean difference to the reference
+/// One row per model and one column per headline metric: mean ± standard deviation, below it the mean difference to the reference
 /// with its 95 % interval. The best of the models (not the floor, not the ceiling) is bold where it is better than the
 /// second by the paired interval of their difference, and nowhere else.
 ///
@@ -141,7 +141,7 @@ pub(super) fn rule(benchmark: &Benchmark) -> String {
 /// A model, its metrics that are missing for one reason, and of how many conditions.
 type Missing<'a> = (&'a str, Vec<&'a str>, usize);
 
-/// A row a model, reason and number of conditions, the metrics joined; none where nothing is absent.
+/// One row per model, reason and number of conditions, the metrics joined; none where nothing is absent.
 pub(super) fn absent(benchmark: &Benchmark) -> Result<Option<Grid>> {
     if benchmark.absent.is_empty() {
         return Ok(None);

@@ -19,12 +19,12 @@ const FEW_CONDITIONS: usize = 10;
 /// A sentence, and whether it is good news.
 pub(super) type Sentence = (Verdict, String);
 
-/// The verdict on the metric that a benchmark is headed by, a sentence each, the most important first.
+/// The verdict on the metric that a benchmark is headed by: sentences, the most important first.
 pub fn verdict(benchmark: &Benchmark, metric: &str) -> Vec<(Verdict, String)> {
     let view = View::new(benchmark);
     let Some(reference) = view.reference(metric) else { return nothing_to_compare(&view, metric) };
     let mut sentences = against_reference(&view, metric, reference);
-    // A file that is the best or the nearest of all has been told of already.
+    // A file that is the best or the nearest of all already has its sentence.
     let told = files(&view, metric, reference);
     sentences.extend(
         told.into_iter()
@@ -58,13 +58,15 @@ fn nothing_to_compare(view: &View<'_>, metric: &str) -> Vec<Sentence> {
     [(Verdict::Warning, text)].into_iter().chain(notes).collect()
 }
 
-/// "kernel_ridge beats additive by 17 % in L2 …", or that additive is not beaten.
+/// "kernel_ridge beats additive by 17 % in L2 …", or that no model beats it.
 fn against_reference(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sentence> {
     let mut sentences = Vec::new();
     if reference != "additive" {
         let absent = view.benchmark.absent.iter().find(|absent| absent.model == "additive" && absent.metric == metric);
         let reason = absent.map_or("it was not run".to_owned(), |absent| absent.reason.clone());
-        let text = format!("There is no additive prediction to compare with ({reason}); {reference} stands in for it.");
+        let text = format!(
+            "There is no additive prediction to compare with ({reason}); {reference} is the reference instead."
+        );
         sentences.push((Verdict::Plain, text));
     }
     let compared: Vec<&Comparison> = view.competitors().filter_map(|m| view.comparison(&m.name, metric)).collect();
@@ -116,8 +118,8 @@ fn against_reference(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sent
         sentences.push((Verdict::Warning, text));
     } else {
         let text = match compared.len() {
-            1 => format!("{reference} is not beaten by {}.", compared[0].model),
-            n => format!("{reference} is not beaten by any of {n} other models."),
+            1 => format!("{} does not beat {reference}.", compared[0].model),
+            n => format!("None of the {n} other models beats {reference}."),
         };
         sentences.push((Verdict::Warning, text));
         let mut nearest = [unclear.clone(), worse.clone()].concat();
@@ -230,7 +232,7 @@ fn count(view: &View<'_>, n: usize) -> String {
     format!("{n} {}", view.noun(n))
 }
 
-/// A sentence a file of predictions, which its maker looks for first; before it, what is specific in it.
+/// One sentence per file of predictions, which its author looks for first; before it, the part that is specific to it.
 fn files(view: &View<'_>, metric: &str, reference: &str) -> Vec<(String, Sentence)> {
     let files = view.competitors().filter(|model| model.role == Role::File);
     let told = files.filter_map(|model| {

@@ -48,7 +48,7 @@ impl<'a> View<'a> {
         sums.into_iter().map(|(condition, (sum, n))| (condition, sum / n)).collect()
     }
 
-    /// A model's mean over another's, a condition each, over the seeds that both have the condition in.
+    /// The ratio of a model's mean to another's for each condition, over the seeds in which both have it.
     pub(super) fn ratios(&self, model: &str, reference: &str, metric: &str) -> BTreeMap<&'a str, f64> {
         let known: HashMap<(u64, &str), f64> = self.values(reference, metric).iter().copied().collect();
         let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
