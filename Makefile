@@ -9,8 +9,8 @@ LIBRARY := --release --locked -p genailab
 KERNEL := --profile kernel --locked -p genailab-kernel
 
 # Tests that need Python, or data that is there, must not be skipped.
-export GENAILAB_PYTHON := $(CURDIR)/.venv/bin/python
-required := GENAILAB_REQUIRE_PYTHON=1 $(if $(wildcard ../shared/data),GENAILAB_REQUIRE_DATA=1)
+required := GENAILAB_PYTHON=$(CURDIR)/.venv/bin/python GENAILAB_REQUIRE_PYTHON=1 \
+	$(if $(wildcard ../shared/data),GENAILAB_REQUIRE_DATA=1)
 
 .PHONY: run test lab setup check lint docs build unit kernel notebook-dependencies notebooks help
 
