@@ -55,7 +55,7 @@ fn a_collapse_leaves_no_model_and_nothing_to_resume() {
     let data = TrainingData::of_dataset(data, &split, 1).expect("its own split");
     let mut run = Run { dir: Some(dir.path().to_owned()), ..Run::quiet(1) };
     let error = train::<CellJepa>(&data, &CellJepaSettings { model, train: training }, &mut run);
-    assert_eq!(error.err().expect("it collapses").kind(), ErrorKind::Numeric);
+    assert_eq!(error.expect_err("it collapses").kind(), ErrorKind::Numeric);
     for file in ["model.json", "model.safetensors", "last.safetensors"] {
         assert!(!dir.path().join(file).exists(), "{file}");
     }

@@ -231,7 +231,7 @@ fn offsets_carry_what_embeddings_lose_of_a_single_perturbation() {
 fn a_split_that_trains_on_its_test_cells_is_refused() {
     let (data, mut split) = (&simulated().dataset, split());
     split.train.push(split.test[0]);
-    let error = TrainingData::of_dataset(data.clone(), &split, 0).err().expect("a leak");
+    let error = TrainingData::of_dataset(data.clone(), &split, 0).expect_err("a leak");
     assert!(error.to_string().contains("stands twice in the split"), "{error}");
 }
 

@@ -39,7 +39,7 @@ fn saved() -> TempDir {
 }
 
 fn refused(dir: &Path) -> String {
-    let error: Error = CombinationModel::load(dir, Device::Cpu).err().expect("it must be refused");
+    let error: Error = CombinationModel::load(dir, Device::Cpu).expect_err("it must be refused");
     let text = error.to_string();
     assert!(!text.contains('\n'), "one line: {text}");
     text
