@@ -125,7 +125,7 @@ impl EffectTable {
     }
 
     /// The effect `(genes,)` of a perturbation in a context; where it is not known in this context, its mean over the
-    /// contexts in which it is ([`in_context`]). `None` where it is known in none.
+    /// contexts in which it is. `None` where it is known in none.
     pub fn effect_of(&self, perturbation: &Perturbation, context: Option<&str>) -> Option<CowArray<'_, f32, Ix1>> {
         if let Some(row) = self.row_of(perturbation, context) {
             return Some(self.effects.row(row).into());

@@ -68,8 +68,8 @@ pub fn run(args: &Args) -> Result<()> {
     let abilities = model.abilities();
     if !abilities.cells && !abilities.effects {
         return Err(Error::config(format!(
-            "{} holds a model of kind {}, which predicts no perturbation: use `genailab embed` for its embeddings, or give \
-             the folder of another model",
+            "{} holds an encoder of cells ({}), which predicts no perturbation: use `genailab embed` for its embeddings, or \
+             give the folder of another model",
             args.model.display(),
             model.kind()
         )));

@@ -107,7 +107,8 @@ pub fn run(args: &Args) -> Result<()> {
     settings.set_epochs_if(args.epochs)?;
     let seed = args.seed.unwrap_or_else(|| settings.seed());
     let out = OutputFolder::new(&args.out)?;
-    let training = Training { args, family, settings, split: split.unwrap_or_default(), qc, seed, out };
+    let training =
+        Training { args, family, settings, split: split.unwrap_or_else(|| usual_split(family)), qc, seed, out };
     let metrics = match opened {
         Opened::Cells(data) => training.on_cells(data),
         Opened::Effects(data) => training.on_effects(&data),
@@ -118,6 +119,14 @@ pub fn run(args: &Args) -> Result<()> {
     })?;
     write_json(&training.out.join("metrics.json"), &metrics)?;
     say(format_args!("model: {}", training.out.display()))
+}
+
+/// What is held out where the configuration says nothing; an encoder is judged by a probe, which wants more test cells.
+fn usual_split(family: &dyn Family) -> Fractions {
+    match family.is_encoder() {
+        true => Fractions { validation: 0.1, test: 0.2 },
+        false => Fractions::default(),
+    }
 }
 
 /// The tables of a configuration file that every model shares.
