@@ -483,7 +483,8 @@ fn a_description_that_does_not_fit_the_arrays_is_refused_with_one_line() {
     let data = small();
     let (model, _) = trained(&data, &split(&data), small_config(Likelihood::Nb), 1);
     let folder = tempfile::tempdir().expect("a folder");
-    let edits: [(&str, &dyn Fn(&mut Value)); 9] = [
+    type Edit<'a> = (&'a str, &'a dyn Fn(&mut Value));
+    let edits: [Edit<'_>; 9] = [
         ("/description/config/latent", &|value| *value = 5.into()),
         ("/description/config/latent", &|value| *value = 4_000_000_000_000_u64.into()),
         ("/description/config/hidden", &|value| *value = serde_json::json!([16, 900_000_000_000_u64])),
