@@ -7,6 +7,7 @@ mod counts;
 #[doc(hidden)]
 pub mod course;
 mod dataset;
+mod effect_table;
 mod effects;
 pub mod fetch;
 mod gene_sets;
@@ -32,6 +33,8 @@ pub use condition::{Condition, Conditions};
 pub use counts::Counts;
 pub use course::{CourseData, Double};
 pub use dataset::Dataset;
+pub use effect_table::EffectTable;
+pub(crate) use effect_table::{in_context, not_trained_alone};
 pub use effects::{Effects, is_effects};
 pub use fetch::fetch;
 pub use gene_sets::{GeneSet, GeneSets, MeasuredSets};
@@ -51,5 +54,4 @@ pub use split::{
 };
 pub(crate) use split::{part_of, shuffle};
 pub use table::{Column, Table};
-pub use training::{Controls, DataKind, EffectTable, TrainingCells, TrainingData, mean_expression, rows_by_condition};
-pub(crate) use training::{in_context, not_trained_alone};
+pub use training::{Controls, DataKind, TrainingCells, TrainingData, mean_expression, rows_by_condition};

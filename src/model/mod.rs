@@ -10,6 +10,7 @@ pub mod latent_diffusion;
 pub mod registry;
 mod settings;
 mod state;
+mod training_folder;
 pub mod vae;
 
 pub use crate::data::NORMALISED_TOTAL;
@@ -17,6 +18,7 @@ pub use contract::{Abilities, HeldOutScore, Model, ModelConfig, NoSettings, Samp
 pub use generated::Generated;
 pub use settings::SettingsFile;
 pub use state::{State, WEIGHTS, saved_kind};
+pub use training_folder::{check_folder, forget_checkpoints};
 pub use vae::{
     CellCovariates, CellSource, CellView, Collapse, ConditionBatch, ConditionEncoder, CountModel, CountVae, Decoded,
     EffectSource, Elbo, KlAnnealing, LibrarySize, Likelihood, Observed, Posterior, REFERENCE_CELLS, Reference,

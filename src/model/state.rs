@@ -25,14 +25,6 @@ const DESCRIPTION: &str = "model.json";
 /// The file of a finished model's arrays.
 pub const WEIGHTS: &str = "model.safetensors";
 
-/// Kinds that earlier versions wrote, and what to do about them.
-const RENAMED: [(&str, &str); 4] = [
-    ("count-vae", "the count VAE is called vae now"),
-    ("jepa", "the model of mean effects that was called jepa is called combination now"),
-    ("effect-diffusion", "it is called diffusion now"),
-    ("latent-diffusion", "it is called diffusion now"),
-];
-
 /// A model as data: a description, named arrays, and the models that it is made of.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
@@ -261,7 +253,7 @@ fn describe(dir: &Path) -> Result<Description> {
         Error::data(format!("{} is damaged or of another tool: {error}; train again", path.display()))
     };
     let text = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound if super::registry::has_begun(dir) => unfinished(dir),
+        std::io::ErrorKind::NotFound if super::training_folder::has_begun(dir) => unfinished(dir),
         std::io::ErrorKind::NotFound => Error::config(format!(
             "{} holds no model (no {DESCRIPTION} there); give the folder that `genailab train --out` wrote",
             dir.display()
@@ -270,8 +262,7 @@ fn describe(dir: &Path) -> Result<Description> {
     })?;
     let header: Header = serde_json::from_str(&text).map_err(|e| damaged(&e))?;
     if header.format != FORMAT {
-        let renamed = RENAMED.iter().find(|(old, _)| *old == header.model);
-        let renamed = renamed.map_or(String::new(), |(_, what)| format!(" ({what})"));
+        let renamed = super::registry::renamed(&header.model).map_or(String::new(), |now| format!(" ({now})"));
         return Err(Error::config(format!(
             "{} was written in format {}{renamed}, but this version reads format {FORMAT}; use the genailab that wrote it, \
              or train again",

@@ -42,11 +42,6 @@ impl ModelPredictor {
         Self { settings: Box::new(Configured::<M> { config }), ..self }
     }
 
-    /// The same with these settings.
-    pub fn with_settings(self, settings: Box<dyn Settings>) -> Self {
-        Self { settings, ..self }
-    }
-
     /// The trained model.
     ///
     /// # Errors

@@ -41,6 +41,12 @@ fn effects_are_drawn_and_judged() {
     assert_eq!(file.obs().expect("rows").column("sample").expect("numbered").to_f64().expect("numbers").len(), 20);
     place.run(&format!("predict --model m --perturbations {double} --out mean.h5ad")).done();
     assert_eq!(Effects::open(place.path("mean.h5ad")).expect("effects").perturbations.len(), 1);
+    let line = format!("predict --model m/combination --perturbations {double} --samples 3 --cells 5 --out one.h5ad");
+    let said = place.run(&line);
+    for note in ["--cells has no meaning", "draws no effects: one row a perturbation, not 3"] {
+        assert!(said.done().contains(note), "{}", said.stdout);
+    }
+    assert_eq!(Effects::open(place.path("one.h5ad")).expect("effects").perturbations.len(), 1);
     place.fails("predict --model m --perturbations NOSUCH --samples 3 --out q.h5ad", &["--perturbations", "NOSUCH"]);
     place.fails(
         &format!("predict --model m --perturbations {double} --guidance 2 --out q.h5ad"),

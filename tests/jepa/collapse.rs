@@ -6,12 +6,12 @@ use genailab::{
     data::TrainingData,
     device::Device,
     model::{
-        Trained,
+        Trained, check_folder,
         jepa::{
             AntiCollapse, CellJepa, CellJepaConfig, CellJepaSettings, CollapseAlarm, EncoderConfig, OnCollapse, Size,
             TeacherConfig,
         },
-        registry::{check_folder, train},
+        registry::train,
     },
     train::{Run, TrainConfig},
 };

@@ -2,7 +2,7 @@
 
 use genailab::{
     Error, ErrorKind, Result,
-    data::{Naming, OpenOptions, Opened},
+    data::{Effects, Naming, OpenOptions, Opened, Split},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -164,4 +164,16 @@ pub fn say(line: impl Display) -> Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("write to", "stdout", error)),
         _ => Ok(()),
     }
+}
+
+/// Says how an effects dataset is divided.
+pub fn say_division(data: &Effects, split: &Split) -> Result<()> {
+    say(format_args!(
+        "{} perturbations x {} genes; {} to train on, {} doubles to validate on, {} held out",
+        data.perturbations.len(),
+        data.genes.len(),
+        split.train.len(),
+        split.validation.len(),
+        split.test.len()
+    ))
 }

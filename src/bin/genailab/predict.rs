@@ -12,6 +12,8 @@ use std::path::PathBuf;
 
 /// More cells of one perturbation than any experiment has; beyond, memory ends before the work does.
 const MOST_CELLS: usize = 10_000_000;
+/// Cells of each perturbation where `--cells` is not given.
+const USUAL_CELLS: usize = 200;
 /// The entry of `uns` that tells this tool which column holds what.
 const HINTS: &str = "genailab";
 
@@ -28,9 +30,9 @@ pub struct Args {
     /// Perturbations, separated by commas: A+B,C,control. A+B is B+A, and what is named twice is predicted once
     #[arg(long, value_name = "A+B,C", value_delimiter = ',', required = true)]
     perturbations: Vec<String>,
-    /// Cells to predict for each perturbation, each from a control cell of the training data (models of cells)
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    cells: usize,
+    /// Cells to predict for each perturbation, each from a control cell of the training data [default: 200] (models of cells)
+    #[arg(long, value_name = "N")]
+    cells: Option<usize>,
     /// Times that the cells of a perturbation are drawn, N cells each. A diffusion model draws the mean anew each time where
     /// the mean is not known; of mean effects it draws M of them. obs["sample"] is the number of the sample
     #[arg(long, value_name = "M", default_value_t = 1)]
@@ -56,10 +58,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    args.cells.checked_mul(args.samples).filter(|&rows| (1..=MOST_CELLS).contains(&rows)).ok_or_else(|| {
+    args.cells().checked_mul(args.samples).filter(|&rows| (1..=MOST_CELLS).contains(&rows)).ok_or_else(|| {
         Error::config(format!(
             "--cells {} and --samples {} must be at least 1, and their product at most {MOST_CELLS}",
-            args.cells, args.samples
+            args.cells(),
+            args.samples
         ))
     })?;
     args.device.check()?;
@@ -93,6 +96,10 @@ fn check(model: &dyn Trained, perturbations: &[Perturbation]) -> Result<()> {
 }
 
 impl Args {
+    fn cells(&self) -> usize {
+        self.cells.unwrap_or(USUAL_CELLS)
+    }
+
     /// Refuses the options that only a model with a sampler has a use for.
     fn refuse_sampler_options(&self, kind: &str) -> Result<()> {
         let given = [
@@ -138,7 +145,7 @@ fn predict_cells(model: &dyn Trained, perturbations: &[Perturbation], args: &Arg
                 steps: args.steps,
                 guidance: args.guidance,
                 library_size: args.library,
-                ..Sampling::new(args.cells, args.seed.wrapping_add(sample as u64))
+                ..Sampling::new(args.cells(), args.seed.wrapping_add(sample as u64))
             };
             // What is not known of a perturbation is the fault of what was asked for.
             model.cells(&condition, &sampling).map_err(|error| match error.kind() {
@@ -195,7 +202,19 @@ fn write_cells(perturbations: &[Perturbation], blocks: &[Generated], model: &dyn
 
 /// Mean effects; several samples are draws around them.
 fn predict_effects(model: &dyn Trained, perturbations: &[Perturbation], args: &Args) -> Result<()> {
+    let kind = model.kind();
+    if args.cells.is_some() {
+        say(format_args!(
+            "note: --cells has no meaning for mean effects, which are what this model ({kind}) predicts"
+        ))?;
+    }
     let samples = if model.abilities().effect_draws { args.samples } else { 1 };
+    if samples < args.samples {
+        say(format_args!(
+            "note: a model of kind {kind} draws no effects: one row a perturbation, not {}",
+            args.samples
+        ))?;
+    }
     let mut effects = Array2::zeros((0, model.genes().len()));
     for perturbation in perturbations {
         let condition = Condition::of(perturbation.clone());

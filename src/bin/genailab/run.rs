@@ -17,8 +17,7 @@ use genailab::{
     },
     device::Device,
     model::{
-        Collapse, CountVae, ModelConfig, SettingsFile, VaeSettings,
-        registry::{check_folder, forget_checkpoints, train},
+        Collapse, CountVae, ModelConfig, SettingsFile, VaeSettings, check_folder, forget_checkpoints, registry::train,
     },
     train::{History, Run, TrainConfig},
 };

@@ -2,15 +2,15 @@
 
 mod embedding_report;
 
-use crate::options::{DataArgs, Fractions, OutputFolder, interrupt_flag, say};
+use crate::options::{DataArgs, Fractions, OutputFolder, interrupt_flag, say, say_division};
 use genailab::{
     Error, ErrorKind, Result,
     bench::evaluate_effects,
     data::{Condition, DataKind, Dataset, Effects, Opened, QcConfig, Split, SplitPlan, TrainingData},
     device::Device,
     model::{
-        SettingsFile, Trained,
-        registry::{Family, Registry, Settings, check_folder},
+        SettingsFile, Trained, check_folder,
+        registry::{Family, Registry, Settings},
     },
     ndarray::{Array2, Axis},
     train::{Run, write_atomically},
@@ -239,14 +239,7 @@ impl Training<'_> {
 
     fn on_effects(&self, data: &Effects) -> Result<Value> {
         let split = split_effects(data, self.split, self.seed);
-        say(format_args!(
-            "{} perturbations x {} genes; {} to train on, {} doubles to validate on, {} held out",
-            data.perturbations.len(),
-            data.genes.len(),
-            split.train.len(),
-            split.validation.len(),
-            split.test.len()
-        ))?;
+        say_division(data, &split)?;
         let training = TrainingData::of_effects(data, &split, self.seed)?;
         let (model, _) = self.settings.train(&training, &mut self.run()?)?;
         split.save(self.out.join("split.json"))?;

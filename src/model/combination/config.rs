@@ -1,6 +1,6 @@
 //! Settings of the combination model.
 
-use super::effects::GeneFeature;
+use super::unseen::GeneFeature;
 use crate::{
     Error, Result,
     data::DataKind,

@@ -10,18 +10,20 @@
 //! scaled sum and a kernel ridge. The shares of kernel ridge and network are those with the smallest error on these
 //! left-out combinations, so an estimate that does not carry over to unseen combinations is not used.
 //!
-//! A gene that was perturbed alone is represented by its single effect, another gene by its features (`effects`). Sources:
+//! A gene that was perturbed alone is represented by its single effect, another gene by its features (`unseen`). Sources:
 //! Assran et al. 2023 (I-JEPA: predicted embeddings, moving-average teacher), Bardes et al. 2022 (variance and covariance),
 //! Wolpert 1992 (stacked generalization).
 
 mod config;
-mod effects;
+mod contract;
 mod kernel_ridge;
 mod model;
 mod network;
 mod scaled_sum;
+mod singles;
+mod unseen;
 
 pub use config::{CombinationConfig, CombinationSettings};
-pub use effects::{GeneFeature, UnseenChoice};
 pub use kernel_ridge::Mixture;
 pub use model::CombinationModel;
+pub use unseen::{GeneFeature, UnseenChoice};

@@ -14,7 +14,7 @@
 //! Their share of a prediction is close to zero on the combinations of Norman et al. 2019: their L2 relative to additive is
 //! 0.809 without networks and 0.808 with them.
 
-use super::{CombinationConfig, effects::Singles, scaled_sum::Combinations};
+use super::{CombinationConfig, scaled_sum::Combinations, singles::Singles};
 use crate::{
     Error, Result,
     data::{Condition, EffectTable},

@@ -12,7 +12,7 @@
 //! on the leading components of the single effects, which removes noise of single genes. The five coefficients are found
 //! by ridge regression; the factor of a gene is shrunk to 1, with c a multiple of the mean of `sum_i w_i b_ig^2`.
 
-use super::{CombinationConfig, effects::Singles};
+use super::{CombinationConfig, singles::Singles};
 use crate::{
     Result,
     data::{Condition, EffectTable},

@@ -8,7 +8,7 @@ use crate::{
     Error, ErrorKind, Result,
     data::{DataKind, Dataset, TrainingData},
     device::Device,
-    model::{Abilities, Model, ModelConfig, State, Trained, registry::forget_checkpoints},
+    model::{Abilities, Model, ModelConfig, State, Trained, forget_checkpoints},
     train::{History, LearningRateSchedule, Run, TrainConfig, has_checkpoint},
 };
 use ndarray::Array2;

@@ -21,6 +21,7 @@
 //! | `generator` | diffusion or flow, from noise or from control cells |
 //! | `mean_match` | cells whose mean is a wanted one |
 //! | `cells`, `sample` | the model of cells, and what it is asked |
+//! | `contract` | both in the contract of all models |
 //! | `saved` | the models' files |
 //!
 //! Sources: Rombach et al. 2022 (latent diffusion), Lopez et al. 2018 (the counts' model), Lipman et al. 2023 (flows).
@@ -33,6 +34,7 @@ mod generator;
 mod mean_match;
 mod residuals;
 mod sample;
+mod saved;
 mod space;
 mod spread;
 

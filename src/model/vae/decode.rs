@@ -5,7 +5,8 @@ use super::{
     config::Likelihood,
     inspect::{CellCovariates, EVALUATION_BATCH, HostPosterior},
     model::{CountVae, on_device},
-    net::{Decoded, REFERENCE_CELLS, VaeNet},
+    net::{Decoded, VaeNet},
+    reference::REFERENCE_CELLS,
 };
 use crate::{
     Error, Result,

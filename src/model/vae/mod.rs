@@ -4,22 +4,28 @@
 //! |---|---|
 //! | `config` | settings of the network and of its training |
 //! | `batch` | batches of cells and of effects, and the names behind them |
-//! | `net` | the equations: condition, encoder, decoder, loss |
+//! | `condition` | what a cell was given and where it was measured, as a vector |
+//! | `reference` | the control cells that a trained model carries with it |
+//! | `net` | the equations: encoder, decoder, loss |
 //! | `model` | [`CountVae`]: training, saving, the contract of all models |
 //! | `decode` | predictions: reconstructions, counterfactuals, drawn cells, effects |
 //! | `inspect` | latents and reference cells, likelihood bound, collapse |
 
 mod batch;
+mod condition;
 mod config;
 mod decode;
 mod inspect;
 mod model;
 mod net;
+mod reference;
 
 pub(in crate::model) use batch::output_bias;
 pub use batch::{CellSource, CellView, ConditionBatch, EffectSource, Observed, VaeBatch, Vocabulary};
+pub use condition::ConditionEncoder;
 pub use config::{KlAnnealing, LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings};
 pub use decode::{CountModel, sample_counts};
 pub use inspect::{CellCovariates, Collapse, Elbo};
 pub use model::CountVae;
-pub use net::{ConditionEncoder, Decoded, Posterior, REFERENCE_CELLS, Reference, VaeNet};
+pub use net::{Decoded, Posterior, VaeNet};
+pub use reference::{REFERENCE_CELLS, Reference};

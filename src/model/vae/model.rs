@@ -3,7 +3,8 @@
 use super::{
     batch::{CellSource, CellView, EffectSource, VaeBatch, Vocabulary, output_bias},
     config::{LibrarySize, Likelihood, VaeConfig, VaeSettings},
-    net::{REFERENCE_CELLS, VaeNet},
+    net::VaeNet,
+    reference::REFERENCE_CELLS,
 };
 use crate::{
     Error, Result,

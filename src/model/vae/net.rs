@@ -16,13 +16,15 @@
 
 use super::{
     batch::{ConditionBatch, Observed, VaeBatch, Vocabulary},
+    condition::ConditionEncoder,
     config::{Likelihood, ThetaScope, VaeConfig},
+    reference::Reference,
 };
 use crate::{
     Error, Result,
     nn::{
-        Backend, CountTarget, Dispersion, Embedding, Finish, FinishConfig, IndexSets, Linear, Matrix, Mlp,
-        SparseLinear, Vector, ops, walk_params,
+        Backend, CountTarget, Dispersion, Finish, FinishConfig, Linear, Matrix, Mlp, SparseLinear, Vector, ops,
+        walk_params,
     },
     train::{Loss, StepContext, Trainable},
 };
@@ -30,90 +32,6 @@ use dfdx::prelude::{HasShape, PutTape, Tape};
 use ndarray::Array2;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
-use std::sync::Arc;
-
-/// Number of control cells kept.
-pub const REFERENCE_CELLS: usize = 512;
-
-/// A sample of control cells that a trained model carries with it, so that it can predict without the data it was trained
-/// on: `q(z|x, control)` of each, and under what technical conditions it was measured.
-#[derive(Debug, Clone)]
-pub struct Reference<D: Backend> {
-    /// Posterior means, `(REFERENCE_CELLS, latent)`.
-    pub mu: Matrix<D>,
-    /// Posterior log variances, `(REFERENCE_CELLS, latent)`.
-    pub logvar: Matrix<D>,
-    /// Size factors (UMI counts), `(REFERENCE_CELLS,)`.
-    pub size_factor: Vector<D>,
-    /// Library sizes over all measured genes (UMI counts), `(REFERENCE_CELLS,)`.
-    pub library_size: Vector<D>,
-    /// Index of the lane (a small whole number), `(REFERENCE_CELLS,)`.
-    pub lane: Vector<D>,
-}
-
-walk_params!(Reference { params: [], buffers: [mu, logvar, size_factor, library_size, lane], layers: [] });
-
-impl<D: Backend> Reference<D> {
-    /// Zeros, as an untrained model has them.
-    ///
-    /// # Errors
-    /// No memory on the device.
-    pub fn empty(device: &D, latent: usize) -> Result<Self> {
-        let fail = |e: D::Err| Error::device("allocating the reference cells", e);
-        let matrix = || device.try_zeros_like(&(REFERENCE_CELLS, latent)).map_err(fail);
-        let vector = || device.try_zeros_like(&(REFERENCE_CELLS,)).map_err(fail);
-        Ok(Self { mu: matrix()?, logvar: matrix()?, size_factor: vector()?, library_size: vector()?, lane: vector()? })
-    }
-}
-
-/// Turns a [`ConditionBatch`] into the condition `c`, `(cells, width)`: what a cell was given and where it was measured.
-///
-/// `c = sum_{g in perturbation} e_g + l_lane + s * w`, with an embedding `e_g` for each perturbed gene, `l` for each lane
-/// and `w` for the standardised log library size `s`. The perturbation enters as a *set*: control is the empty sum, a
-/// double is the sum of its genes, so that an unseen double of known genes has a condition too. The interaction of the two
-/// genes is left to the non-linear layers that follow.
-#[derive(Debug, Clone)]
-pub struct ConditionEncoder<D: Backend> {
-    perturbation: Embedding<D>,
-    lane: Option<Embedding<D>>,
-    library: Option<Linear<D>>,
-}
-
-walk_params!(ConditionEncoder { params: [], buffers: [], layers: [perturbation, lane, library] });
-
-impl<D: Backend> ConditionEncoder<D> {
-    /// An encoder for `vocabulary`. A single lane carries no information and gets no embedding.
-    ///
-    /// # Errors
-    /// No memory on the device.
-    pub fn new(device: &D, vocabulary: &Vocabulary, config: &VaeConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
-        let (lanes, width) = (vocabulary.lanes.len(), config.condition);
-        Ok(Self {
-            perturbation: Embedding::new(device, vocabulary.perturbed.len().max(1), width, rng)?,
-            lane: (config.with_lane && lanes > 1).then(|| Embedding::new(device, lanes, width, rng)).transpose()?,
-            library: config.with_library.then(|| Linear::new(device, 1, width, rng)).transpose()?,
-        })
-    }
-
-    /// `(cells, width)`; goes on with `tape`.
-    ///
-    /// # Errors
-    /// A batch that does not fit the vocabulary.
-    pub fn forward<T: Tape<f32, D>>(&self, device: &D, batch: &ConditionBatch, tape: T) -> Result<Matrix<D, T>> {
-        let mut condition = self.perturbation.forward(&batch.perturbed, tape)?;
-        if let Some(lane) = &self.lane {
-            let lanes = Arc::new(IndexSets::from_indices(batch.lanes.clone()));
-            condition = ops::add(condition, lane.forward(&lanes, T::default())?)?;
-        }
-        if let Some(library) = &self.library {
-            let column = device
-                .try_tensor_from_vec(batch.log_library.clone(), (batch.log_library.len(), 1))
-                .map_err(|e| Error::device("log library size", e))?;
-            condition = ops::add(condition, library.forward(column.put_tape(T::default()))?)?;
-        }
-        Ok(condition)
-    }
-}
 
 /// The network of a [`CountVae`](crate::model::CountVae): shapes are `(cells, width)` throughout.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use super::{Settings, Stages, stages::Later, story};
 use crate::{
-    options::{Fractions, say},
+    options::{Fractions, say, say_division},
     train::{split_effects, write_json},
 };
 use genailab::{
@@ -37,14 +37,7 @@ pub fn run(data: &Effects, file: &Path, mut stages: Stages<'_>) -> Result<()> {
     stages.settings = stages.args.settings(VaeSettings { train: train_config, ..usual }, Fractions::default())?;
     let Stages { args, settings, start, .. } = &stages;
     let split = split_effects(data, settings.split, settings.seed);
-    say(format_args!(
-        "{} perturbations x {} genes; {} to train on, {} doubles to validate on, {} held out",
-        data.perturbations.len(),
-        data.genes.len(),
-        split.train.len(),
-        split.validation.len(),
-        split.test.len()
-    ))?;
+    say_division(data, &split)?;
     let training = TrainingData::of_effects(data, &split, settings.seed)?;
     let (model, history) = train::<CountVae>(&training, &settings.vae, &mut stages.run("vae"))?;
     split.save(args.out.join("split.json"))?;

@@ -1,0 +1,40 @@
+//! The control cells that a trained VAE carries with it.
+
+use crate::{
+    Error, Result,
+    nn::{Backend, Matrix, Vector, walk_params},
+};
+
+/// Number of control cells kept.
+pub const REFERENCE_CELLS: usize = 512;
+
+/// A sample of control cells that a trained model carries with it, so that it can predict without the data it was trained
+/// on: `q(z|x, control)` of each, and under what technical conditions it was measured.
+#[derive(Debug, Clone)]
+pub struct Reference<D: Backend> {
+    /// Posterior means, `(REFERENCE_CELLS, latent)`.
+    pub mu: Matrix<D>,
+    /// Posterior log variances, `(REFERENCE_CELLS, latent)`.
+    pub logvar: Matrix<D>,
+    /// Size factors (UMI counts), `(REFERENCE_CELLS,)`.
+    pub size_factor: Vector<D>,
+    /// Library sizes over all measured genes (UMI counts), `(REFERENCE_CELLS,)`.
+    pub library_size: Vector<D>,
+    /// Index of the lane (a small whole number), `(REFERENCE_CELLS,)`.
+    pub lane: Vector<D>,
+}
+
+walk_params!(Reference { params: [], buffers: [mu, logvar, size_factor, library_size, lane], layers: [] });
+
+impl<D: Backend> Reference<D> {
+    /// Zeros, as an untrained model has them.
+    ///
+    /// # Errors
+    /// No memory on the device.
+    pub fn empty(device: &D, latent: usize) -> Result<Self> {
+        let fail = |e: D::Err| Error::device("allocating the reference cells", e);
+        let matrix = || device.try_zeros_like(&(REFERENCE_CELLS, latent)).map_err(fail);
+        let vector = || device.try_zeros_like(&(REFERENCE_CELLS,)).map_err(fail);
+        Ok(Self { mu: matrix()?, logvar: matrix()?, size_factor: vector()?, library_size: vector()?, lane: vector()? })
+    }
+}
