@@ -280,7 +280,7 @@ fn unfinished(dir: &Path) -> Error {
     ))
 }
 
-/// A part stands in a folder directly below its model's.
+/// A part is in a folder directly below its model's.
 fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }

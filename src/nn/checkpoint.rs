@@ -32,7 +32,7 @@ impl Snapshot {
     /// Copies all tensors of `model`.
     ///
     /// # Errors
-    /// None of its own; those of the model's walk.
+    /// Those of the walk over the model's parameters.
     pub fn of<D: Backend, M: Params<D>>(model: &M) -> Result<Self> {
         let mut snapshot = Self::default();
         model.walk("", &mut Take(&mut snapshot))?;

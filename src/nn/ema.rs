@@ -63,7 +63,7 @@ impl<D: Backend> Ema<D> {
     /// An average that begins at the weights of `model`.
     ///
     /// # Errors
-    /// None of its own; those of the model's walk.
+    /// Those of the walk over the model's parameters.
     pub fn new<M: Params<D>>(model: &M) -> Result<Self> {
         Ok(Self { average: Flat::of(model)?.0 })
     }

@@ -109,7 +109,7 @@ impl TensorInfo {
 /// Every tensor of a model, in the order of the walk.
 ///
 /// # Errors
-/// None of its own; those of the model's walk.
+/// Those of the walk over the model's parameters.
 pub fn tensors<D: Backend, M: Params<D>>(model: &M) -> Result<Vec<TensorInfo>> {
     struct List(Vec<TensorInfo>);
     impl List {
@@ -135,7 +135,7 @@ pub fn tensors<D: Backend, M: Params<D>>(model: &M) -> Result<Vec<TensorInfo>> {
 /// Number of trained weights of a model.
 ///
 /// # Errors
-/// None of its own; those of the model's walk.
+/// Those of the walk over the model's parameters.
 pub fn count_params<D: Backend, M: Params<D>>(model: &M) -> Result<usize> {
     Ok(tensors(model)?.iter().filter(|tensor| tensor.trained).map(TensorInfo::len).sum())
 }

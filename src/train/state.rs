@@ -135,7 +135,7 @@ impl State {
         Ok((state, best))
     }
 
-    /// Checks that the training to resume is the one that now is asked for.
+    /// Checks that the training to resume has the settings of the one that now begins.
     fn check(&self, now: &Self) -> Result<()> {
         let fields = |state: &Self| match serde_json::to_value(&state.config) {
             Ok(serde_json::Value::Object(fields)) => fields,

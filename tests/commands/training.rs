@@ -2,6 +2,7 @@
 
 use super::tool::{Place, copy_folder, json, model};
 use crate::common::real_data;
+use genailab::data::{Dataset, Effects};
 
 const FILES: [&str; 8] = [
     "events.out.tfevents.genailab",
@@ -135,4 +136,22 @@ fn effects_have_no_count_likelihood() {
         }
     }
     place.fails(&format!("bench-train --data {data}"), &["needs cells", "effects dataset"]);
+}
+
+#[test]
+fn quality_control_comes_before_averaging() {
+    let place = Place::new().with_cells();
+    place.write("qc.toml", "[qc]\nmin_genes = 1\nmin_cells_per_perturbation = 1\nmin_cells_per_gene = 500\n");
+    let said = place.run("train --data cells.h5ad --model combination --config qc.toml --out means");
+    assert!(said.done().contains("of 150 kept"), "{}", said.stdout);
+    let genes = json(&place.path("means/model.json"))["description"]["genes"].as_array().expect("a list").len();
+    assert!((1..150).contains(&genes), "{genes} of 150 genes are counted in 500 cells");
+
+    let cells = Dataset::open(place.path("cells.h5ad")).expect("cells");
+    Effects::of_cells(&cells).expect("effects").write(place.path("effects.h5ad")).expect("written");
+    for line in ["train --data effects.h5ad --model combination --out e", "run --data effects.h5ad --epochs 1 --out r"]
+    {
+        let said = place.run(&format!("{line} --config qc.toml"));
+        assert!(said.done().contains("[qc] has no meaning for an effects dataset"), "{}", said.stdout);
+    }
 }

@@ -39,8 +39,8 @@ const BUILT_IN_SEED: u64 = 7;
 /// around what it predicts (is its spread the true one?). Without a file, cells are simulated.
 ///
 /// Writes report.html, results.json, split.json and the models (folders vae, diffusion and, trained without the doubles that
-/// judge it, unseen) into --out; what an earlier run
-/// left there is replaced. Open report.html in a browser. `genailab predict --model DIR/diffusion` uses the models.
+/// judge it, unseen) into --out; what an earlier run left there is replaced. Open report.html in a browser. `genailab predict
+/// --model DIR/diffusion` uses the models.
 ///
 /// An effects dataset (one row a perturbation, uns["effect"]) is taken too: the models are then judged on perturbations
 /// of two genes that they have not seen, beside the sum of the two single effects.

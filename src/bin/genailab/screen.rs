@@ -25,8 +25,8 @@ const SHOWN: usize = 40;
 /// or a named one, of another effects file, or the difference between the cells of a perturbation and control in a cells
 /// file. Genes are matched by name.
 ///
-/// To say how far the answer is to be trusted, a fifth of the measured doubles is left out, and each is asked for by its
-/// measured effect: the report tells at which rank it comes back, and where it would by adding effects.
+/// To say how far the answer is to be trusted, a fifth of the measured doubles is left out, and the effect of each is
+/// the target of a screen: the report gives the rank at which the double is found, and its rank if effects are added.
 ///
 /// The expression of a perturbed gene is the label of its perturbation, and a state from elsewhere carries no label: the
 /// columns of all genes that a candidate or the target perturbs are left out of every comparison, unless --own-genes is

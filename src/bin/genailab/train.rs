@@ -23,6 +23,8 @@ use std::{
     sync::Arc,
 };
 
+/// Said where a configuration has the table `[qc]` and the data no cells.
+pub const QC_WITHOUT_CELLS: &str = "note: [qc] has no meaning for an effects dataset, which holds no cells";
 /// Draws behind the expected error of a predicted effect.
 const DRAWS: usize = 100;
 
@@ -79,7 +81,6 @@ struct Training<'a> {
     family: &'a dyn Family,
     settings: Box<dyn Settings>,
     split: Fractions,
-    qc: Option<QcConfig>,
     seed: u64,
     out: OutputFolder,
 }
@@ -98,7 +99,11 @@ pub fn run(args: &Args) -> Result<()> {
     let (split, qc) = shared(file.as_ref())?;
     check_settings(family, file.as_ref(), args)?;
     check_folder(&args.out, args.resume)?;
-    let opened = prepared(args.columns.open(&args.data)?, family, args)?;
+    let of_file = |e: Error| match e.kind() {
+        ErrorKind::Data | ErrorKind::Inapplicable => e.at(args.data.display()),
+        _ => e,
+    };
+    let opened = prepared(args.columns.open(&args.data)?, family, qc.as_ref(), args).map_err(of_file)?;
     let kind = match &opened {
         Opened::Cells(_) => DataKind::Cells,
         Opened::Effects(_) => DataKind::Effects,
@@ -107,16 +112,12 @@ pub fn run(args: &Args) -> Result<()> {
     settings.set_epochs_if(args.epochs)?;
     let seed = args.seed.unwrap_or_else(|| settings.seed());
     let out = OutputFolder::new(&args.out)?;
-    let training =
-        Training { args, family, settings, split: split.unwrap_or_else(|| usual_split(family)), qc, seed, out };
+    let training = Training { args, family, settings, split: split.unwrap_or_else(|| usual_split(family)), seed, out };
     let metrics = match opened {
         Opened::Cells(data) => training.on_cells(data),
         Opened::Effects(data) => training.on_effects(&data),
     }
-    .map_err(|e| match e.kind() {
-        ErrorKind::Data | ErrorKind::Inapplicable => e.at(args.data.display()),
-        _ => e,
-    })?;
+    .map_err(of_file)?;
     write_json(&training.out.join("metrics.json"), &metrics)?;
     say(format_args!("model: {}", training.out.display()))
 }
@@ -157,12 +158,25 @@ impl SetEpochs for Box<dyn Settings> {
     }
 }
 
-/// The data in the form that the model learns from best: cells are averaged for a model of mean effects.
-fn prepared(opened: Opened, family: &dyn Family, args: &Args) -> Result<Opened> {
+/// The data after quality control, in the form that the model learns from best: cells are averaged for a model of mean
+/// effects.
+fn prepared(opened: Opened, family: &dyn Family, qc: Option<&QcConfig>, args: &Args) -> Result<Opened> {
+    let opened = match (opened, qc) {
+        (Opened::Cells(cells), Some(qc)) => {
+            let (kept, report) = qc.apply(&cells)?;
+            say(report)?;
+            Opened::Cells(kept)
+        }
+        (opened, Some(_)) => {
+            say(QC_WITHOUT_CELLS)?;
+            opened
+        }
+        (opened, None) => opened,
+    };
     match (opened, family.learns_from()) {
         (Opened::Cells(cells), [DataKind::Effects, ..]) => {
             say("a dataset of cells: trained on the mean effect of each perturbation")?;
-            Ok(Opened::Effects(Effects::of_cells(&cells).map_err(|e| e.at(args.data.display()))?))
+            Ok(Opened::Effects(Effects::of_cells(&cells)?))
         }
         (Opened::Effects(_), [DataKind::Cells]) => Err(Error::config(format!(
             "{} is an effects dataset, and {} learns from single cells; give a cells dataset, or train --model combination",
@@ -185,12 +199,7 @@ impl Training<'_> {
         })
     }
 
-    fn on_cells(&self, mut data: Dataset) -> Result<Value> {
-        if let Some(qc) = &self.qc {
-            let report;
-            (data, report) = qc.apply(&data)?;
-            say(report)?;
-        }
+    fn on_cells(&self, data: Dataset) -> Result<Value> {
         let Fractions { validation, test } = self.split;
         let split = data.split(&SplitPlan::Stratified { validation, test, seed: self.seed })?;
         let report = match self.family.is_encoder() {

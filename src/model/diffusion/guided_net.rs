@@ -28,7 +28,7 @@ impl Guide {
     }
 
     /// `u + guidance (c - u)` of the answers with and without the condition (Ho and Salimans 2022), both linear in what a
-    /// network predicts, whatever that is. At 0 and 1 only one is asked for.
+    /// network predicts, whatever that is. At 0 and 1 only one of them is computed.
     pub fn output(&self, net: &dyn Answers, x: &Array2<f32>, t: f64) -> Result<Array2<f64>> {
         if self.condition.is_none() || self.guidance == 0.0 {
             return net.answer(x, t, None);

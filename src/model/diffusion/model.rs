@@ -78,14 +78,14 @@ impl Diffusion {
     /// Number of trained weights; their moving average is not counted.
     ///
     /// # Errors
-    /// None of its own; those of the model's walk.
+    /// Those of the walk over the model's parameters.
     pub fn n_params(&self) -> Result<usize> {
         self.net.n_params()
     }
 
-    /// Trains on samples x `(rows, dims)` with conditions `(rows, condition)`, watching `validation` of the same form. The
-    /// loss is the mean squared error of what the network predicts, a dimension; validation is of the averaged weights, at
-    /// times and noises that are the same in every epoch.
+    /// Trains on samples x `(rows, dims)` with conditions `(rows, condition)`, and computes the loss of `validation`, of the
+    /// same form, after each epoch. The loss is the mean squared error of the network's output per dimension; the validation
+    /// loss is that of the averaged weights, at times and noises that are the same in every epoch.
     ///
     /// # Errors
     /// A value that is not finite, with its row and column; a dimension that never varies; a condition that is missing, not
@@ -128,7 +128,7 @@ impl Diffusion {
     }
 
     /// The trained network as a denoiser for the samplers and solvers of this library, of rows in the model's own units
-    /// (mean 0 and standard deviation 1 a dimension), with a condition of `rows` rows or of one for all of them.
+    /// (mean 0 and standard deviation 1 in each dimension), with a condition of `rows` rows or of one for all of them.
     ///
     /// # Errors
     /// A model that is not trained; a condition that is missing, not expected or of another shape; a guidance that is

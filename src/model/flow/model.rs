@@ -111,7 +111,7 @@ impl Flow {
     /// Number of trained weights; their moving average is not counted.
     ///
     /// # Errors
-    /// None of its own; those of the model's walk.
+    /// Those of the walk over the model's parameters.
     pub fn n_params(&self) -> Result<usize> {
         self.net.n_params()
     }
@@ -152,8 +152,9 @@ impl Flow {
         self.fit_with(FlowData { source: Some(source), x: target, condition }, None, train, options)
     }
 
-    /// Trains, watching `validation`. The loss is the mean squared error of the velocity, a dimension; its least is not 0, as
-    /// paths cross. Validation is of the averaged weights, at times and sources that are the same in every epoch.
+    /// Trains, and computes the loss of `validation` after each epoch. The loss is the mean squared error of the velocity per
+    /// dimension; its minimum is not 0, because paths cross. The validation loss is that of the averaged weights, at times
+    /// and sources that are the same in every epoch.
     ///
     /// # Errors
     /// A value that is not finite, with its row and column; a dimension that never varies; a condition that is missing, not

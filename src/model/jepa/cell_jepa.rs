@@ -120,7 +120,7 @@ impl CellJepa {
     /// Number of trained weights; the teacher's are not.
     ///
     /// # Errors
-    /// None of its own; those of the model's walk.
+    /// Those of the walk over the model's parameters.
     pub fn n_params(&self) -> Result<usize> {
         on_device!(&self.net, net => count_params(net))
     }
@@ -129,8 +129,8 @@ impl CellJepa {
     /// device. For a model whose settings are known beforehand, [`Model::fit`](crate::model::Model::fit) makes and trains
     /// it in one step.
     ///
-    /// The validation loss is against a teacher that moves, and falls or rises with it: it tells of a collapse or of a
-    /// training that diverges, and is no measure to stop early by.
+    /// The validation loss is against a teacher that moves, and falls or rises with it: it shows a collapse or a
+    /// training that diverges, but training must not be stopped early by it.
     ///
     /// # Errors
     /// A collapse of the embeddings ([`CollapseAlarm`](super::CollapseAlarm)); masks that cannot be made; a loss that

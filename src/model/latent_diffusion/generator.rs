@@ -88,7 +88,7 @@ pub(super) struct Points<'a> {
 }
 
 impl Generator {
-    /// Trains on `train`, watching `watched`; `controls` are points of control cells, `(cells, dims)`.
+    /// Trains on `train`, with `watched` as validation; `controls` are points of control cells, `(cells, dims)`.
     ///
     /// # Errors
     /// A loss that is not finite; an interruption.

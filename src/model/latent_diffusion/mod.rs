@@ -1,7 +1,7 @@
 //! Latent diffusion: not only the mean of what a perturbation does, but what could happen.
 //!
 //! A cell x of a condition c (a perturbation, in a context) has a point z in the latent space of a count VAE. With
-//! the mean point `m_c` of its condition and what is told of it, t_c (the scores of the predicted mean effect, and where
+//! the mean point `m_c` of its condition and a description t_c of it (the scores of the predicted mean effect, and where
 //! control cells of the context are),
 //!
 //! ```text
@@ -20,7 +20,7 @@
 //! | `atlas` | what is known of conditions |
 //! | `generator` | diffusion or flow, from noise or from control cells |
 //! | `mean_match` | cells whose mean is a wanted one |
-//! | `cells`, `sample` | the model of cells, and what it is asked |
+//! | `cells`, `sample` | the model of cells, and its predictions |
 //! | `contract` | both in the contract of all models |
 //! | `saved` | the models' files |
 //!

@@ -75,7 +75,7 @@ impl LatentDiffusion {
     ///
     /// # Errors
     /// Genes that nothing is known of, all named; a context without training control cells; a library size that is not
-    /// positive; a spread of the mean that is asked for and not known.
+    /// positive; a draw of the mean where its spread is not known.
     pub fn sample(&self, condition: &Condition, draw: Draw, seed: u64) -> Result<Generated> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let ready = self.ready(condition, draw.cells, draw.library, &mut rng)?;

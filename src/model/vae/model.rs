@@ -201,7 +201,7 @@ impl CountVae {
         CellView { total_library: self.with_remainder, with_target: self.config.likelihood == Likelihood::Gaussian }
     }
 
-    /// Refuses what a model of the other kind of data is asked.
+    /// Refuses a request that only a model trained on the other kind of data can answer.
     pub(super) fn check_learned_from(&self, kind: DataKind) -> Result<()> {
         if self.trained_on == kind {
             return Ok(());

@@ -3,7 +3,7 @@
 use super::{Settings, Stages, stages::Later, story};
 use crate::{
     options::{Fractions, say, say_division},
-    train::{split_effects, write_json},
+    train::{QC_WITHOUT_CELLS, split_effects, write_json},
 };
 use genailab::{
     Result,
@@ -36,6 +36,9 @@ pub fn run(data: &Effects, file: &Path, mut stages: Stages<'_>) -> Result<()> {
     let train_config = TrainConfig { early_stopping: doubles.then_some(PATIENCE), ..usual.train.clone() };
     stages.settings = stages.args.settings(VaeSettings { train: train_config, ..usual }, Fractions::default())?;
     let Stages { args, settings, start, .. } = &stages;
+    if settings.qc.is_some() {
+        say(QC_WITHOUT_CELLS)?;
+    }
     let split = split_effects(data, settings.split, settings.seed);
     say_division(data, &split)?;
     let training = TrainingData::of_effects(data, &split, settings.seed)?;

@@ -40,7 +40,7 @@ pub enum StepVariance {
 pub struct SamplerConfig {
     /// The sampler.
     pub kind: Sampler,
-    /// Times at which the network is asked, the first `t_max` and the last `t_min`; one evaluation each, and more for Heun, RK4 and
+    /// Times at which the network is evaluated, the first `t_max` and the last `t_min`; one evaluation each, and more for Heun, RK4 and
     /// Langevin steps.
     pub steps: usize,
     /// How these times are spread.

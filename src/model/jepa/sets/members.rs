@@ -48,7 +48,7 @@ pub(super) struct Members {
 pub(super) type Places = BTreeMap<Condition, Vec<usize>>;
 
 impl Members {
-    /// Trains on the cells at the places `kept`; those `aside` are watched.
+    /// Trains on the cells at the places `kept`; those `aside` are for validation.
     ///
     /// # Errors
     /// A loss that is not finite; for pairs, a test cell of the split; an interruption.
