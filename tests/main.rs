@@ -20,7 +20,6 @@ mod diffusion_nets;
 mod eval;
 mod fetch;
 mod jepa;
-mod jepa_sets;
 mod latent_diffusion;
 mod model;
 mod nn;

@@ -213,6 +213,32 @@ impl Counts {
         Some((cell, self.indices[position] as usize, self.values[position]))
     }
 
+    /// These rows, then those of `other`.
+    ///
+    /// # Panics
+    /// If the other has more or fewer genes.
+    pub fn stacked(&self, other: &Self) -> Self {
+        assert_eq!(self.n_genes, other.n_genes, "the same genes");
+        let mut stacked = self.clone();
+        let before = self.nnz();
+        stacked.indptr.extend(other.indptr.iter().skip(1).map(|end| before + end));
+        stacked.indices.extend_from_slice(&other.indices);
+        stacked.values.extend_from_slice(&other.values);
+        stacked
+    }
+
+    /// Each row times a factor of its own, `(cells,)`.
+    ///
+    /// # Panics
+    /// If there are more or fewer factors than rows.
+    pub fn scale_rows(mut self, factors: &[f32]) -> Self {
+        assert_eq!(factors.len(), self.n_cells(), "one factor a row");
+        for (row, &factor) in factors.iter().enumerate() {
+            self.values[self.indptr[row]..self.indptr[row + 1]].iter_mut().for_each(|value| *value *= factor);
+        }
+        self
+    }
+
     /// The same matrix with `f` applied to every stored value (`f(0)` must be 0).
     #[must_use]
     pub fn map_values(mut self, f: impl Fn(f32) -> f32) -> Self {

@@ -9,10 +9,12 @@ pub mod loess;
 pub(crate) mod logistic;
 mod pca;
 pub(crate) mod seeds;
+mod sinkhorn;
 mod statistics;
 
 pub(crate) use directions::{EXACT_ROWS, directions};
 #[doc(hidden)]
 pub use eigen::symmetric_eigen;
 pub use pca::Pca;
+pub use sinkhorn::{Coupling, SinkhornConfig, sinkhorn, squared_distances};
 pub(crate) use statistics::{median, sum_factor};

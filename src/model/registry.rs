@@ -18,20 +18,15 @@ fn families() -> Vec<Box<dyn Family>> {
     vec![
         family_of::<super::CountVae>(),
         family_of::<super::combination::CombinationModel>(),
-        family_of::<super::jepa::JepaSets>(),
-        family_of::<super::jepa::JepaPairs>(),
+        family_of::<super::jepa::Jepa>(),
         family_of::<super::jepa::CellJepa>(),
         family_of::<super::latent_diffusion::DiffusionModel>(),
     ]
 }
 
 /// Names of earlier versions, and what to use in their place.
-const RENAMED: [(&str, &str); 4] = [
+const RENAMED: [(&str, &str); 3] = [
     ("count-vae", "it is called vae"),
-    (
-        "jepa",
-        "the model of mean effects that was called jepa is called combination, after what carries its predictions",
-    ),
     ("effect-diffusion", "it is called diffusion"),
     ("latent-diffusion", "it is called diffusion"),
 ];

@@ -24,20 +24,39 @@ pub enum EmaMomentum {
         /// At least 0 and at most 1.
         from: f64,
     },
+    /// From `from` at the first step to 1 at the last along a line, as I-JEPA's code has it (Assran et al. 2023: 0.996).
+    /// Where `from` would be slow for so few steps, it starts lower: at the momentum that forgets half in 2 % of them.
+    Ramp {
+        /// At least 0 and at most 1.
+        from: f64,
+    },
 }
 
+/// Largest half-life at the start of a ramp, as a share of all steps.
+const HALF_LIFE: f64 = 0.02;
+
 impl Default for EmaMomentum {
-    /// BYOL's and I-JEPA's: a cosine from 0.996 to 1.
+    /// BYOL's: a cosine from 0.996 to 1.
     fn default() -> Self {
         Self::Cosine { from: 0.996 }
     }
 }
 
 impl EmaMomentum {
+    /// I-JEPA's: a line from 0.996 to 1.
+    pub fn ramp() -> Self {
+        Self::Ramp { from: 0.996 }
+    }
+
     /// The momentum of `step` (from 0) of `total` steps.
     pub fn at(&self, step: usize, total: usize) -> f64 {
         match *self {
             Self::Constant { momentum } => momentum,
+            Self::Ramp { from } => {
+                let total = total.max(1) as f64;
+                let from = from.min(0.5_f64.powf(1.0 / (HALF_LIFE * total)));
+                from + (1.0 - from) * (step as f64 / total).min(1.0)
+            }
             Self::Cosine { from } => {
                 let progress = step.min(total) as f64 / total.max(1) as f64;
                 1.0 - (1.0 - from) * ((std::f64::consts::PI * progress).cos() + 1.0) / 2.0

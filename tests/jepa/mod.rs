@@ -4,6 +4,7 @@ mod collapse;
 mod effects;
 mod pretrain;
 mod probe;
+mod transport;
 mod views;
 
 use genailab::{

@@ -8,10 +8,8 @@
 use super::assignment::assignment;
 use crate::{
     Error, Result,
-    model::{
-        diffusion::{OdeConfig, Velocity, integrate},
-        jepa::{SinkhornConfig, sinkhorn},
-    },
+    math::{SinkhornConfig, sinkhorn},
+    model::diffusion::{OdeConfig, Velocity, integrate},
 };
 use ndarray::{Array1, Array2, Axis};
 use rand::{Rng, seq::SliceRandom};

@@ -1,7 +1,7 @@
 //! Cell-level pretraining as users meet it: made for a dataset, trained on its cells, asked for embeddings.
 
 use super::{
-    config::{CellJepaConfig, Objective},
+    config::{CellJepaConfig, EncoderConfig, Objective},
     masks::GeneMasks,
     pretrain::PretrainNet,
     views::{CellSets, JepaBatch},
@@ -18,6 +18,25 @@ use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
+
+/// Mean and standard deviation of each gene's log1p expression at this target sum over the cells `rows`, `(genes,)` each.
+fn moments(data: &Dataset, rows: &[usize], target_sum: f32) -> (Vec<f64>, Vec<f64>) {
+    let (mut sum, mut square) = (vec![0.0; data.n_genes()], vec![0.0; data.n_genes()]);
+    for &row in rows {
+        let scale = target_sum / data.library_size[row].max(1.0);
+        let (genes, counts) = data.counts.row(row);
+        for (&gene, &count) in genes.iter().zip(counts) {
+            let value = f64::from((count * scale).ln_1p());
+            sum[gene as usize] += value;
+            square[gene as usize] += value * value;
+        }
+    }
+    let n = rows.len() as f64;
+    let mean: Vec<f64> = sum.iter().map(|sum| sum / n).collect();
+    let sd = square.iter().zip(&mean).map(|(square, mean)| (square / n - mean * mean).max(0.0).sqrt());
+    let sd = sd.collect();
+    (mean, sd)
+}
 
 /// Cells that go through the network at once when nothing is trained.
 const EVALUATION_BATCH: usize = 256;
@@ -85,9 +104,19 @@ impl CellJepa {
             return Err(Error::data("there is nothing to train on: no cell or no gene is left"));
         }
         config.validate()?;
+        let mut config = config;
+        if let EncoderConfig::Groups(groups) = &mut config.encoder {
+            groups.groups = groups.groups.min(data.n_genes() / 2).max(2);
+        }
         let libraries: Vec<f32> = split.train.iter().map(|&row| data.library_size[row]).collect();
         let target_sum = config.target_sum.map_or(TargetSum::Median, TargetSum::Fixed).resolve(&libraries)?;
-        Self::build(config, data.genes.names.clone(), target_sum, seed, device)
+        let mut model = Self::build(config, data.genes.names.clone(), target_sum, seed, device)?;
+        if let EncoderConfig::Groups(groups) = &model.config.encoder {
+            let group_of = groups.grouping.divide(groups.groups, data, &split.train, seed)?;
+            let (mean, sd) = moments(data, &split.train, target_sum);
+            on_device!(&mut model.net, net => net.set_groups(&group_of, &mean, &sd))?;
+        }
+        Ok(model)
     }
 
     pub(super) fn build(

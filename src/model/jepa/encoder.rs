@@ -7,11 +7,12 @@
 //! z = MLP(finish(h)) V + c                          (rows, width)
 //! ```
 //!
-//! The other form, a token for each gene, is [`TokenEncoder`]. Rows of a batch share a few patterns of hidden genes, so
+//! The other forms are [`TokenEncoder`], a token for each gene, and [`GroupEncoder`], a token for each group of genes. Rows of a batch share a few patterns of hidden genes, so
 //! that P is summed once a pattern and not once a row. With nothing hidden the sum is zero and not computed.
 
 use super::{
     config::{CellJepaConfig, EncoderConfig},
+    groups::GroupEncoder,
     tokens::TokenEncoder,
 };
 use crate::{
@@ -135,13 +136,15 @@ impl<D: Backend> MlpEncoder<D> {
     }
 }
 
-/// Either encoder.
+/// Any of the encoders.
 #[derive(Debug, Clone)]
 pub enum CellEncoder<D: Backend> {
     /// On expression.
     Mlp(Box<MlpEncoder<D>>),
     /// On gene tokens.
     Tokens(Box<TokenEncoder<D>>),
+    /// On gene-group tokens.
+    Groups(Box<GroupEncoder<D>>),
 }
 
 impl<D: Backend> Params<D> for CellEncoder<D> {
@@ -149,12 +152,14 @@ impl<D: Backend> Params<D> for CellEncoder<D> {
         match self {
             Self::Mlp(encoder) => encoder.walk(path, visitor),
             Self::Tokens(encoder) => encoder.walk(path, visitor),
+            Self::Groups(encoder) => encoder.walk(path, visitor),
         }
     }
     fn walk_mut<V: VisitorMut<D>>(&mut self, path: &str, visitor: &mut V) -> Result<()> {
         match self {
             Self::Mlp(encoder) => encoder.walk_mut(path, visitor),
             Self::Tokens(encoder) => encoder.walk_mut(path, visitor),
+            Self::Groups(encoder) => encoder.walk_mut(path, visitor),
         }
     }
 }
@@ -173,6 +178,9 @@ impl<D: Backend> CellEncoder<D> {
             EncoderConfig::Tokens(tokens) => {
                 Self::Tokens(Box::new(TokenEncoder::new(device, genes, tokens, config.width, rng)?))
             }
+            EncoderConfig::Groups(groups) => {
+                Self::Groups(Box::new(GroupEncoder::new(device, genes, groups, config.width, rng)?))
+            }
         })
     }
 
@@ -187,6 +195,26 @@ impl<D: Backend> CellEncoder<D> {
                 encoder.output.forward(encoder.trunk.forward(h)?)
             }
             Self::Tokens(encoder) => encoder.forward(seen, tape),
+            Self::Groups(encoder) => {
+                let visible = encoder.visible(seen)?;
+                encoder.embedding(encoder.tokens(&visible, tape, None)?, &visible)
+            }
+        }
+    }
+
+    /// The encoder of gene-group tokens, if it is that.
+    pub fn as_groups(&self) -> Option<&GroupEncoder<D>> {
+        match self {
+            Self::Groups(encoder) => Some(encoder),
+            _ => None,
+        }
+    }
+
+    /// Sets the group of each gene and starts the first layer at standardised genes; other encoders have no groups.
+    pub fn set_groups(&mut self, group_of: &[u32], mean: &[f64], sd: &[f64]) {
+        if let Self::Groups(encoder) = self {
+            encoder.set_groups(group_of);
+            encoder.standardise_inputs(mean, sd);
         }
     }
 
@@ -208,6 +236,10 @@ impl<D: Backend> CellEncoder<D> {
                 encoder.output.forward(h)
             }
             Self::Tokens(encoder) => encoder.forward_training(seen, tape, rng),
+            Self::Groups(encoder) => {
+                let visible = encoder.visible(seen)?;
+                encoder.embedding(encoder.tokens(&visible, tape, Some(rng))?, &visible)
+            }
         }
     }
 }

@@ -1,14 +1,14 @@
 //! What stands around the encoder in training: the pooling of a set of cells, the frozen teacher, the predictor, the decoder.
 
 use super::{
-    config::{CellJepaConfig, Objective},
+    config::{CellJepaConfig, GroupConfig, Objective},
     encoder::{CellEncoder, Seen},
 };
 use crate::{
     Result,
     nn::{
-        AttentionConfig, Backend, Embedding, FinishConfig, IndexSets, Linear, Matrix, Mlp, RowSets, SetEncoder,
-        SetEncoderConfig, init, mean_pool, ops, walk_params,
+        AttentionConfig, Backend, CrossAttentionBlock, Embedding, FinishConfig, IndexSets, LayerNorm, Linear, Matrix,
+        Mlp, RowSets, SetEncoder, SetEncoderConfig, TransformerBlock, init, mean_pool, ops, walk_params,
     },
 };
 use dfdx::prelude::{HasShape, Tape};
@@ -101,6 +101,52 @@ impl<D: Backend> Predictor<D> {
             _ => context,
         };
         self.output.forward(self.trunk.forward(x)?)
+    }
+}
+
+/// From the visible tokens of a cell to its tokens at other groups: `(tokens, width)` to `(queries, width)`.
+///
+/// Each query starts as a learned vector of its group (the pointer), attends to the visible tokens of its cell, then to the
+/// other queries of its cell.
+#[derive(Debug, Clone)]
+pub struct TokenPredictor<D: Backend> {
+    /// Pointers, `(groups, width)`.
+    pub pointer: Matrix<D>,
+    pub cross: CrossAttentionBlock<D>,
+    pub blocks: Vec<TransformerBlock<D>>,
+    pub norm: LayerNorm<D>,
+    pub output: Linear<D>,
+}
+
+walk_params!(TokenPredictor { params: [pointer], buffers: [], layers: [cross, blocks, norm, output] });
+
+impl<D: Backend> TokenPredictor<D> {
+    pub fn new(device: &D, config: &GroupConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
+        let GroupConfig { groups, tokens, attention, predictor_depth, .. } = *config;
+        let blocks = (1..predictor_depth).map(|_| TransformerBlock::new(device, tokens, attention, rng));
+        Ok(Self {
+            blocks: blocks.collect::<Result<_>>()?,
+            pointer: init::normal(device, (groups, tokens), 1.0, rng)?,
+            cross: CrossAttentionBlock::new(device, tokens, tokens, attention, rng)?,
+            norm: LayerNorm::new(device, tokens)?,
+            output: Linear::new(device, tokens, tokens, rng)?,
+        })
+    }
+
+    /// `query` is the group of each query, `queries` say which are a cell's, `sets` which visible tokens.
+    pub fn forward<T: Tape<f32, D>>(
+        &self,
+        visible: Matrix<D, T>,
+        sets: &RowSets,
+        query: &Arc<[u32]>,
+        queries: &RowSets,
+    ) -> Result<Matrix<D, T>> {
+        let start = D::take_rows(self.pointer.retaped(), query)?;
+        let mut h = self.cross.forward(start, visible, queries, sets)?;
+        for block in &self.blocks {
+            h = block.forward(h, queries)?;
+        }
+        self.output.forward(self.norm.forward(h)?)
     }
 }
 

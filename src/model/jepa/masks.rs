@@ -104,6 +104,39 @@ impl GeneMasks {
         MaskPattern { hidden, targets }
     }
 
+    /// A new pattern of whole groups: `(hidden groups, the groups of each target)`, ascending. `group_of` is the group of
+    /// each gene. A target is the groups of which most genes were drawn for it, as many as make up its share of all groups.
+    pub fn draw_groups(&self, group_of: &[u32], n_groups: usize, rng: &mut ChaCha8Rng) -> (Vec<u32>, Vec<Vec<u32>>) {
+        let mut sizes = vec![0.0_f64; n_groups];
+        group_of.iter().for_each(|&group| sizes[group as usize] += 1.0);
+        let share = self.size as f64 / self.n_genes as f64;
+        // At least one group stays visible.
+        let size = ((share * n_groups as f64).round() as usize).clamp(1, n_groups - 1);
+        let mut hidden = std::collections::BTreeSet::new();
+        let mut targets = Vec::with_capacity(self.targets);
+        for _ in 0..self.targets {
+            let mut target: Vec<u32> = match &self.pool {
+                Pool::Even => index::sample(rng, n_groups, size).iter().map(|group| group as u32).collect(),
+                _ => {
+                    let mut drawn = vec![0.0; n_groups];
+                    self.target(rng).iter().for_each(|&gene| drawn[group_of[gene as usize] as usize] += 1.0);
+                    let mut order: Vec<u32> = (0..n_groups as u32).collect();
+                    let rate = |group: u32| drawn[group as usize] / sizes[group as usize].max(1.0);
+                    order.sort_by(|&a, &b| rate(b).total_cmp(&rate(a)));
+                    order.truncate(size);
+                    order
+                }
+            };
+            target.sort_unstable();
+            let room = (n_groups - 1).saturating_sub(hidden.len());
+            let fresh: Vec<u32> = target.iter().copied().filter(|group| !hidden.contains(group)).take(room).collect();
+            hidden.extend(fresh);
+            targets.push(target);
+        }
+        let keep = |_: &u32| self.overlap == 0.0 || rng.random::<f64>() >= self.overlap;
+        (hidden.into_iter().filter(keep).collect(), targets)
+    }
+
     fn target(&self, rng: &mut ChaCha8Rng) -> Vec<u32> {
         let mut genes: Vec<u32> = match &self.pool {
             Pool::Even => index::sample(rng, self.n_genes, self.size).iter().map(|gene| gene as u32).collect(),

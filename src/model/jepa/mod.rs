@@ -3,14 +3,13 @@
 //! | file | what |
 //! |---|---|
 //! | `config` | the settings of cell-level pretraining |
-//! | `encoder`, `tokens` | from the visible genes of a cell to its embedding: a multilayer perceptron, or gene tokens |
+//! | `encoder`, `tokens`, `groups` | from the visible genes of a cell to its embedding: a multilayer perceptron, gene tokens, or gene-group tokens |
 //! | `masks`, `regulons`, `logistic` | which genes are hidden, and what they are chosen by |
 //! | `views` | the batches, and what a network is shown of them |
 //! | `pretrain`, `heads` | the network in training: student, teacher, predictor, losses |
 //! | `diagnostics` | spread, effective rank, and the alarm for a collapse |
 //! | `cell_jepa`, `contract` | the model as users meet it: settings, training, files |
 //! | `conditional` | from a control's embedding and the perturbed genes to the perturbed state's embedding |
-//! | `sets` | levels 1 and 2: sets of cells, and pseudo-pairs |
 
 mod cell_jepa;
 pub(super) mod conditional;
@@ -18,29 +17,32 @@ mod config;
 mod contract;
 mod diagnostics;
 mod encoder;
+mod groups;
 mod heads;
 mod masks;
+mod model;
+mod pairs;
 mod pretrain;
 mod regulons;
-mod sets;
+mod response;
 mod tokens;
 mod views;
 
 pub use cell_jepa::{CellJepa, Reader};
 pub use conditional::{ConditionalPredictor, Conditioning, Perturbed};
 pub use config::{
-    AntiCollapse, CellJepaConfig, CollapseAlarm, EncoderConfig, MaskConfig, MaskKind, Objective, OnCollapse,
+    AntiCollapse, CellJepaConfig, CollapseAlarm, EncoderConfig, GroupConfig, MaskConfig, MaskKind, Objective, OnCollapse,
     PredictorConfig, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
 };
 pub use contract::CellJepaSettings;
 pub use diagnostics::{Spread, effective_rank, spread};
 pub use encoder::{CellEncoder, MlpEncoder, Seen};
+pub use groups::{GroupEncoder, GroupTokens, Grouping};
 pub use masks::{GeneMasks, MaskPattern};
+pub use model::{Jepa, JepaSettings, Phase};
+pub use pairs::{PairConfig, pseudo_pairs};
 pub use pretrain::PretrainNet;
+pub use response::{LossWeights, ResponseConfig, Share};
 pub use regulons::{Regulon, Regulons};
-pub use sets::{
-    Choice, Coupling, Drawing, JepaPairs, JepaSets, Level, PairConfig, SetLoss, SetsConfig, SetsJepa, SetsSettings,
-    SinkhornConfig, pseudo_pairs, sinkhorn, squared_distances,
-};
 pub use tokens::TokenEncoder;
 pub use views::{CellSets, JepaBatch};

@@ -51,16 +51,12 @@ impl JepaBatch {
     }
 
     fn split(&self, rng: &mut ChaCha8Rng) -> [Counts; 2] {
-        let mut values = [Vec::with_capacity(self.counts.nnz()), Vec::with_capacity(self.counts.nnz())];
-        for (cell, &scale) in self.scale.iter().enumerate() {
-            let share: f64 = rng.random_range(SPLIT_SHARES);
-            for &value in self.counts.row(cell).1 {
-                let first = Binomial::new(value.round() as u64, share).map_or(0, |draw| draw.sample(rng)) as f32;
-                values[0].push(first * scale / share as f32);
-                values[1].push((value - first) * scale / (1.0 - share) as f32);
-            }
-        }
-        values.map(|values| self.with(values))
+        let ([first, second], shares) = thinned(&self.counts, SPLIT_SHARES, rng);
+        let scaled = |counts: Counts, share: fn(f32) -> f32| {
+            let factors = self.scale.iter().zip(&shares).map(|(scale, &first)| scale / share(first));
+            counts.scale_rows(&factors.collect::<Vec<_>>())
+        };
+        [scaled(first, |share| share), scaled(second, |share| 1.0 - share)]
     }
 
     fn with(&self, values: Vec<f32>) -> Counts {
@@ -75,6 +71,27 @@ impl JepaBatch {
         }
         self.with(values)
     }
+}
+
+/// The molecules of each cell in two parts, each with the probability that a molecule goes to the first: drawn for each cell
+/// from `shares`. A zero may be stored.
+pub(super) fn thinned(counts: &Counts, shares: Range<f64>, rng: &mut ChaCha8Rng) -> ([Counts; 2], Vec<f32>) {
+    let mut values = [Vec::with_capacity(counts.nnz()), Vec::with_capacity(counts.nnz())];
+    let mut of_cell = Vec::with_capacity(counts.n_cells());
+    for cell in 0..counts.n_cells() {
+        let share: f64 = rng.random_range(shares.clone());
+        for &value in counts.row(cell).1 {
+            let first = Binomial::new(value.round() as u64, share).map_or(0, |draw| draw.sample(rng)) as f32;
+            values[0].push(first);
+            values[1].push(value - first);
+        }
+        of_cell.push(share as f32);
+    }
+    let parts = values.map(|values| {
+        let (indptr, indices) = (counts.indptr().to_vec(), counts.indices().to_vec());
+        Counts::new(counts.n_genes(), indptr, indices, values).expect("the pattern of a valid matrix")
+    });
+    (parts, of_cell)
 }
 
 /// The cells of a dataset as batches: one a row, or sets of each condition's.

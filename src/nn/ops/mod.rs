@@ -121,6 +121,18 @@ pub fn add_scaled<D: Device<f32>, T: Tape<f32, D>>(
     a.try_add(scaled).map_err(|e| Error::device("add", e))
 }
 
+/// `weight * a`.
+pub fn scaled<D: Device<f32>, T: Tape<f32, D>>(a: Scalar<D, T>, weight: f32) -> Result<Scalar<D, T>> {
+    a.try_mul(weight).map_err(|e| Error::device("scale", e))
+}
+
+/// Joins the tape of `z`, of which every use so far was a copy without it, to that of `total`.
+pub fn keep_tape<D: Device<f32>, T: Tape<f32, D>>(total: Scalar<D, T>, z: Matrix<D, T>) -> Result<Scalar<D, T>> {
+    let (_, tape) = z.split_tape();
+    let nothing: Scalar<D> = total.device().try_zeros().map_err(|e| Error::device("joining tapes", e))?;
+    total.try_add(nothing.put_tape(tape)).map_err(|e| Error::device("joining tapes", e))
+}
+
 /// The columns of `a`, then those of `b`: `(n, i)`, `(n, j)` -> `(n, i + j)`.
 pub fn concat_columns<D: Device<f32>, T: Tape<f32, D>>(a: Matrix<D, T>, b: Matrix<D, T>) -> Result<Matrix<D, T>> {
     if a.shape().0 != b.shape().0 {

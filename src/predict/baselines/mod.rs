@@ -46,7 +46,7 @@ use crate::{
     model::{
         CountVae, VaeSettings,
         combination::CombinationModel,
-        jepa::{JepaPairs, JepaSets},
+        jepa::Jepa,
         latent_diffusion::DiffusionModel,
         registry::check_renamed,
     },
@@ -76,13 +76,13 @@ pub fn baselines() -> Vec<Box<dyn Predictor>> {
 /// All predictors, in the order of the tables: the [`baselines`], then the models that take a training of their own.
 pub fn models() -> Vec<Box<dyn Predictor>> {
     let vae = ModelPredictor::new::<CountVae>;
-    let trained: [Box<dyn Predictor>; 7] = [
+    let trained: [Box<dyn Predictor>; 6] = [
         Box::new(vae("vae", &[DataKind::Effects]).with_config::<CountVae>(VaeSettings::benchmark_effects())),
         Box::new(vae("vae_conditional", &[DataKind::Cells]).with_config::<CountVae>(VaeSettings::benchmark_cells())),
         Box::new(VaeArithmetic::default()),
         Box::new(ModelPredictor::new::<CombinationModel>("combination", &[DataKind::Effects, DataKind::Cells])),
-        Box::new(ModelPredictor::new::<JepaSets>("jepa_sets", &[DataKind::Cells])),
-        Box::new(ModelPredictor::new::<JepaPairs>("jepa_pairs", &[DataKind::Cells])),
+
+        Box::new(ModelPredictor::new::<Jepa>("jepa", &[DataKind::Cells])),
         Box::new(ModelPredictor::new::<DiffusionModel>("diffusion", &[DataKind::Cells, DataKind::Effects])),
     ];
     baselines().into_iter().chain(trained).collect()

@@ -3,15 +3,18 @@
 use crate::nn::EmaMomentum;
 use serde::{Deserialize, Serialize};
 
-/// What the teacher is shown.
+/// What the teacher is shown, and what of it is the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TeacherSees {
-    /// The genes of the target alone.
+    /// The genes of the target alone; the target is their embedding (SC-JEPA's form).
     #[default]
     Target,
-    /// All genes: each prediction is of the whole cell's embedding (data2vec, Baevski et al. 2022).
+    /// All genes; each prediction is of the whole cell's embedding (data2vec, Baevski et al. 2022).
     Cell,
+    /// All genes; the targets are the teacher's output tokens at the hidden groups, and beside them the embedding of the
+    /// whole cell (I-JEPA, Assran et al. 2023). Needs an encoder of gene-group tokens.
+    Tokens,
 }
 
 /// The teacher.

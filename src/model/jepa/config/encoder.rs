@@ -1,12 +1,17 @@
 //! What turns a cell into its embedding, and what goes from one embedding to another: sizes and widths.
 
-use crate::nn::{AttentionConfig, SetEncoderConfig};
+use crate::{
+    model::jepa::groups::Grouping,
+    nn::{AttentionConfig, SetEncoderConfig},
+};
 use serde::{Deserialize, Serialize};
 
-/// How large a model is, in three steps.
+/// How large a model is, in four steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Size {
+    /// For a lesson or a comparison of many settings.
+    Tiny,
     /// For a laptop.
     Small,
     /// For one GPU.
@@ -26,6 +31,48 @@ pub enum EncoderConfig {
     },
     /// A token for each gene, and a set encoder over them.
     Tokens(TokenConfig),
+    /// A token for each group of genes, and a transformer over them.
+    Groups(GroupConfig),
+}
+
+/// Settings of the gene-group tokens and of the transformer over them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GroupConfig {
+    /// Number of groups; fewer where there are not twice as many genes.
+    pub groups: usize,
+    /// How genes are divided into them.
+    pub grouping: Grouping,
+    /// Width of the layer between the genes of a group and its token.
+    pub hidden: usize,
+    /// Features of a token.
+    pub tokens: usize,
+    /// Transformer blocks.
+    pub depth: usize,
+    /// Heads and dropout of every attention.
+    pub attention: AttentionConfig,
+    /// Blocks of the predictor, the first of which attends to the visible tokens.
+    pub predictor_depth: usize,
+}
+
+impl Default for GroupConfig {
+    fn default() -> Self {
+        Self::of(Size::Small)
+    }
+}
+
+impl GroupConfig {
+    /// The settings of a size.
+    pub fn of(size: Size) -> Self {
+        let (groups, tokens, depth, heads, predictor_depth) = match size {
+            Size::Tiny => (8, 32, 1, 2, 1),
+            Size::Small => (16, 64, 2, 4, 1),
+            Size::Medium => (32, 128, 4, 8, 2),
+            Size::Large => (64, 256, 6, 8, 4),
+        };
+        let attention = AttentionConfig { heads, dropout: 0.0 };
+        Self { groups, grouping: Grouping::default(), hidden: 2 * tokens, tokens, depth, attention, predictor_depth }
+    }
 }
 
 /// Settings of the gene tokens and of the set encoder over them.
@@ -52,6 +99,7 @@ impl TokenConfig {
     /// The settings of a size.
     pub fn of(size: Size) -> Self {
         let (identity, zeros, width, latents, depth, heads) = match size {
+            Size::Tiny => (16, 16, 32, 4, 1, 2),
             Size::Small => (32, 32, 64, 8, 2, 4),
             Size::Medium => (128, 128, 128, 32, 4, 8),
             Size::Large => (256, 256, 256, 64, 6, 8),

@@ -5,7 +5,7 @@ mod encoder;
 mod objective;
 
 pub use collapse::{AntiCollapse, CollapseAlarm, OnCollapse, Regularise, TeacherConfig, TeacherSees};
-pub use encoder::{EncoderConfig, PredictorConfig, Size, TokenConfig};
+pub use encoder::{EncoderConfig, GroupConfig, PredictorConfig, Size, TokenConfig};
 pub use objective::{MaskConfig, MaskKind, Objective, ViewNoise};
 
 use crate::{
@@ -64,6 +64,7 @@ impl CellJepaConfig {
     /// With the multilayer perceptron, from visible genes to the embedding of hidden ones.
     pub fn mlp(size: Size) -> Self {
         let (hidden, width, predictor) = match size {
+            Size::Tiny => (vec![128], 32, 64),
             Size::Small => (vec![256], 128, 256),
             Size::Medium => (vec![512, 512], 256, 512),
             Size::Large => (vec![1024, 1024, 1024], 256, 1024),
@@ -74,11 +75,25 @@ impl CellJepaConfig {
     /// With gene tokens, from visible genes to the embedding of hidden ones.
     pub fn tokens(size: Size) -> Self {
         let (width, predictor) = match size {
+            Size::Tiny => (32, 64),
             Size::Small => (64, 128),
             Size::Medium => (128, 256),
             Size::Large => (256, 512),
         };
         Self::with(EncoderConfig::Tokens(TokenConfig::of(size)), width, predictor)
+    }
+
+    /// With gene-group tokens, from the visible groups to the teacher's output tokens at the hidden ones (I-JEPA).
+    pub fn groups(size: Size) -> Self {
+        let (width, predictor) = match size {
+            Size::Tiny => (32, 64),
+            Size::Small => (48, 128),
+            Size::Medium | Size::Large => (64, 256),
+        };
+        Self {
+            teacher: TeacherConfig { ema: Some(EmaMomentum::ramp()), sees: TeacherSees::Tokens },
+            ..Self::with(EncoderConfig::Groups(GroupConfig::of(size)), width, predictor)
+        }
     }
 
     fn with(encoder: EncoderConfig, width: usize, predictor: usize) -> Self {
@@ -111,7 +126,9 @@ impl CellJepaConfig {
         let (invariance, variance, covariance) = self.anti_collapse.weights();
         let masked = matches!(self.objective, Objective::Masks | Objective::Reconstruction);
         let momentum = self.teacher.ema.is_some_and(|ema| match ema {
-            EmaMomentum::Constant { momentum } | EmaMomentum::Cosine { from: momentum } => {
+            EmaMomentum::Constant { momentum }
+            | EmaMomentum::Cosine { from: momentum }
+            | EmaMomentum::Ramp { from: momentum } => {
                 !(0.0..=1.0).contains(&momentum)
             }
         });
@@ -119,6 +136,9 @@ impl CellJepaConfig {
             EncoderConfig::Mlp { hidden } => (hidden.is_empty() || hidden.contains(&0), false),
             EncoderConfig::Tokens(TokenConfig { identity, frequencies, set, .. }) => {
                 (false, [*identity, *frequencies, set.width, set.latents].contains(&0))
+            }
+            EncoderConfig::Groups(GroupConfig { groups, hidden, tokens, predictor_depth, .. }) => {
+                (false, *groups < 2 || [*hidden, *tokens, *predictor_depth].contains(&0))
             }
         };
         let views = match self.objective {
@@ -137,7 +157,14 @@ impl CellJepaConfig {
         let rules = [
             (self.width < 2, "width must be at least 2".to_owned()),
             (no_layer, "encoder.hidden must name at least one width, none of them 0".to_owned()),
-            (no_token, "encoder: identity, frequencies, set.width and set.latents must be at least 1".to_owned()),
+            (
+                no_token,
+                "encoder: every size must be at least 1, and there must be at least 2 groups".to_owned(),
+            ),
+            (
+                masked && self.teacher.sees == TeacherSees::Tokens && !matches!(self.encoder, EncoderConfig::Groups(_)),
+                "teacher.sees = tokens needs encoder.kind = groups: no other encoder has tokens of fixed genes".to_owned(),
+            ),
             (self.predictor.hidden.contains(&0), "predictor.hidden must not name a width of 0".to_owned()),
             (self.predictor.pointer == 0, "predictor.pointer must be at least 1".to_owned()),
             (masked && bad_share(fraction), format!("masks.fraction = {fraction}, but it must be between 0 and 1")),

@@ -34,7 +34,7 @@ impl<D: Backend> PretrainNet<D> {
             Regularise::Usual => (self.config.loss.forward(prediction, target)?, z),
             Regularise::Predictions => {
                 let loss = self.config.loss.forward(prediction.retaped::<T>(), target)?;
-                (keep_tape(loss, z)?, prediction)
+                (ops::keep_tape(loss, z)?, prediction)
             }
         };
         Ok(Predicted { loss, apart: vec![apart], student, teacher })
@@ -68,18 +68,9 @@ impl<D: Backend> PretrainNet<D> {
                 total = ops::add_scaled(total, term, share * c)?;
             }
             // What came before z is on its own tape.
-            total = keep_tape(total, z)?;
+            total = ops::keep_tape(total, z)?;
         }
         parts.extend([("variance", variance), ("covariance", covariance), ("raised", raised)]);
         Ok(total)
     }
-}
-
-/// Joins the tape of `z`, of which every use so far was a copy without it, to that of `total`.
-fn keep_tape<D: Backend, T: Tape<f32, D>>(total: Scalar<D, T>, z: Matrix<D, T>) -> Result<Scalar<D, T>> {
-    use dfdx::prelude::{PutTape, SplitTape, TryAdd};
-    let (_, tape) = z.split_tape();
-    let device = total.device().clone();
-    let nothing: Scalar<D> = device.try_zeros().map_err(|e| Error::device("joining tapes", e))?;
-    total.try_add(nothing.put_tape(tape)).map_err(|e| Error::device("joining tapes", e))
 }

@@ -12,19 +12,20 @@
 //! ```
 //!
 //! The other objectives ([`Objective`]) change what is seen and predicted; student, losses, diagnostics and alarm are the
-//! same, and each has its file: `hidden_genes`, `two_views`, `reconstruction`, `cell_sets`. r is 1 until the alarm raises it.
+//! same, and each has its file: `hidden_genes`, `hidden_groups`, `two_views`, `reconstruction`, `cell_sets`. r is 1 until the alarm raises it.
 
 mod cell_sets;
 mod hidden_genes;
+mod hidden_groups;
 mod loss;
 mod reconstruction;
 mod two_views;
 
 use super::{
-    config::{CellJepaConfig, Objective},
+    config::{CellJepaConfig, EncoderConfig, Objective, TeacherSees},
     diagnostics::{Monitor, effective_rank, spread},
     encoder::Seen,
-    heads::{Backbone, Decoder, Pointer, Predictor},
+    heads::{Backbone, Decoder, Pointer, Predictor, TokenPredictor},
     masks::GeneMasks,
     views::{JepaBatch, Patterns},
 };
@@ -52,6 +53,7 @@ pub struct PretrainNet<D: Backend> {
     student: Backbone<D>,
     teacher: Option<Frozen<Backbone<D>>>,
     predictor: Option<Predictor<D>>,
+    tokens: Option<TokenPredictor<D>>,
     decoder: Option<Decoder<D>>,
     /// `(1,)`: what the anti-collapse terms are multiplied by.
     raised: Vector<D>,
@@ -59,7 +61,7 @@ pub struct PretrainNet<D: Backend> {
     monitor: Monitor,
 }
 
-walk_params!(PretrainNet { params: [], buffers: [raised], layers: [student, teacher, predictor, decoder] });
+walk_params!(PretrainNet { params: [], buffers: [raised], layers: [student, teacher, predictor, tokens, decoder] });
 
 impl<D: Backend> PretrainNet<D> {
     /// A new network for `genes` genes; the teacher begins as the student's copy.
@@ -76,18 +78,30 @@ impl<D: Backend> PretrainNet<D> {
             ema_update(teacher, &student, 0.0)?;
         }
         let reconstructs = config.objective == Objective::Reconstruction;
-        let pointer = (config.objective == Objective::Masks).then_some(genes);
+        let of_tokens = config.objective == Objective::Masks && config.teacher.sees == TeacherSees::Tokens;
+        let pointer = (config.objective == Objective::Masks && !of_tokens).then_some(genes);
+        let tokens = match &config.encoder {
+            EncoderConfig::Groups(groups) if of_tokens => Some(TokenPredictor::new(device, groups, rng)?),
+            _ => None,
+        };
         Ok(Self {
             device: device.clone(),
             config: config.clone(),
             student,
             teacher: teacher.map(Frozen),
             predictor: (!reconstructs).then(|| Predictor::new(device, pointer, config, rng)).transpose()?,
+            tokens,
             decoder: reconstructs.then(|| Decoder::new(device, genes, config, rng)).transpose()?,
             raised: init::constant(device, (1,), 1.0)?,
             masks: None,
             monitor: Monitor::default(),
         })
+    }
+
+    /// The student and the teacher; where there is no teacher the student's copy.
+    pub(in crate::model::jepa) fn into_towers(self) -> (Backbone<D>, Backbone<D>) {
+        let teacher = self.teacher.map_or_else(|| self.student.clone(), |teacher| teacher.0);
+        (self.student, teacher)
     }
 
     /// Where the network lives.
@@ -98,6 +112,18 @@ impl<D: Backend> PretrainNet<D> {
     /// Which genes are hidden in training; needed by the objectives that hide some.
     pub fn set_masks(&mut self, masks: Option<Arc<GeneMasks>>) {
         self.masks = masks;
+    }
+
+    /// Sets the group of each gene, for an encoder of gene-group tokens.
+    ///
+    /// # Errors
+    /// None that networks of the same settings can have.
+    pub fn set_groups(&mut self, group_of: &[u32], mean: &[f64], sd: &[f64]) -> Result<()> {
+        self.student.encoder.set_groups(group_of, mean, sd);
+        match &mut self.teacher {
+            Some(teacher) => ema_update(&mut teacher.0, &self.student, 0.0),
+            None => Ok(()),
+        }
     }
 
     /// Embeddings of whole cells, `(rows, width)`, by the teacher's encoder or the student's; the student's where there is
@@ -153,6 +179,7 @@ impl<D: Backend> Trainable<D> for PretrainNet<D> {
     ) -> Result<Loss<D, T>> {
         let measure = !context.training || within_epoch(context).is_multiple_of(MEASURE_EVERY);
         let predicted = match self.config.objective {
+            Objective::Masks if self.tokens.is_some() => self.hidden_groups(batch, tape, context)?,
             Objective::Masks => self.masked(batch, tape, context, measure)?,
             Objective::Views { gene_dropout, noise } => self.views(batch, (gene_dropout, noise), tape, context)?,
             Objective::Reconstruction => self.reconstructed(batch, tape, context)?,

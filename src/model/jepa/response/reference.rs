@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 const KEPT: usize = crate::model::REFERENCE_CELLS;
 
 /// Some control cells.
-pub(super) struct Reference {
+#[derive(Debug, Clone)]
+pub struct Reference {
     /// Their counts and library sizes.
     pub data: Dataset,
     /// The context of each.

@@ -2,7 +2,8 @@
 
 use genailab::{
     data::Split,
-    model::jepa::{PairConfig, SinkhornConfig, pseudo_pairs, sinkhorn, squared_distances},
+    math::{SinkhornConfig, sinkhorn, squared_distances},
+    model::jepa::{PairConfig, pseudo_pairs},
     ndarray::{Array1, Array2, Axis},
 };
 use serde::Deserialize;

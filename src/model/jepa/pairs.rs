@@ -4,8 +4,12 @@
 //! are coupled with the perturbed cells at the least squared distance, with an entropy; a control cell's target is the mean
 //! of the cells that it is coupled with. A coupling reads the cells it learns from, so test cells are refused.
 
-use super::{SinkhornConfig, sinkhorn, squared_distances};
-use crate::{Error, Result, data::Split, nn::EmbeddingLoss};
+use crate::{
+    Error, Result,
+    data::Split,
+    math::{SinkhornConfig, sinkhorn, squared_distances},
+    nn::EmbeddingLoss,
+};
 use ndarray::{Array1, Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +41,7 @@ impl PairConfig {
         let positive = |value: f64| value > 0.0 && value.is_finite();
         if !positive(self.regularisation) || !positive(self.sinkhorn.tolerance) || self.sinkhorn.iterations == 0 {
             return Err(Error::config(
-                "model configuration: level.regularisation, sinkhorn.tolerance and sinkhorn.iterations must be above 0",
+                "model configuration: coupling.regularisation, sinkhorn.tolerance and sinkhorn.iterations must be above 0",
             ));
         }
         Ok(())

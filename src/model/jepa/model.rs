@@ -1,0 +1,382 @@
+//! The JEPA in the contract of all models: settings, training, what it can be asked, files.
+
+use super::{
+    CellJepa,
+    cell_jepa::Net,
+    config::{CellJepaConfig, Size},
+    heads::Backbone,
+    response::{Decoder, Encoder, Interaction, Measured, Predictor, Reference, Response, ResponseConfig, Share, columns_of},
+};
+use crate::{
+    Error, Result,
+    data::{Condition, DataKind, Dataset, TrainingData, shuffle},
+    model::{Abilities, Generated, Model, ModelConfig, Sampling, State, Trained},
+    nn::{EmaMomentum, Linear, init},
+    train::{History, LearningRateSchedule, Run, TrainConfig},
+};
+use dfdx::prelude::Cpu;
+use ndarray::{Array1, Array2, Axis};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
+use serde::{Deserialize, Serialize};
+
+/// Added to the variances before they are divided by, as a share of their mean: a feature in which cells do not differ is
+/// not scaled up.
+const LEAST_VARIANCE: f64 = 1e-2;
+
+/// Which part of the training is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The encoder alone, without labels.
+    A,
+    /// The encoder, then predictor and decoder with it, end to end.
+    #[default]
+    Ab,
+}
+
+/// The tables of a configuration file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JepaSettings {
+    /// Which part of the training is done.
+    pub phase: Phase,
+    /// The encoder, and what phase A trains it by.
+    pub encoder: CellJepaConfig,
+    /// Phase A.
+    pub pretraining: TrainConfig,
+    /// Phase B.
+    pub response: ResponseConfig,
+}
+
+impl Default for JepaSettings {
+    fn default() -> Self {
+        Self::preset(Size::Small)
+    }
+}
+
+impl JepaSettings {
+    /// The settings of a size.
+    pub fn preset(size: Size) -> Self {
+        let (epochs, batch_size, hidden) = match size {
+            Size::Tiny => (6, 256, 32),
+            Size::Small => (10, 256, 64),
+            Size::Medium => (20, 256, 128),
+            Size::Large => (40, 256, 256),
+        };
+        let warmup = LearningRateSchedule::WarmupCosine { warmup_steps: 20, final_fraction: 0.01 };
+        Self {
+            phase: Phase::default(),
+            encoder: CellJepaConfig::groups(size),
+            pretraining: TrainConfig { epochs, batch_size, schedule: warmup, ..TrainConfig::default() },
+            response: ResponseConfig { hidden, ..ResponseConfig::default() },
+        }
+    }
+}
+
+impl ModelConfig for JepaSettings {
+    fn default_for(_: DataKind) -> Self {
+        Self::default()
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.encoder.validate()?;
+        self.pretraining.validate()?;
+        self.response.validate()
+    }
+
+    fn set_epochs(&mut self, epochs: usize) {
+        self.pretraining.epochs = epochs;
+        self.response.training.epochs = epochs;
+    }
+
+    fn seed(&self) -> u64 {
+        self.pretraining.seed
+    }
+}
+
+/// The description in `model.json`.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    settings: JepaSettings,
+    genes: Vec<String>,
+    target_sum: f32,
+    response: Option<SavedResponse>,
+}
+
+/// What stands for each row of the arrays of phase B.
+#[derive(Serialize, Deserialize)]
+struct SavedResponse {
+    effects: Vec<(String, Option<String>)>,
+    contexts: Vec<Option<String>>,
+    distances: Vec<Vec<f64>>,
+    interactions: usize,
+    share: Share,
+    /// Mean z of the control cells of each context that has some.
+    centres: Vec<Vec<f32>>,
+    with_remainder: bool,
+    /// The context of each control cell that predictions start from.
+    reference: Vec<Option<String>>,
+}
+
+/// A joint-embedding predictive architecture of perturbed cells; see the equations of the module.
+pub struct Jepa {
+    settings: JepaSettings,
+    genes: Vec<String>,
+    encoder: Encoder,
+    response: Option<Response>,
+}
+
+impl Jepa {
+    /// The settings.
+    pub fn settings(&self) -> &JepaSettings {
+        &self.settings
+    }
+
+    /// The embeddings that the control cells `rows` of `data` are predicted to have under a condition, `(rows, width)`.
+    ///
+    /// # Errors
+    /// A model of phase A alone; genes never perturbed alone in training, all named; other genes than the model's.
+    pub fn predicted_embeddings(&self, data: &Dataset, rows: &[usize], condition: &Condition) -> Result<Array2<f32>> {
+        let z = self.embed(data, rows)?;
+        self.trained()?.moved(&z, condition)
+    }
+
+    fn trained(&self) -> Result<&Response> {
+        self.response.as_ref().ok_or_else(|| {
+            Error::inapplicable(
+                "this jepa was trained in phase A alone: it embeds cells and predicts nothing; train it with --phase ab",
+            )
+        })
+    }
+
+    fn check_genes(&self, data: &Dataset) -> Result<()> {
+        match data.genes.names == self.genes {
+            true => Ok(()),
+            false => Err(Error::data(format!(
+                "the data has {} genes and the model {}, or their order differs; align them by name first",
+                data.genes.names.len(),
+                self.genes.len()
+            ))),
+        }
+    }
+}
+
+impl Trained for Jepa {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn abilities(&self) -> Abilities {
+        let predicts = self.response.is_some();
+        Abilities { cells: predicts, cells_from: predicts, embeddings: Some("X_jepa"), ..Abilities::default() }
+    }
+
+    fn genes(&self) -> &[String] {
+        &self.genes
+    }
+
+    fn perturbs(&self, gene: &str) -> bool {
+        self.response.as_ref().is_some_and(|response| response.measured.knows(gene))
+    }
+
+    fn check(&self, conditions: &[Condition]) -> Result<()> {
+        let response = self.trained()?;
+        conditions.iter().try_for_each(|condition| response.measured.tokens(condition, false).map(drop))
+    }
+
+    /// z of the teacher, with every gene visible.
+    fn embed(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
+        self.check_genes(data)?;
+        match rows.is_empty() {
+            true => Err(Error::data("no cells were chosen")),
+            false => self.encoder.embed(data, rows),
+        }
+    }
+
+    /// Each from a control cell of the training that the model keeps, with its library size; each of these is taken once
+    /// before any is taken again.
+    fn cells(&self, condition: &Condition, sampling: &Sampling) -> Result<Generated> {
+        let reference = &self.trained()?.reference;
+        let here = |row: &usize| reference.contexts[*row] == condition.context;
+        let mut rows: Vec<usize> = (0..reference.contexts.len()).filter(here).collect();
+        if rows.is_empty() {
+            return Err(Error::inapplicable(format!("{condition}: no control cell of its context was trained on")));
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(sampling.seed);
+        shuffle(&mut rows, &mut rng);
+        let rows: Vec<usize> = rows.into_iter().cycle().take(sampling.cells).collect();
+        self.cells_from(&reference.data, &rows, condition, rng.next_u64())
+    }
+
+    fn cells_from(&self, data: &Dataset, rows: &[usize], condition: &Condition, seed: u64) -> Result<Generated> {
+        let response = self.trained()?;
+        let z = self.embed(data, rows)?;
+        let moved = response.moved(&z, condition)?;
+        let spread = response.widened(&z, moved, condition);
+        let values = response.decoder.counts((&spread, &response.own(condition)?), data, rows, seed)?;
+        let library_size = rows.iter().map(|&row| data.library_size[row]).collect();
+        Ok(Generated { values, library_size, are_counts: true })
+    }
+
+    fn mean_from(&self, data: &Dataset, rows: &[usize], condition: &Condition, _: u64) -> Result<Array1<f64>> {
+        let response = self.trained()?;
+        let z = self.embed(data, rows)?;
+        let spread = response.widened(&z, response.moved(&z, condition)?, condition);
+        response.decoder.expected((&spread, &response.own(condition)?), data, rows)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        match &self.response {
+            None => vec!["phase A alone: no label is used in this training".to_owned()],
+            Some(Response { share: Share { combinations: 0, .. }, .. }) => {
+                vec!["too few training combinations to learn an interaction from: a combination is the sum".to_owned()]
+            }
+            Some(response) => vec![format!(
+                "training combinations: {:.2} times the sum; left out, {:.0} % of the interaction is used, E-distance {:.3} of \
+                 the scaled sum's",
+                response.share.factor,
+                100.0 * response.share.interaction,
+                response.share.error
+            )],
+        }
+    }
+
+    fn choices(&self) -> serde_json::Value {
+        self.response.as_ref().map_or(serde_json::Value::Null, |response| serde_json::json!(response.share))
+    }
+
+    fn state(&self) -> Result<State> {
+        let response = self.response.as_ref().map(|response| SavedResponse {
+            effects: response.measured.effects.clone(),
+            contexts: response.measured.contexts.clone(),
+            distances: response.measured.distances.clone(),
+            interactions: response.interactions.len(),
+            share: response.share,
+            centres: response.centres.rows().into_iter().map(|row| row.to_vec()).collect(),
+            with_remainder: response.decoder.with_remainder(),
+            reference: response.reference.contexts.clone(),
+        });
+        let (settings, genes, target_sum) = (self.settings.clone(), self.genes.clone(), self.encoder.target_sum);
+        let mut state = State::new(&Description { settings, genes, target_sum, response })
+            .with_network("encoder", &self.encoder.backbone)?
+            .with_network("white", &self.encoder.white)?;
+        if let Some(response) = &self.response {
+            let reference = &response.reference.data;
+            state = state
+                .with_network("predictor", &response.predictor)?
+                .with_array("reference.counts", &reference.counts.to_dense().mapv(f64::from))
+                .with_vector("reference.library", &reference.library_size.iter().copied().map(f64::from).collect());
+            for (number, interaction) in response.interactions.iter().enumerate() {
+                state = state.with_network(&format!("interaction.{number}"), interaction)?;
+            }
+            state = response.decoder.add_to(state)?;
+        }
+        Ok(state)
+    }
+}
+
+impl Model for Jepa {
+    const KIND: &'static str = "jepa";
+    const ABOUT: &'static str =
+        "the JEPA: predicts the embedding of perturbed cells from that of control cells, and decodes it to cells";
+    const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
+    type Config = JepaSettings;
+
+    fn fit(data: &TrainingData, config: &JepaSettings, run: &mut Run<'_>) -> Result<(Self, History)> {
+        config.validate()?;
+        let cells = data.cells.as_ref().ok_or_else(|| {
+            Error::inapplicable("an effects dataset has no cells to embed; use the model combination")
+        })?;
+        let fold = crate::data::Split { validation: Vec::new(), ..cells.split.clone() };
+        let mut pretrained = CellJepa::new(&cells.data, &fold, config.encoder.clone(), run.seed, run.device)?;
+        let mut settings = config.clone();
+        settings.encoder = pretrained.config().clone();
+        let mut part = run.part("phase-a");
+        part.progress = run.progress;
+        let pretraining = TrainConfig { seed: run.seed, early_stopping: None, ..config.pretraining.clone() };
+        let mut history = pretrained.fit_with(&cells.data, &fold, &pretraining, &mut part)?;
+        let target_sum = pretrained.target_sum;
+        // A model on another device is refused before it is trained.
+        #[allow(irrefutable_let_patterns)]
+        let Net::Cpu(net) = pretrained.net else { unreachable!("the JEPA is trained on the CPU") };
+        let (student, teacher) = net.into_towers();
+        let white = identity(config.encoder.width)?;
+        let mut encoder = Encoder { backbone: teacher, white, target_sum };
+        encoder.white = standardising(&encoder.embed(&cells.data, &fold.train)?)?;
+        run.check_interrupt()?;
+        let response = match config.phase {
+            Phase::A => None,
+            Phase::Ab => {
+                let momentum = config.encoder.teacher.ema.unwrap_or(EmaMomentum::Constant { momentum: 0.0 });
+                let towers = (student, &mut encoder);
+                let (response, trained) = Response::fit(data, cells, towers, &config.response, momentum, run)?;
+                history = trained;
+                Some(response)
+            }
+        };
+        Ok((Self { settings, genes: cells.data.genes.names.clone(), encoder, response }, history))
+    }
+
+    fn restore(state: State, device: crate::device::Device) -> Result<Self> {
+        Self::check_device(device)?;
+        let Description { settings, genes, target_sum, response: saved } = state.description()?;
+        settings.validate()?;
+        let (cpu, mut rng) = (Cpu::default(), ChaCha8Rng::seed_from_u64(0));
+        let width = settings.encoder.width;
+        let mut backbone = Backbone::new(&cpu, genes.len(), &settings.encoder, &mut rng)?;
+        state.fill("encoder", &mut backbone)?;
+        let mut white = identity(width)?;
+        state.fill("white", &mut white)?;
+        let encoder = Encoder { backbone, white, target_sum };
+        let response = saved.map(|saved| {
+            let config = &settings.response;
+            let measured = Measured::restored(saved.effects, saved.contexts, saved.distances);
+            let (shape, columns) = ((width, measured.effects.len()), columns_of(&measured.genes, &genes));
+            let mut predictor = Predictor::new(&cpu, shape, columns, config, &mut rng)?;
+            state.fill("predictor", &mut predictor)?;
+            let decoder = Decoder::restored((width, config.decoder, genes.len()), saved.with_remainder, &state)?;
+            let mut interactions = Vec::new();
+            for number in 0..saved.interactions {
+                let net = decoder.net().clone();
+                let mut interaction = Interaction::new(&cpu, (width, config.rank), net, config.weights, &mut rng)?;
+                state.fill(&format!("interaction.{number}"), &mut interaction)?;
+                interactions.push(interaction);
+            }
+            let counts = state.array("reference.counts", Some(saved.reference.len()), Some(genes.len()))?;
+            let library = state.vector("reference.library", saved.reference.len())?.mapv(|size| size as f32).to_vec();
+            let counts = counts.mapv(|count| count as f32);
+            let reference = Reference::from_parts(&counts, &genes, library, saved.reference)?;
+            let flat: Vec<f32> = saved.centres.concat();
+            let centres = Array2::from_shape_vec((measured.contexts.len(), width), flat)
+                .map_err(|_| Error::data("model.json is damaged: a centre of control cells has another width"))?;
+            let share = saved.share;
+            Ok::<_, Error>(Response { measured, predictor, interactions, share, centres, decoder, reference })
+        });
+        let response = response.transpose()?;
+        Ok(Self { settings, genes, encoder, response })
+    }
+}
+
+fn identity(width: usize) -> Result<Linear<Cpu>> {
+    let device = Cpu::default();
+    let mut weight = init::constant(&device, (width, width), 0.0)?;
+    weight.copy_from(&Array2::<f32>::eye(width).into_iter().collect::<Vec<_>>());
+    Ok(Linear { weight, bias: init::constant(&device, (width,), 0.0)? })
+}
+
+/// The linear map after which each feature of the embeddings z `(cells, width)` has mean 0 and variance 1. Features are not
+/// rotated: to divide by the square roots of the smallest eigenvalues would amplify every step of the encoder's training.
+fn standardising(z: &Array2<f32>) -> Result<Linear<Cpu>> {
+    let z = z.mapv(f64::from);
+    let mean = z.mean_axis(Axis(0)).ok_or_else(|| Error::data("there is no training cell to embed"))?;
+    let variance = z.var_axis(Axis(0), 0.0);
+    let floor = LEAST_VARIANCE * variance.mean().unwrap_or(0.0).max(f64::MIN_POSITIVE);
+    let scale = variance.mapv(|variance| 1.0 / (variance + floor).sqrt());
+    let mut linear = identity(z.ncols())?;
+    linear.weight.copy_from(&Array2::from_diag(&scale).iter().map(|&v| v as f32).collect::<Vec<_>>());
+    linear.bias.copy_from(&(-&mean * &scale).iter().map(|&v| v as f32).collect::<Vec<_>>());
+    Ok(linear)
+}

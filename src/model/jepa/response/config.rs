@@ -1,0 +1,130 @@
+//! Settings of phase B.
+
+use crate::{
+    Error, Result,
+    model::jepa::Conditioning,
+    train::{LearningRateSchedule, TrainConfig},
+};
+use serde::{Deserialize, Serialize};
+
+/// Weights of the terms of the loss; see the equations of the module.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossWeights {
+    /// Of the energy distance between predicted and observed embeddings.
+    pub energy: f32,
+    /// Of the squared difference of their means.
+    pub means: f32,
+    /// Of the decoded mean profile, in nats a molecule.
+    pub profile: f32,
+    /// Of the counts of real cells under the decoder, in nats a gene.
+    pub counts: f32,
+    /// Whether the gradient of that term reaches the encoder, or the decoder only.
+    pub counts_reach_encoder: bool,
+    /// Of VICReg's variance term.
+    pub variance: f32,
+    /// Of VICReg's covariance term.
+    pub covariance: f32,
+}
+
+impl Default for LossWeights {
+    fn default() -> Self {
+        Self {
+            energy: 1.0,
+            means: 1.0,
+            profile: 100.0,
+            counts: 30.0,
+            counts_reach_encoder: true,
+            variance: 1.0,
+            covariance: 0.04,
+        }
+    }
+}
+
+/// Settings of phase B.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResponseConfig {
+    /// How the perturbation enters F.
+    pub conditioning: Conditioning,
+    /// Width of F's hidden layers.
+    pub hidden: usize,
+    /// Probability that a hidden unit of F is dropped in training.
+    pub dropout: f32,
+    /// Control cells, and perturbed cells, of a set; fewer where there are no more.
+    pub cells: usize,
+    /// Sets drawn from each condition; an epoch passes over all of them.
+    pub draws: usize,
+    /// Weights of the loss.
+    pub weights: LossWeights,
+    /// The training, end to end; a batch is of sets.
+    pub training: TrainConfig,
+    /// Width of the decoder's hidden layer; 0: counts are log-linear in z.
+    pub decoder: usize,
+    /// Rank of the interaction of two perturbations.
+    pub rank: usize,
+    /// Parts that the training combinations are divided into: an interaction is trained without each and stopped by it, and
+    /// the share of the interaction that is used is chosen on all of them.
+    pub folds: usize,
+    /// The training of the interaction; a batch is of combinations.
+    pub interaction: TrainConfig,
+}
+
+impl Default for ResponseConfig {
+    fn default() -> Self {
+        Self {
+            conditioning: Conditioning::Film,
+            hidden: 64,
+            dropout: 0.1,
+            cells: 32,
+            draws: 8,
+            weights: LossWeights::default(),
+            training: TrainConfig {
+                epochs: 20,
+                batch_size: 8,
+                learning_rate: 2e-3,
+                clip_norm: Some(5.0),
+                weight_decay: 1e-2,
+                schedule: LearningRateSchedule::WarmupCosine { warmup_steps: 50, final_fraction: 0.01 },
+                ..TrainConfig::default()
+            },
+            decoder: 0,
+            rank: 8,
+            folds: 4,
+            interaction: TrainConfig {
+                epochs: 60,
+                batch_size: 8,
+                validation_batch_size: 32,
+                weight_decay: 1e-2,
+                early_stopping: Some(10),
+                ..TrainConfig::default()
+            },
+        }
+    }
+}
+
+impl ResponseConfig {
+    /// Refuses settings that cannot train.
+    ///
+    /// # Errors
+    /// A size of 0, a share or a weight out of range: named.
+    pub fn validate(&self) -> Result<()> {
+        self.training.validate()?;
+        self.interaction.validate()?;
+        let LossWeights { energy, means, profile, counts, variance, covariance, .. } = self.weights;
+        let weights = [energy, means, profile, counts, variance, covariance];
+        let rules = [
+            ([self.hidden, self.draws, self.rank].contains(&0), "hidden, draws and rank must be at least 1"),
+            (self.cells < 2, "cells must be at least 2: one cell has no spread"),
+            (self.folds < 2, "folds must be at least 2"),
+            (!(0.0..1.0).contains(&self.dropout), "dropout must be at least 0 and below 1"),
+            (weights.iter().any(|w| !w.is_finite() || *w < 0.0), "no weight may be negative"),
+            (energy + means + profile == 0.0, "one of the weights of energy, means and profile must be above 0"),
+            (counts == 0.0, "the weight of counts must be above 0: it trains the decoder"),
+        ];
+        match rules.into_iter().find(|(broken, _)| *broken) {
+            Some((_, rule)) => Err(Error::config(format!("response configuration: {rule}"))),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Phase B: from the embedding of control cells and a perturbation to the embedding of the perturbed cells, end to end.
+//!
+//! E is the encoder (the student), E' its exponential moving average (the teacher), both followed by a fixed linear map
+//! that brings the training cells to mean 0 and variance 1 in each feature. For control cells x of a context c and the perturbed genes P:
+//!
+//! ```text
+//! z_hat = E(x) + Delta(P | x, c)                                        Delta of no gene is 0
+//! Delta(P) = sum over g in P of D(g) + gamma sum over pairs of I(g, h)
+//! D(g | x, c) = s_gc + F(E(x), e_g)              F starts at 0; e_g: a learned vector and the measured effect
+//! I(g, h) = alpha (s_g + s_h) + U ((K s_g) * (K s_h))                   starts at 0
+//! ```
+//!
+//! Beside z, the decoder is told which genes are perturbed: a learned a_g moves the logit of gene g itself.
+//!
+//! s is a learned vector for each gene and context in which it was perturbed alone, which starts at the measured
+//! difference of the teacher's mean embeddings. In a context where it was not measured it is the mean of those of other
+//! contexts, weighted by the similarity of their control cells; half of the training sets leave their own out, so that F
+//! learns what that mean lacks.
+//!
+//! No cell is measured both before and after, so that control and perturbed cells come as sets. The loss of a set:
+//!
+//! ```text
+//! energy distance of {z_hat} to {E'(y)}, y the perturbed cells
+//! + w_m |mean z_hat - mean E'(y)|^2 / width
+//! + w_p KL( shares of all training cells of the condition || mean of the decoder's shares at z_hat )
+//! + w_c NLL of counts under the decoder / genes          + VICReg's variance and covariance of E(x)
+//! ```
+//!
+//! Gradients reach E, the predictor and the decoder, never the teacher. The interaction is trained after the rest, on
+//! training combinations in folds: without each fold and stopped by it; gamma is the share that predicts the left-out
+//! combinations best.
+//!
+//! | file | what |
+//! |---|---|
+//! | `config` | the settings |
+//! | `measured`, `source` | the training cells by condition; sets of them |
+//! | `net` | predictor, interaction, losses |
+//! | `decoder` | from embeddings to counts |
+//! | `reference` | the control cells that a model carries with it |
+//! | `fit` | the training |
+//!
+//! Sources: Szekely and Rizzo 2013 (energy distance), Assran et al. 2023 (I-JEPA), Bardes et al. 2022 (VICReg).
+
+mod config;
+mod decoder;
+mod fit;
+mod measured;
+mod net;
+mod reference;
+mod source;
+
+pub use config::{LossWeights, ResponseConfig};
+pub(super) use decoder::Decoder;
+pub(super) use fit::{Encoder, Response, columns_of};
+pub(super) use measured::Measured;
+pub(super) use reference::Reference;
+pub use fit::Share;
+pub(super) use net::{Interaction, Predictor};

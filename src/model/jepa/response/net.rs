@@ -1,0 +1,448 @@
+//! The predictor, and what is trained end to end: see the equations of the module.
+
+use super::{
+    config::{LossWeights, ResponseConfig},
+    decoder::{DecoderNet, GAIN},
+    source::{Asked, SetBatch},
+};
+use crate::{
+    Error, Result,
+    data::Counts,
+    model::jepa::{
+        ConditionalPredictor, Perturbed, effective_rank,
+        encoder::Seen,
+        heads::Backbone,
+        spread,
+        views::thinned,
+    },
+    nn::{
+        Backend, CountTarget, Dispersion, Embedding, EmaMomentum, EmbeddingLoss, Frozen, IndexSets, Linear, Matrix, RowSets, Scalar,
+        SetDistance, ema_update, init, ops, vicreg, walk_params,
+    },
+    train::{Loss, StepContext, Trainable},
+};
+use dfdx::prelude::{HasShape, NoneTape, PutTape, Tape, TryAdd, TryMatMul, TryMul};
+use ndarray::{Array1, Array2};
+use rand_chacha::ChaCha8Rng;
+use std::{ops::Range, sync::Arc};
+
+/// Share of a cell's molecules that the decoder's input is made of.
+const DECODED_SHARES: Range<f64> = 0.5..0.9;
+/// Steps from one measurement of the effective rank to the next.
+const MEASURE_EVERY: usize = 16;
+
+/// The predictor of single perturbations: `D(g | z, c) = s_gc + F(z, e_g)`, and Delta their sum.
+#[derive(Debug, Clone)]
+pub struct Predictor<D: Backend> {
+    device: D,
+    /// s, a row for each gene and context that was measured, `(rows, width)`.
+    pub effects: Matrix<D>,
+    /// The learned part of e, `(genes, width)`.
+    pub identity: Embedding<D>,
+    /// From the measured effect of a gene to the rest of e.
+    pub measured: Linear<D>,
+    /// F; it starts at 0.
+    pub response: ConditionalPredictor<D>,
+    /// The measured effect of each gene, the mean over contexts, of mean square 1, `(genes, width)`: not trained.
+    pub features: Matrix<D>,
+    /// a: how far a perturbation moves the logit of the perturbed gene itself, `(genes, 1)`.
+    pub own: Matrix<D>,
+    /// The column of each perturbed gene; `None` for one that is not measured.
+    columns: Vec<Option<usize>>,
+}
+
+walk_params!(Predictor { params: [effects, own], buffers: [features], layers: [identity, measured, response] });
+
+impl<D: Backend> Predictor<D> {
+    /// A predictor for embeddings of `width` features, that starts at no effect.
+    ///
+    /// # Errors
+    /// A device without memory for it; settings that do not fit.
+    pub fn new(
+        device: &D,
+        (width, rows): (usize, usize),
+        columns: Vec<Option<usize>>,
+        config: &ResponseConfig,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self> {
+        let genes = columns.len();
+        let ResponseConfig { hidden, conditioning, dropout, .. } = *config;
+        let response = ConditionalPredictor::new(device, width, hidden, conditioning, dropout, rng)?;
+        Ok(Self {
+            device: device.clone(),
+            effects: init::constant(device, (rows, width), 0.0)?,
+            identity: Embedding { weight: init::normal(device, (genes, width), 0.1, rng)? },
+            measured: Linear::new(device, width, width, rng)?,
+            response: response.with_zero_output()?,
+            features: init::constant(device, (genes, width), 0.0)?,
+            own: init::constant(device, (genes, 1), 0.0)?,
+            columns,
+        })
+    }
+
+    /// Sets what the training begins with: the measured effects `(rows, width)`, and each gene's mean `(genes, width)`.
+    pub fn begin_with(&mut self, effects: &Array2<f64>, means: &Array2<f64>) {
+        let square = means.iter().map(|v| v * v).sum::<f64>() / means.len().max(1) as f64;
+        let scale = if square > 0.0 { 1.0 / square.sqrt() } else { 1.0 };
+        self.effects.copy_from(&effects.iter().map(|&v| v as f32).collect::<Vec<_>>());
+        self.features.copy_from(&means.iter().map(|&v| (v * scale) as f32).collect::<Vec<_>>());
+    }
+
+    /// `sum over g of D(g | z, c)` for each row of z `(rows, width)`.
+    ///
+    /// # Errors
+    /// Widths or rows that do not fit.
+    pub fn forward<T: Tape<f32, D>>(
+        &mut self,
+        z: Matrix<D, T>,
+        asked: &Asked,
+        rng: Option<&mut ChaCha8Rng>,
+    ) -> Result<Matrix<D, T>> {
+        let width = z.shape().1;
+        // s of each token: the weighted mean of the measured rows.
+        let rows: Arc<[u32]> = asked.effect_rows.clone().into();
+        let weighted = D::multiply(D::take_rows(self.effects.retaped::<T>(), &rows)?, spread_over(&asked.weights, width))?;
+        let sizes: Vec<f32> = asked.of_token.ranges().map(|range| range.len() as f32).collect();
+        let s = D::multiply(D::set_mean(weighted, &asked.of_token)?, spread_over(&sizes, width))?; // (tokens, width)
+        // e of each token.
+        let numbers: Arc<[u32]> = asked.genes.clone().into();
+        let features = D::take_rows(self.features.clone(), &numbers)?.put_tape(T::default());
+        let sets = Arc::new(IndexSets::from_indices(asked.genes.clone()));
+        let e = ops::add(self.identity.forward(&sets, T::default())?, self.measured.forward(features)?)?;
+        // F for each pair of a token and a control cell of its set, tokens in order.
+        let pairs = asked.pairs();
+        let x = D::take_rows(z, &pairs.row)?;
+        let perturbed = Perturbed { tokens: e, sets: RowSets::uniform(asked.genes.len(), 1) };
+        let f = self.response.forward(x, &pairs.of_token, perturbed, rng)?;
+        let d = ops::add(f, D::take_rows(s, &pairs.token)?)?;
+        // Summed over the tokens of each cell.
+        let sizes: Vec<f32> = pairs.of_row.ranges().map(|range| range.len() as f32).collect();
+        let d = D::take_rows(d, &pairs.by_row)?;
+        D::multiply(D::set_mean(d, &pairs.of_row)?, spread_over(&sizes, width))
+    }
+
+    /// What is added to the decoder's logits of each set, `(sets, genes)`: `GAIN a_g` in the column of each perturbed gene g.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn own_logits<T: Tape<f32, D>>(&self, asked: &Asked, genes: usize) -> Result<Matrix<D, T>> {
+        let numbers: Arc<[u32]> = asked.genes.clone().into();
+        let a = D::take_rows(self.own.retaped::<T>(), &numbers)?; // (tokens, 1)
+        let mut columns = Array2::<f32>::zeros((asked.genes.len(), genes));
+        for (mut row, &gene) in columns.rows_mut().into_iter().zip(&asked.genes) {
+            if let Some(column) = self.columns[gene as usize] {
+                row[column] = GAIN;
+            }
+        }
+        let fail = |e: D::Err| Error::device("shift of the perturbed gene", e);
+        let ones = self.device.try_ones_like(&(1, genes)).map_err(fail)?;
+        let spread = a.try_matmul(ones).map_err(fail)?;
+        let shift = D::multiply(spread, columns.into_iter().collect())?; // (tokens, genes)
+        let sizes: Vec<f32> = asked.tokens.ranges().map(|range| range.len() as f32).collect();
+        D::multiply(D::set_mean(shift, &asked.tokens)?, spread_over(&sizes, genes))
+    }
+
+    /// As [`Self::forward`] for host arrays, without dropout.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn shift(&self, z: &Array2<f32>, asked: &Asked) -> Result<Array2<f32>> {
+        let z = ops::upload(&self.device, z)?.put_tape(NoneTape);
+        Ok(ops::download(&self.clone().forward(z, asked, None)?))
+    }
+}
+
+/// A matrix with a tape, on the host.
+fn download<D: Backend, T: Tape<f32, D>>(x: &Matrix<D, T>) -> Array2<f32> {
+    Array2::from_shape_vec(*x.shape(), x.as_vec()).expect("as many values as its shape says")
+}
+
+/// Each value `width` times.
+fn spread_over(values: &[f32], width: usize) -> Vec<f32> {
+    values.iter().flat_map(|&value| std::iter::repeat_n(value, width)).collect()
+}
+
+/// Student, teacher, predictor and decoder.
+#[derive(Debug, Clone)]
+pub struct EndToEnd<D: Backend> {
+    /// E.
+    pub student: Backbone<D>,
+    /// E'.
+    pub teacher: Frozen<Backbone<D>>,
+    /// From an encoder's output to z: whitens the training cells.
+    pub white: Frozen<Linear<D>>,
+    /// Delta.
+    pub predictor: Predictor<D>,
+    /// From z to counts.
+    pub decoder: DecoderNet<D>,
+    weights: LossWeights,
+    momentum: EmaMomentum,
+    rank: f32,
+}
+
+walk_params!(EndToEnd { params: [], buffers: [], layers: [student, teacher, white, predictor, decoder] });
+
+impl<D: Backend> EndToEnd<D> {
+    /// The parts put together.
+    pub fn new(
+        (student, teacher): (Backbone<D>, Backbone<D>),
+        white: Linear<D>,
+        predictor: Predictor<D>,
+        decoder: DecoderNet<D>,
+        (weights, momentum): (LossWeights, EmaMomentum),
+    ) -> Self {
+        let (teacher, white) = (Frozen(teacher), Frozen(white));
+        Self { student, teacher, white, predictor, decoder, weights, momentum, rank: 0.0 }
+    }
+
+    /// z of whole cells by the teacher, `(cells, width)`.
+    ///
+    /// # Errors
+    /// Another number of genes.
+    pub fn taught(&self, counts: &Arc<Counts>) -> Result<Matrix<D>> {
+        let h = self.teacher.0.encoder.forward(&Seen::whole(Arc::clone(counts)), NoneTape)?;
+        self.white.0.forward(h)
+    }
+}
+
+/// `- sum over genes of y_sg ln p_sg`, the mean over sets, where p is the mean over the cells of a set of the decoder's shares and y `(sets,
+/// classes)` the observed shares. In nats a molecule.
+pub fn profile_loss<D: Backend, T: Tape<f32, D>>(
+    logits: Matrix<D, T>,
+    sets: &RowSets,
+    observed: &Array2<f32>,
+    with_remainder: bool,
+) -> Result<Scalar<D, T>> {
+    use dfdx::prelude::{Axis, SumTo};
+    let device = logits.device().clone();
+    let fail = |e: D::Err| Error::device("profile loss", e);
+    let logits = match with_remainder {
+        // One more class, of logit 0: the genes that are not modelled.
+        true => {
+            let zeros = device.try_zeros_like(&(logits.shape().0, 1)).map_err(fail)?;
+            ops::concat_columns(logits, zeros.put_tape(T::default()))?
+        }
+        false => logits,
+    };
+    if observed.dim() != (sets.len(), logits.shape().1) {
+        return Err(Error::shape("profile loss", (sets.len(), logits.shape().1), observed.dim()));
+    }
+    let shares = D::set_mean(logits.try_softmax::<Axis<1>>().map_err(fail)?, sets)?;
+    let terms = || shares.try_add(1e-12)?.try_ln();
+    let terms = D::multiply(terms().map_err(fail)?, observed.iter().copied().collect())?;
+    let sum = || terms.try_sum::<dfdx::prelude::Rank0, _>()?.try_mul(-1.0 / sets.len().max(1) as f32);
+    sum().map_err(fail)
+}
+
+impl<D: Backend> Trainable<D> for EndToEnd<D> {
+    type Batch = SetBatch;
+
+    fn loss<T: Tape<f32, D>>(
+        &mut self,
+        batch: &SetBatch,
+        tape: T,
+        context: &mut StepContext<'_>,
+    ) -> Result<Loss<D, T>> {
+        // The student also reads one part of the molecules of each perturbed cell; the decoder is judged by the other part, so
+        // that it learns what of an embedding is no noise of the very counts that it decodes to.
+        let ([first, second], shares) = thinned(&batch.target.counts, DECODED_SHARES, context.rng);
+        let rescaled: Vec<f32> = batch.scale.iter().zip(&shares).map(|(scale, share)| scale / share).collect();
+        let both = batch.controls.stacked(&first.scale_rows(&rescaled));
+        let seen = Seen::whole(Arc::new(both));
+        let h = match context.training {
+            true => self.student.encoder.forward_training(&seen, tape, context.rng)?,
+            false => self.student.encoder.forward(&seen, tape)?,
+        };
+        let all = self.white.0.forward(h)?; // (controls + perturbed, width)
+        let (controls, cells) = (batch.controls.n_cells() as u32, all.shape().0 as u32);
+        let z = D::take_rows(all.retaped::<T>(), &(0..controls).collect::<Vec<_>>().into())?;
+        let read = D::take_rows(all.retaped::<T>(), &(controls..cells).collect::<Vec<_>>().into())?;
+        let target = self.taught(&batch.perturbed)?; // (perturbed, width)
+        let rng = context.training.then_some(&mut *context.rng);
+        let delta = self.predictor.forward(z.retaped::<T>(), &batch.asked, rng)?;
+        let moved = ops::add(z, delta)?;
+
+        let weights = self.weights;
+        let sets = &batch.asked.cells;
+        let energy = ops::mean(SetDistance::Energy.forward(
+            moved.retaped::<T>(),
+            sets,
+            &target,
+            &batch.perturbed_sets,
+        )?)?;
+        let means = D::set_mean(moved.retaped::<T>(), sets)?;
+        let observed = D::set_mean(target.clone(), &batch.perturbed_sets)?;
+        let of_means = EmbeddingLoss::L2.forward(means, &observed)?;
+        let remainder = batch.target.with_remainder;
+        let genes = batch.target.counts.n_genes();
+        let own = self.predictor.own_logits::<T>(&batch.asked, genes)?; // (sets, genes)
+        let own_of = |sets: &RowSets| D::take_rows(own.retaped::<T>(), &sets.owners().into());
+        let logits = ops::add(self.decoder.logits(moved)?, own_of(sets)?)?;
+        let profile = profile_loss(logits, sets, &batch.profiles, remainder)?;
+        let library_size: Vec<f32> =
+            batch.target.library_size.iter().zip(&shares).map(|(size, share)| size * (1.0 - share)).collect();
+        let of_second =
+            CountTarget { counts: Arc::new(second), library_size: library_size.into(), with_remainder: remainder };
+        let logits = match weights.counts_reach_encoder {
+            true => self.decoder.logits(read)?,
+            // The same values as a tensor of its own, which no gradient passes.
+            false => self.decoder.logits(ops::upload(&all.device().clone(), &download(&read))?.put_tape(T::default()))?,
+        };
+        let logits = ops::add(logits, own_of(&batch.perturbed_sets)?)?;
+        let nll = D::count_nll(logits, Dispersion::Gene(&self.decoder.log_theta), None, &of_second)?;
+        let nll = ops::mean(nll)?;
+        let variance = vicreg::variance(all.retaped::<T>())?;
+        let covariance = vicreg::covariance(all.retaped::<T>())?;
+        let student = download(&all);
+        if !context.training || context.step.is_multiple_of(MEASURE_EVERY) {
+            self.rank = effective_rank(student.view()) as f32;
+        }
+        let mut parts = vec![
+            ("energy", ops::to_f32(&energy)),
+            ("means", ops::to_f32(&of_means)),
+            ("profile", ops::to_f32(&profile) - batch.entropy),
+            ("nll", ops::to_f32(&nll)),
+            ("variance", ops::to_f32(&variance)),
+            ("covariance", ops::to_f32(&covariance)),
+        ];
+        parts.extend([("spread", spread(student.view()).spread as f32), ("effective_rank", self.rank)]);
+        let terms = [
+            (of_means, weights.means),
+            (profile, weights.profile),
+            (nll, weights.counts / genes.max(1) as f32),
+            (variance, weights.variance),
+            (covariance, weights.covariance),
+        ];
+        let mut total = ops::scaled(energy, weights.energy)?;
+        for (term, weight) in terms {
+            total = ops::add_scaled(total, term, weight)?;
+        }
+        Ok(Loss { total: ops::keep_tape(ops::keep_tape(total, own)?, all)?, parts })
+    }
+
+    fn after_step(&mut self, context: &StepContext<'_>) -> Result<()> {
+        ema_update(&mut self.teacher.0, &self.student, self.momentum.at(context.step, context.total_steps))
+    }
+}
+
+/// What two perturbations do together beyond the sum: `I(A, B) = alpha (s_A + s_B) + U ((K s_A) * (K s_B))`, and for more
+/// genes the sum over pairs, with alpha on the sum once. It starts at 0.
+#[derive(Debug, Clone)]
+pub struct Interaction<D: Backend> {
+    device: D,
+    /// alpha, `(1, 1)`.
+    pub share: Matrix<D>,
+    /// K.
+    pub key: Linear<D>,
+    /// U.
+    pub up: Linear<D>,
+    /// What predicted embeddings are judged by beside their energy distance; not trained here.
+    pub decoder: Frozen<DecoderNet<D>>,
+    weights: LossWeights,
+}
+
+walk_params!(Interaction { params: [share], buffers: [], layers: [key, up] });
+
+/// Some combinations, with everything but the interaction computed.
+pub struct PairBatch {
+    /// Control cells moved by the single perturbations, `(rows, width)`.
+    pub moved: Array2<f32>,
+    /// Which rows are a combination's.
+    pub rows: RowSets,
+    /// `sum_g s_g` of each combination, `(combinations, width)`.
+    pub sums: Array2<f32>,
+    /// s of both genes of each pair, `(pairs, width)`, scaled to mean square 1.
+    pub pairs: [Array2<f32>; 2],
+    /// Which pairs are a combination's.
+    pub of_combination: RowSets,
+    /// The teacher's z of the observed cells.
+    pub target: Array2<f32>,
+    /// Which rows of it are a combination's.
+    pub target_rows: RowSets,
+    /// What is added to the decoder's logits of each combination, `(combinations, genes)`.
+    pub own: Array2<f32>,
+    /// Observed shares, `(combinations, classes)`.
+    pub profiles: Array2<f32>,
+    /// Whether the last class is of genes that are not modelled.
+    pub with_remainder: bool,
+}
+
+impl<D: Backend> Interaction<D> {
+    /// An interaction of rank `rank` between effects of `width` features.
+    ///
+    /// # Errors
+    /// A device without memory for it.
+    pub fn new(
+        device: &D,
+        (width, rank): (usize, usize),
+        decoder: DecoderNet<D>,
+        weights: LossWeights,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self> {
+        Ok(Self {
+            device: device.clone(),
+            share: init::constant(device, (1, 1), 0.0)?,
+            key: Linear::new(device, width, rank, rng)?,
+            up: Linear {
+                weight: init::constant(device, (rank, width), 0.0)?,
+                bias: init::constant(device, (width,), 0.0)?,
+            },
+            decoder: Frozen(decoder),
+            weights,
+        })
+    }
+
+    /// I of each combination, `(combinations, width)`.
+    ///
+    /// # Errors
+    /// Widths that do not fit.
+    pub fn forward<T: Tape<f32, D>>(
+        &self,
+        sums: &Array2<f32>,
+        pairs: &[Array2<f32>; 2],
+        of_combination: &RowSets,
+        tape: T,
+    ) -> Result<Matrix<D, T>> {
+        let fail = |e: D::Err| Error::device("interaction", e);
+        let (n, width) = sums.dim();
+        let [a, b] = [0, 1].map(|side| ops::upload(&self.device, &pairs[side]));
+        let (a, b) = (self.key.forward(a?.put_tape(tape))?, self.key.forward(b?.put_tape(T::default()))?);
+        let product = self.up.forward(a.try_mul(b).map_err(fail)?)?; // (pairs, width)
+        let sizes: Vec<f32> = of_combination.ranges().map(|range| range.len() as f32).collect();
+        let product = D::multiply(D::set_mean(product, of_combination)?, spread_over(&sizes, width))?;
+        let share = D::take_rows(self.share.retaped::<T>(), &vec![0; n].into())?; // (n, 1)
+        let ones = self.device.try_ones_like(&(1, width)).map_err(fail)?;
+        let share = share.try_matmul(ones).map_err(fail)?;
+        ops::add(product, D::multiply(share, sums.iter().copied().collect())?)
+    }
+
+    /// I as a host array.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn of(&self, sum: &Array1<f32>, pairs: &[Array2<f32>; 2]) -> Result<Array1<f32>> {
+        let sums = sum.clone().insert_axis(ndarray::Axis(0));
+        let sets = RowSets::uniform(1, pairs[0].nrows());
+        Ok(ops::download(&self.forward(&sums, pairs, &sets, NoneTape)?).row(0).to_owned())
+    }
+}
+
+impl<D: Backend> Trainable<D> for Interaction<D> {
+    type Batch = PairBatch;
+
+    fn loss<T: Tape<f32, D>>(&mut self, batch: &PairBatch, tape: T, _: &mut StepContext<'_>) -> Result<Loss<D, T>> {
+        let beyond = self.forward(&batch.sums, &batch.pairs, &batch.of_combination, tape)?;
+        let owners: Arc<[u32]> = batch.rows.owners().into();
+        let moved = ops::upload(&self.device, &batch.moved)?.put_tape(T::default());
+        let moved = ops::add(D::take_rows(beyond, &owners)?, moved)?;
+        let target = ops::upload(&self.device, &batch.target)?;
+        let energy = SetDistance::Energy.forward(moved.retaped::<T>(), &batch.rows, &target, &batch.target_rows)?;
+        let energy = ops::mean(energy)?;
+        let own = ops::upload(&self.device, &batch.own)?.put_tape(T::default());
+        let logits = ops::add(self.decoder.0.logits(moved)?, D::take_rows(own, &owners)?)?;
+        let profile = profile_loss(logits, &batch.rows, &batch.profiles, batch.with_remainder)?;
+        let parts = vec![("energy", ops::to_f32(&energy)), ("profile", ops::to_f32(&profile))];
+        let total = ops::add_scaled(ops::scaled(energy, self.weights.energy)?, profile, self.weights.profile)?;
+        Ok(Loss { total, parts })
+    }
+}
