@@ -293,8 +293,10 @@ impl<'a> Engine<'a> {
                         Answer::none(task, model.name(), &format!("the model failed: {error}"))
                     }
                 };
-                part.fit_seconds = Some(answer.fit_seconds);
-                part.predict_seconds = Some(answer.predict_seconds);
+                if part.failure.is_none() {
+                    part.fit_seconds = Some(answer.fit_seconds);
+                    part.predict_seconds = Some(answer.predict_seconds);
+                }
                 part.draws_cells = answer.draws_cells;
                 let curve = || interaction_curve(&task.observed, &answer.predicted).ok();
                 part.interactions = (job.split == 0).then(curve).flatten().map(|curve| InteractionCurve {
