@@ -260,7 +260,7 @@ fn the_remainder_is_modelled_where_the_file_counts_more_genes() {
 #[test]
 fn counterfactuals_and_latent_arithmetic_find_the_true_means() {
     let config = SimulationConfig { n_cells: 4000, n_genes: 300, seed: 11, ..SimulationConfig::default() };
-    let Simulation { dataset, truth } = Simulation::new(&config).expect("valid settings");
+    let Simulation { dataset, truth, .. } = Simulation::new(&config).expect("valid settings");
     let split = split(&dataset);
     let config = VaeConfig {
         latent: 16,

@@ -43,6 +43,9 @@ pub(super) struct Part {
     /// How synergies are ranked, of the first split only: for figures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) interactions: Option<InteractionCurve>,
+    /// Why the model failed, where it did; such a part is not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) failure: Option<String>,
     /// The judged conditions, in the part that holds the observed effects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) conditions: Vec<Condition>,
@@ -134,6 +137,7 @@ pub(super) fn assemble(
         notes.splice(0..0, cells.data.notes.iter().cloned());
     }
     notes.extend(options.files.iter().flat_map(|file| file.notes().iter().cloned()));
+    notes.extend(failures(&parts));
     let example = example(data, named[0].0, &parts);
     let seconds = |name: &str, of: fn(&Part) -> Option<f64>| {
         let all: Vec<f64> = parts.iter().filter(|part| part.model == name).filter_map(of).collect();
@@ -196,6 +200,24 @@ pub(super) fn assemble(
         example,
         ..Benchmark::of_rows(rows, &groups)
     }
+}
+
+/// One sentence per model that failed, and per reason: the seeds on which it did.
+fn failures(parts: &[Part]) -> Vec<String> {
+    let mut seeds: Vec<((&str, &str), Vec<String>)> = Vec::new();
+    for part in parts {
+        let Some(reason) = &part.failure else { continue };
+        let failed = (part.model.as_str(), reason.as_str());
+        match seeds.iter_mut().find(|(known, _)| *known == failed) {
+            Some((_, seeds)) => seeds.push(part.seed.to_string()),
+            None => seeds.push((failed, vec![part.seed.to_string()])),
+        }
+    }
+    let sentence = |((model, reason), seeds): ((&str, &str), Vec<String>)| {
+        let many = if seeds.len() > 1 { "s" } else { "" };
+        format!("{model} failed on seed{many} {}, so it has no scores there: {reason}", seeds.join(", "))
+    };
+    seeds.into_iter().map(sentence).collect()
 }
 
 /// Numbers of conditions, control left out; one may have cells in several parts.

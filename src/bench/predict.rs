@@ -48,6 +48,19 @@ pub struct Answer {
     pub predict_seconds: f64,
 }
 
+impl Answer {
+    /// No answer to any condition of a task, for `reason`.
+    pub(super) fn none(task: &Task, model: &str, reason: &str) -> Self {
+        let n = task.observed.conditions.len();
+        let predicted = Predicted {
+            model: model.to_owned(),
+            effects: vec![Err(reason.to_owned()); n],
+            cells: vec![Err(reason.to_owned()); n],
+        };
+        Self { predicted, draws_cells: false, fit_seconds: 0.0, predict_seconds: 0.0 }
+    }
+}
+
 /// A predictor's answer for one condition, or the reasons why there is none.
 struct Prediction {
     effect: Result<Array1<f32>, String>,

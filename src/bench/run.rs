@@ -1,7 +1,7 @@
 //! Models x seeds, in parallel, each finished part kept.
 
 use super::{
-    Benchmark, BenchmarkData, CEILING, InteractionCurve, MeasureOptions, Task,
+    Answer, Benchmark, BenchmarkData, CEILING, InteractionCurve, MeasureOptions, Task,
     data::sha256,
     interaction_curve, measure,
     parts::{Found, Part, Parts, assemble, split_facts},
@@ -61,7 +61,7 @@ pub struct PartProgress<'a> {
 /// Runs every predictor on every split; nothing is kept on disk.
 ///
 /// # Errors
-/// A plan that does not fit the data; a training that failed.
+/// A plan that does not fit the data.
 pub fn run(data: &BenchmarkData, plans: &[(u64, SplitPlan)], models: &[Box<dyn Predictor>]) -> Result<Benchmark> {
     run_with(data, plans, models, &RunOptions::default())
 }
@@ -71,8 +71,11 @@ pub fn run(data: &BenchmarkData, plans: &[(u64, SplitPlan)], models: &[Box<dyn P
 /// The results do not depend on the number of threads, nor on what was read and what computed. At any time there is one
 /// split's training fold in memory, or as many as fit into 1 GB.
 ///
+/// A model that fails (a loss that is not finite, a collapse) has no scores: the reason stands in [`Benchmark::absent`] and
+/// in [`Benchmark::notes`], the other models are measured, and the next run in the same folder tries again.
+///
 /// # Errors
-/// A plan that does not fit the data, two models of one name, a training that failed, a folder that cannot be written.
+/// A plan that does not fit the data, two models of one name, a folder that cannot be written.
 /// [`ErrorKind::Interrupted`] after Ctrl-C; the finished parts stay.
 pub fn run_with(
     data: &BenchmarkData,
@@ -212,7 +215,10 @@ impl<'a> Engine<'a> {
                         self.check_interrupt(&done, jobs.len())?;
                         let job = &jobs[index];
                         let part = self.part(job, task).map_err(|e| e.at(format!("seed {}", self.seed(job))))?;
-                        self.parts.write(&job.key, &part)?;
+                        // A failure may have been one of the machine: it is not kept, so that the next run tries again.
+                        if part.failure.is_none() {
+                            self.parts.write(&job.key, &part)?;
+                        }
                         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                         if let Some(progress) = self.options.progress {
                             let (seed, model) = (self.seed(job), job.who.name());
@@ -279,9 +285,18 @@ impl<'a> Engine<'a> {
                 (measure(&observed, &predicted, &self.options.metrics, part.seed), predicted.effects)
             }
             Who::Model(model) => {
-                let answer = task.answer(model)?;
-                part.fit_seconds = Some(answer.fit_seconds);
-                part.predict_seconds = Some(answer.predict_seconds);
+                let answer = match task.answer(model) {
+                    Ok(answer) => answer,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+                    Err(error) => {
+                        part.failure = Some(error.to_string());
+                        Answer::none(task, model.name(), &format!("the model failed: {error}"))
+                    }
+                };
+                if part.failure.is_none() {
+                    part.fit_seconds = Some(answer.fit_seconds);
+                    part.predict_seconds = Some(answer.predict_seconds);
+                }
                 part.draws_cells = answer.draws_cells;
                 let curve = || interaction_curve(&task.observed, &answer.predicted).ok();
                 part.interactions = (job.split == 0).then(curve).flatten().map(|curve| InteractionCurve {

@@ -46,7 +46,7 @@ impl CourseData {
 
     fn simulated() -> Result<Self> {
         let config = SimulationConfig { seed: SEED, ..SimulationConfig::default() };
-        let Simulation { dataset, truth } = Simulation::new(&config)?;
+        let Simulation { dataset, truth, .. } = Simulation::new(&config)?;
         Ok(Self { data: dataset, truth: Some(truth), source: format!("the built-in simulation (seed {SEED})") })
     }
 

@@ -136,6 +136,16 @@ pub trait Settings: Send + Sync {
     fn set_gene_sets(&mut self, file: &Path);
     /// [`ModelConfig::seed`].
     fn seed(&self) -> u64;
+    /// Lays the settings of a file over these; what the file leaves out stays as it is.
+    ///
+    /// # Errors
+    /// A setting that is unknown, of a wrong type or out of its range, with its line.
+    fn configure(&mut self, file: &SettingsFile) -> Result<()>;
+    /// [`Model::check_device`].
+    ///
+    /// # Errors
+    /// As [`Model::check_device`].
+    fn check_device(&self, device: Device) -> Result<()>;
     /// [`ModelConfig::validate`].
     ///
     /// # Errors
@@ -201,6 +211,13 @@ impl<M: Model> Settings for Configured<M> {
     }
     fn seed(&self) -> u64 {
         self.config.seed()
+    }
+    fn configure(&mut self, file: &SettingsFile) -> Result<()> {
+        self.config = file.over(&self.config, M::Config::validate)?;
+        Ok(())
+    }
+    fn check_device(&self, device: Device) -> Result<()> {
+        M::check_device(device)
     }
     fn validate(&self) -> Result<()> {
         self.config.validate()

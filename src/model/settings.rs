@@ -29,6 +29,11 @@ impl SettingsFile {
         Ok(Self { table, ..file })
     }
 
+    /// Where it was read.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The table `name` that every model shares; `None` where the file has none.
     ///
     /// # Errors
@@ -64,6 +69,56 @@ impl SettingsFile {
             .map_err(|e: toml::de::Error| Error::config(format!("{}: {}", self.path.display(), e.message())))?;
         validate(&settings).map_err(|e| self.located(e))?;
         Ok(settings)
+    }
+
+    /// The tables of a file with the settings of several models: the name of each, and what stands beneath it
+    /// (`[vae.train]` as `[train]`), sorted by name.
+    ///
+    /// # Errors
+    /// A setting outside of every table; a table that is no setting of a model but of a training command
+    /// (`[NAME.split]`, `[NAME.qc]`).
+    pub fn by_model(&self) -> Result<Vec<(String, Self)>> {
+        let beneath = |(name, value): (&String, &toml::Value)| {
+            let toml::Value::Table(table) = value else {
+                let message =
+                    format!("{name} stands outside of every table; settings stand beneath the name of their model");
+                return Err(self.located(Error::config(message)));
+            };
+            if let Some(shared) = SHARED.iter().find(|shared| table.contains_key(**shared)) {
+                let message = format!("[{name}.{shared}] is no setting of a model");
+                return Err(Error::config(message).at(self.path.display()));
+            }
+            let text = self.lines_beneath(name);
+            // Forms that no header line shows (inline tables, dotted keys) lose the numbers of their lines.
+            let text = match toml::from_str::<toml::Table>(&text) {
+                Ok(read) if read == *table => text,
+                _ => toml::to_string(table).expect("it was read from TOML"),
+            };
+            Ok((name.clone(), Self { path: self.path.clone(), text, table: table.clone() }))
+        };
+        self.table.iter().map(beneath).collect()
+    }
+
+    /// The lines of the table `model` and of the tables beneath it, whose headers lose that name; other lines are emptied, so
+    /// that the numbers of the lines stay.
+    fn lines_beneath(&self, model: &str) -> String {
+        let (mut inside, mut lines) = (false, String::new());
+        for line in self.text.lines() {
+            let header = line.trim_start().strip_prefix('[').and_then(|rest| rest.split_once(']'));
+            match header {
+                Some((header, comment)) => {
+                    let (first, rest) = header.split_once('.').unwrap_or((header, ""));
+                    inside = first.trim().trim_matches(['"', '\'']) == model;
+                    if inside && !rest.is_empty() {
+                        lines += &format!("[{rest}]{comment}");
+                    }
+                }
+                None if inside => lines += line,
+                None => {}
+            }
+            lines.push('\n');
+        }
+        lines
     }
 
     /// The file's text with the lines of other tables emptied, so that the numbers of the lines stay.

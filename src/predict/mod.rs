@@ -4,8 +4,10 @@ pub mod baselines;
 mod control_starts;
 mod model;
 mod predictor;
+mod scgen;
 mod vae_arithmetic;
 
 pub use model::ModelPredictor;
 pub use predictor::{Fitted, Predictor};
+pub use scgen::Scgen;
 pub use vae_arithmetic::{LatentShifts, VaeArithmetic};

@@ -4,8 +4,9 @@ use super::{Fitted, Predictor, control_starts::ControlStarts};
 use crate::{
     Error, Result,
     data::{Condition, DataKind, TrainingCells, TrainingData},
+    device::Device,
     model::{
-        Model, ModelConfig, Sampling, Trained,
+        Model, ModelConfig, Sampling, SettingsFile, Trained,
         registry::{Configured, Settings},
     },
     train::Run,
@@ -27,6 +28,7 @@ pub struct ModelPredictor {
     description: String,
     on: &'static [DataKind],
     settings: Box<dyn Settings>,
+    device: Device,
 }
 
 impl ModelPredictor {
@@ -34,7 +36,7 @@ impl ModelPredictor {
     pub fn new<M: Model>(name: &str, on: &'static [DataKind]) -> Self {
         let first = on.first().copied().unwrap_or(DataKind::Effects);
         let settings = Box::new(Configured::<M> { config: M::Config::default_for(first) });
-        Self { name: name.to_owned(), description: capitalised(M::ABOUT), on, settings }
+        Self { name: name.to_owned(), description: capitalised(M::ABOUT), on, settings, device: Device::default() }
     }
 
     /// The same with these settings.
@@ -54,7 +56,8 @@ impl ModelPredictor {
                 DataKind::Effects => "an effects dataset has no cells to train a model of cells on",
             }));
         }
-        Ok(self.settings.train(data, &mut Run::quiet(data.seed))?.0)
+        let mut run = Run { device: self.device, ..Run::quiet(data.seed) };
+        Ok(self.settings.train(data, &mut run)?.0)
     }
 }
 
@@ -78,6 +81,16 @@ impl Predictor for ModelPredictor {
 
     fn set_gene_sets(&mut self, file: &Path) {
         self.settings.set_gene_sets(file);
+    }
+
+    fn configure(&mut self, file: &SettingsFile) -> Result<()> {
+        self.settings.configure(file)
+    }
+
+    fn set_device(&mut self, device: Device) -> Result<()> {
+        self.settings.check_device(device)?;
+        self.device = device;
+        Ok(())
     }
 
     fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {

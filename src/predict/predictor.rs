@@ -5,8 +5,10 @@
 //! [`ErrorKind::Inapplicable`](crate::ErrorKind) error whose message is the reason: the benchmark lists it and goes on.
 
 use crate::{
-    Result,
+    Error, Result,
     data::{Condition, TrainingData},
+    device::Device,
+    model::SettingsFile,
 };
 use ndarray::{Array1, Array2};
 use std::path::Path;
@@ -28,6 +30,24 @@ pub trait Predictor: Send + Sync {
     /// no use for it.
     fn set_gene_sets(&mut self, file: &Path) {
         let _ = file;
+    }
+
+    /// Lays the settings of a file over its own; what the file leaves out stays as it is.
+    ///
+    /// # Errors
+    /// A setting that is unknown, of a wrong type or out of its range, with its line; a predictor without settings.
+    fn configure(&mut self, file: &SettingsFile) -> Result<()> {
+        let message = format!("the model {} has no settings", self.name());
+        Err(Error::config(message).at(file.path().display()))
+    }
+
+    /// Where its training is computed; ignored by predictors that train no network.
+    ///
+    /// # Errors
+    /// The device is not there, or the model cannot be computed on it: the message names the model.
+    fn set_device(&mut self, device: Device) -> Result<()> {
+        let _ = device;
+        Ok(())
     }
 
     /// Fits to the training fold.

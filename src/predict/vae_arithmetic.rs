@@ -1,4 +1,5 @@
-//! `vae_arithmetic`: latent arithmetic over the count VAE of cells (scGen, Lotfollahi et al. 2019).
+//! `vae_arithmetic`: the latent arithmetic of scGen (Lotfollahi et al. 2019) over the count VAE of cells, which is told the
+//! perturbation; [`Scgen`](super::Scgen) is the published form, which is not.
 //!
 //! ```text
 //! shift of a condition    d_g = mean z of the cells of (g, context) - mean z of the control cells of that context
@@ -17,7 +18,8 @@ use crate::{
     data::{
         Condition, Dataset, Perturbation, TrainingCells, TrainingData, in_context, not_trained_alone, rows_by_condition,
     },
-    model::{CountVae, Model, Trained, VaeSettings},
+    device::Device,
+    model::{CountVae, Model, ModelConfig, SettingsFile, Trained, VaeSettings},
     train::Run,
 };
 use ndarray::{Array1, Array2, Axis};
@@ -78,11 +80,13 @@ impl LatentShifts {
 pub struct VaeArithmetic {
     /// Settings of the VAE.
     pub settings: VaeSettings,
+    /// Where it is trained.
+    pub device: Device,
 }
 
 impl Default for VaeArithmetic {
     fn default() -> Self {
-        Self { settings: VaeSettings::benchmark_cells() }
+        Self { settings: VaeSettings::benchmark_cells(), device: Device::default() }
     }
 }
 
@@ -92,18 +96,30 @@ impl Predictor for VaeArithmetic {
     }
 
     fn description(&self) -> &str {
-        "The count VAE: control cells moved by the genes' mean latent shifts (scGen)"
+        "The count VAE: control cells moved by the genes' mean latent shifts (after scGen)"
     }
 
     fn settings(&self) -> serde_json::Value {
         json!({ "vae": self.settings, "cells_per_effect": CELLS_PER_EFFECT })
     }
 
+    fn configure(&mut self, file: &SettingsFile) -> Result<()> {
+        self.settings = file.over(&self.settings, VaeSettings::validate)?;
+        Ok(())
+    }
+
+    fn set_device(&mut self, device: Device) -> Result<()> {
+        CountVae::check_device(device)?;
+        self.device = device;
+        Ok(())
+    }
+
     fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
         let Some(cells) = &data.cells else {
             return Err(Error::inapplicable("an effects dataset has no cells to train a model of cells on"));
         };
-        let (vae, _) = CountVae::fit(data, &self.settings, &mut Run::quiet(data.seed))?;
+        let mut run = Run { device: self.device, ..Run::quiet(data.seed) };
+        let (vae, _) = CountVae::fit(data, &self.settings, &mut run)?;
         let rows = self.settings.divide_cells(cells, data.seed)?.train;
         let shifts = LatentShifts::of(&vae, &cells.data, &cells.conditions, &rows)?;
         let model = ShiftedCells { vae, shifts, cells: Arc::clone(cells) };

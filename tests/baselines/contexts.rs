@@ -71,6 +71,62 @@ fn the_nearest_to_a_perturbation_is_itself_in_another_context() {
     close(&Nearest, "A+B", "z", [1.0, 1.0, 0.0]);
 }
 
+/// `sum_k w_k d_k / sum_k w_k` with `w_k = exp(-D_k^2 / (2 min_k D_k^2))`, plainly.
+fn weighted(own: &[f64], others: &[(&[f64], &[f64])]) -> Vec<f64> {
+    let distances: Vec<f64> =
+        others.iter().map(|(m, _)| own.iter().zip(*m).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()).collect();
+    let least = distances.iter().copied().fold(f64::INFINITY, f64::min);
+    let weights: Vec<f64> = distances.iter().map(|d| (-d * d / (2.0 * least * least)).exp()).collect();
+    let total: f64 = weights.iter().sum();
+    (0..own.len()).map(|g| others.iter().zip(&weights).map(|((_, d), w)| w * d[g]).sum::<f64>() / total).collect()
+}
+
+#[test]
+fn similar_contexts_weigh_more() {
+    let (x, y, z) = ([1.0, 1.0, 1.0], [3.0, 1.0, 1.0], [9.0, 9.0, 9.0]);
+    let expected = |own: &[f64]| -> [f32; 3] {
+        let of = weighted(own, &[(&x, &[1.0, 0.0, 0.0]), (&y, &[3.0, 0.0, 0.0])]);
+        [of[0] as f32, of[1] as f32, of[2] as f32]
+    };
+    let in_z = expected(&z);
+    // z lies 13.9 from x and 12.8 from y: exp(-0.587) and exp(-0.5).
+    assert!((in_z[0] - 2.0435).abs() < 1e-3, "{in_z:?}");
+    close(&SimilarityWeighted, "A", "z", in_z);
+    // Trained there: the measured effect.
+    close(&SimilarityWeighted, "A", "y", [3.0, 0.0, 0.0]);
+    // Trained in one other context, its weight does not matter.
+    close(&SimilarityWeighted, "A+B", "z", [1.0, 1.0, 0.0]);
+    close(&SimilarityWeighted, "B", "y", [0.0, 2.0, 0.0]);
+    assert!(reason(&SimilarityWeighted, &two_contexts(), &condition("C", "z")).contains("C"));
+    assert!(reason(&SimilarityWeighted, &two_contexts(), &condition("A", "w")).contains("no control"));
+}
+
+#[test]
+fn a_context_with_the_same_control_is_copied_and_a_new_combination_is_a_sum() {
+    let training = training(
+        &["A", "B"],
+        &[
+            (condition("A", "x"), [1.0, 0.0]),
+            (condition("A", "y"), [5.0, 1.0]),
+            (condition("B", "x"), [0.0, 2.0]),
+            (condition("B", "y"), [4.0, 4.0]),
+        ],
+        &[("x", [1.0, 1.0]), ("y", [2.0, 1.0]), ("z", [2.0, 1.0]), ("v", [3.0, 1.0])],
+    );
+    let of = |name: &str, context: &str| {
+        effect(&SimilarityWeighted, &training, &condition(name, context)).expect("it applies").to_vec()
+    };
+    assert_eq!(of("A", "z"), [5.0, 1.0], "y has the control profile of z");
+    assert_eq!(of("A+B", "z"), [9.0, 5.0]);
+    // v lies 1 from y and 2 from x: weights exp(-1/2) and exp(-2).
+    let (near, far) = ((-0.5_f64).exp(), (-2.0_f64).exp());
+    let expected = ((5.0 * near + far) / (near + far)) as f32;
+    assert!((of("A", "v")[0] - expected).abs() < 1e-6, "{:?}, expected {expected}", of("A", "v"));
+    let one = [("x", [1.0, 1.0])];
+    let alone = super::common::training(&["A", "B"], &[(condition("A", "x"), [1.0, 0.0])], &one);
+    assert!(reason(&SimilarityWeighted, &alone, &condition("A", "x")).contains("one context"));
+}
+
 #[test]
 fn linear_reaches_measured_genes_and_no_others() {
     let training = two_contexts();

@@ -23,7 +23,10 @@ fn vae_of_effects(settings: VaeSettings) -> ModelPredictor {
 /// `vae_conditional` and `vae_arithmetic`.
 fn vaes_of_cells(settings: VaeSettings) -> [Box<dyn Predictor>; 2] {
     let conditional = ModelPredictor::new::<CountVae>("vae_conditional", &[DataKind::Cells]);
-    [Box::new(conditional.with_config::<CountVae>(settings.clone())), Box::new(VaeArithmetic { settings })]
+    [
+        Box::new(conditional.with_config::<CountVae>(settings.clone())),
+        Box::new(VaeArithmetic { settings, ..VaeArithmetic::default() }),
+    ]
 }
 
 fn mean_error(task: &Task, model: &dyn Predictor) -> f64 {

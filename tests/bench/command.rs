@@ -198,3 +198,48 @@ fn data_without_control_or_doubles() {
         place.fails(&format!("bench --data {} --split doubles --out x", file.display()), &["double"]);
     }
 }
+
+#[test]
+fn settings_of_models_come_from_a_file() {
+    let place = Place::new();
+    let write = |text: &str| std::fs::write(place.path("bench.toml"), text).unwrap();
+    let bench = "bench --data effects.h5ad --split doubles --seeds 1 --models vae,latent_additive --config bench.toml";
+    write(
+        "[vae.train] # short\nepochs = 2\n\n[vae.model]\nlatent = 3\n[latent_additive]\nwidth = 7\n[vae]\nvalidation_fraction = 0.3\n",
+    );
+    place.done(&format!("{bench} --out out"));
+    let results: serde_json::Value = serde_json::from_str(&place.read("out/results.json")).unwrap();
+    let settings = |name: &str| {
+        let models = results["models"].as_array().unwrap();
+        models.iter().find(|model| model["name"] == name).unwrap()["settings"].clone()
+    };
+    let vae = &settings("vae")["settings"];
+    assert_eq!((&vae["train"]["epochs"], &vae["model"]["latent"]), (&2.into(), &3.into()));
+    assert_eq!((&vae["validation_fraction"], &vae["model"]["hidden"][0]), (&0.3.into(), &128.into()), "kept");
+    assert_eq!(settings("latent_additive")["width"], 7);
+    for (text, parts) in [
+        ("[vae.train]\nepochs = 2\nlr = 3\n", &["bench.toml line 3", "unknown field `lr`"][..]),
+        ("# many\n[latent_additive]\nwidth = 0\n", &["bench.toml line 3", "width must be at least 1"]),
+        ("[vaee]\nlatent = 2\n", &["bench.toml", "there is no model \"vaee\"", "vae_conditional"]),
+        ("[additive]\nfactor = 2\n", &["bench.toml", "additive has no settings"]),
+        ("[combination]\nno_such = 2\n", &["bench.toml line 2", "no_such"]),
+        ("[vae.split]\ntest = 0.5\n", &["bench.toml", "[vae.split]"]),
+        ("epochs = 3\n", &["bench.toml line 1", "epochs", "beneath the name of their model"]),
+        ("vae = { train = { lr = 3 } }\n", &["bench.toml", "unknown field `lr`"]),
+        ("[vae\n", &["bench.toml line 1"]),
+    ] {
+        write(text);
+        place.fails(&format!("{bench} --out bad"), parts);
+    }
+}
+
+#[test]
+fn a_device_that_is_not_there_is_refused() {
+    let place = Place::new();
+    let bench = "bench --data effects.h5ad --split doubles --seeds 1 --out out";
+    place.fails(&format!("{bench} --device metal"), &["metal"]);
+    if cfg!(not(feature = "cuda")) {
+        place.fails(&format!("{bench} --device cuda --models vae"), &["cuda", "not built in"]);
+    }
+    place.done(&format!("{bench} --device cpu --models mean"));
+}

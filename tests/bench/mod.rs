@@ -5,6 +5,7 @@ mod ablation;
 mod command;
 mod common;
 mod contract;
+mod failures;
 mod files;
 mod metrics;
 mod mistakes;

@@ -1,5 +1,6 @@
 //! Preparing data: quality control, normalisation, variable genes, splits and joined datasets.
 
+mod cell_types;
 mod common;
 mod join;
 mod numerics;

@@ -45,7 +45,7 @@ fn counts_follow_their_truth() {
         control_fraction: 0.5,
         ..SimulationConfig::default()
     };
-    let Simulation { dataset, truth } = simulate(config);
+    let Simulation { dataset, truth, .. } = simulate(config);
     let size = dataset.library_size.iter().map(|&x| f64::from(x)).sum::<f64>() / dataset.labels.len() as f64;
     let scale = size / f64::from(truth.library_size);
     for label in [0, 1, 12] {
@@ -210,7 +210,7 @@ fn true_effect(truth: &Truth, row: usize) -> Array1<f64> {
 fn cells_have_the_effects_of_the_file() {
     let effects = some_effects();
     let config = SimulationConfig { n_cells: 500, ..SimulationConfig::like_norman() };
-    let Simulation { dataset, truth } = Simulation::from_effects(&effects, &config).expect("finite effects");
+    let Simulation { dataset, truth, .. } = Simulation::from_effects(&effects, &config).expect("finite effects");
     let names: Vec<String> = dataset.perturbations.iter().map(ToString::to_string).collect();
     assert_eq!(names, ["control", "CEBPA", "CEBPA+KLF1", "KLF1", "SPI1"]);
     assert_eq!(truth.classes, [None, None, Some(InteractionClass::Epistasis), None, None]);
@@ -247,7 +247,7 @@ fn effects_that_are_none_are_refused() {
 fn norman_like_cells_show_normans_effects() {
     let Some(path) = real_data("norman_pseudobulk.h5ad") else { return };
     let effects = Effects::open(path).expect("a valid effects dataset");
-    let Simulation { dataset, truth } =
+    let Simulation { dataset, truth, .. } =
         Simulation::from_effects(&effects, &SimulationConfig::like_norman()).expect("finite effects");
     assert_eq!((dataset.counts.n_cells(), dataset.counts.n_genes()), (91_205, 2_000));
     let density = dataset.counts.nnz() as f64 / (91_205.0 * 2_000.0);
@@ -310,7 +310,7 @@ fn a_written_file_holds_cells_and_truth() {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert!(String::from_utf8_lossy(&done.stdout).contains("1500 cells x 300 genes"));
     assert_eq!(std::fs::read_dir(&folder).expect("it exists").count(), 1, "no temporary file stays");
-    let Simulation { dataset, truth } = simulate(small(5));
+    let Simulation { dataset, truth, .. } = simulate(small(5));
     let read = Dataset::open(&path).expect("just written");
     assert_eq!(read.counts, dataset.counts);
     assert_eq!((read.perturbations, read.labels), (dataset.perturbations, dataset.labels));
@@ -320,6 +320,14 @@ fn a_written_file_holds_cells_and_truth() {
     let some = truth.select_genes(&[&truth.genes[7], &truth.genes[2]]).expect("known genes");
     assert_eq!(some.means.column(0), truth.means.column(7));
     assert!(truth.select_genes(&["nobody"]).is_err());
+}
+
+#[test]
+fn effects_of_a_file_leave_no_room_for_types_and_triples() {
+    for config in [SimulationConfig { n_cell_types: 2, ..small(0) }, SimulationConfig { n_triples: 1, ..small(0) }] {
+        let message = Simulation::from_effects(&some_effects(), &config).expect_err("made up only").to_string();
+        assert!(message.contains("cell types and triples"), "{message}");
+    }
 }
 
 #[test]

@@ -123,6 +123,7 @@ mod truth {
             library_sd: 0.0,
             mitochondrial: vec![false; 3],
             damaged_fraction: 0.0,
+            cell_types: None,
         };
         let (first, second) = landscape.share_moments(&landscape.log_effects, 1);
         for gene in 0..3 {

@@ -5,6 +5,9 @@ use genailab::{
     Error, Result,
     bench::{self, MeasureOptions, PartProgress, PredictionFile, PredictionKind, RunOptions, Setup},
     data::GeneSets,
+    device::Device,
+    model::SettingsFile,
+    predict::{Predictor, baselines::predictor},
 };
 use std::{
     path::{Path, PathBuf},
@@ -39,6 +42,13 @@ pub struct Args {
     /// Models, separated by commas, or all [default: the baselines that have a closed form]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     models: Vec<String>,
+    /// Settings of models (TOML), one table per model of --models: [vae_conditional.train], [combination], …; what the
+    /// file leaves out has its default
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Where models are trained: auto, cpu, cuda, cuda:N or metal; a model that cannot be trained there is refused
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: Device,
     /// Predictions that were made elsewhere, an .h5ad with perturbations in obs; may be given several times. The model is
     /// called as the file, or NAME
     #[arg(long, value_name = "[NAME=]FILE.h5ad")]
@@ -63,6 +73,11 @@ pub fn run(args: &Args) -> Result<()> {
     // Cheap questions first: a large file takes long to read.
     Setup::plans(&args.split, args.seeds).map_err(|e| if args.seeds == 0 { e.at("--seeds") } else { e })?;
     let mut models = bench::chosen(&args.models.iter().map(String::as_str).collect::<Vec<_>>())?;
+    args.device.check()?;
+    models.iter_mut().try_for_each(|model| model.set_device(args.device))?;
+    if let Some(file) = &args.config {
+        configure(&mut models, file)?;
+    }
     let gene_sets = args.gene_sets.as_ref().map(GeneSets::open).transpose()?;
     if let Some(file) = &args.gene_sets {
         models.iter_mut().for_each(|model| model.set_gene_sets(file));
@@ -111,6 +126,17 @@ pub fn run(args: &Args) -> Result<()> {
     say(&found)?;
     say(format_args!("results: {}", out.join("results.json").display()))?;
     say(format_args!("report: {}", out.join("report.html").display()))
+}
+
+/// Gives each model its table of the file; a table of a model that is not measured is checked all the same.
+fn configure(models: &mut [Box<dyn Predictor>], file: &Path) -> Result<()> {
+    for (name, settings) in SettingsFile::read(file)?.by_model()? {
+        match models.iter_mut().find(|model| model.name() == name) {
+            Some(model) => model.configure(&settings)?,
+            None => predictor(&name).map_err(|error| error.at(file.display()))?.configure(&settings)?,
+        }
+    }
+    Ok(())
 }
 
 /// `NAME=FILE`, or a file alone, whose path may hold a `=`, too.

@@ -173,7 +173,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         _ => {
             let config = SimulationConfig { seed: BUILT_IN_SEED, ..SimulationConfig::default() };
-            let Simulation { dataset, truth } = Simulation::new(&config)?;
+            let Simulation { dataset, truth, .. } = Simulation::new(&config)?;
             run_cells("the built-in simulated dataset".to_owned(), dataset, Some(truth), &stages)
         }
     };

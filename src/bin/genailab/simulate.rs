@@ -13,6 +13,11 @@ use std::path::PathBuf;
 /// doubles of every interaction class of Norman 2019. The file holds the truth in `uns["truth"]`: expected counts and
 /// their variances under each perturbation at a library size of 10,000, and the class of each double.
 ///
+/// With --cell-types how strongly a cell responds depends on its own state, and each type adds a part of its own (the
+/// equations are in the documentation of data::simulate); the types are in obs["cell_type"], so that bench --split
+/// context:cell_type holds one out, and uns["truth"] tells the expected counts in each. With --paired uns["paired"] holds
+/// what single control cells are expected to be under every perturbation, which no experiment can measure.
+///
 /// With --effects the perturbations do what a real effects dataset says (one row a perturbation, `uns["effect"]`).
 #[derive(clap::Args)]
 pub struct Args {
@@ -31,6 +36,15 @@ pub struct Args {
     /// Fraction of counts that are not zero, about [default: 0.25 at 1000 genes, 0.13 at 5000; 0.12 with --effects].
     #[arg(long, value_name = "FRACTION")]
     density: Option<f64>,
+    /// Number of cell types, equally frequent.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    cell_types: usize,
+    /// Number of triples, each of a double and another single.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    triples: usize,
+    /// Number of control cells whose expected counts under every perturbation are stored.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    paired: usize,
     /// File to write (.h5ad).
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -38,6 +52,12 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     check_output_file(&args.out)?;
+    let extra = |usual| SimulationConfig {
+        n_cell_types: args.cell_types,
+        n_triples: args.triples,
+        n_paired: args.paired,
+        ..usual
+    };
     let simulation = match &args.effects {
         Some(file) => {
             let opened = AnnData::open(file)?;
@@ -48,7 +68,7 @@ pub fn run(args: &Args) -> Result<()> {
                 )));
             }
             let effects = Effects::from_anndata(&opened, &OpenOptions::default())?;
-            let usual = SimulationConfig::like_norman();
+            let usual = extra(SimulationConfig::like_norman());
             let config = SimulationConfig {
                 n_cells: args.cells.unwrap_or(usual.n_cells),
                 n_genes: args.genes.unwrap_or(effects.genes.len()),
@@ -59,7 +79,7 @@ pub fn run(args: &Args) -> Result<()> {
             Simulation::from_effects(&effects, &config).map_err(|error| error.at(file.display()))?
         }
         None => {
-            let usual = SimulationConfig::default();
+            let usual = extra(SimulationConfig::default());
             let n_genes = args.genes.unwrap_or(usual.n_genes);
             Simulation::new(&SimulationConfig {
                 n_cells: args.cells.unwrap_or(usual.n_cells),
@@ -72,14 +92,21 @@ pub fn run(args: &Args) -> Result<()> {
     };
     simulation.write(&args.out)?;
     say(summary(&simulation.dataset))?;
+    if let Some(paired) = &simulation.paired {
+        say(format_args!("{} control cells with their expected counts under each perturbation", paired.cells.len()))?;
+    }
     say(format_args!("wrote {}", args.out.display()))
 }
 
 fn summary(data: &Dataset) -> String {
     let (cells, genes) = (data.counts.n_cells(), data.counts.n_genes());
     let of_size = |n: usize| data.perturbations.iter().filter(|perturbation| perturbation.genes().len() == n).count();
+    let triples = match of_size(3) {
+        0 => String::new(),
+        n => format!("{n} triples, "),
+    };
     format!(
-        "{cells} cells x {genes} genes, {:.1} % not zero; {} singles, {} doubles, control",
+        "{cells} cells x {genes} genes, {:.1} % not zero; {} singles, {} doubles, {triples}control",
         100.0 * data.counts.nnz() as f64 / (cells as f64 * genes as f64),
         of_size(1),
         of_size(2)

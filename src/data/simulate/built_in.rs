@@ -3,14 +3,16 @@
 use super::super::Perturbation;
 use super::{
     InteractionClass, SimulationConfig,
+    cell_types::CellTypes,
     classes::Pairing,
     landscape::{CYCLE_PROGRAMS, Landscape, apportion, density, draw_lanes, draw_loadings, solve, theta_of},
 };
 use crate::{Error, Result, data::split::shuffle};
 use ndarray::{Array1, Array2, ArrayView1};
 use rand::Rng;
-use rand_chacha::ChaCha8Rng;
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use rand_distr::StandardNormal;
+use std::collections::BTreeMap;
 
 /// Standard deviation of the log baseline expression over genes.
 const BASE_SD: f64 = 1.4;
@@ -40,6 +42,13 @@ const TARGET_SD: f64 = 1.0;
 const SHIFTED_PROGRAMS: usize = 3;
 /// CRISPR activation: by how much the perturbed gene itself goes up, in log units.
 const ACTIVATION: std::ops::Range<f64> = 2.0..3.5;
+
+/// Purposes of random streams of their own; see [`stream`].
+const TYPES_STREAM: u64 = 4;
+const TRIPLES_STREAM: u64 = 5;
+
+/// The effects of doubles without activations, by their singles in order.
+type Doubles = BTreeMap<(usize, usize), Array1<f64>>;
 
 impl Landscape {
     /// The landscape of `config`; the same for the same seed.
@@ -80,6 +89,7 @@ impl Landscape {
         for (single, effect) in singles.iter().enumerate() {
             rows.push((name(&[single]), activate(effect.clone(), &[single]), None));
         }
+        let mut doubles = BTreeMap::new();
         for (class, first, second) in choose_pairs(&singles, per_class, rng)? {
             let recipe = class.recipe();
             let mut effect = recipe.first * &singles[first] + recipe.second * &singles[second];
@@ -88,7 +98,11 @@ impl Landscape {
                 let novel = direction(&loadings, &mitochondrial, rng);
                 effect += &scaled(orthogonal(novel, &singles[first], &singles[second]), size);
             }
+            doubles.insert((first.min(second), first.max(second)), effect.clone());
             rows.push((name(&[first, second]), activate(effect, &[first, second]), Some(class)));
+        }
+        for members in choose_triples(&doubles, singles.len(), config)? {
+            rows.push((name(&members), activate(triple_effect(&members, &singles, &doubles), &members), None));
         }
         rows.sort_by(|a, b| a.0.cmp(&b.0));
 
@@ -111,7 +125,14 @@ impl Landscape {
             library_sd: config.library_size_sd,
             damaged_fraction: if mitochondrial.contains(&true) { config.damaged_fraction } else { 0.0 },
             mitochondrial,
+            cell_types: None,
         };
+        if config.n_cell_types > 1 {
+            let Self { loadings, mitochondrial, perturbations, log_effects, .. } = &landscape;
+            let (n, mut rng) = (config.n_cell_types, stream(config.seed, TYPES_STREAM));
+            landscape.cell_types =
+                Some(CellTypes::draw(n, loadings, mitochondrial, perturbations, log_effects, &mut rng));
+        }
         // Over all cells, perturbations spread a gene's expression as states do.
         let perturbed: f64 = landscape
             .log_effects
@@ -120,7 +141,8 @@ impl Landscape {
             .zip(&landscape.cells)
             .map(|(effect, &n)| rms(effect).powi(2) * n as f64)
             .sum();
-        let state = landscape.log_weight_variance() + perturbed / config.n_cells as f64;
+        let types = landscape.cell_types.as_ref().map_or(0.0, |types| types.log_weight_variance(&landscape.loadings));
+        let state = landscape.log_weight_variance() + types + perturbed / config.n_cells as f64;
         let size = config.library_size_sd.powi(2);
         let means = |library: f64| landscape.log_base.iter().map(move |b| library * b.exp());
         landscape.median_library = solve(|library| density(means(library), state, size), config.density, 1.0, 1e8);
@@ -168,7 +190,7 @@ fn choose_targets(log_base: &[f64], mitochondrial: &[bool], n: usize, rng: &mut 
 }
 
 /// A random effect: some programs shifted, some genes targeted directly, `(genes,)`.
-fn direction(loadings: &Array2<f64>, untouched: &[bool], rng: &mut ChaCha8Rng) -> Array1<f64> {
+pub(super) fn direction(loadings: &Array2<f64>, untouched: &[bool], rng: &mut ChaCha8Rng) -> Array1<f64> {
     let mut effect = Array1::from_shape_fn(untouched.len(), |gene| {
         let (hit, size) = (rng.random::<f64>() < TARGET_PROBABILITY, rng.sample::<f64, _>(StandardNormal));
         if hit && !untouched[gene] { TARGET_SD * size } else { 0.0 }
@@ -260,12 +282,51 @@ fn choose_pairs(
     Ok(pairs)
 }
 
-fn rms(effect: ArrayView1<f64>) -> f64 {
+/// Random numbers of their own for what a default simulation has not, so that its other numbers stay as they are.
+fn stream(seed: u64, purpose: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(purpose);
+    rng
+}
+
+/// Distinct triples of singles: each a double and a single that is not in it.
+fn choose_triples(doubles: &Doubles, n_singles: usize, config: &SimulationConfig) -> Result<Vec<[usize; 3]>> {
+    let all = doubles.keys().flat_map(|&(a, b)| (0..n_singles).map(move |c| [a, b, c]));
+    let mut triples: Vec<[usize; 3]> = all.filter(|[a, b, c]| c != a && c != b).collect();
+    triples.iter_mut().for_each(|members| members.sort_unstable());
+    triples.sort_unstable();
+    triples.dedup();
+    if config.n_triples > triples.len() {
+        return Err(Error::config(format!(
+            "{} triples are asked for, and {} doubles and {n_singles} singles make {}",
+            config.n_triples,
+            doubles.len(),
+            triples.len()
+        )));
+    }
+    shuffle(&mut triples, &mut stream(config.seed, TRIPLES_STREAM));
+    triples.truncate(config.n_triples);
+    Ok(triples)
+}
+
+/// The effect of a triple without its activations: `sum_i d_i + sum over its simulated doubles of (d_ij - d_i - d_j)`.
+fn triple_effect(members: &[usize; 3], singles: &[Array1<f64>], doubles: &Doubles) -> Array1<f64> {
+    let [a, b, c] = *members;
+    let mut effect = &singles[a] + &singles[b] + &singles[c];
+    for (i, j) in [(a, b), (a, c), (b, c)] {
+        if let Some(double) = doubles.get(&(i, j)) {
+            effect += &(double - &singles[i] - &singles[j]);
+        }
+    }
+    effect
+}
+
+pub(super) fn rms(effect: ArrayView1<f64>) -> f64 {
     (effect.dot(&effect) / effect.len() as f64).sqrt()
 }
 
 /// `effect` with its root-mean-square brought to `size`.
-fn scaled(effect: Array1<f64>, size: f64) -> Array1<f64> {
+pub(super) fn scaled(effect: Array1<f64>, size: f64) -> Array1<f64> {
     let rms = rms(effect.view());
     if rms > 0.0 { effect * (size / rms) } else { effect }
 }

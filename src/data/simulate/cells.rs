@@ -18,10 +18,21 @@ const INVERSION_STEPS: u32 = 10_000;
 /// The first random stream of the cells; lower ones are for what all cells share.
 const FIRST_CELL_STREAM: u64 = 1 << 32;
 
+/// What is drawn of a cell before its counts.
+pub struct DrawnState {
+    /// Where it stands.
+    pub state: State,
+    /// Whether it is damaged.
+    pub damaged: bool,
+    /// Its library size, over all genes, before damage.
+    pub library: f64,
+}
+
 struct Cell {
     genes: Vec<u32>,
     values: Vec<f32>,
     lane: u32,
+    cell_type: u32,
     total: f64,
     damaged: bool,
 }
@@ -65,22 +76,35 @@ impl Landscape {
             .map_init(
                 || vec![0.0; self.genes.len()],
                 |weights, (cell, &label)| {
-                    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-                    rng.set_stream(FIRST_CELL_STREAM + cell as u64);
-                    let effect = effects.row(label as usize);
-                    self.draw_cell(effect.as_slice().expect("rows are contiguous"), weights, &mut rng)
+                    let (drawn, mut rng) = self.draw_state(cell, seed);
+                    self.weigh(&drawn.state, weights);
+                    match self.cell_types {
+                        Some(_) => self.respond(label as usize, &drawn.state, weights),
+                        None => {
+                            let effect = effects.row(label as usize);
+                            weights.iter_mut().zip(effect).for_each(|(weight, effect)| *weight *= effect);
+                        }
+                    }
+                    self.draw_counts(drawn, weights, &mut rng)
                 },
             )
             .collect();
         self.assemble(labels, cells)
     }
 
-    fn draw_cell(&self, effect: &[f64], weights: &mut [f64], rng: &mut ChaCha8Rng) -> Cell {
-        let state = State::draw(self, rng);
+    /// The state of the cell of this number, and its random numbers from there on.
+    pub fn draw_state(&self, cell: usize, seed: u64) -> (DrawnState, ChaCha8Rng) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(FIRST_CELL_STREAM + cell as u64);
+        let state = State::draw(self, &mut rng);
         let damaged = rng.random::<f64>() < self.damaged_fraction;
-        let mut library = self.median_library * (self.library_sd * rng.sample::<f64, _>(StandardNormal)).exp();
-        self.weigh(&state, weights);
-        weights.iter_mut().zip(effect).for_each(|(weight, effect)| *weight *= effect);
+        let library = self.median_library * (self.library_sd * rng.sample::<f64, _>(StandardNormal)).exp();
+        (DrawnState { state, damaged, library }, rng)
+    }
+
+    /// The counts of a cell whose genes have these weights, `(genes,)`.
+    fn draw_counts(&self, drawn: DrawnState, weights: &mut [f64], rng: &mut ChaCha8Rng) -> Cell {
+        let DrawnState { state, damaged, mut library } = drawn;
         if damaged {
             library *= DAMAGED_LIBRARY;
             weights
@@ -102,7 +126,7 @@ impl Landscape {
         total += sample_poisson(self.remainder * scale, rng);
         genes.shrink_to_fit();
         values.shrink_to_fit();
-        Cell { genes, values, lane: state.lane as u32, total, damaged }
+        Cell { genes, values, lane: state.lane as u32, cell_type: state.cell_type as u32, total, damaged }
     }
 
     fn assemble(&self, labels: Vec<u32>, cells: Vec<Cell>) -> Result<Dataset> {
@@ -112,11 +136,13 @@ impl Landscape {
         let (mut indices, mut values) = (Vec::with_capacity(nnz), Vec::with_capacity(nnz));
         let (mut lane_of, mut library_size) = (Vec::with_capacity(cells.len()), Vec::with_capacity(cells.len()));
         let mut damaged = Vec::with_capacity(cells.len());
+        let mut type_of = Vec::with_capacity(cells.len());
         for cell in cells {
             indices.extend(cell.genes);
             values.extend(cell.values);
             indptr.push(indices.len());
             lane_of.push(cell.lane);
+            type_of.push(cell.cell_type);
             library_size.push(cell.total as f32);
             damaged.push(Some(cell.damaged));
         }
@@ -128,6 +154,9 @@ impl Landscape {
             labels.iter().map(|&label| Some(self.perturbations[label as usize].genes().len() as i64)).collect();
         table.set("n_genes_perturbed", Column::Integer(genes_perturbed));
         table.set("gem_group", categorical(&lane_of, lanes.clone()));
+        if let Some(types) = &self.cell_types {
+            table.set("cell_type", categorical(&type_of, types.names.clone()));
+        }
         table.set("ncounts", Column::Float(library_size.iter().map(|&size| f64::from(size)).collect()));
         if self.damaged_fraction > 0.0 {
             table.set("damaged", Column::Boolean(damaged));

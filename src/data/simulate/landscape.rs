@@ -11,8 +11,8 @@
 //! file (0 if the file holds all genes).
 
 use super::super::Perturbation;
-use super::InteractionClass;
-use ndarray::Array2;
+use super::{InteractionClass, cell_types::CellTypes};
+use ndarray::{Array2, s};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
@@ -60,14 +60,18 @@ pub struct Landscape {
     pub mitochondrial: Vec<bool>,
     /// Fraction of damaged cells.
     pub damaged_fraction: f64,
+    /// Cell types, by which responses depend on the state of the cell; `None` where all cells are of one type.
+    pub cell_types: Option<CellTypes>,
 }
 
 /// Where one cell stands, apart from its perturbation.
 pub struct State {
-    /// Program activities, each of mean 0 and variance 1 over cells.
+    /// Program activities, each of mean 0 and variance 1 over cells of a type; with cell types, the control state s.
     pub activities: Vec<f64>,
     /// Index of the lane.
     pub lane: usize,
+    /// Index of the cell type; 0 where there are none.
+    pub cell_type: usize,
 }
 
 impl State {
@@ -75,7 +79,13 @@ impl State {
     pub fn new(phase: f64, others: impl IntoIterator<Item = f64>, lane: usize) -> Self {
         let angle = std::f64::consts::TAU * phase;
         let cycle = [angle.cos(), angle.sin()].map(|x| x * std::f64::consts::SQRT_2);
-        Self { activities: cycle.into_iter().chain(others).collect(), lane }
+        Self { activities: cycle.into_iter().chain(others).collect(), lane, cell_type: 0 }
+    }
+
+    /// The same cell as one of this type: its state moves by the centre of the type.
+    pub fn of_type(mut self, types: &CellTypes, cell_type: usize) -> Self {
+        self.activities.iter_mut().zip(types.centres.row(cell_type)).for_each(|(activity, centre)| *activity += centre);
+        Self { cell_type, ..self }
     }
 
     /// A cell at random.
@@ -83,7 +93,11 @@ impl State {
         let (phase, lane) = (rng.random::<f64>(), rng.random_range(0..landscape.lanes.nrows() as u32) as usize);
         let others: Vec<f64> =
             (CYCLE_PROGRAMS..landscape.loadings.nrows()).map(|_| rng.sample(StandardNormal)).collect();
-        Self::new(phase, others, lane)
+        let state = Self::new(phase, others, lane);
+        match &landscape.cell_types {
+            Some(types) => state.of_type(types, rng.random_range(0..types.names.len() as u32) as usize),
+            None => state,
+        }
     }
 }
 
@@ -95,6 +109,21 @@ impl Landscape {
             weights.iter_mut().zip(loadings).for_each(|(weight, loading)| *weight += activity * loading);
         }
         weights.iter_mut().zip(self.lanes.row(state.lane)).for_each(|(weight, lane)| *weight = (*weight + lane).exp());
+    }
+
+    /// Applies a perturbation to the weights `(genes,)` of a state: `w_g exp(E_pg)`.
+    pub fn respond(&self, perturbation: usize, state: &State, weights: &mut [f64]) {
+        let effect = self.log_effects.row(perturbation);
+        match &self.cell_types {
+            None => weights.iter_mut().zip(effect).for_each(|(weight, effect)| *weight *= effect.exp()),
+            Some(types) => {
+                let m = types.responsiveness(perturbation, &state.activities);
+                let irreducible = types.irreducible.slice(s![state.cell_type, perturbation, ..]);
+                for ((weight, effect), own) in weights.iter_mut().zip(effect).zip(irreducible) {
+                    *weight *= (m * effect + own).exp();
+                }
+            }
+        }
     }
 
     /// Variance over cells of the log of a gene's weight, averaged over genes.

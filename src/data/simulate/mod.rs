@@ -15,10 +15,28 @@
 //! activation). Doubles are made of their singles by the recipe of their [`InteractionClass`]. A few cells are
 //! damaged: fewer counts, more of them mitochondrial; the [`Truth`] is that of healthy cells.
 //!
+//! A triple is made of the interactions of its doubles and has none of its own:
+//! `d_abc = d_a + d_b + d_c + sum over its simulated doubles of (d_ij - d_i - d_j)`.
+//!
+//! With cell types ([`SimulationConfig::n_cell_types`]) the state of a cell moves by the centre `c_t` of its type, and the
+//! response of a cell is a function of its control state and an irreducible part of its type:
+//!
+//! ```text
+//! s = a_c + c_t                                      control state, (programs,)
+//! rho_cg proportional to exp( b_g + sum_k s_k W_kg + u_{l(c) g} + m_p(s) e_pg + r_ptg )
+//! m_p(s) = 2 / (1 + exp( -<q_p, s> ))                responsiveness, |q_p| = 1
+//! rms(r_pt) = 0.3 rms(e_p) for a single              irreducible: nothing in the control state tells it
+//! ```
+//!
+//! The file `cell_types` has the details. With [`SimulationConfig::n_paired`] the simulation also tells what each of some
+//! control cells is expected to be under every perturbation ([`Paired`]).
+//!
 //! [`Simulation::new`] makes everything up; [`Simulation::from_effects`] takes the effects of real perturbations from
 //! an effects dataset. The same seed gives the same cells on any number of threads.
 
 mod built_in;
+#[doc(hidden)]
+pub mod cell_types;
 #[doc(hidden)]
 pub mod cells;
 mod classes;
@@ -26,9 +44,11 @@ mod classes;
 pub mod landscape;
 #[doc(hidden)]
 pub mod observed;
+mod paired;
 mod truth;
 
 pub use classes::InteractionClass;
+pub use paired::Paired;
 pub use truth::{REFERENCE_LIBRARY, Truth};
 
 use super::{AnnDataWriter, Dataset, Effects, labels::UNS};
@@ -62,6 +82,12 @@ pub struct SimulationConfig {
     pub density: f64,
     /// Fraction of damaged cells.
     pub damaged_fraction: f64,
+    /// Number of triples, each of a simulated double and another single.
+    pub n_triples: usize,
+    /// Number of cell types, equally frequent; with 1 there is no column `cell_type`, and all cells respond alike.
+    pub n_cell_types: usize,
+    /// Number of control cells whose counterfactuals are told.
+    pub n_paired: usize,
 }
 
 impl Default for SimulationConfig {
@@ -78,6 +104,9 @@ impl Default for SimulationConfig {
             library_size_sd: 0.4,
             density: Self::usual_density(1_000),
             damaged_fraction: 0.02,
+            n_triples: 0,
+            n_cell_types: 1,
+            n_paired: 0,
         }
     }
 }
@@ -116,6 +145,7 @@ impl SimulationConfig {
         within("density", self.density, 0.001, 0.9)?;
         within("damaged_fraction", self.damaged_fraction, 0.0, 0.5)?;
         within("library_size_sd", self.library_size_sd, 0.0, 2.0)?;
+        within("n_cell_types", self.n_cell_types as f64, 1.0, 100.0)?;
         within("n_lanes", self.n_lanes as f64, 1.0, 1_000.0)?;
         within("n_programs", self.n_programs as f64, CYCLE_PROGRAMS as f64 + 1.0, 1_000.0)?;
         within("n_cells", self.n_cells as f64, 1.0, f64::from(i32::MAX))?;
@@ -130,6 +160,8 @@ pub struct Simulation {
     pub dataset: Dataset,
     /// What no experiment gives.
     pub truth: Truth,
+    /// What some control cells would be under every perturbation; `None` unless asked for.
+    pub paired: Option<Paired>,
 }
 
 impl Simulation {
@@ -141,7 +173,7 @@ impl Simulation {
         config.check()?;
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         rng.set_stream(1);
-        Self::of(&Landscape::built_in(config, &mut rng)?, config.seed)
+        Self::of(&Landscape::built_in(config, &mut rng)?, config)
     }
 
     /// Simulates cells whose perturbations do what an effects dataset says: its genes, its perturbations, its cell
@@ -156,13 +188,19 @@ impl Simulation {
     /// cells.
     pub fn from_effects(effects: &Effects, config: &SimulationConfig) -> Result<Self> {
         config.check()?;
+        if config.n_cell_types > 1 || config.n_triples > 0 {
+            return Err(Error::config(
+                "cell types and triples are made up together with the effects, and here the effects come from a file",
+            ));
+        }
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         rng.set_stream(1);
-        Self::of(&Landscape::observed(effects, config, &mut rng)?, config.seed)
+        Self::of(&Landscape::observed(effects, config, &mut rng)?, config)
     }
 
     /// Writes the cells as `.h5ad` as [`Dataset::write`] does, with the truth in `uns["truth"]`: `means` and
-    /// `variances` `(perturbations, genes)`, the names `perturbations` and `genes`, `classes`, `library_size`, `relative_error`.
+    /// `variances` `(perturbations, genes)`, the names `perturbations` and `genes`, `classes`, `library_size`, `relative_error`; of cell types `cell_types` and
+    /// `means_of_type`; and the counterfactuals, where there are any, in `uns["paired"]`.
     /// Nothing is left half-written.
     ///
     /// # Errors
@@ -170,14 +208,18 @@ impl Simulation {
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut cells = self.dataset.cells.clone();
         self.dataset.annotate(&mut cells);
-        AnnDataWriter::new(&cells, &self.dataset.genes)
+        let mut writer = AnnDataWriter::new(&cells, &self.dataset.genes)
             .x(&self.dataset.counts)
             .uns(UNS, self.dataset.hints())
-            .uns(truth::KEY, self.truth.to_uns())
-            .write(path)
+            .uns(truth::KEY, self.truth.to_uns());
+        if let Some(paired) = &self.paired {
+            writer = writer.uns(paired::KEY, paired.to_uns());
+        }
+        writer.write(path)
     }
 
-    fn of(landscape: &Landscape, seed: u64) -> Result<Self> {
+    fn of(landscape: &Landscape, config: &SimulationConfig) -> Result<Self> {
+        let seed = config.seed;
         if let Some(empty) = landscape.cells.iter().position(|&n| n == 0) {
             return Err(Error::config(format!(
                 "{} cells are too few for {} perturbations: none is left for {}; ask for more cells",
@@ -186,7 +228,9 @@ impl Simulation {
                 landscape.perturbations[empty]
             )));
         }
-        Ok(Self { dataset: landscape.draw_cells(seed)?, truth: landscape.truth(seed) })
+        let dataset = landscape.draw_cells(seed)?;
+        let paired = (config.n_paired > 0).then(|| landscape.paired(&dataset, config.n_paired, seed)).transpose()?;
+        Ok(Self { dataset, truth: landscape.truth(seed), paired })
     }
 }
 

@@ -57,6 +57,7 @@ impl Landscape {
             library_sd: config.library_size_sd,
             mitochondrial: untouched,
             damaged_fraction: 0.0,
+            cell_types: None,
         };
 
         let control = landscape.control_cpm(&differences, config.density);

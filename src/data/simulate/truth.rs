@@ -20,14 +20,16 @@
 //! | `perturbations`, `genes` | names of rows and columns; control is `control` |
 //! | `classes` | interaction class of each row, empty where it has none |
 //! | `library_size`, `relative_error` | see [`Truth`] |
+//! | `cell_types`, `means_of_type` | names, and `(types, perturbations, genes)`; only where there are cell types |
 
 use super::super::{AnnData, Perturbation, Uns};
 use super::{
     InteractionClass,
+    cell_types::CellTypes,
     landscape::{CYCLE_PROGRAMS, Landscape, State},
 };
 use crate::{Error, Result};
-use ndarray::{Array2, ArrayView1, Axis, Ix2};
+use ndarray::{Array, Array1, Array2, Array3, ArrayView1, Axis, Dimension, s};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
@@ -59,6 +61,10 @@ pub struct Truth {
     /// Root-mean-square over genes of the relative standard error of control's means, as if the states were independent
     /// (the pairs of opposite sign make the real error smaller).
     pub relative_error: f32,
+    /// Names of the cell types, each as frequent as the others; empty where all cells are of one type.
+    pub cell_types: Vec<String>,
+    /// Expected count at `library_size` in each cell type, `(types, perturbations, genes)`.
+    pub means_of_type: Array3<f32>,
 }
 
 impl Truth {
@@ -66,6 +72,13 @@ impl Truth {
     pub fn mean_of(&self, perturbation: &Perturbation) -> Option<ArrayView1<'_, f32>> {
         let row = self.perturbations.iter().position(|known| known == perturbation)?;
         Some(self.means.row(row))
+    }
+
+    /// The expected counts under a perturbation in a cell type, `(genes,)`.
+    pub fn mean_in(&self, perturbation: &Perturbation, cell_type: &str) -> Option<ArrayView1<'_, f32>> {
+        let row = self.perturbations.iter().position(|known| known == perturbation)?;
+        let cell_type = self.cell_types.iter().position(|known| known == cell_type)?;
+        Some(self.means_of_type.slice(s![cell_type, row, ..]))
     }
 
     /// The truth of these genes only, in that order: for a dataset whose genes were filtered.
@@ -87,6 +100,7 @@ impl Truth {
             genes: columns.iter().map(|&column| self.genes[column].clone()).collect(),
             means: self.means.select(Axis(1), &columns),
             variances: self.variances.select(Axis(1), &columns),
+            means_of_type: self.means_of_type.select(Axis(2), &columns),
             ..self.clone()
         })
     }
@@ -95,7 +109,14 @@ impl Truth {
 impl Landscape {
     /// The truth at [`REFERENCE_LIBRARY`].
     pub fn truth(&self, seed: u64) -> Truth {
-        let (first, second) = self.share_moments(&self.log_effects, seed);
+        let (first, second, of_type) = match &self.cell_types {
+            Some(types) => self.moments_of_types(types, seed),
+            None => {
+                let (first, second) = self.share_moments(&self.log_effects, seed);
+                let none = Array3::zeros((0, first.nrows(), first.ncols()));
+                (first, second, none)
+            }
+        };
         let means = first.mapv(|share| share * REFERENCE_LIBRARY);
         let mut variances = Array2::zeros(means.dim());
         for ((row, gene), variance) in variances.indexed_iter_mut() {
@@ -114,6 +135,8 @@ impl Landscape {
             classes: self.classes.clone(),
             library_size: REFERENCE_LIBRARY as f32,
             relative_error: (relative_variance.max(0.0) / STATES as f64).sqrt() as f32,
+            cell_types: self.cell_types.as_ref().map_or_else(Vec::new, |types| types.names.clone()),
+            means_of_type: of_type.mapv(|share| (share * REFERENCE_LIBRARY) as f32),
         }
     }
 
@@ -153,6 +176,43 @@ impl Landscape {
         (first, second)
     }
 
+    /// Mean of the shares and of their squares over states of all types, `(perturbations, genes)` each, and the mean over the
+    /// states of each type, `(types, perturbations, genes)`.
+    fn moments_of_types(&self, types: &CellTypes, seed: u64) -> (Array2<f64>, Array2<f64>, Array3<f64>) {
+        let (perturbations, genes) = self.log_effects.dim();
+        let states = self.spread_states(seed);
+        // One perturbation a task and states in order: the sums do not depend on the number of threads.
+        let of_perturbation = |perturbation: usize| {
+            let mut squares = vec![0.0; genes];
+            let mut sums = Array2::<f64>::zeros((types.names.len(), genes));
+            let mut n = vec![0.0; types.names.len()];
+            let mut weights = vec![0.0; genes];
+            for state in &states {
+                self.weigh(state, &mut weights);
+                self.respond(perturbation, state, &mut weights);
+                let scale = 1.0 / (self.remainder + weights.iter().sum::<f64>());
+                n[state.cell_type] += 1.0;
+                let mut sums = sums.row_mut(state.cell_type);
+                for ((weight, sum), square) in weights.iter().zip(&mut sums).zip(&mut squares) {
+                    let share = weight * scale;
+                    *sum += share;
+                    *square += share * share;
+                }
+            }
+            sums.rows_mut().into_iter().zip(&n).for_each(|(mut sum, n)| sum /= *n);
+            (sums, Array1::from_vec(squares) / states.len() as f64)
+        };
+        let found: Vec<_> = (0..perturbations).into_par_iter().map(of_perturbation).collect();
+        let mut second = Array2::zeros((perturbations, genes));
+        let mut of_type = Array3::zeros((types.names.len(), perturbations, genes));
+        for (perturbation, (means, squares)) in found.into_iter().enumerate() {
+            second.row_mut(perturbation).assign(&squares);
+            of_type.slice_mut(s![.., perturbation, ..]).assign(&means);
+        }
+        let first = of_type.mean_axis(Axis(0)).expect("there is a type");
+        (first, second, of_type)
+    }
+
     fn spread_states(&self, seed: u64) -> Vec<State> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(3);
@@ -165,8 +225,17 @@ impl Landscape {
             let phase = f64::from((pair as u32).reverse_bits() >> (32 - bits)) / (STATES / 2) as f64;
             let others: Vec<f64> = (0..n_others).map(|_| rng.sample(StandardNormal)).collect();
             let lane = pair % n_lanes;
-            states.push(State::new(phase, others.iter().copied(), lane));
-            states.push(State::new((phase + 0.5).fract(), others.iter().map(|x| -x), lane));
+            let both = [
+                State::new(phase, others.iter().copied(), lane),
+                State::new((phase + 0.5).fract(), others.iter().map(|x| -x), lane),
+            ];
+            match &self.cell_types {
+                None => states.extend(both),
+                Some(types) => {
+                    let cell_type = pair / n_lanes % types.names.len();
+                    states.extend(both.map(|state| state.of_type(types, cell_type)));
+                }
+            }
         }
         states
     }
@@ -195,7 +264,7 @@ impl Truth {
     pub(super) fn to_uns(&self) -> Uns {
         let names = self.perturbations.iter().map(ToString::to_string).collect();
         let classes = self.classes.iter().map(|class| class.map_or("", InteractionClass::name).to_owned()).collect();
-        [
+        let mut entries = vec![
             ("means", Uns::from(self.means.clone())),
             ("variances", Uns::from(self.variances.clone())),
             ("perturbations", Uns::Texts(names)),
@@ -203,22 +272,37 @@ impl Truth {
             ("classes", Uns::Texts(classes)),
             ("library_size", Uns::Number(self.library_size.into())),
             ("relative_error", Uns::Number(self.relative_error.into())),
-        ]
-        .into_iter()
-        .collect()
+        ];
+        if !self.cell_types.is_empty() {
+            entries.push(("cell_types", Uns::Texts(self.cell_types.clone())));
+            entries.push(("means_of_type", Uns::from(self.means_of_type.clone())));
+        }
+        entries.into_iter().collect()
     }
 
     fn from_uns(entries: &Uns) -> Result<Self> {
+        let with_types = entries.get("cell_types").is_some();
+        let means: Array2<f32> = array(entries, KEY, "means")?;
+        let none = || Array3::zeros((0, means.nrows(), means.ncols()));
         let truth = Self {
-            perturbations: texts(entries, "perturbations")?.iter().map(|name| perturbation(name)).collect(),
-            genes: texts(entries, "genes")?.to_vec(),
-            means: matrix(entries, "means")?,
-            variances: matrix(entries, "variances")?,
-            classes: texts(entries, "classes")?.iter().map(|name| InteractionClass::parse(name)).collect(),
+            perturbations: perturbations(entries, KEY)?,
+            genes: texts(entries, KEY, "genes")?.to_vec(),
+            cell_types: if with_types { texts(entries, KEY, "cell_types")?.to_vec() } else { Vec::new() },
+            means_of_type: if with_types { array(entries, KEY, "means_of_type")? } else { none() },
+            means,
+            variances: array(entries, KEY, "variances")?,
+            classes: texts(entries, KEY, "classes")?.iter().map(|name| InteractionClass::parse(name)).collect(),
             library_size: number(entries, "library_size")?,
             relative_error: number(entries, "relative_error")?,
         };
         let shape = (truth.perturbations.len(), truth.genes.len());
+        let of_type = (truth.cell_types.len(), shape.0, shape.1);
+        if truth.means_of_type.dim() != of_type {
+            return Err(Error::data(format!(
+                "uns[\"{KEY}\"] is damaged: means_of_type {:?}, expected {of_type:?}",
+                truth.means_of_type.dim()
+            )));
+        }
         if truth.means.dim() != shape || truth.variances.dim() != shape || truth.classes.len() != shape.0 {
             return Err(Error::data(format!(
                 "uns[\"{KEY}\"] is damaged: means {:?}, variances {:?} and {} classes for {} perturbations and {} genes",
@@ -237,19 +321,27 @@ fn perturbation(name: &str) -> Perturbation {
     if name == "control" { Perturbation::control() } else { Perturbation::of(name.split('+')) }
 }
 
-fn damaged(key: &str, expected: &str) -> Error {
-    Error::data(format!("uns[\"{KEY}\"][\"{key}\"] is missing or not {expected}; the file is damaged"))
+/// The perturbations that the entry `perturbations` of `uns[dictionary]` names.
+pub(super) fn perturbations(entries: &Uns, dictionary: &str) -> Result<Vec<Perturbation>> {
+    Ok(texts(entries, dictionary, "perturbations")?.iter().map(|name| perturbation(name)).collect())
 }
 
-fn texts<'a>(entries: &'a Uns, key: &str) -> Result<&'a [String]> {
-    entries.get(key).and_then(Uns::as_texts).ok_or_else(|| damaged(key, "a list of texts"))
+fn damaged(dictionary: &str, key: &str, expected: &str) -> Error {
+    Error::data(format!("uns[\"{dictionary}\"][\"{key}\"] is missing or not {expected}; the file is damaged"))
 }
 
-fn matrix(entries: &Uns, key: &str) -> Result<Array2<f32>> {
+/// The texts of an entry of `uns[dictionary]`.
+pub(super) fn texts<'a>(entries: &'a Uns, dictionary: &str, key: &str) -> Result<&'a [String]> {
+    entries.get(key).and_then(Uns::as_texts).ok_or_else(|| damaged(dictionary, key, "a list of texts"))
+}
+
+/// The array of an entry of `uns[dictionary]`.
+pub(super) fn array<D: Dimension>(entries: &Uns, dictionary: &str, key: &str) -> Result<Array<f32, D>> {
     let array = entries.get(key).and_then(Uns::as_array).cloned();
-    array.and_then(|array| array.into_dimensionality::<Ix2>().ok()).ok_or_else(|| damaged(key, "a matrix"))
+    let expected = || format!("an array of {} dimensions", D::NDIM.unwrap_or_default());
+    array.and_then(|array| array.into_dimensionality::<D>().ok()).ok_or_else(|| damaged(dictionary, key, &expected()))
 }
 
 fn number(entries: &Uns, key: &str) -> Result<f32> {
-    entries.get(key).and_then(Uns::as_number).map(|x| x as f32).ok_or_else(|| damaged(key, "a number"))
+    entries.get(key).and_then(Uns::as_number).map(|x| x as f32).ok_or_else(|| damaged(KEY, key, "a number"))
 }

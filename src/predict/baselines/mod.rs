@@ -8,6 +8,7 @@
 //! | `additive_pca` | [`AdditivePca`]: that sum without its noise |
 //! | `kernel_ridge` | [`KernelRidge`]: what similar pairs add to the sum |
 //! | `nearest` | [`Nearest`]: the most similar perturbation |
+//! | `similarity_weighted` | [`SimilarityWeighted`]: the effects in other contexts, near ones first |
 //! | `ridge` | [`Ridge`]: one effect a gene, fitted to singles and combinations together |
 //! | `linear` | [`Linear`]: gene and perturbation embeddings, which reach unseen genes |
 //! | `latent_additive` | [`LatentAdditive`]: genes added in a learned latent space |
@@ -27,6 +28,7 @@ mod means;
 mod nearest;
 mod ridge;
 mod sets;
+mod similarity_weighted;
 mod sums;
 
 pub use additive::{Additive, ScaledAdditive};
@@ -38,8 +40,9 @@ pub use linear::Linear;
 pub use means::{MatchingMean, Mean, MeanDoubles};
 pub use nearest::Nearest;
 pub use ridge::Ridge;
+pub use similarity_weighted::SimilarityWeighted;
 
-use super::{Fitted, ModelPredictor, Predictor, VaeArithmetic};
+use super::{Fitted, ModelPredictor, Predictor, Scgen, VaeArithmetic};
 use crate::{
     Error, Result,
     data::{Condition, DataKind},
@@ -64,6 +67,7 @@ pub fn baselines() -> Vec<Box<dyn Predictor>> {
         Box::new(Additive),
         Box::new(ScaledAdditive),
         Box::new(AdditivePca),
+        Box::new(SimilarityWeighted),
         Box::new(Linear::default()),
         Box::new(Ridge::default()),
         Box::new(Nearest),
@@ -76,12 +80,12 @@ pub fn baselines() -> Vec<Box<dyn Predictor>> {
 /// All predictors, in the order of the tables: the [`baselines`], then the models that take a training of their own.
 pub fn models() -> Vec<Box<dyn Predictor>> {
     let vae = ModelPredictor::new::<CountVae>;
-    let trained: [Box<dyn Predictor>; 6] = [
+    let trained: [Box<dyn Predictor>; 7] = [
         Box::new(vae("vae", &[DataKind::Effects]).with_config::<CountVae>(VaeSettings::benchmark_effects())),
         Box::new(vae("vae_conditional", &[DataKind::Cells]).with_config::<CountVae>(VaeSettings::benchmark_cells())),
         Box::new(VaeArithmetic::default()),
+        Box::new(Scgen::default()),
         Box::new(ModelPredictor::new::<CombinationModel>("combination", &[DataKind::Effects, DataKind::Cells])),
-
         Box::new(ModelPredictor::new::<Jepa>("jepa", &[DataKind::Cells])),
         Box::new(ModelPredictor::new::<DiffusionModel>("diffusion", &[DataKind::Cells, DataKind::Effects])),
     ];

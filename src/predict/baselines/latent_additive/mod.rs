@@ -18,10 +18,12 @@
 mod net;
 
 use crate::{
-    Error, Result,
+    Error, ErrorKind, Result,
     data::Condition,
     data::TrainingData,
+    device::Device,
     math::directions,
+    model::SettingsFile,
     predict::{Fitted, Predictor},
     train::{BatchSource, Progress, Run, TrainConfig, fit},
 };
@@ -29,10 +31,11 @@ use dfdx::prelude::Cpu;
 use ndarray::{Array1, Array2, ArrayView1, Axis};
 use net::{Net, Rows, Widths};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 /// LatentAdditive: see the module's equations.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct LatentAdditive {
     /// Width of the hidden layers; two in each network. PerturBench's default is 128.
     pub width: usize,
@@ -67,6 +70,22 @@ impl Default for LatentAdditive {
     }
 }
 
+impl LatentAdditive {
+    fn validate(&self) -> Result<()> {
+        let rules = [
+            (self.width == 0, "width must be at least 1"),
+            (self.latent == 0, "latent must be at least 1"),
+            (self.components == 0, "components must be at least 1"),
+            (!(0.0..1.0).contains(&self.dropout), "dropout must be at least 0 and below 1"),
+            (!(0.0..1.0).contains(&self.validation_fraction), "validation_fraction must be at least 0 and below 1"),
+        ];
+        match rules.iter().find(|(broken, _)| *broken) {
+            Some((_, rule)) => Err(Error::config(*rule)),
+            None => self.training.validate(),
+        }
+    }
+}
+
 impl Predictor for LatentAdditive {
     fn name(&self) -> &str {
         "latent_additive"
@@ -77,14 +96,23 @@ impl Predictor for LatentAdditive {
     }
 
     fn settings(&self) -> serde_json::Value {
-        json!({
-            "width": self.width,
-            "latent": self.latent,
-            "dropout": self.dropout,
-            "components": self.components,
-            "validation_fraction": self.validation_fraction,
-            "training": self.training,
-        })
+        serde_json::to_value(self).expect("names and numbers always serialise")
+    }
+
+    fn configure(&mut self, file: &SettingsFile) -> Result<()> {
+        *self = file.over(self, Self::validate)?;
+        Ok(())
+    }
+
+    fn set_device(&mut self, device: Device) -> Result<()> {
+        device.check()?;
+        match device {
+            Device::Cpu => Ok(()),
+            other => Err(Error::new(
+                ErrorKind::Device,
+                format!("{} is computed on the CPU only, not on {other}; use --device cpu", self.name()),
+            )),
+        }
     }
 
     fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
