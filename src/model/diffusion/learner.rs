@@ -112,7 +112,7 @@ pub(crate) struct LearnerConfig {
     pub corruption: Arc<dyn Corruption>,
 }
 
-/// What [`fit`](crate::train::fit) trains.
+/// What [`fit`] trains.
 #[derive(Debug, Clone)]
 pub(crate) struct Learner<D: Backend> {
     device: D,

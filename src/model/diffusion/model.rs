@@ -131,7 +131,7 @@ impl SampleConfig {
 /// A diffusion model of vectors, with or without a condition.
 ///
 /// Samples and conditions are standardised inside, by the moments of the training rows. What the equations are:
-/// [`Sde`](super::Sde), [`Parameterization`](super::Parameterization), [`sampler`](super::sampler).
+/// [`Sde`], [`Parameterization`], [`sampler`](super::sampler).
 ///
 /// ```no_run
 /// use genailab::{device::Device, model::diffusion::{Diffusion, DiffusionConfig, SampleConfig}, ndarray::Array2};
