@@ -270,8 +270,9 @@ fn an_interrupted_training_is_resumed_bit_for_bit() {
     let (whole, _) = fit(5, None);
     // As if it had been stopped after the generator's second epoch: the VAE is done, the learning rate is the same at
     // every step.
-    fit(2, Some(dir.path()));
+    let (_, begun) = fit(2, Some(dir.path()));
     let (resumed, history) = fit(5, Some(dir.path()));
+    assert_eq!(history.epochs[..2], begun.epochs, "what was done is not done again: it has the same times");
     assert_eq!(history.epochs.len(), 5);
     assert_eq!(resumed.state().unwrap(), whole.state().unwrap());
 }

@@ -182,8 +182,9 @@ fn an_interrupted_spread_is_resumed_bit_for_bit() {
     let (whole, history) = fit(5, None);
     assert_eq!(history.epochs.len(), 5, "the history is that of the spread");
     // As if it had been stopped after the second epoch: the learning rate is the same at every step.
-    fit(2, Some(dir.path()));
-    let (resumed, _) = fit(5, Some(dir.path()));
+    let (_, begun) = fit(2, Some(dir.path()));
+    let (resumed, history) = fit(5, Some(dir.path()));
+    assert_eq!(history.epochs[..2], begun.epochs, "what was done is not done again: it has the same times");
     assert_eq!(resumed.state().unwrap(), whole.state().unwrap());
 }
 
