@@ -277,7 +277,7 @@ fn log_norm(effect: ArrayView1<'_, f64>) -> f64 {
 }
 
 impl Spread {
-    /// Learns from left-out predictions.
+    /// Learns from left-out predictions; the history is that of the diffusion of scores.
     ///
     /// # Errors
     /// Fewer than six of them, or residuals that are all zero: [`ErrorKind::Inapplicable`](crate::ErrorKind); a loss
