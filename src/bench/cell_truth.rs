@@ -1,7 +1,7 @@
 //! The held-out cells as sets, and the space in which sets of cells are compared; both computed once per task and shared by
 //! all models.
 
-use super::{ObservedCells, ObservedEffects, predict::MOST_CELLS};
+use super::{MOST_CELLS, ObservedCells, ObservedEffects};
 use crate::{
     Error, Result,
     data::Counts,

@@ -1,6 +1,5 @@
 //! A dataset as a benchmark uses it, for any number of splits, and its fingerprint.
 
-use super::DataFacts;
 use crate::{
     Error, Result,
     data::{Column, Condition, Conditions, Counts, Dataset, Effects, Opened, TargetSum, normalize},
@@ -230,4 +229,21 @@ impl From<&Opened> for Opened {
     fn from(data: &Opened) -> Self {
         data.clone()
     }
+}
+
+/// The data behind a benchmark.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFacts {
+    /// `cells` or `effects`.
+    pub kind: String,
+    /// SHA-256 of what was read: names, values, labels and contexts. The file's name does not matter.
+    pub fingerprint: String,
+    /// Number of cells; 0 for an effects dataset.
+    pub cells: usize,
+    /// Number of genes.
+    pub genes: usize,
+    /// Number of conditions, without control.
+    pub conditions: usize,
+    /// The column of cells that the context is taken from.
+    pub context: Option<String>,
 }

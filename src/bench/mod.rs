@@ -22,17 +22,17 @@ mod truth;
 pub mod uncertainty;
 
 pub use cell_truth::PcaSpace;
-pub use data::{BenchmarkCells, BenchmarkData, ConditionFacts};
+pub use data::{BenchmarkCells, BenchmarkData, ConditionFacts, DataFacts};
 pub use evaluation::{Evaluation, PerturbationScore};
 pub use held_out::{EXPRESSED_IN_10K, HeldOut, TruthAgreement, evaluate_effects, evaluate_vae, truth_agreement};
 pub use measure::{ALL, Absent, MeasureOptions, Row, Scores, interaction_curve, measure};
 pub use metrics::{Better, METRICS, Metric, MetricFamily, better, label};
-pub use observed::{Memo, ObservedCells, ObservedEffects, Predicted};
-pub use predict::{Answer, CEILING, MOST_CELLS};
+pub use observed::{MOST_CELLS, Memo, ObservedCells, ObservedEffects, Predicted};
+pub use predict::{Answer, CEILING};
 pub use predictions::{PredictionFile, PredictionKind};
 pub use result::{
-    Benchmark, Comparison, DataFacts, Example, GroupSummary, InteractionCurve, MeanInterval, MetricSummary, ModelFacts,
-    Role, Significance, SplitFacts,
+    ADDITIVE, Benchmark, Comparison, Example, GroupSummary, InteractionCurve, MEAN, MeanInterval, MetricSummary,
+    ModelFacts, NO_CHANGE, Role, Significance, SplitFacts,
 };
 pub use run::{PartProgress, RunOptions, run, run_with};
 pub use setup::{ALWAYS, Setup, chosen};

@@ -10,6 +10,10 @@ use crate::data::{Condition, Counts};
 use ndarray::{Array1, Array2, ArrayView1};
 use std::sync::{Arc, OnceLock};
 
+/// Most cells of a condition that are compared as sets, observed and predicted: beyond, distances of sets hardly change
+/// and their cost grows with the square.
+pub const MOST_CELLS: usize = 2_000;
+
 /// The held-out truth.
 #[derive(Debug, Clone)]
 pub struct ObservedEffects {

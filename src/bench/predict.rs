@@ -13,7 +13,7 @@
 //!   strong prediction, not a bound: a model that averages over many cells may pass it on conditions of few cells.
 //! - An effects dataset holds no cells, so there it is absent.
 
-use super::{ObservedCells, ObservedEffects, Predicted, Task, task::draw};
+use super::{MOST_CELLS, ObservedCells, ObservedEffects, Predicted, Task, task::draw};
 use crate::{
     Error, ErrorKind, Result,
     data::{mean_expression, shuffle},
@@ -22,10 +22,6 @@ use crate::{
 use ndarray::{Array1, Array2, ArrayView1};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use std::time::Instant;
-
-/// Most cells of a condition that are compared as sets, observed and predicted: beyond, distances of sets hardly change
-/// and their cost grows with the square.
-pub const MOST_CELLS: usize = 2_000;
 
 /// Name of the noise ceiling in tables.
 pub const CEILING: &str = "noise_ceiling";

@@ -1,6 +1,6 @@
 //! The results of a benchmark: every score, and what the scores say together.
 
-use super::{Absent, Better, ConditionFacts, Row};
+use super::{Absent, Better, ConditionFacts, DataFacts, Row};
 use crate::data::Condition;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -44,23 +44,6 @@ pub struct Benchmark {
     pub example: Option<Example>,
 }
 
-/// The data behind a benchmark.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DataFacts {
-    /// `cells` or `effects`.
-    pub kind: String,
-    /// SHA-256 of what was read: names, values, labels and contexts. The file's name does not matter.
-    pub fingerprint: String,
-    /// Number of cells; 0 for an effects dataset.
-    pub cells: usize,
-    /// Number of genes.
-    pub genes: usize,
-    /// Number of conditions, without control.
-    pub conditions: usize,
-    /// The column of cells that the context is taken from.
-    pub context: Option<String>,
-}
-
 /// One split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitFacts {
@@ -95,6 +78,13 @@ pub struct ModelFacts {
     /// Seconds to predict the judged conditions of one split, mean over the seeds.
     pub predict_seconds: Option<f64>,
 }
+
+/// The predictor that says that nothing changes: the floor of every table.
+pub const NO_CHANGE: &str = "no_change";
+/// The predictor that adds up the effects of the single perturbations: the first reference.
+pub const ADDITIVE: &str = "additive";
+/// The mean of the training perturbations: the reference where single effects are unknown.
+pub const MEAN: &str = "mean";
 
 /// What a model is in a benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! From a file and the name of a split to what a benchmark runs on.
 
-use super::{Benchmark, BenchmarkData, RunOptions, run_with};
+use super::{ADDITIVE, Benchmark, BenchmarkData, NO_CHANGE, RunOptions, run_with};
 use crate::{
     Error, Result,
     data::{OpenOptions, Opened, SplitPlan, open_with},
@@ -12,7 +12,7 @@ use crate::{
 use std::path::Path;
 
 /// Models that every benchmark measures in addition to those that the user names: the floor, and the reference.
-pub const ALWAYS: [&str; 2] = ["no_change", "additive"];
+pub const ALWAYS: [&str; 2] = [NO_CHANGE, ADDITIVE];
 
 /// The data and one plan per seed.
 #[derive(Debug, Clone)]

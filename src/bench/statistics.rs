@@ -7,7 +7,10 @@
 //! middle 95 % of its draws. It is an interval for other perturbations like these, not for other experiments. Intervals are not
 //! corrected for the number of metrics: of twenty metrics one may be "better" by chance.
 
-use super::{ALL, Benchmark, Better, Comparison, GroupSummary, MeanInterval, MetricSummary, Row, Significance, better};
+use super::{
+    ADDITIVE, ALL, Benchmark, Better, Comparison, GroupSummary, MEAN, MeanInterval, MetricSummary, NO_CHANGE, Row,
+    Significance, better,
+};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
@@ -22,7 +25,7 @@ const SEED: u64 = 0;
 /// With fewer conditions there is no interval.
 const FEWEST: usize = 5;
 /// What a model is compared with, the first that has a score of the same conditions.
-const REFERENCES: [&str; 3] = ["additive", "mean", "no_change"];
+const REFERENCES: [&str; 3] = [ADDITIVE, MEAN, NO_CHANGE];
 
 impl Benchmark {
     /// Scores with everything that is computed from them: summaries, groups and comparisons. The other fields are empty.

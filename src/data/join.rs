@@ -1,8 +1,11 @@
 //! Several cells datasets as one: on the genes that they share, with a column that says where each cell is from.
 
-use super::{Column, Counts, DATASET_COLUMN, Dataset, Perturbation, Table, names};
+use super::{Column, Counts, Dataset, Perturbation, Table, names};
 use crate::{Error, Result};
 use std::collections::HashMap;
+
+/// The column that [`join`] gives to cells, and the context of [`SplitPlan::CrossDataset`](super::SplitPlan::CrossDataset).
+pub const DATASET_COLUMN: &str = "dataset";
 
 /// Puts cells datasets together, each with the name that its cells are to be known by.
 ///

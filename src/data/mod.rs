@@ -33,13 +33,13 @@ pub use condition::{Condition, Conditions};
 pub use counts::Counts;
 pub use course::{CourseData, Double};
 pub use dataset::Dataset;
-pub use effect_table::EffectTable;
+pub use effect_table::{Controls, EffectTable, mean_expression, rows_by_condition};
 pub(crate) use effect_table::{in_context, not_trained_alone};
 pub use effects::{Effects, is_effects};
 pub use fetch::fetch;
 pub use gene_sets::{GeneSet, GeneSets, MeasuredSets};
 pub use hvg::{HvgFlavour, HvgTable, highly_variable};
-pub use join::join;
+pub use join::{DATASET_COLUMN, join};
 pub use labels::OpenOptions;
 pub(crate) use labels::perturbation_labels;
 pub(crate) use names::first as first_names;
@@ -49,9 +49,7 @@ pub use open::{Opened, open, open_with};
 pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
 pub use simulate::{InteractionClass, Paired, Simulation, SimulationConfig, Truth};
-pub use split::{
-    DATASET_COLUMN, MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingStatistics,
-};
+pub use split::{MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingStatistics};
 pub(crate) use split::{part_of, shuffle};
 pub use table::{Column, Table};
-pub use training::{Controls, DataKind, TrainingCells, TrainingData, mean_expression, rows_by_condition};
+pub use training::{DataKind, TrainingCells, TrainingData};

@@ -1,13 +1,11 @@
 //! What a model or a predictor is trained on: the training part of a dataset, and nothing of what is held out.
 
-use super::{Condition, Counts, Dataset, EffectTable, Effects, NORMALISED_TOTAL, Split, TargetSum, normalize};
-use crate::{Error, Result};
-use ndarray::{Array1, Array2, ArrayView1};
-use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
+use super::{
+    Condition, Controls, Counts, Dataset, EffectTable, Effects, NORMALISED_TOTAL, Split, TargetSum, normalize,
 };
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, OnceLock};
 
 /// The two kinds of datasets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -17,52 +15,6 @@ pub enum DataKind {
     Cells,
     /// One row per perturbation, differences to control.
     Effects,
-}
-
-/// Mean profiles of the training control cells.
-#[derive(Debug, Clone)]
-pub struct Controls {
-    /// The contexts; one `None` where the data has no context.
-    pub contexts: Vec<Option<String>>,
-    /// Mean log-normalised expression, `(contexts, genes)`.
-    pub profiles: Array2<f32>,
-}
-
-impl Controls {
-    /// Of the control cells among the cells `rows`. `conditions` names the condition of every row of `expression`.
-    pub fn of_cells(expression: &Counts, conditions: &[Condition], rows: &[usize]) -> Self {
-        let mut controls = Self { contexts: Vec::new(), profiles: Array2::zeros((0, expression.n_genes())) };
-        for (condition, rows) in rows_by_condition(conditions, rows) {
-            if condition.perturbation.is_control() {
-                controls.contexts.push(condition.context.clone());
-                let profile = mean_expression(expression, &rows);
-                controls.profiles.push_row(profile.view()).expect("a profile has one value per gene");
-            }
-        }
-        controls
-    }
-
-    /// The profile `(genes,)` of a context.
-    pub fn of(&self, context: Option<&str>) -> Option<ArrayView1<'_, f32>> {
-        self.contexts.iter().position(|known| known.as_deref() == context).map(|row| self.profiles.row(row))
-    }
-}
-
-/// The rows of each condition, conditions in order.
-pub fn rows_by_condition<'a>(conditions: &'a [Condition], rows: &[usize]) -> BTreeMap<&'a Condition, Vec<usize>> {
-    let mut of: BTreeMap<&Condition, Vec<usize>> = BTreeMap::new();
-    rows.iter().for_each(|&row| of.entry(&conditions[row]).or_default().push(row));
-    of
-}
-
-/// Mean of some cells, `(genes,)`, summed in double precision.
-pub fn mean_expression(expression: &Counts, rows: &[usize]) -> Array1<f32> {
-    let mut sum = Array1::<f64>::zeros(expression.n_genes());
-    for &row in rows {
-        let (genes, values) = expression.row(row);
-        genes.iter().zip(values).for_each(|(&gene, &value)| sum[gene as usize] += f64::from(value));
-    }
-    sum.mapv(|sum| (sum / rows.len() as f64) as f32)
 }
 
 /// Cells to train on.

@@ -13,6 +13,8 @@ use crate::{
 use serde_json::Value;
 use std::{marker::PhantomData, path::Path};
 
+pub(crate) use super::state::check_renamed;
+
 /// Every model, in the order of help texts and tables.
 fn families() -> Vec<Box<dyn Family>> {
     vec![
@@ -22,29 +24,6 @@ fn families() -> Vec<Box<dyn Family>> {
         family_of::<super::jepa::CellJepa>(),
         family_of::<super::latent_diffusion::DiffusionModel>(),
     ]
-}
-
-/// Names of earlier versions, and what to use in their place.
-const RENAMED: [(&str, &str); 3] = [
-    ("count-vae", "it is called vae"),
-    ("effect-diffusion", "it is called diffusion"),
-    ("latent-diffusion", "it is called diffusion"),
-];
-
-/// What to use in place of the name that a model had in earlier versions.
-pub(super) fn renamed(name: &str) -> Option<&'static str> {
-    RENAMED.iter().find(|(old, _)| *old == name).map(|(_, instead)| *instead)
-}
-
-/// Refuses the name that a model had in earlier versions.
-///
-/// # Errors
-/// The name was one; the message says what to use.
-pub(crate) fn check_renamed(name: &str) -> Result<()> {
-    match renamed(name) {
-        Some(instead) => Err(Error::config(format!("there is no model {name:?} any more: {instead}"))),
-        None => Ok(()),
-    }
 }
 
 /// The models that can be trained and loaded by name.

@@ -25,6 +25,16 @@ const DESCRIPTION: &str = "model.json";
 /// The file of a finished model's arrays.
 pub const WEIGHTS: &str = "model.safetensors";
 
+/// The note of what is trained, beside the checkpoint.
+pub(super) const BEGINNING: &str = "training.json";
+
+/// Names of earlier versions, and what to use in their place.
+const RENAMED: [(&str, &str); 3] = [
+    ("count-vae", "it is called vae"),
+    ("effect-diffusion", "it is called diffusion"),
+    ("latent-diffusion", "it is called diffusion"),
+];
+
 /// A model as data: a description, named arrays, and the models that it is made of.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
@@ -234,6 +244,27 @@ impl State {
     }
 }
 
+/// What to use in place of the name that a model had in earlier versions.
+fn renamed(name: &str) -> Option<&'static str> {
+    RENAMED.iter().find(|(old, _)| *old == name).map(|(_, instead)| *instead)
+}
+
+/// Refuses the name that a model had in earlier versions.
+///
+/// # Errors
+/// The name was one; the message says what to use.
+pub(crate) fn check_renamed(name: &str) -> Result<()> {
+    match renamed(name) {
+        Some(instead) => Err(Error::config(format!("there is no model {name:?} any more: {instead}"))),
+        None => Ok(()),
+    }
+}
+
+/// Whether a training was begun in a folder.
+pub(super) fn has_begun(dir: &Path) -> bool {
+    dir.join(BEGINNING).exists()
+}
+
 /// The kind of the model in a folder: [`Model::KIND`](super::Model::KIND).
 ///
 /// # Errors
@@ -253,7 +284,7 @@ fn describe(dir: &Path) -> Result<Description> {
         Error::data(format!("{} is damaged or of another tool: {error}; train again", path.display()))
     };
     let text = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound if super::training_folder::has_begun(dir) => unfinished(dir),
+        std::io::ErrorKind::NotFound if has_begun(dir) => unfinished(dir),
         std::io::ErrorKind::NotFound => Error::config(format!(
             "{} holds no model (no {DESCRIPTION} there); give the folder that `genailab train --out` wrote",
             dir.display()
@@ -262,7 +293,7 @@ fn describe(dir: &Path) -> Result<Description> {
     })?;
     let header: Header = serde_json::from_str(&text).map_err(|e| damaged(&e))?;
     if header.format != FORMAT {
-        let renamed = super::registry::renamed(&header.model).map_or(String::new(), |now| format!(" ({now})"));
+        let renamed = renamed(&header.model).map_or(String::new(), |now| format!(" ({now})"));
         return Err(Error::config(format!(
             "{} was written in format {}{renamed}, but this version reads format {FORMAT}; use the genailab that wrote it, \
              or train again",

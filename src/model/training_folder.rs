@@ -1,6 +1,9 @@
 //! The folder of a training: the note of what is trained there, its checkpoints, and whether it can go on.
 
-use super::WEIGHTS;
+use super::{
+    WEIGHTS,
+    state::{BEGINNING, has_begun},
+};
 use crate::{
     Error, Result,
     data::TrainingData,
@@ -11,14 +14,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::Path;
-
-/// The note of what is trained, beside the checkpoint.
-const BEGINNING: &str = "training.json";
-
-/// Whether a training was begun in a folder.
-pub(super) fn has_begun(dir: &Path) -> bool {
-    dir.join(BEGINNING).exists()
-}
 
 /// What a training depends on: a resumed one must agree in all of it, but for the number of epochs.
 #[derive(Serialize, Deserialize)]

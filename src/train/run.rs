@@ -25,7 +25,7 @@ pub struct Run<'a> {
     /// Go on from the checkpoint in `dir`, bit for bit as if the training had never stopped.
     pub resume: bool,
     /// Once it is true, the training ends before its next step with
-    /// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted).
+    /// [`ErrorKind::Interrupted`].
     pub interrupt: Option<Arc<AtomicBool>>,
     /// How progress is shown.
     pub progress: Progress,

@@ -34,6 +34,9 @@ fn effects_are_drawn_and_judged() {
     let place = place();
     place.run("train --data e.h5ad --model diffusion --config quick.toml --out m").done();
     assert_eq!(json(&place.path("m/model.json"))["model"], "diffusion");
+    // The spread is all that is trained by gradient: 5 epochs in quick.toml.
+    let history = std::fs::read_to_string(place.path("m/history.jsonl")).expect("a history");
+    assert_eq!(history.lines().count(), 5, "{history}");
     let held_out = json(&place.path("m/metrics.json"))["expected_error"].as_object().expect("by name").clone();
     let double = held_out.keys().next().expect("a double was held out").clone();
     place.run(&format!("predict --model m --perturbations {double} --samples 20 --out p.h5ad")).done();

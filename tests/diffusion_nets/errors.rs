@@ -54,6 +54,8 @@ fn rows_that_cannot_be_learned() {
     says(fit(&mut new(2, 3), &good, Some(&labels)), &["the condition has 4 columns", "made for 3"]);
     says(fit(&mut new(2, 4), &good, Some(&mixture(299, 1).1)), &["the condition has 299 rows", "300"]);
     says(fit(&mut new(2, 0), &Array2::zeros((0, 2)), None), &["x has no rows"]);
+    // A condition that never varies says nothing, and is no mistake.
+    fit(&mut new(2, 1), &good, Some(&Array2::zeros((300, 1)))).expect("the condition is only centred");
 }
 
 #[test]

@@ -10,14 +10,14 @@ use genailab::{
         diffusion::{DiffusionConfig, SampleConfig, net::ScoreNetConfig},
         flow::{FlowConfig, TransportConfig},
         latent_diffusion::{
-            DiffusionModel, Draw, EffectDiffusionConfig, GeneratorConfig, LatentDiffusion, LatentDiffusionConfig,
-            Library, SpaceKind,
+            DiffusionModel, DiffusionSettings, Draw, EffectDiffusionConfig, GeneratorConfig, LatentDiffusion,
+            LatentDiffusionConfig, Library, SpaceKind,
         },
     },
     train::{Progress, Run, TrainConfig},
 };
 use ndarray::{Array1, Axis};
-use std::sync::OnceLock;
+use std::{path::Path, sync::OnceLock};
 
 fn quiet() -> Run<'static> {
     Run { progress: Progress::Silent, ..Run::default() }
@@ -248,6 +248,33 @@ fn flows_and_expression_space_draw_cells_too() {
         assert!(off < 0.25, "{space:?}: means are off by {off}");
         through_a_folder(&model);
     }
+}
+
+#[test]
+fn an_interrupted_training_is_resumed_bit_for_bit() {
+    let config = SimulationConfig { n_cells: 500, n_genes: 40, seed: 8, damaged_fraction: 0.0, ..Default::default() };
+    let data = Simulation::new(&config).unwrap().dataset;
+    let split = data.split(&SplitPlan::doubles(0)).unwrap();
+    let data = TrainingData::of_dataset(data, &split, 3).unwrap();
+    let mut settings = DiffusionSettings { cells: quick(), ..DiffusionSettings::default() };
+    settings.vae = VaeConfig { latent: 4, hidden: vec![16], beta: 0.01, ..VaeConfig::default() };
+    settings.train.epochs = 4;
+    let dir = tempfile::tempdir().unwrap();
+    let fit = |epochs, dir: Option<&Path>| {
+        let mut settings = settings.clone();
+        settings.cells.training = TrainConfig { epochs, ..TrainConfig::default() };
+        settings.cells.effects.spread.training = settings.cells.training.clone();
+        let mut run = Run { dir: dir.map(Path::to_owned), resume: epochs > 2, ..Run::quiet(3) };
+        DiffusionModel::fit(&data, &settings, &mut run).unwrap()
+    };
+    let (whole, _) = fit(5, None);
+    // As if it had been stopped after the generator's second epoch: the VAE is done, the learning rate is the same at
+    // every step.
+    let (_, begun) = fit(2, Some(dir.path()));
+    let (resumed, history) = fit(5, Some(dir.path()));
+    assert_eq!(history.epochs[..2], begun.epochs, "what was done is not done again: it has the same times");
+    assert_eq!(history.epochs.len(), 5);
+    assert_eq!(resumed.state().unwrap(), whole.state().unwrap());
 }
 
 #[test]

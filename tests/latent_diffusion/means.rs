@@ -3,22 +3,23 @@
 use genailab::{
     Error, ErrorKind,
     bench::uncertainty::judge_means,
-    data::{Condition, EffectTable, Perturbation},
+    data::{Condition, EffectTable, Perturbation, TrainingData},
     device::Device,
     model::{
         Model, Trained,
         combination::CombinationConfig,
         latent_diffusion::{
-            DiffusionModel, EffectDiffusion, EffectDiffusionConfig, MeanPredictor, Novelty, Spread, SpreadConfig,
-            leave_out,
+            DiffusionModel, DiffusionSettings, EffectDiffusion, EffectDiffusionConfig, MeanPredictor, Novelty, Spread,
+            SpreadConfig, leave_out,
         },
     },
-    train::{Progress, Run},
+    train::{Progress, Run, TrainConfig},
 };
 use ndarray::{Array1, Array2, Axis};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
+use std::path::Path;
 
 const GENES: usize = 60;
 const PERTURBED: usize = 14;
@@ -111,7 +112,7 @@ fn left_out_predictions_never_see_what_they_predict() {
 fn intervals_of_a_known_error_hold_what_they_should() {
     let data = world(2);
     let left = leave_out(&data, 4, 0, |fold| Ok(Sums(fold.clone()))).unwrap();
-    let spread = Spread::fit(&left, &quick(), 0, &mut quiet()).unwrap();
+    let (spread, _) = Spread::fit(&left, &quick(), 0, &mut quiet()).unwrap();
     // Other doubles of the same kind, by the same predictor: their residuals were drawn as those of the training.
     let other = world(3);
     let sums = Sums(other.clone());
@@ -165,6 +166,26 @@ fn the_mean_of_draws_is_the_prediction_and_the_same_seed_gives_the_same_draws() 
     assert_eq!(model.expected_error(&known).unwrap(), 0.0, "what was measured is not expected to be off");
     let stranger = Condition::of(Perturbation::of(["NOSUCH"]));
     assert!(model.draws(&stranger, 10, 0).unwrap_err().to_string().contains("NOSUCH"));
+}
+
+#[test]
+fn an_interrupted_spread_is_resumed_bit_for_bit() {
+    let data = TrainingData::of_table(world(6), None, 3);
+    let dir = tempfile::tempdir().unwrap();
+    let fit = |epochs, dir: Option<&Path>| {
+        let mut settings = DiffusionSettings::default();
+        settings.effects.combination.network = false;
+        settings.effects.spread.training = TrainConfig { epochs, ..TrainConfig::default() };
+        let mut run = Run { dir: dir.map(Path::to_owned), resume: epochs > 2, ..Run::quiet(3) };
+        DiffusionModel::fit(&data, &settings, &mut run).unwrap()
+    };
+    let (whole, history) = fit(5, None);
+    assert_eq!(history.epochs.len(), 5, "the history is that of the spread");
+    // As if it had been stopped after the second epoch: the learning rate is the same at every step.
+    let (_, begun) = fit(2, Some(dir.path()));
+    let (resumed, history) = fit(5, Some(dir.path()));
+    assert_eq!(history.epochs[..2], begun.epochs, "what was done is not done again: it has the same times");
+    assert_eq!(resumed.state().unwrap(), whole.state().unwrap());
 }
 
 #[test]

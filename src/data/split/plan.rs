@@ -3,16 +3,13 @@
 use super::Split;
 use crate::{
     Error, Result,
-    data::{Conditions, Dataset},
+    data::{Conditions, DATASET_COLUMN, Dataset},
 };
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
     path::{Path, PathBuf},
 };
-
-/// The column that [`join`](fn@crate::data::join) gives to cells, and the context of [`SplitPlan::CrossDataset`].
-pub const DATASET_COLUMN: &str = "dataset";
 
 /// What is held out, and by which rule.
 ///

@@ -141,7 +141,7 @@ impl<'a> TrainingStatistics<'a> {
     ///
     /// # Errors
     /// A test cell or a perturbed cell among `cells`, no control cell, and those of
-    /// [`normalize_total`](crate::data::normalize::normalize_total).
+    /// [`normalize_total`].
     pub fn control_profile(&self, target: TargetSum, cells: Option<&[usize]>) -> Result<Array1<f32>> {
         let is_control = |&cell: &usize| self.data.perturbation_of(cell).is_control();
         let own = || self.split.train.iter().copied().filter(is_control).collect();

@@ -109,7 +109,7 @@ impl DifferentialExpression {
     }
 
     /// Which genes the group with this label changes: adjusted p < `significance`
-    /// ([`SIGNIFICANCE`](crate::eval::SIGNIFICANCE)), `(genes,)`. `None` where the group was not tested.
+    /// ([`SIGNIFICANCE`]), `(genes,)`. `None` where the group was not tested.
     pub fn changed(&self, label: u32, significance: f64) -> Option<Vec<bool>> {
         self.p_adjusted_of(label).map(|row| row.iter().map(|&p| p < significance).collect())
     }

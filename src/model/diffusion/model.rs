@@ -1,31 +1,137 @@
-//! A diffusion model as users meet it: made, trained on samples, asked for new ones.
+//! A diffusion model as users meet it: its settings, its training, its samples, its files.
 
 use super::{
-    Denoiser, Divergence, OdeConfig, ProbabilityFlow, Solver,
-    config::{DiffusionConfig, SampleConfig},
-    denoising::Denoising,
-    guided_net::Guide,
-    learned::LearnedDenoiser,
-    learner::LearnerConfig,
-    placed::Placed,
-    rows::{Rows, Source, check_condition},
+    Denoiser, Divergence, LossWeight, OdeConfig, Parameterization, ProbabilityFlow, Sampler, Sde, Solver,
+    learner::{Denoising, LearnedDenoiser, LearnerConfig, Placed, Rows, Source},
+    net::ScoreNetConfig,
+    prediction::{Guide, Scales, Standard, check_condition},
     sampler::{SamplerConfig, prior, sample},
-    standard::{Scales, Standard},
 };
 use crate::{
     Error, Result,
     device::Device,
-    train::{History, Run, TrainConfig},
+    model::State,
+    train::{History, LearningRateSchedule, Run, TrainConfig},
 };
 use ndarray::{Array1, Array2, Axis, s};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use std::{ops::Range, sync::Arc};
+use serde::{Deserialize, Serialize};
+use std::{ops::Range, path::Path, sync::Arc};
+
+/// How noise is put on and taken off, and by which network.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiffusionConfig {
+    /// How the noise grows. Default: variance preserving, with a linear rate.
+    pub sde: Sde,
+    /// What the network predicts. Default: v, of unit size at every time (Salimans and Ho 2022).
+    pub parameterization: Parameterization,
+    /// What the times weigh. Default: all the same.
+    pub weight: LossWeight,
+    /// The earliest time, in training and in sampling; default 1e-3 (Song et al. 2021, appendix C).
+    pub t_min: f64,
+    /// The network.
+    pub net: ScoreNetConfig,
+    /// Probability that a training row's condition is dropped, which is what guidance needs; default 0.1 (Ho and Salimans
+    /// 2022). Of no effect without conditions.
+    pub condition_dropout: f64,
+    /// Largest momentum of the moving average of the weights; default 0.999.
+    pub ema: f64,
+}
+
+impl Default for DiffusionConfig {
+    fn default() -> Self {
+        Self {
+            sde: Sde::default(),
+            parameterization: Parameterization::V,
+            weight: LossWeight::Uniform,
+            t_min: 1e-3,
+            net: ScoreNetConfig::default(),
+            condition_dropout: 0.1,
+            ema: 0.999,
+        }
+    }
+}
+
+impl DiffusionConfig {
+    /// Checks that the settings make sense.
+    ///
+    /// # Errors
+    /// A setting out of its range, with its name.
+    pub fn validate(&self) -> Result<()> {
+        self.sde.validate()?;
+        self.weight.validate()?;
+        self.net.validate()?;
+        if !(self.t_min > 0.0 && self.t_min < 0.5) {
+            return Err(Error::config(format!("t_min = {}, but it must be above 0 and below 0.5", self.t_min)));
+        }
+        check_shares(self.condition_dropout, self.ema)
+    }
+
+    /// The settings of a training that suit a network of these sizes on a few thousand rows: Adam with a short warm-up,
+    /// a cosine to 1 % of the learning rate, gradients clipped at 1.
+    pub fn training() -> TrainConfig {
+        TrainConfig {
+            epochs: 100,
+            batch_size: 256,
+            learning_rate: 1e-3,
+            schedule: LearningRateSchedule::WarmupCosine { warmup_steps: 50, final_fraction: 0.01 },
+            clip_norm: Some(1.0),
+            ..TrainConfig::default()
+        }
+    }
+}
+
+/// The two settings that diffusions and flows share.
+pub(crate) fn check_shares(condition_dropout: f64, ema: f64) -> Result<()> {
+    for (name, value) in [("condition_dropout", condition_dropout), ("ema", ema)] {
+        if !(0.0..1.0).contains(&value) {
+            return Err(Error::config(format!("{name} = {value}, but it must be at least 0 and below 1")));
+        }
+    }
+    Ok(())
+}
+
+/// How samples are drawn from a trained [`Diffusion`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SampleConfig {
+    /// The sampler and its steps. Default: DDIM without noise, 50 steps. Its `t_min` is raised to the model's.
+    pub sampler: SamplerConfig,
+    /// Scale of classifier-free guidance: 1, the default, is the conditional model, 0 ignores the condition, above 1 samples
+    /// lie where the condition is most certain, at the cost of their spread.
+    pub guidance: f64,
+}
+
+impl Default for SampleConfig {
+    fn default() -> Self {
+        Self { sampler: SamplerConfig::default(), guidance: 1.0 }
+    }
+}
+
+impl SampleConfig {
+    /// A sampler with so many steps, without guidance.
+    pub fn new(kind: Sampler, steps: usize) -> Self {
+        Self { sampler: SamplerConfig::new(kind, steps), ..Self::default() }
+    }
+
+    /// DDIM without noise.
+    pub fn ddim(steps: usize) -> Self {
+        Self::new(Sampler::Ddim, steps)
+    }
+
+    /// The same with this guidance.
+    #[must_use]
+    pub fn guided(self, guidance: f64) -> Self {
+        Self { guidance, ..self }
+    }
+}
 
 /// A diffusion model of vectors, with or without a condition.
 ///
 /// Samples and conditions are standardised inside, by the moments of the training rows. What the equations are:
-/// [`Sde`](super::Sde), [`Parameterization`](super::Parameterization), [`sampler`](super::sampler).
+/// [`Sde`], [`Parameterization`], [`sampler`](super::sampler).
 ///
 /// ```no_run
 /// use genailab::{device::Device, model::diffusion::{Diffusion, DiffusionConfig, SampleConfig}, ndarray::Array2};
@@ -38,12 +144,12 @@ use std::{ops::Range, sync::Arc};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Diffusion {
-    pub(super) config: DiffusionConfig,
-    pub(super) dims: usize,
-    pub(super) condition: usize,
-    pub(super) net: Placed,
+    config: DiffusionConfig,
+    dims: usize,
+    condition: usize,
+    net: Placed,
     /// Known once it is trained.
-    pub(super) scales: Option<Scales>,
+    scales: Option<Scales>,
 }
 
 impl Diffusion {
@@ -118,7 +224,7 @@ impl Diffusion {
         Ok(history)
     }
 
-    pub(super) fn scales(&self) -> Result<&Scales> {
+    fn scales(&self) -> Result<&Scales> {
         self.scales.as_ref().ok_or_else(|| Error::config("this diffusion model is not trained; call fit first"))
     }
 
@@ -233,3 +339,80 @@ impl Diffusion {
 
 /// What is done with the probability flow of a block of rows, and their range.
 type FlowTask<'a> = &'a (dyn Fn(&ProbabilityFlow<'_>, Range<usize>) -> Result<Array2<f64>> + Sync);
+
+/// The description in `model.json`.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    config: DiffusionConfig,
+    dims: usize,
+    condition: usize,
+    scales: Scales,
+}
+
+impl Diffusion {
+    /// Its kind in `model.json`.
+    pub const KIND: &'static str = "score-network";
+
+    /// The model as data.
+    ///
+    /// # Errors
+    /// A model that is not trained.
+    pub fn state(&self) -> Result<State> {
+        let description = Description {
+            config: self.config,
+            dims: self.dims,
+            condition: self.condition,
+            scales: self.scales()?.clone(),
+        };
+        self.net.add_to(State::new(&description))
+    }
+
+    /// The model that [`Self::state`] described.
+    ///
+    /// # Errors
+    /// Weights that do not fit the description.
+    pub fn restore(state: &State, device: Device) -> Result<Self> {
+        let saved: Description = state.description()?;
+        check_saved(&saved.config.net, (saved.dims, saved.condition), &saved.scales, state)?;
+        let mut model = Self::new(saved.dims, saved.condition, &saved.config, 0, device)?;
+        model.net.fill_from(state)?;
+        model.scales = Some(saved.scales);
+        Ok(model)
+    }
+
+    /// Writes the model to a folder: `model.json` and `model.safetensors`.
+    ///
+    /// # Errors
+    /// A model that is not trained; a folder that cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        self.state()?.write(dir, Self::KIND)
+    }
+
+    /// Reads a model back from its folder.
+    ///
+    /// # Errors
+    /// No model there, one of another kind or version, weights that do not fit.
+    pub fn load(dir: &Path, device: Device) -> Result<Self> {
+        Self::restore(&State::read(dir, Self::KIND)?, device).map_err(|e| e.at(dir.display()))
+    }
+}
+
+/// Checks the description of a diffusion or of a flow, of rows of `dims` numbers with conditions of `condition`, before its
+/// network is made.
+///
+/// # Errors
+/// A network that is larger than the arrays of the state; scales of other widths.
+pub(crate) fn check_saved(
+    net: &ScoreNetConfig,
+    (dims, condition): (usize, usize),
+    scales: &Scales,
+    state: &State,
+) -> Result<()> {
+    scales.check(dims, condition)?;
+    match net.n_main_weights(dims, condition) {
+        Some(weights) if weights <= state.n_values() => Ok(()),
+        _ => Err(Error::data(
+            "model.json was edited: the network that it describes is larger than its arrays; train again",
+        )),
+    }
+}

@@ -2,33 +2,17 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `path` | the line or arc from a source sample to its data sample, and the velocity that a network is trained on |
-//! | `coupling`, `assignment` | which source sample goes to which data sample: by chance, or by optimal transport; reflow |
-//! | `transport` | sampling, encoding, likelihood, straightness |
-//! | `closed_form` | exact velocities for Gaussian mixtures |
-//! | `config`, `matching`, `learned`, `model`, `carry`, `saved` | [`Flow`]: a flow to train, sample, carry samples with, save |
+//! | `matching` | what it is trained on: paths, pairs (by chance, or by optimal transport), velocities |
+//! | `transport` | sampling, encoding, likelihood, straightness; exact velocities for Gaussian mixtures |
+//! | `model` | [`Flow`]: a flow to train, carry samples with, save |
 
-mod assignment;
-mod closed_form;
-mod coupling;
-mod path;
-mod transport;
-
-mod carry;
-mod config;
-mod learned;
 mod matching;
 mod model;
-mod saved;
+mod transport;
 
-pub use config::{FlowConfig, TransportConfig};
-pub use model::{Flow, FlowData, Origin};
-
-pub use assignment::assignment;
-pub use closed_form::MixtureVelocity;
-pub use coupling::{EXACT_ROWS, Pairing, reflow, squared_distances};
-pub use path::FlowPath;
-pub use transport::{curvature, encode, flow_log_likelihood, transport};
+pub use matching::{EXACT_ROWS, FlowPath, Pairing, assignment, reflow, squared_distances};
+pub use model::{Flow, FlowConfig, FlowData, Origin, TransportConfig};
+pub use transport::{MixtureVelocity, curvature, encode, flow_log_likelihood, transport};
 
 /// Standard normal noise in `f32`, `(rows, dims)`: where a flow from noise begins.
 pub fn noise(rows: usize, dims: usize, seed: u64) -> ndarray::Array2<f32> {

@@ -1,23 +1,94 @@
-//! A flow as users meet it: made, trained, asked for samples or to carry given ones.
+//! A flow as users meet it: its settings, its training, its files.
 
-use super::{
-    config::{FlowConfig, TransportConfig},
-    matching::Matching,
-};
+use super::{FlowPath, Pairing, matching::Matching};
 use crate::{
     Error, Result,
     device::Device,
-    model::diffusion::{
-        learner::LearnerConfig,
-        placed::Placed,
-        rows::{Rows, Source, check_condition},
-        standard::{Scales, Standard, check_finite},
+    model::{
+        State,
+        diffusion::{
+            OdeConfig, Solver,
+            learner::{LearnerConfig, Placed, Rows, Source},
+            model::{check_saved, check_shares},
+            net::ScoreNetConfig,
+            prediction::{Scales, Standard, check_condition, check_finite},
+        },
     },
     train::{History, Run, TrainConfig},
 };
 use ndarray::{Array2, Axis, concatenate};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
+
+/// Along which paths, between which pairs, and by which network.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlowConfig {
+    /// From a source sample to its data sample. Default: a straight line.
+    pub path: FlowPath,
+    /// Which go together in a batch. Default: those of the cheapest assignment.
+    pub pairing: Pairing,
+    /// The network.
+    pub net: ScoreNetConfig,
+    /// Probability that a training row's condition is dropped, which is what guidance needs; default 0.1 (Ho and Salimans
+    /// 2022). Of no effect without conditions.
+    pub condition_dropout: f64,
+    /// Largest momentum of the moving average of the weights; default 0.999.
+    pub ema: f64,
+}
+
+impl Default for FlowConfig {
+    fn default() -> Self {
+        Self {
+            path: FlowPath::default(),
+            pairing: Pairing::default(),
+            net: ScoreNetConfig::default(),
+            condition_dropout: 0.1,
+            ema: 0.999,
+        }
+    }
+}
+
+impl FlowConfig {
+    /// Checks that the settings make sense.
+    ///
+    /// # Errors
+    /// A setting out of its range, with its name.
+    pub fn validate(&self) -> Result<()> {
+        self.pairing.validate()?;
+        self.net.validate()?;
+        check_shares(self.condition_dropout, self.ema)
+    }
+}
+
+/// How a trained [`Flow`] carries its samples.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TransportConfig {
+    /// The solver and its steps. Default: 25 steps of Heun's method.
+    pub ode: OdeConfig,
+    /// Scale of classifier-free guidance, of the velocity; 1, the default, is the conditional model.
+    pub guidance: f64,
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        Self::new(Solver::Heun, 25)
+    }
+}
+
+impl TransportConfig {
+    /// So many steps of a solver, without guidance.
+    pub fn new(solver: Solver, steps: usize) -> Self {
+        Self { ode: OdeConfig::fixed(solver, steps), guidance: 1.0 }
+    }
+
+    /// The same with this guidance.
+    #[must_use]
+    pub fn guided(self, guidance: f64) -> Self {
+        Self { guidance, ..self }
+    }
+}
 
 /// Where a trained flow begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +127,7 @@ pub struct FlowData<'a> {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Flow {
-    pub(super) config: FlowConfig,
+    config: FlowConfig,
     pub(super) dims: usize,
     pub(super) condition: usize,
     pub(super) net: Placed,
@@ -236,5 +307,62 @@ impl Flow {
 
     pub(super) fn trained(&self) -> Result<&Trained> {
         self.trained.as_ref().ok_or_else(|| Error::config("this flow is not trained; call fit first"))
+    }
+}
+
+/// The description in `model.json`.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    config: FlowConfig,
+    dims: usize,
+    condition: usize,
+    trained: Trained,
+}
+
+impl Flow {
+    /// Its kind in `model.json`.
+    pub const KIND: &'static str = "flow";
+
+    /// The model as data.
+    ///
+    /// # Errors
+    /// A model that is not trained.
+    pub fn state(&self) -> Result<State> {
+        let description = Description {
+            config: self.config,
+            dims: self.dims,
+            condition: self.condition,
+            trained: self.trained()?.clone(),
+        };
+        self.net.add_to(State::new(&description))
+    }
+
+    /// The model that [`Self::state`] described.
+    ///
+    /// # Errors
+    /// Weights that do not fit the description.
+    pub fn restore(state: &State, device: Device) -> Result<Self> {
+        let saved: Description = state.description()?;
+        check_saved(&saved.config.net, (saved.dims, saved.condition), &saved.trained.scales, state)?;
+        let mut model = Self::new(saved.dims, saved.condition, &saved.config, 0, device)?;
+        model.net.fill_from(state)?;
+        model.trained = Some(saved.trained);
+        Ok(model)
+    }
+
+    /// Writes the model to a folder: `model.json` and `model.safetensors`.
+    ///
+    /// # Errors
+    /// A model that is not trained; a folder that cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        self.state()?.write(dir, Self::KIND)
+    }
+
+    /// Reads a model back from its folder.
+    ///
+    /// # Errors
+    /// No model there, one of another kind or version, weights that do not fit.
+    pub fn load(dir: &Path, device: Device) -> Result<Self> {
+        Self::restore(&State::read(dir, Self::KIND)?, device).map_err(|e| e.at(dir.display()))
     }
 }

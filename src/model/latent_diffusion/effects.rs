@@ -1,15 +1,11 @@
 //! Mean effects with their uncertainty: the combination model's prediction, and draws around it.
 
-use super::{
-    residuals::{MeanPredictor, Novelty, leave_out},
-    spread::{Spread, SpreadConfig},
-};
-use crate::data::EffectTable;
+use super::spread::{MeanPredictor, Novelty, Spread, SpreadConfig, leave_out};
 use crate::{
     Error, Result,
-    data::Condition,
+    data::{Condition, EffectTable},
     model::combination::{CombinationConfig, CombinationModel},
-    train::Run,
+    train::{History, Run},
 };
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
@@ -23,6 +19,21 @@ pub struct EffectDiffusionConfig {
     pub combination: CombinationConfig,
     /// What predicts how far it is off.
     pub spread: SpreadConfig,
+}
+
+impl EffectDiffusionConfig {
+    /// Fits the combination model to mean effects, and ends between two fits once `run` is interrupted.
+    pub(super) fn fit_mean(&self, data: &EffectTable, run: &Run<'_>) -> Result<CombinationModel> {
+        run.check_interrupt()?;
+        let inner = Run { interrupt: run.interrupt.clone(), ..Run::quiet(run.seed) };
+        CombinationModel::fit_table(data, &self.combination, &inner)
+    }
+
+    /// Fits the distribution of what the combination model misses where it has to predict; as the part `spread` of `run`.
+    pub(super) fn fit_spread(&self, data: &EffectTable, run: &Run<'_>) -> Result<(Spread, History)> {
+        let left = leave_out(data, self.spread.folds, run.seed, |fold| self.fit_mean(fold, run))?;
+        Spread::fit(&left, &self.spread, run.seed, &mut run.part("spread"))
+    }
 }
 
 /// The combination model of mean effects, and the distribution of what it misses.
@@ -41,12 +52,11 @@ impl EffectDiffusion {
     /// # Errors
     /// As [`CombinationModel::fit_table`] and [`Spread::fit`].
     pub fn fit(data: &EffectTable, config: &EffectDiffusionConfig, run: &Run<'_>) -> Result<Self> {
-        let inner = Run { interrupt: run.interrupt.clone(), ..Run::quiet(run.seed) };
-        let combination = CombinationModel::fit_table(data, &config.combination, &inner)?;
-        Self::around(combination, data, config, run)
+        Ok(Self::around(config.fit_mean(data, run)?, data, config, run)?.0)
     }
 
-    /// As [`Self::fit`], around a combination model that was fitted to the same data.
+    /// As [`Self::fit`], around a combination model that was fitted to the same data. The history is that of the spread's
+    /// diffusion, which is all that is trained here.
     ///
     /// # Errors
     /// As [`Spread::fit`].
@@ -55,14 +65,9 @@ impl EffectDiffusion {
         data: &EffectTable,
         config: &EffectDiffusionConfig,
         run: &Run<'_>,
-    ) -> Result<Self> {
-        let inner = Run { interrupt: run.interrupt.clone(), ..Run::quiet(run.seed) };
-        let left = leave_out(data, config.spread.folds, run.seed, |fold| {
-            run.check_interrupt()?;
-            CombinationModel::fit_table(fold, &config.combination, &inner)
-        })?;
-        let spread = Spread::fit(&left, &config.spread, run.seed, &mut run.part("spread"))?;
-        Ok(Self { combination, spread })
+    ) -> Result<(Self, History)> {
+        let (spread, history) = config.fit_spread(data, run)?;
+        Ok((Self { combination, spread }, history))
     }
 
     /// What predicts the mean.

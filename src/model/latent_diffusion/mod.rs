@@ -8,41 +8,31 @@
 //! z = m_c + r,    r ~ diffusion (or flow) given t_c,    x ~ NB(library * softmax(decoder(z, c) + o_c), theta)
 //! ```
 //!
-//! The offsets `o_c` (one a gene) are such that the mean of the cells is what the mean predictor says, so the mean is its,
+//! The offsets `o_c` (one per gene) are such that the mean of the cells is what the mean predictor says, so the mean is its,
 //! and diffusion says how cells differ from it (aleatoric). How far the mean itself may be off (epistemic) is learned
 //! apart, from predictions of training perturbations that were left out.
 //!
 //! | file | what |
 //! |---|---|
-//! | `residuals`, `spread` | left-out predictions; the distribution of what they miss |
+//! | `spread` | left-out predictions, and the distribution of what they miss |
 //! | `effects` | mean effects with their uncertainty, for effects datasets |
-//! | `space` | the latent space, or principal components of expression for comparison |
-//! | `atlas` | what is known of conditions |
-//! | `generator` | diffusion or flow, from noise or from control cells |
-//! | `mean_match` | cells whose mean is a wanted one |
-//! | `cells`, `sample` | the model of cells, and its predictions |
-//! | `contract` | both in the contract of all models |
-//! | `saved` | the models' files |
+//! | `space` | the latent space, or principal components of expression for comparison; cells whose mean is a wanted one |
+//! | `generator` | what is known of conditions; diffusion or flow, from noise or from control cells |
+//! | `cells` | the model of cells, and its predictions |
+//! | `contract` | both models in the contract of all models, and their files |
 //!
 //! Sources: Rombach et al. 2022 (latent diffusion), Lopez et al. 2018 (the counts' model), Lipman et al. 2023 (flows).
 
-mod atlas;
 mod cells;
 mod contract;
 mod effects;
 mod generator;
-mod mean_match;
-mod residuals;
-mod sample;
-mod saved;
 mod space;
 mod spread;
 
-pub use cells::{LatentDiffusion, LatentDiffusionConfig};
+pub use cells::{Draw, LatentDiffusion, LatentDiffusionConfig, Library, Uncertain, Uncertainty};
 pub use contract::{DiffusionModel, DiffusionSettings};
 pub use effects::{EffectDiffusion, EffectDiffusionConfig};
 pub use generator::GeneratorConfig;
-pub use residuals::{LeftOut, MeanPredictor, Novelty, leave_out};
-pub use sample::{Draw, Library, Uncertain, Uncertainty};
 pub use space::SpaceKind;
-pub use spread::{Spread, SpreadConfig};
+pub use spread::{LeftOut, MeanPredictor, Novelty, Spread, SpreadConfig, leave_out};

@@ -5,8 +5,8 @@
 use super::{
     super::{Report, Verdict, models::quantile, models::sorted},
     is_better,
-    verdict::{Sentence, change},
     view::{View, heading, headline},
+    wording::{Sentence, change},
 };
 use crate::{
     Error, Result,

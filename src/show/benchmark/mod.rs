@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `verdict` | the sentences at the top, from the numbers |
+//! | `wording` | how a paired comparison is put into words |
 //! | `verdict_parts` | sentences on singles apart from combinations, and on predicted cells |
 //! | `conditions` | tables per held-out condition and per number of genes |
 //! | `table` | models x headline metrics, the rule for bold, what is absent |
@@ -19,6 +20,7 @@ mod table;
 mod verdict;
 mod verdict_parts;
 mod view;
+mod wording;
 
 pub use verdict::verdict;
 

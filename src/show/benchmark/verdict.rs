@@ -8,16 +8,14 @@ use super::{
     super::Verdict,
     verdict_parts::{by_number_of_genes, populations},
     view::{PEARSON, SYSTEMA, View},
+    wording::{Sentence, by_how_much, change, count},
 };
-use crate::bench::{Benchmark, Better, Comparison, Role, Significance, better, label};
+use crate::bench::{ADDITIVE, Benchmark, Better, Comparison, MEAN, Role, Significance, better, label};
 
 /// Fewer splits than these do not say how much their choice matters.
 const FEW_SEEDS: usize = 3;
 /// Fewer conditions than these make a bootstrap interval unreliable: it is known to be too narrow for small samples.
 const FEW_CONDITIONS: usize = 10;
-
-/// A sentence, and whether it is good news.
-pub(super) type Sentence = (Verdict, String);
 
 /// The verdict on the metric that a benchmark is headed by: sentences, the most important first.
 pub fn verdict(benchmark: &Benchmark, metric: &str) -> Vec<(Verdict, String)> {
@@ -61,8 +59,8 @@ fn nothing_to_compare(view: &View<'_>, metric: &str) -> Vec<Sentence> {
 /// "kernel_ridge beats additive by 17 % in L2 …", or that no model beats it.
 fn against_reference(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sentence> {
     let mut sentences = Vec::new();
-    if reference != "additive" {
-        let absent = view.benchmark.absent.iter().find(|absent| absent.model == "additive" && absent.metric == metric);
+    if reference != ADDITIVE {
+        let absent = view.benchmark.absent.iter().find(|absent| absent.model == ADDITIVE && absent.metric == metric);
         let reason = absent.map_or("it was not run".to_owned(), |absent| absent.reason.clone());
         let text = format!(
             "There is no additive prediction to compare with ({reason}); {reference} is the reference instead."
@@ -153,83 +151,6 @@ fn best_first(comparisons: &mut [&Comparison], better: Better) {
         let order = if better == Better::Higher { order.reverse() } else { order };
         order.then(a.model.cmp(&b.model))
     });
-}
-
-/// "by 17 % in L2 (95 % interval 12 to 22 %), on 31 of 38 doubles"; absolute where a percentage means nothing.
-pub(super) fn by_how_much(view: &View<'_>, comparison: &Comparison) -> String {
-    let name = label(&comparison.metric);
-    let lower_is_better = comparison.better == Some(Better::Lower);
-    // How much better: positive is good, whichever way the metric points.
-    let sign = if lower_is_better { -1.0 } else { 1.0 };
-    let losing = sign * comparison.difference < 0.0;
-    let unclear = comparison.verdict == Significance::Unclear;
-    let mut text = match scale(view, comparison) {
-        Some(scale) => {
-            let percent = |difference: f64| 100.0 * sign * difference / scale;
-            let ends = interval(comparison, |d| if losing && !unclear { -percent(d) } else { percent(d) });
-            let size = percent(comparison.difference);
-            match unclear {
-                true => {
-                    let better = if size >= 0.0 { "better" } else { "worse" };
-                    let ends = ends.map_or(String::new(), |(low, high)| {
-                        format!(", 95 % interval from {low:.0} to {high:.0} %, where negative is worse")
-                    });
-                    format!("in {name} ({:.1} % {better}{ends})", size.abs())
-                }
-                false => {
-                    let ends =
-                        ends.map_or(String::new(), |(low, high)| format!(" (95 % interval {low:.0} to {high:.0} %)"));
-                    format!("by {:.0} % in {name}{ends}", size.abs())
-                }
-            }
-        }
-        None => {
-            let ends = interval(comparison, |d| d)
-                .map_or(String::new(), |(low, high)| format!(" (95 % interval {low:+.3} to {high:+.3})"));
-            let by = if unclear { "in" } else { "by" };
-            let difference = comparison.difference;
-            if unclear {
-                format!("{by} {name}: {difference:+.3}{ends}")
-            } else {
-                format!("{by} {:.3} in {name}{ends}", difference.abs())
-            }
-        }
-    };
-    if let Some(won) = comparison.won {
-        let n = (won * comparison.conditions as f64).round() as usize;
-        text += &format!(", nearer on {n} of {}", count(view, comparison.conditions));
-    }
-    text
-}
-
-/// "−17 %" or "+0.031".
-pub(super) fn change(view: &View<'_>, comparison: &Comparison) -> String {
-    match scale(view, comparison) {
-        Some(scale) => {
-            let percent = 100.0 * comparison.difference / scale;
-            format!("{}{:.0} %", if percent.round() < 0.0 { "−" } else { "+" }, percent.abs())
-        }
-        None => format!("{}{:.3}", if comparison.difference < 0.0 { "−" } else { "+" }, comparison.difference.abs()),
-    }
-}
-
-/// The reference's mean over the pairs, for metrics whose ratio has a meaning.
-fn scale(view: &View<'_>, comparison: &Comparison) -> Option<f64> {
-    let ratio = comparison.ratio?;
-    // difference = (ratio - 1) x mean of the reference over the same pairs.
-    let of_pairs = comparison.difference / (ratio - 1.0);
-    let mean = if of_pairs.is_finite() { Some(of_pairs) } else { view.mean(&comparison.reference, &comparison.metric) };
-    mean.filter(|mean| *mean > 0.0)
-}
-
-/// The interval's ends, changed and in order.
-fn interval(comparison: &Comparison, change: impl Fn(f64) -> f64) -> Option<(f64, f64)> {
-    let (a, b) = (change(comparison.low?), change(comparison.high?));
-    Some((a.min(b), a.max(b)))
-}
-
-fn count(view: &View<'_>, n: usize) -> String {
-    format!("{n} {}", view.noun(n))
 }
 
 /// One sentence per file of predictions, which its author looks for first; before it, the part that is specific to it.
@@ -326,7 +247,6 @@ fn ceiling(view: &View<'_>, metric: &str) -> Option<Sentence> {
 
 /// Control-referenced Pearson rewards the mean of all perturbations; systema's reference does not.
 fn mean_baseline(view: &View<'_>) -> Option<Sentence> {
-    const MEAN: &str = "mean";
     let against_control = view.mean(MEAN, PEARSON)?;
     let best =
         view.ranked(view.competitors().map(|m| m.name.as_str()).filter(|name| *name != MEAN), PEARSON, Better::Higher);

@@ -3,22 +3,17 @@
 use super::{
     super::Verdict,
     conditions::{ERROR, noun},
-    verdict::{Sentence, by_how_much, change},
     view::{SYSTEMA, View, number_of_genes},
+    wording::{Sentence, by_how_much, change},
 };
-use crate::bench::{Comparison, Role, Significance};
+use crate::bench::{ADDITIVE, Comparison, MEAN, NO_CHANGE, Role, Significance};
 
-/// The mean of the training perturbations: what is to be beaten where a gene is unseen.
-const MEAN: &str = "mean";
 /// The distance of predicted to observed cells.
 const EDISTANCE: &str = "edistance";
 /// What a model of cells must be better than: its possible names, of which the first that was measured counts, and what it
 /// does.
-const RIVALS: [(&[&str], &str); 3] = [
-    (&["no_change"], "no change"),
-    (&["additive"], "the additive shift"),
-    (&["vae", "vae_conditional"], "the count VAE"),
-];
+const RIVALS: [(&[&str], &str); 3] =
+    [(&[NO_CHANGE], "no change"), (&[ADDITIVE], "the additive shift"), (&["vae", "vae_conditional"], "the count VAE")];
 
 /// Single perturbations apart from combinations, where a split judges both: one part of a combination may be known, but
 /// nothing is known of an unseen single, and a mean over both would look like knowledge of unseen genes. One sentence per
