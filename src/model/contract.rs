@@ -36,6 +36,26 @@ pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
 
     /// The seed, where a file sets it.
     fn seed(&self) -> u64;
+
+    /// The settings of a size (`tiny`, `small`, `medium`, `large`); `None` for a model that has one size.
+    fn of_size(size: &str) -> Option<Self> {
+        let _ = size;
+        None
+    }
+
+    /// The size for a training on so many cells; `None` for a model that has one size.
+    fn size_for(cells: usize) -> Option<&'static str> {
+        let _ = cells;
+        None
+    }
+
+    /// Trains a part of the model only: `a` or `ab` of a model that is trained in phases.
+    ///
+    /// # Errors
+    /// A phase that there is not.
+    fn set_phase(&mut self, phase: &str) -> Result<()> {
+        Err(Error::config(format!("--phase {phase}: this model is not trained in phases; leave the option out")))
+    }
 }
 
 /// The settings of a model that has none.

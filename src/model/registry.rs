@@ -115,6 +115,18 @@ pub trait Settings: Send + Sync {
     fn set_gene_sets(&mut self, file: &Path);
     /// [`ModelConfig::seed`].
     fn seed(&self) -> u64;
+    /// Takes the settings of a size in place of the defaults.
+    ///
+    /// # Errors
+    /// A size that the model does not come in.
+    fn set_size(&mut self, size: &str) -> Result<()>;
+    /// [`ModelConfig::size_for`].
+    fn size_for(&self, cells: usize) -> Option<&'static str>;
+    /// [`ModelConfig::set_phase`].
+    ///
+    /// # Errors
+    /// As there.
+    fn set_phase(&mut self, phase: &str) -> Result<()>;
     /// Lays the settings of a file over these; what the file leaves out stays as it is.
     ///
     /// # Errors
@@ -190,6 +202,21 @@ impl<M: Model> Settings for Configured<M> {
     }
     fn seed(&self) -> u64 {
         self.config.seed()
+    }
+    fn set_size(&mut self, size: &str) -> Result<()> {
+        self.config = M::Config::of_size(size).ok_or_else(|| {
+            Error::config(match M::Config::size_for(1) {
+                Some(_) => format!("--preset {size}: {} comes as tiny, small, medium or large", M::KIND),
+                None => format!("--preset {size}: {} comes in one size; leave the option out", M::KIND),
+            })
+        })?;
+        Ok(())
+    }
+    fn size_for(&self, cells: usize) -> Option<&'static str> {
+        M::Config::size_for(cells)
+    }
+    fn set_phase(&mut self, phase: &str) -> Result<()> {
+        self.config.set_phase(phase)
     }
     fn configure(&mut self, file: &SettingsFile) -> Result<()> {
         self.config = file.over(&self.config, M::Config::validate)?;

@@ -44,7 +44,7 @@ impl Told {
             description: format!("What {name} does"),
             role: if name == "no_change" { Role::Floor } else { Role::Model },
             settings: serde_json::Value::Null,
-            draws_cells: ["jepa_sets", "jepa_pairs"].contains(&name.as_str()),
+            draws_cells: ["jepa", "scgen"].contains(&name.as_str()),
             fit_seconds: None,
             predict_seconds: None,
             name,
@@ -136,20 +136,20 @@ fn populations_of_cells_are_told_in_words() {
     let noise = |number: usize| (number % 5) as f64 - 2.0;
     let found = Told::new((0..10).map(|i| format!("A{i}+B{i}")).collect())
         .with("additive", "l2", |_, _| 20.0)
-        .with("jepa_sets", "l2", |_, i| 19.0 + noise(i))
+        .with("jepa", "l2", |_, i| 19.0 + noise(i))
         .with("no_change", "edistance", |_, i| 60.0 + noise(i))
         .with("additive", "edistance", |_, i| 47.0 + noise(i))
         .with("vae_conditional", "edistance", |_, i| 47.0 - noise(i))
-        .with("jepa_sets", "edistance", |_, i| 50.0 + noise(i))
-        .with("jepa_pairs", "edistance", |_, _| 40.0)
+        .with("jepa", "edistance", |_, i| 50.0 + noise(i))
+        .with("scgen", "edistance", |_, _| 40.0)
         .benchmark("additive");
     let told = sentences(&found, "l2");
     let of = |start: &str| told.iter().find(|(_, text)| text.starts_with(start)).unwrap_or_else(|| panic!("{told:#?}"));
-    let (tone, sets) = of("jepa_sets: E-distance of its cells to the observed ones 50.00");
+    let (tone, sets) = of("jepa: E-distance of its cells to the observed ones 50.00");
     assert_eq!(*tone, Verdict::Warning);
     assert!(sets.contains("lower than no change (−17 %)") && sets.contains("higher than the additive shift (+6 %)"));
     assert!(sets.ends_with("higher than the count VAE (+6 %)."), "{sets}");
-    assert_eq!(of("jepa_pairs: E-distance").0, Verdict::Good);
+    assert_eq!(of("scgen: E-distance").0, Verdict::Good);
 }
 
 #[test]

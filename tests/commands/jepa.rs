@@ -1,4 +1,4 @@
-//! `train` and `predict` with the combination model and the JEPAs of sets, and `screen`.
+//! `train` and `predict` with the combination model and the JEPA, and `screen`.
 
 use super::tool::{Place, json};
 use genailab::data::{Dataset, Effects};
@@ -61,31 +61,49 @@ fn cells_are_trained_on_by_their_means() {
     assert!(said.done().contains("mean effect"), "{}", said.stdout);
 }
 
+/// Small networks, one epoch.
+const QUICK: &str = "[encoder]\nwidth = 12\nmasks = { patterns = 4 }\n\
+                     encoder = { kind = \"groups\", groups = 4, hidden = 16, tokens = 16, depth = 1, attention = { heads = 2 } }\n\
+                     [response]\nhidden = 16\ncells = 12\ndraws = 2\nfolds = 2\nrank = 2\ninteraction = { epochs = 2 }\n";
+
 #[test]
-fn a_jepa_of_sets_is_trained_and_writes_cells_of_a_combination() {
+fn a_jepa_is_trained_saved_and_writes_cells_of_a_combination() {
     let place = Place::new().with_cells();
-    place.write(
-        "quick.toml",
-        "[model]\nhidden = 16\ndecoder = 32\ndraws = 2\nfolds = 2\ncell = { width = 16, objective = { kind = \"masks\" } }\n\
-         pretraining = { epochs = 1 }\ndecoding = { epochs = 2 }\n",
-    );
+    place.write("quick.toml", QUICK);
     let data = Dataset::open(place.path("cells.h5ad")).expect("cells");
     let double = data.perturbations.iter().find(|p| p.genes().len() == 2).expect("a double").to_string();
-    for model in ["jepa-sets", "jepa-pairs"] {
-        place
-            .run(&format!("train --data cells.h5ad --model {model} --config quick.toml --epochs 1 --out {model}"))
-            .done();
-        assert_eq!(json(&place.path(model).join("model.json"))["model"], model);
-        place.run(&format!("predict --model {model} --perturbations {double},control --cells 30 --out p.h5ad")).done();
-        let predicted = Dataset::open(place.path("p.h5ad")).expect("cells");
-        assert_eq!((predicted.n_cells(), predicted.n_genes()), (60, 150));
-        assert_eq!(predicted.perturbations[1].to_string(), double);
-        place.fails(
-            &format!("predict --model {model} --perturbations NOSUCH --out q.h5ad"),
-            &["--perturbations", "NOSUCH"],
-        );
-    }
-    place.fails("train --data cells.h5ad --model jepa-sets --resume --out m", &["nothing to resume"]);
+    let train = "train --data cells.h5ad --model jepa --config quick.toml --epochs 1 --seed 2";
+    let said = place.run(&format!("{train} --out m"));
+    assert!(said.done().contains("training combinations"), "{}", said.stdout);
+    assert_eq!(json(&place.path("m/model.json"))["model"], "jepa");
+    assert!(json(&place.path("m/metrics.json"))["chosen"]["factor"].is_number());
+    place.run(&format!("predict --model m --perturbations {double},control --cells 30 --out p.h5ad")).done();
+    let predicted = Dataset::open(place.path("p.h5ad")).expect("cells");
+    assert_eq!((predicted.n_cells(), predicted.n_genes()), (60, 150));
+    assert_eq!(predicted.perturbations[1].to_string(), double);
+    place.fails("predict --model m --perturbations NOSUCH --out q.h5ad", &["--perturbations", "NOSUCH"]);
+    place.run("embed --model m --data cells.h5ad --out z.h5ad").done();
+
+    // Interrupted parts are gone on with: the same bits as in one go.
+    let weights = std::fs::read(place.path("m/model.safetensors")).expect("a model");
+    std::fs::remove_file(place.path("m/model.safetensors")).expect("it was there");
+    std::fs::remove_dir_all(place.path("m/phase-b")).expect("it was there");
+    place.run(&format!("{train} --resume --out m")).done();
+    assert_eq!(std::fs::read(place.path("m/model.safetensors")).expect("a model"), weights);
+    place.fails(&format!("{train} --resume --out n"), &["nothing to resume"]);
+}
+
+#[test]
+fn phase_a_embeds_and_predicts_nothing() {
+    let place = Place::new().with_cells();
+    place.write("quick.toml", QUICK);
+    place.run("train --data cells.h5ad --model jepa --phase a --config quick.toml --epochs 1 --out a").done();
+    place.run("embed --model a --data cells.h5ad --out z.h5ad").done();
+    place.fails("predict --model a --perturbations control --out p.h5ad", &["phase A", "--phase ab"]);
+    place.fails("train --data cells.h5ad --model jepa --phase c --out b", &["--phase c"]);
+    place.fails("train --data cells.h5ad --model jepa --preset huge --out b", &["--preset huge", "tiny"]);
+    place.fails("train --data cells.h5ad --model vae --preset tiny --out b", &["--preset tiny", "one size"]);
+    place.fails("train --data cells.h5ad --model vae --phase a --out b", &["--phase a", "phases"]);
 }
 
 #[test]

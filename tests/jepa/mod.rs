@@ -2,9 +2,10 @@
 
 mod collapse;
 mod effects;
+mod groups;
 mod pretrain;
 mod probe;
-mod transport;
+mod response;
 mod views;
 
 use genailab::{

@@ -5,6 +5,7 @@ mod energy;
 mod measure;
 mod plain;
 mod python;
+mod transport;
 
 use genailab::ndarray::Array2;
 use rand::SeedableRng;

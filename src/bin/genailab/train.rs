@@ -52,7 +52,14 @@ pub struct Args {
     /// [train]) and the tables [split] and [qc]; training.json of a training shows what can be set
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
-    /// Passes over the training data [default: the configuration's]
+    /// Size of a model that comes in sizes (jepa): tiny, small, medium, large; --config changes single settings of it
+    /// [default: by the number of cells]
+    #[arg(long, value_name = "SIZE")]
+    preset: Option<String>,
+    /// jepa: `a` trains the encoder alone, without labels; `ab` the predictor and the decoder with it [default: ab]
+    #[arg(long, value_name = "PHASE")]
+    phase: Option<String>,
+    /// Passes over the training data, of each phase [default: the configuration's]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Seed of the split, the weights and the training [default: the configuration's]
@@ -108,8 +115,11 @@ pub fn run(args: &Args) -> Result<()> {
         Opened::Cells(_) => DataKind::Cells,
         Opened::Effects(_) => DataKind::Effects,
     };
-    let mut settings = family.settings(file.as_ref(), kind)?;
-    settings.set_epochs_if(args.epochs)?;
+    let cells = match &opened {
+        Opened::Cells(data) => data.n_cells(),
+        Opened::Effects(_) => 0,
+    };
+    let settings = settings(family, file.as_ref(), (kind, cells), args)?;
     let seed = args.seed.unwrap_or_else(|| settings.seed());
     let out = OutputFolder::new(&args.out)?;
     let training = Training { args, family, settings, split: split.unwrap_or_else(|| usual_split(family)), seed, out };
@@ -138,10 +148,28 @@ pub fn shared(file: Option<&SettingsFile>) -> Result<(Option<Fractions>, Option<
 
 /// Refuses settings before the data is read, whatever kind it turns out to be.
 fn check_settings(family: &dyn Family, file: Option<&SettingsFile>, args: &Args) -> Result<()> {
-    for &kind in family.learns_from() {
-        family.settings(file, kind)?.set_epochs_if(args.epochs)?;
+    family.learns_from().iter().try_for_each(|&kind| settings(family, file, (kind, 1), args).map(drop))
+}
+
+/// The settings of a size, with those of the configuration and of the command line over them.
+fn settings(
+    family: &dyn Family,
+    file: Option<&SettingsFile>,
+    (kind, cells): (DataKind, usize),
+    args: &Args,
+) -> Result<Box<dyn Settings>> {
+    let mut settings = family.settings(None, kind)?;
+    if let Some(size) = args.preset.as_deref().or_else(|| settings.size_for(cells)) {
+        settings.set_size(size)?;
     }
-    Ok(())
+    if let Some(file) = file {
+        settings.configure(file)?;
+    }
+    if let Some(phase) = &args.phase {
+        settings.set_phase(phase)?;
+    }
+    settings.set_epochs_if(args.epochs)?;
+    Ok(settings)
 }
 
 /// Sets what the command line overrides.

@@ -21,7 +21,6 @@ mod groups;
 mod heads;
 mod masks;
 mod model;
-mod pairs;
 mod pretrain;
 mod regulons;
 mod response;
@@ -40,8 +39,9 @@ pub use encoder::{CellEncoder, MlpEncoder, Seen};
 pub use groups::{GroupEncoder, GroupTokens, Grouping};
 pub use masks::{GeneMasks, MaskPattern};
 pub use model::{Jepa, JepaSettings, Phase};
-pub use pairs::{PairConfig, pseudo_pairs};
 pub use pretrain::PretrainNet;
+#[doc(hidden)]
+pub use response::profile_loss;
 pub use response::{LossWeights, ResponseConfig, Share};
 pub use regulons::{Regulon, Regulons};
 pub use tokens::TokenEncoder;

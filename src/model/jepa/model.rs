@@ -95,6 +95,35 @@ impl ModelConfig for JepaSettings {
     fn seed(&self) -> u64 {
         self.pretraining.seed
     }
+
+    fn of_size(size: &str) -> Option<Self> {
+        let size = match size {
+            "tiny" => Size::Tiny,
+            "small" => Size::Small,
+            "medium" => Size::Medium,
+            "large" => Size::Large,
+            _ => return None,
+        };
+        Some(Self::preset(size))
+    }
+
+    /// `large` is never chosen by itself: it is for a GPU.
+    fn size_for(cells: usize) -> Option<&'static str> {
+        Some(match cells {
+            0..2_000 => "tiny",
+            2_000..100_000 => "small",
+            _ => "medium",
+        })
+    }
+
+    fn set_phase(&mut self, phase: &str) -> Result<()> {
+        self.phase = match phase {
+            "a" => Phase::A,
+            "ab" => Phase::Ab,
+            _ => return Err(Error::config(format!("--phase {phase}: there are a and ab"))),
+        };
+        Ok(())
+    }
 }
 
 /// The description in `model.json`.

@@ -100,7 +100,7 @@ impl<D: Backend> DecoderNet<D> {
         let mut square = vec![0.0_f64; genes];
         for (cell, &library) in libraries.iter().enumerate() {
             let (columns, values) = counts.row(cell);
-            for (&gene, &value) in columns.iter().zip(values) {
+            for (&gene, &value) in columns.iter().zip(values).filter(|(_, value)| **value > 0.0) {
                 let relative = f64::from(value) / (f64::from(library) * share[gene as usize]);
                 square[gene as usize] += relative * relative;
                 for d in 0..width {

@@ -55,4 +55,6 @@ pub(super) use fit::{Encoder, Response, columns_of};
 pub(super) use measured::Measured;
 pub(super) use reference::Reference;
 pub use fit::Share;
+#[doc(hidden)]
+pub use net::profile_loss;
 pub(super) use net::{Interaction, Predictor};

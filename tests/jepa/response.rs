@@ -1,0 +1,201 @@
+//! The JEPA end to end: it learns, is the same after a file, and keeps the rules of its equations.
+
+use genailab::{
+    ErrorKind,
+    data::{Condition, DataKind, Dataset, Perturbation, Simulation, SimulationConfig, Split, SplitPlan, TrainingData},
+    device::Device,
+    dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, PutTape, Tape, TensorFromVec},
+    model::{
+        Model, ModelConfig, Sampling, Trained,
+        jepa::{EncoderConfig, GroupConfig, Jepa, JepaSettings, Size, profile_loss},
+    },
+    ndarray::{Array2, Axis},
+    nn::{RowSets, ops::to_f32},
+    train::Run,
+};
+use std::sync::{Arc, OnceLock};
+
+fn simulated() -> &'static (Arc<Dataset>, Split) {
+    static DATA: OnceLock<(Arc<Dataset>, Split)> = OnceLock::new();
+    DATA.get_or_init(|| {
+        let config = SimulationConfig {
+            n_cells: 1_200,
+            n_genes: 120,
+            seed: 5,
+            n_singles: 5,
+            doubles_per_class: 1,
+            n_lanes: 2,
+            n_programs: 4,
+            density: 0.5,
+            damaged_fraction: 0.0,
+            ..SimulationConfig::default()
+        };
+        let data = Simulation::new(&config).expect("a small world").dataset;
+        let split = data.split(&SplitPlan::default()).expect("cells can be divided");
+        (Arc::new(data), split)
+    })
+}
+
+fn settings() -> JepaSettings {
+    let mut settings = JepaSettings::preset(Size::Tiny);
+    let groups = GroupConfig { groups: 6, hidden: 24, tokens: 16, depth: 1, ..GroupConfig::of(Size::Tiny) };
+    settings.encoder.encoder = EncoderConfig::Groups(groups);
+    settings.encoder.width = 16;
+    settings.pretraining.epochs = 3;
+    settings.response.training.epochs = 8;
+    settings.response.interaction.epochs = 5;
+    settings.response.folds = 2;
+    settings
+}
+
+fn training() -> TrainingData {
+    let (data, split) = simulated();
+    TrainingData::of_dataset(Arc::clone(data), split, 0).expect("its own split")
+}
+
+fn trained() -> &'static Jepa {
+    static MODEL: OnceLock<Jepa> = OnceLock::new();
+    MODEL.get_or_init(|| Jepa::fit(&training(), &settings(), &mut Run::quiet(0)).expect("it trains").0)
+}
+
+fn controls() -> Vec<usize> {
+    let (data, split) = simulated();
+    split.train.iter().copied().filter(|&row| data.perturbation_of(row).is_control()).collect()
+}
+
+fn of(genes: &[&str]) -> Condition {
+    Condition::of(Perturbation::of(genes.iter().copied()))
+}
+
+fn names(n: usize) -> Vec<Perturbation> {
+    simulated().0.perturbations.iter().filter(|p| p.genes().len() == n).cloned().collect()
+}
+
+#[test]
+fn predicted_means_are_nearer_to_what_was_measured_than_no_change() {
+    let (data, model) = (training(), trained());
+    let (cells, effects) = (&simulated().0, data.effects().expect("there is control"));
+    let control = model.mean_from(cells, &controls(), &of(&[]), 0).expect("it decodes");
+    let (mut nearer, mut all) = (0, 0);
+    for single in names(1) {
+        let condition = Condition::of(single);
+        let observed = effects.effect_of(&condition.perturbation, None).expect("trained on").mapv(f64::from);
+        let predicted = model.mean_from(cells, &controls(), &condition, 0).expect("it decodes") - &control;
+        let off = (&predicted - &observed).mapv(|d| d * d).sum();
+        nearer += usize::from(off < observed.mapv(|d| d * d).sum());
+        all += 1;
+    }
+    assert!(nearer * 5 >= all * 4, "{nearer} of {all} single perturbations");
+}
+
+#[test]
+fn control_does_not_move_and_the_order_of_genes_does_not_matter() {
+    let (data, model) = (&simulated().0, trained());
+    let rows = &controls()[..20];
+    let z = model.embed(data, rows).expect("its genes");
+    assert_eq!(model.predicted_embeddings(data, rows, &of(&[])).expect("it predicts"), z);
+    let double = names(2)[0].clone();
+    let [a, b] = double.genes() else { panic!("a double") };
+    let moved = |genes: &[&str]| model.predicted_embeddings(data, rows, &of(genes)).expect("it predicts");
+    assert_eq!(moved(&[a, b]), moved(&[b, a]));
+    assert_ne!(moved(&[a]), z);
+    let error = model.predicted_embeddings(data, rows, &of(&["NOSUCH"])).expect_err("never perturbed");
+    assert_eq!(error.kind(), ErrorKind::Inapplicable);
+    assert!(error.to_string().contains("NOSUCH"), "{error}");
+}
+
+#[test]
+fn a_saved_model_predicts_what_it_did() {
+    let (dir, model) = (tempfile::tempdir().expect("a folder"), trained());
+    model.save(dir.path()).expect("written");
+    let again = Jepa::load(dir.path(), Device::Cpu).expect("read");
+    let condition = Condition::of(names(2)[0].clone());
+    let cells = |model: &Jepa| model.cells(&condition, &Sampling::new(25, 3)).expect("it predicts");
+    assert_eq!(cells(&again).values, cells(model).values);
+    assert_eq!(cells(&again).values.dim(), (25, 120));
+    let (data, rows) = (&simulated().0, controls());
+    assert_eq!(again.embed(data, &rows).expect("its genes"), model.embed(data, &rows).expect("its genes"));
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused() {
+    let effects = genailab::data::Effects::of_cells(&simulated().0).expect("there is control");
+    let train = (0..effects.perturbations.len()).collect();
+    let rows = Split { train, validation: Vec::new(), test: Vec::new() };
+    let data = TrainingData::of_effects(&effects, &rows, 0).expect("its own split");
+    let error = Jepa::fit(&data, &settings(), &mut Run::quiet(0)).err().expect("no cells").to_string();
+    assert!(error.contains("combination"), "{error}");
+    let mut wrong = settings();
+    wrong.response.weights.counts = 0.0;
+    assert!(wrong.validate().expect_err("it trains the decoder").to_string().contains("counts"));
+    assert!(JepaSettings::default_for(DataKind::Cells).validate().is_ok());
+    for size in [Size::Tiny, Size::Small, Size::Medium, Size::Large] {
+        assert!(JepaSettings::preset(size).validate().is_ok(), "{size:?}");
+    }
+}
+
+/// Logits of five cells in two sets, and the observed shares of each set.
+fn profiles(remainder: bool) -> (Vec<f32>, RowSets, Array2<f32>) {
+    let logits = (0..20).map(|i| ((i * 7 % 11) as f32 - 5.0) / 3.0).collect();
+    let classes = if remainder { 5 } else { 4 };
+    let mut shares = Array2::from_shape_fn((2, classes), |(set, class)| (1 + (set + 2 * class) % 4) as f32);
+    for mut row in shares.rows_mut() {
+        let sum = row.sum();
+        row /= sum;
+    }
+    (logits, RowSets::from_sizes([2, 3]), shares)
+}
+
+/// The same in plain loops.
+fn plain_profile_loss(logits: &[f32], sets: &RowSets, shares: &Array2<f32>, remainder: bool) -> f64 {
+    let mut loss = 0.0;
+    for (set, rows) in sets.ranges().enumerate() {
+        let mut mean = vec![0.0; shares.ncols()];
+        for row in rows.clone() {
+            let mut odds: Vec<f64> = logits[row * 4..row * 4 + 4].iter().map(|&l| f64::from(l).exp()).collect();
+            if remainder {
+                odds.push(1.0);
+            }
+            let total: f64 = odds.iter().sum();
+            mean.iter_mut().zip(&odds).for_each(|(mean, odds)| *mean += odds / total / rows.len() as f64);
+        }
+        loss -= mean.iter().zip(shares.row(set)).map(|(p, &y)| f64::from(y) * p.ln()).sum::<f64>();
+    }
+    loss / sets.len() as f64
+}
+
+fn profile_loss_of<T: Tape<f32, Cpu>>(
+    logits: &[f32],
+    tape: T,
+    remainder: bool,
+) -> genailab::nn::Scalar<Cpu, T> {
+    let (_, sets, shares) = profiles(remainder);
+    let x = Cpu::default().tensor_from_vec(logits.to_vec(), (5, 4)).put_tape(tape);
+    profile_loss(x, &sets, &shares, remainder).expect("it fits")
+}
+
+#[test]
+fn the_profile_loss_and_its_gradient_are_those_of_plain_loops() {
+    for remainder in [false, true] {
+        let (logits, sets, shares) = profiles(remainder);
+        let plain = plain_profile_loss(&logits, &sets, &shares, remainder);
+        let found = to_f32(&profile_loss_of(&logits, NoneTape, remainder));
+        assert!((f64::from(found) - plain).abs() < 1e-5, "{found}, expected {plain}");
+
+        let x = Cpu::default().tensor_from_vec(logits.clone(), (5, 4));
+        let tape: OwnedTape<f32, Cpu> = Default::default();
+        let loss = profile_loss(x.clone().put_tape(tape), &sets, &shares, remainder).expect("it fits");
+        let gradient = loss.backward().get(&x).as_vec();
+        for place in 0..logits.len() {
+            let at = |step: f32| {
+                let mut moved = logits.clone();
+                moved[place] += step;
+                plain_profile_loss(&moved, &sets, &shares, remainder)
+            };
+            let numeric = (at(1e-3) - at(-1e-3)) / 2e-3;
+            assert!((f64::from(gradient[place]) - numeric).abs() < 1e-4, "{place}: {} and {numeric}", gradient[place]);
+        }
+        let wrong = shares.select(Axis(1), &[0, 1]);
+        assert!(profile_loss(x.put_tape(NoneTape), &sets, &wrong, remainder).is_err());
+    }
+}
