@@ -1,8 +1,8 @@
 //! Models x seeds, in parallel, each finished part kept; and how the parts become the results.
 
 use super::{
-    Absent, Answer, Benchmark, BenchmarkData, CEILING, DataFacts, Example, InteractionCurve, MeasureOptions, ModelFacts,
-    NO_CHANGE, Role, SplitFacts, Task,
+    Absent, Answer, Benchmark, BenchmarkData, CEILING, DataFacts, Example, InteractionCurve, MeasureOptions,
+    ModelFacts, NO_CHANGE, Role, SplitFacts, Task,
     data::sha256,
     interaction_curve, measure,
     parts::{Found, Part, Parts},

@@ -99,7 +99,7 @@ fn phase_a_embeds_and_predicts_nothing() {
     place.write("quick.toml", QUICK);
     place.run("train --data cells.h5ad --model jepa --phase a --config quick.toml --epochs 1 --out a").done();
     place.run("embed --model a --data cells.h5ad --out z.h5ad").done();
-    place.fails("predict --model a --perturbations control --out p.h5ad", &["phase A", "--phase ab"]);
+    place.fails("predict --model a --perturbations control --out p.h5ad", &["encoder of cells", "genailab embed"]);
     place.fails("train --data cells.h5ad --model jepa --phase c --out b", &["--phase c"]);
     place.fails("train --data cells.h5ad --model jepa --preset huge --out b", &["--preset huge", "tiny"]);
     place.fails("train --data cells.h5ad --model vae --preset tiny --out b", &["--preset tiny", "one size"]);

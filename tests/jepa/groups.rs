@@ -118,6 +118,7 @@ fn masks_hide_whole_groups_and_leave_one() {
         }
     }
     // So many targets that they would hide all: one group stays visible.
+    let group_of: Vec<u32> = (0..120).map(|gene| gene % 2).collect();
     let config = MaskConfig { fraction: 0.3, targets: 3, ..MaskConfig::default() };
     let masks = GeneMasks::new(&config, &data, &split.train).expect("they fit");
     for seed in 0..50 {

@@ -19,10 +19,10 @@ fn simulated() -> &'static (Arc<Dataset>, Split) {
     static DATA: OnceLock<(Arc<Dataset>, Split)> = OnceLock::new();
     DATA.get_or_init(|| {
         let config = SimulationConfig {
-            n_cells: 1_200,
+            n_cells: 1_500,
             n_genes: 120,
             seed: 5,
-            n_singles: 5,
+            n_singles: 8,
             doubles_per_class: 1,
             n_lanes: 2,
             n_programs: 4,
@@ -164,11 +164,7 @@ fn plain_profile_loss(logits: &[f32], sets: &RowSets, shares: &Array2<f32>, rema
     loss / sets.len() as f64
 }
 
-fn profile_loss_of<T: Tape<f32, Cpu>>(
-    logits: &[f32],
-    tape: T,
-    remainder: bool,
-) -> genailab::nn::Scalar<Cpu, T> {
+fn profile_loss_of<T: Tape<f32, Cpu>>(logits: &[f32], tape: T, remainder: bool) -> genailab::nn::Scalar<Cpu, T> {
     let (_, sets, shares) = profiles(remainder);
     let x = Cpu::default().tensor_from_vec(logits.to_vec(), (5, 4)).put_tape(tape);
     profile_loss(x, &sets, &shares, remainder).expect("it fits")

@@ -93,12 +93,7 @@ impl Grouping {
 }
 
 /// Gives the `genes` to the `groups` in turn, after shuffling them.
-fn divide_evenly(
-    group_of: &mut [u32],
-    mut genes: Vec<usize>,
-    groups: std::ops::Range<usize>,
-    rng: &mut ChaCha8Rng,
-) {
+fn divide_evenly(group_of: &mut [u32], mut genes: Vec<usize>, groups: std::ops::Range<usize>, rng: &mut ChaCha8Rng) {
     shuffle(&mut genes, rng);
     genes.into_iter().zip(groups.cycle()).for_each(|(gene, group)| group_of[gene] = group as u32);
 }
@@ -143,9 +138,17 @@ fn by_correlation(groups: usize, cells: &Dataset, rng: &mut ChaCha8Rng) -> Resul
         let norm = gene.dot(&gene).sqrt().max(f64::MIN_POSITIVE);
         gene /= norm;
     }
-    let mut order: Vec<usize> = (0..n_genes).collect();
-    shuffle(&mut order, rng);
-    let mut centres = genes.select(Axis(0), &order[..groups]);
+    // k-means++ (Arthur and Vassilvitskii 2007): a gene is drawn the more often the less it is like the centres before it.
+    let mut chosen = vec![rng.random_range(0..n_genes)];
+    let mut nearest = genes.dot(&genes.row(chosen[0]));
+    while chosen.len() < groups {
+        let next =
+            (0..n_genes).filter(|gene| !chosen.contains(gene)).min_by(|&a, &b| nearest[a].total_cmp(&nearest[b]));
+        let next = next.expect("there are more genes than groups");
+        nearest.zip_mut_with(&genes.dot(&genes.row(next)), |nearest, &near| *nearest = nearest.max(near));
+        chosen.push(next);
+    }
+    let mut centres = genes.select(Axis(0), &chosen);
     let mut group_of = vec![0_u32; n_genes];
     for _ in 0..ROUNDS {
         let nearness = genes.dot(&centres.t());

@@ -30,8 +30,8 @@ mod views;
 pub use cell_jepa::{CellJepa, Reader};
 pub use conditional::{ConditionalPredictor, Conditioning, Perturbed};
 pub use config::{
-    AntiCollapse, CellJepaConfig, CollapseAlarm, EncoderConfig, GroupConfig, MaskConfig, MaskKind, Objective, OnCollapse,
-    PredictorConfig, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
+    AntiCollapse, CellJepaConfig, CollapseAlarm, EncoderConfig, GroupConfig, MaskConfig, MaskKind, Objective,
+    OnCollapse, PredictorConfig, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
 };
 pub use contract::CellJepaSettings;
 pub use diagnostics::{Spread, effective_rank, spread};
@@ -40,9 +40,9 @@ pub use groups::{GroupEncoder, GroupTokens, Grouping};
 pub use masks::{GeneMasks, MaskPattern};
 pub use model::{Jepa, JepaSettings, Phase};
 pub use pretrain::PretrainNet;
+pub use regulons::{Regulon, Regulons};
 #[doc(hidden)]
 pub use response::profile_loss;
 pub use response::{LossWeights, ResponseConfig, Share};
-pub use regulons::{Regulon, Regulons};
 pub use tokens::TokenEncoder;
 pub use views::{CellSets, JepaBatch};

@@ -5,7 +5,9 @@ use super::{
     cell_jepa::Net,
     config::{CellJepaConfig, Size},
     heads::Backbone,
-    response::{Decoder, Encoder, Interaction, Measured, Predictor, Reference, Response, ResponseConfig, Share, columns_of},
+    response::{
+        Decoder, Encoder, Interaction, Measured, Predictor, Reference, Response, ResponseConfig, Share, columns_of,
+    },
 };
 use crate::{
     Error, Result,

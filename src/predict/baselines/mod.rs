@@ -47,10 +47,7 @@ use crate::{
     Error, Result,
     data::{Condition, DataKind},
     model::{
-        CountVae, VaeSettings,
-        combination::CombinationModel,
-        jepa::Jepa,
-        latent_diffusion::DiffusionModel,
+        CountVae, VaeSettings, combination::CombinationModel, jepa::Jepa, latent_diffusion::DiffusionModel,
         registry::check_renamed,
     },
 };

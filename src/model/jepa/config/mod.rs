@@ -128,9 +128,7 @@ impl CellJepaConfig {
         let momentum = self.teacher.ema.is_some_and(|ema| match ema {
             EmaMomentum::Constant { momentum }
             | EmaMomentum::Cosine { from: momentum }
-            | EmaMomentum::Ramp { from: momentum } => {
-                !(0.0..=1.0).contains(&momentum)
-            }
+            | EmaMomentum::Ramp { from: momentum } => !(0.0..=1.0).contains(&momentum),
         });
         let (no_layer, no_token) = match &self.encoder {
             EncoderConfig::Mlp { hidden } => (hidden.is_empty() || hidden.contains(&0), false),
@@ -157,13 +155,11 @@ impl CellJepaConfig {
         let rules = [
             (self.width < 2, "width must be at least 2".to_owned()),
             (no_layer, "encoder.hidden must name at least one width, none of them 0".to_owned()),
-            (
-                no_token,
-                "encoder: every size must be at least 1, and there must be at least 2 groups".to_owned(),
-            ),
+            (no_token, "encoder: every size must be at least 1, and there must be at least 2 groups".to_owned()),
             (
                 masked && self.teacher.sees == TeacherSees::Tokens && !matches!(self.encoder, EncoderConfig::Groups(_)),
-                "teacher.sees = tokens needs encoder.kind = groups: no other encoder has tokens of fixed genes".to_owned(),
+                "teacher.sees = tokens needs encoder.kind = groups: no other encoder has tokens of fixed genes"
+                    .to_owned(),
             ),
             (self.predictor.hidden.contains(&0), "predictor.hidden must not name a width of 0".to_owned()),
             (self.predictor.pointer == 0, "predictor.pointer must be at least 1".to_owned()),

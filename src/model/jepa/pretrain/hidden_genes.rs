@@ -31,7 +31,9 @@ impl<D: Backend> PretrainNet<D> {
         let of_cell: Arc<[u32]> = of_cell.iter().map(|&row| row as u32).collect();
         let taught = match self.config.teacher.sees {
             TeacherSees::Target => self.taught(&patterns.targets_seen(&other), &RowSets::uniform(of_cell.len(), 1))?,
-            TeacherSees::Cell | TeacherSees::Tokens => D::take_rows(self.taught(&Seen::whole(Arc::new(other)), &each)?, &of_cell)?,
+            TeacherSees::Cell | TeacherSees::Tokens => {
+                D::take_rows(self.taught(&Seen::whole(Arc::new(other)), &each)?, &of_cell)?
+            }
         };
         let target = self.target(taught)?; // (rows * targets, width)
         let pointer = Pointer { sets: patterns.target_sets(), of_row: of_target };

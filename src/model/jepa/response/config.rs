@@ -32,7 +32,7 @@ impl Default for LossWeights {
         Self {
             energy: 1.0,
             means: 1.0,
-            profile: 100.0,
+            profile: 20.0,
             counts: 30.0,
             counts_reach_encoder: true,
             variance: 1.0,

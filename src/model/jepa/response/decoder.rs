@@ -13,10 +13,7 @@ use crate::{
         NORMALISED_TOTAL, State,
         vae::{CountModel, sample_counts},
     },
-    nn::{
-        Backend, FinishConfig, Linear, Matrix, Mlp, Norm,
-        Vector, init, ops, walk_params,
-    },
+    nn::{Backend, FinishConfig, Linear, Matrix, Mlp, Norm, Vector, init, ops, walk_params},
 };
 use dfdx::prelude::{Cpu, Tape, TryMul};
 use ndarray::{Array1, Array2, Axis};
@@ -129,6 +126,19 @@ impl<D: Backend> DecoderNet<D> {
     }
 }
 
+/// A training condition that a decoder is calibrated on.
+#[derive(Debug, Clone)]
+pub struct Calibrated {
+    /// Predicted embeddings, `(cells, width)`.
+    pub z: Array2<f32>,
+    /// What is added to their logits, `(genes,)`.
+    pub own: Array1<f32>,
+    /// Rows of the control cells that they come from.
+    pub from: Vec<usize>,
+    /// Rows of the observed cells.
+    pub observed: Vec<usize>,
+}
+
 /// A trained decoder.
 #[derive(Debug, Clone)]
 pub struct Decoder {
@@ -159,15 +169,13 @@ impl Decoder {
     /// 1 / theta_g = sum_c n_c (Var_c x_g - mean mu_g - Var mu_g) / sum_c n_c mean mu_g^2
     /// ```
     ///
-    /// `conditions` are predicted embeddings, what is added to their logits, the control rows that they come from, and the rows of the observed cells.
-    ///
     /// # Errors
     /// A width that does not fit.
     pub fn calibrate(
         &mut self,
         data: &Dataset,
         (z, controls): (&Array2<f32>, &[usize]),
-        conditions: &[(Array2<f32>, Array1<f32>, Vec<usize>, Vec<usize>)],
+        conditions: &[Calibrated],
     ) -> Result<()> {
         let sums = |counts: &Counts| {
             let mut sum = Array1::<f64>::zeros(counts.n_genes());
@@ -187,7 +195,7 @@ impl Decoder {
         self.net.output.bias.copy_from(&bias);
         let genes = data.n_genes();
         let (mut above, mut square) = (Array1::<f64>::zeros(genes), Array1::<f64>::zeros(genes));
-        for (z, own, from, observed) in conditions.iter().filter(|(.., observed)| observed.len() > 1) {
+        for Calibrated { z, own, from, observed } in conditions.iter().filter(|c| c.observed.len() > 1) {
             let n = observed.len() as f64;
             let mu = self.decoded(z, own)?.mean(&self.size_factors(data, from), remainder).mapv(f64::from);
             let counts = data.counts.select_cells(observed);

@@ -2,7 +2,7 @@
 
 use super::{
     config::ResponseConfig,
-    decoder::{Decoder, DecoderNet, size_factors},
+    decoder::{Calibrated, Decoder, DecoderNet, size_factors},
     measured::Measured,
     net::{EndToEnd, Interaction, PairBatch, Predictor},
     reference::Reference,
@@ -14,11 +14,7 @@ use crate::{
     math::Pca,
     model::{
         Generated, Likelihood,
-        jepa::{
-            encoder::Seen,
-            heads::Backbone,
-            views::thinned,
-        },
+        jepa::{encoder::Seen, heads::Backbone, views::thinned},
         vae::output_bias,
     },
     nn::{EmaMomentum, Linear, RowSets, SetDistance, ops},
@@ -140,8 +136,7 @@ impl Response {
         let with_remainder = train.iter().any(|&row| dataset.library_size[row] > sum(row) * 1.001);
 
         let columns = columns_of(&measured.genes, dataset.gene_names());
-        let mut predictor =
-            Predictor::new(&device, (width, measured.effects.len()), columns, config, &mut rng)?;
+        let mut predictor = Predictor::new(&device, (width, measured.effects.len()), columns, config, &mut rng)?;
         let (effects, means) = z.effects(&measured)?;
         predictor.begin_with(&effects, &means);
         let shape = (width, config.decoder, dataset.n_genes());
@@ -211,8 +206,11 @@ impl Response {
             self.decoder = uncalibrated.clone();
             let spread: Vec<_> = conditions
                 .iter()
-                .map(|(condition, h, moved, own, from, rows)| {
-                    (self.widened(h, moved.clone(), condition), own.clone(), from.clone(), rows.clone())
+                .map(|(condition, h, moved, own, from, rows)| Calibrated {
+                    z: self.widened(h, moved.clone(), condition),
+                    own: own.clone(),
+                    from: from.clone(),
+                    observed: rows.clone(),
                 })
                 .collect();
             let mut of_control = Array2::zeros((0, z.z.ncols()));
@@ -224,8 +222,8 @@ impl Response {
             }
             self.decoder.calibrate(data, (&of_control, &control_rows), &spread)?;
             let mut total = 0.0;
-            for (z, own, from, rows) in spread.iter().take(JUDGES.0) {
-                total += judge.distance(&self.decoder, (z, own), from, rows)?;
+            for Calibrated { z, own, from, observed } in spread.iter().take(JUDGES.0) {
+                total += judge.distance(&self.decoder, (z, own), from, observed)?;
             }
             if best.as_ref().is_none_or(|(least, ..)| total < *least) {
                 best = Some((total, width, self.decoder.clone()));
@@ -297,7 +295,8 @@ impl Response {
         shuffle(&mut order, rng);
         let folds = config.folds.min(combinations.len());
         let width = z.z.ncols();
-        let mut errors = [0.0_f64; SHARES.len()];
+        // Of each left-out combination, its E-distance with each share.
+        let mut errors: Vec<[f64; SHARES.len()]> = Vec::new();
         for fold in 0..folds {
             run.check_interrupt()?;
             let held = part_of(&order, fold, folds);
@@ -313,16 +312,25 @@ impl Response {
             for &place in &held {
                 let c = &combinations[place];
                 let beyond = interaction.of(&c.sum, &c.pairs)?;
-                for (error, share) in errors.iter_mut().zip(SHARES) {
+                let mut of_shares = [0.0; SHARES.len()];
+                for (error, share) in of_shares.iter_mut().zip(SHARES) {
                     let z = &c.widened + &(&beyond * share as f32);
-                    *error += judge.distance(&self.decoder, (&z, &c.own), &c.from, &c.rows)?;
+                    *error = judge.distance(&self.decoder, (&z, &c.own), &c.from, &c.rows)?;
                 }
+                errors.push(of_shares);
             }
             self.interactions.push(interaction);
         }
-        let best = self::least(&errors);
-        self.share.interaction = SHARES[best];
-        self.share.error = errors[best] / errors[0].max(f64::MIN_POSITIVE);
+        let mean = |share: usize| errors.iter().map(|of| of[share]).sum::<f64>() / errors.len() as f64;
+        let best = self::least(&(0..SHARES.len()).map(mean).collect::<Vec<_>>());
+        // A few combinations are easily fitted by chance: the gain has to be more than one standard error of itself.
+        let gain = mean(0) - mean(best);
+        let variance = errors.iter().map(|of| (of[0] - of[best] - gain).powi(2)).sum::<f64>();
+        let standard_error = (variance / ((errors.len() - 1) * errors.len()) as f64).sqrt();
+        if gain > standard_error {
+            self.share.interaction = SHARES[best];
+            self.share.error = mean(best) / mean(0).max(f64::MIN_POSITIVE);
+        }
         Ok(())
     }
 
@@ -402,13 +410,7 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn new(
-        data: &'a Dataset,
-        expression: &'a Counts,
-        train: &[usize],
-        z: &'a Embedded,
-        seed: u64,
-    ) -> Result<Self> {
+    fn new(data: &'a Dataset, expression: &'a Counts, train: &[usize], z: &'a Embedded, seed: u64) -> Result<Self> {
         let mut rows = train.to_vec();
         shuffle(&mut rows, &mut ChaCha8Rng::seed_from_u64(seed));
         rows.truncate(SPACE.1);
@@ -473,17 +475,15 @@ impl Embedded {
     fn effects(&self, measured: &Measured) -> Result<(Array2<f64>, Array2<f64>)> {
         let mut effects = Array2::zeros((0, self.z.ncols()));
         for (gene, context) in &measured.effects {
-            let condition = Condition {
-                perturbation: crate::data::Perturbation::of([gene.as_str()]),
-                context: context.clone(),
-            };
-            let shift =
-                self.mean(measured.rows(&condition)) - self.mean(measured.controls(context.as_deref())?);
+            let condition =
+                Condition { perturbation: crate::data::Perturbation::of([gene.as_str()]), context: context.clone() };
+            let shift = self.mean(measured.rows(&condition)) - self.mean(measured.controls(context.as_deref())?);
             effects.push_row(shift.view()).expect("every effect has the same width");
         }
         let mut means = Array2::zeros((measured.genes.len(), self.z.ncols()));
         for (mut mean, gene) in means.rows_mut().into_iter().zip(&measured.genes) {
-            let rows: Vec<usize> = (0..measured.effects.len()).filter(|&row| measured.effects[row].0 == *gene).collect();
+            let rows: Vec<usize> =
+                (0..measured.effects.len()).filter(|&row| measured.effects[row].0 == *gene).collect();
             rows.iter().for_each(|&row| mean += &effects.row(row));
             mean /= rows.len() as f64;
         }

@@ -43,7 +43,11 @@ impl Measured {
     }
 
     /// From what is saved.
-    pub fn restored(effects: Vec<(String, Option<String>)>, contexts: Vec<Option<String>>, distances: Vec<Vec<f64>>) -> Self {
+    pub fn restored(
+        effects: Vec<(String, Option<String>)>,
+        contexts: Vec<Option<String>>,
+        distances: Vec<Vec<f64>>,
+    ) -> Self {
         let genes: BTreeSet<String> = effects.iter().map(|(gene, _)| gene.clone()).collect();
         Self { rows: BTreeMap::new(), effects, genes: genes.into_iter().collect(), contexts, distances }
     }

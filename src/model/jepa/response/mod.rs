@@ -28,7 +28,7 @@
 //!
 //! Gradients reach E, the predictor and the decoder, never the teacher. The interaction is trained after the rest, on
 //! training combinations in folds: without each fold and stopped by it; gamma is the share that predicts the left-out
-//! combinations best.
+//! combinations best, or 0 where the gain over no interaction is below its standard error.
 //!
 //! | file | what |
 //! |---|---|
@@ -51,10 +51,10 @@ mod source;
 
 pub use config::{LossWeights, ResponseConfig};
 pub(super) use decoder::Decoder;
+pub use fit::Share;
 pub(super) use fit::{Encoder, Response, columns_of};
 pub(super) use measured::Measured;
-pub(super) use reference::Reference;
-pub use fit::Share;
 #[doc(hidden)]
 pub use net::profile_loss;
 pub(super) use net::{Interaction, Predictor};
+pub(super) use reference::Reference;

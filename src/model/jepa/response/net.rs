@@ -9,15 +9,11 @@ use crate::{
     Error, Result,
     data::Counts,
     model::jepa::{
-        ConditionalPredictor, Perturbed, effective_rank,
-        encoder::Seen,
-        heads::Backbone,
-        spread,
-        views::thinned,
+        ConditionalPredictor, Perturbed, effective_rank, encoder::Seen, heads::Backbone, spread, views::thinned,
     },
     nn::{
-        Backend, CountTarget, Dispersion, Embedding, EmaMomentum, EmbeddingLoss, Frozen, IndexSets, Linear, Matrix, RowSets, Scalar,
-        SetDistance, ema_update, init, ops, vicreg, walk_params,
+        Backend, CountTarget, Dispersion, EmaMomentum, Embedding, EmbeddingLoss, Frozen, IndexSets, Linear, Matrix,
+        RowSets, Scalar, SetDistance, ema_update, init, ops, vicreg, walk_params,
     },
     train::{Loss, StepContext, Trainable},
 };
@@ -101,7 +97,8 @@ impl<D: Backend> Predictor<D> {
         let width = z.shape().1;
         // s of each token: the weighted mean of the measured rows.
         let rows: Arc<[u32]> = asked.effect_rows.clone().into();
-        let weighted = D::multiply(D::take_rows(self.effects.retaped::<T>(), &rows)?, spread_over(&asked.weights, width))?;
+        let weighted =
+            D::multiply(D::take_rows(self.effects.retaped::<T>(), &rows)?, spread_over(&asked.weights, width))?;
         let sizes: Vec<f32> = asked.of_token.ranges().map(|range| range.len() as f32).collect();
         let s = D::multiply(D::set_mean(weighted, &asked.of_token)?, spread_over(&sizes, width))?; // (tokens, width)
         // e of each token.
@@ -264,12 +261,8 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
 
         let weights = self.weights;
         let sets = &batch.asked.cells;
-        let energy = ops::mean(SetDistance::Energy.forward(
-            moved.retaped::<T>(),
-            sets,
-            &target,
-            &batch.perturbed_sets,
-        )?)?;
+        let energy =
+            ops::mean(SetDistance::Energy.forward(moved.retaped::<T>(), sets, &target, &batch.perturbed_sets)?)?;
         let means = D::set_mean(moved.retaped::<T>(), sets)?;
         let observed = D::set_mean(target.clone(), &batch.perturbed_sets)?;
         let of_means = EmbeddingLoss::L2.forward(means, &observed)?;
@@ -286,7 +279,9 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
         let logits = match weights.counts_reach_encoder {
             true => self.decoder.logits(read)?,
             // The same values as a tensor of its own, which no gradient passes.
-            false => self.decoder.logits(ops::upload(&all.device().clone(), &download(&read))?.put_tape(T::default()))?,
+            false => {
+                self.decoder.logits(ops::upload(&all.device().clone(), &download(&read))?.put_tape(T::default()))?
+            }
         };
         let logits = ops::add(logits, own_of(&batch.perturbed_sets)?)?;
         let nll = D::count_nll(logits, Dispersion::Gene(&self.decoder.log_theta), None, &of_second)?;
