@@ -142,9 +142,13 @@ fn by_correlation(groups: usize, cells: &Dataset, rng: &mut ChaCha8Rng) -> Resul
     let mut chosen = vec![rng.random_range(0..n_genes)];
     let mut nearest = genes.dot(&genes.row(chosen[0]));
     while chosen.len() < groups {
-        let next =
-            (0..n_genes).filter(|gene| !chosen.contains(gene)).min_by(|&a, &b| nearest[a].total_cmp(&nearest[b]));
-        let next = next.expect("there are more genes than groups");
+        let weights = nearest.iter().map(|near| (1.0 - near).max(0.0).powi(2) + f64::MIN_POSITIVE);
+        let mut left = rng.random::<f64>() * weights.clone().sum::<f64>();
+        let next = weights.enumerate().find(|(_, weight)| {
+            left -= weight;
+            left <= 0.0
+        });
+        let next = next.map_or(n_genes - 1, |(gene, _)| gene);
         nearest.zip_mut_with(&genes.dot(&genes.row(next)), |nearest, &near| *nearest = nearest.max(near));
         chosen.push(next);
     }
