@@ -29,8 +29,10 @@ pub const WEIGHTS: &str = "model.safetensors";
 pub(super) const BEGINNING: &str = "training.json";
 
 /// Names of earlier versions, and what to use in their place.
-const RENAMED: [(&str, &str); 3] = [
+const RENAMED: [(&str, &str); 5] = [
     ("count-vae", "it is called vae"),
+    ("jepa-sets", "it is called jepa"),
+    ("jepa-pairs", "it is called jepa"),
     ("effect-diffusion", "it is called diffusion"),
     ("latent-diffusion", "it is called diffusion"),
 ];

@@ -106,8 +106,8 @@ fn folders_that_hold_no_such_model() {
     };
     changed("\"model\": \"vae\"", "\"model\": \"novel\"");
     place.fails(predict, &["model: ", "no model \"novel\"", "there are vae"]);
-    changed("\"model\": \"vae\"", "\"model\": \"jepa\"");
-    place.fails(predict, &["no model \"jepa\" any more", "combination"]);
+    changed("\"model\": \"vae\"", "\"model\": \"jepa-sets\"");
+    place.fails(predict, &["no model \"jepa-sets\" any more", "it is called jepa"]);
     changed("\"format\": 2", "\"format\": 99");
     place.fails(predict, &["model/model.json", "format 99", "train again"]);
     changed("\"latent\": 64", "\"latent\": 32");
