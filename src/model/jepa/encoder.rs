@@ -7,8 +7,10 @@
 //! z = MLP(finish(h)) V + c                          (rows, width)
 //! ```
 //!
-//! The other forms are [`TokenEncoder`], a token for each gene, and [`GroupEncoder`], a token for each group of genes. Rows of a batch share a few patterns of hidden genes, so
-//! that P is summed once a pattern and not once a row. With nothing hidden the sum is zero and not computed.
+//! The other forms are [`TokenEncoder`], a token for each gene, and [`GroupEncoder`], a token for each group of genes.
+//!
+//! Rows of a batch share a few patterns of hidden genes, so that P is summed once a pattern and not once a row. With nothing
+//! hidden the sum is zero and not computed.
 
 use super::{
     config::{CellJepaConfig, EncoderConfig},

@@ -9,9 +9,8 @@
 //! z   = [T_1, T_2, ...] R + r                           the embedding of the cell; 0 for a group without a token
 //! ```
 //!
-//! The readout R sees every token at its place. Attention pooling (one learned query) was tried in its stead and lost most of
-//! how cells of one condition differ: with it, predicted cells of unseen doubles were 1.2 to 1.5 times as far from the observed
-//! ones (`docs/ablation.md`).
+//! The readout R sees every token at its place. Attention pooling would average the tokens, and with them how the cells of
+//! one condition differ.
 //!
 //! A gene belongs to one group, so W holds a first layer for each group. A group of which no gene is visible has no token.
 //! The tokens T are what a masked training predicts (I-JEPA's patches), z is what the rest of the library uses.

@@ -3,12 +3,13 @@
 //! | file | what |
 //! |---|---|
 //! | `config` | the settings of cell-level pretraining |
-//! | `encoder`, `tokens`, `groups` | from the visible genes of a cell to its embedding: a multilayer perceptron, gene tokens, or gene-group tokens |
+//! | `encoder`, `tokens`, `groups` | from a cell's visible genes to its embedding: a perceptron, gene tokens, group tokens |
 //! | `masks`, `regulons`, `logistic` | which genes are hidden, and what they are chosen by |
 //! | `views` | the batches, and what a network is shown of them |
 //! | `pretrain`, `heads` | the network in training: student, teacher, predictor, losses |
 //! | `diagnostics` | spread, effective rank, and the alarm for a collapse |
-//! | `cell_jepa`, `contract` | the model as users meet it: settings, training, files |
+//! | `cell_jepa`, `contract` | the encoder as users meet it: settings, training, files |
+//! | `model`, `response` | the whole JEPA as users meet it; its phase B: predictor and decoder, trained end to end |
 //! | `conditional` | from a control's embedding and the perturbed genes to the perturbed state's embedding |
 
 mod cell_jepa;

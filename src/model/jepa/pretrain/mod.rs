@@ -12,7 +12,8 @@
 //! ```
 //!
 //! The other objectives ([`Objective`]) change what is seen and predicted; student, losses, diagnostics and alarm are the
-//! same, and each has its file: `hidden_genes`, `hidden_groups`, `two_views`, `reconstruction`, `cell_sets`. r is 1 until the alarm raises it.
+//! same, and each has its file: `hidden_genes`, `hidden_groups`, `two_views`, `reconstruction`, `cell_sets`. r is 1 until the
+//! alarm raises it.
 
 mod cell_sets;
 mod hidden_genes;

@@ -52,8 +52,8 @@ const JUDGES: (usize, usize) = (16, 128);
 /// What was chosen inside the training fold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Share {
-    /// Factor of how far control cells are from their mean, before they are decoded: an embedding of few molecules lies nearer
-    /// to the mean than its cell. By the E-distance of decoded training cells.
+    /// Factor of how far control cells are from their mean before they are decoded, by the E-distance of decoded training
+    /// cells: an embedding of few molecules lies nearer to the mean than its cell.
     pub width: f64,
     /// Factor of the sum of a combination's shifts, by the E-distance of the training combinations, which it was not trained
     /// on.
@@ -143,7 +143,7 @@ impl Response {
         let mut decoder = DecoderNet::new(&device, shape, with_remainder, &mut rng)?;
         begin_decoder(&mut decoder, encoder, dataset, train, &mut rng)?;
 
-        // Combinations teach encoder and decoder, but not the predictor of single perturbations.
+        // Combinations are left out, so that they may judge what is made of single perturbations.
         let learned: Vec<Condition> = measured
             .conditions()
             .filter(|condition| condition.perturbation.genes().len() < 2)

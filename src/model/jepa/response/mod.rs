@@ -1,11 +1,12 @@
 //! Phase B: from the embedding of control cells and a perturbation to the embedding of the perturbed cells, end to end.
 //!
 //! E is the encoder (the student), E' its exponential moving average (the teacher), both followed by a fixed linear map
-//! that brings the training cells to mean 0 and variance 1 in each feature. For control cells x of a context c and the perturbed genes P:
+//! that brings the training cells to mean 0 and variance 1 in each feature. For control cells x of a context c and the
+//! perturbed genes P:
 //!
 //! ```text
 //! z_hat = E(x) + Delta(P | x, c)                                        Delta of no gene is 0
-//! Delta(P) = sum over g in P of D(g) + gamma sum over pairs of I(g, h)
+//! Delta(P) = f sum over g in P of D(g) + gamma sum over pairs of I(g, h)      f is 1 for a single gene
 //! D(g | x, c) = s_gc + F(E(x), e_g)              F starts at 0; e_g: a learned vector and the measured effect
 //! I(g, h) = alpha (s_g + s_h) + U ((K s_g) * (K s_h))                   starts at 0
 //! ```
@@ -26,9 +27,14 @@
 //! + w_c NLL of counts under the decoder / genes          + VICReg's variance and covariance of E(x)
 //! ```
 //!
-//! Gradients reach E, the predictor and the decoder, never the teacher. The interaction is trained after the rest, on
-//! training combinations in folds: without each fold and stopped by it; gamma is the share that predicts the left-out
-//! combinations best, or 0 where the gain over no interaction is below its standard error.
+//! Gradients reach E, the predictor and the decoder, never the teacher. The embedding that the decoder learns from is made
+//! of one part of a cell's molecules, and the counts that judge it are the other part: an embedding holds the noise of the
+//! counts that it was made of.
+//!
+//! What is chosen after that, each by the E-distance of decoded training cells (`Share`): how far control cells are spread
+//! around their mean before they are decoded; f, by all training combinations, which phase B was not trained on; and gamma.
+//! The interaction is trained on the training combinations in folds, without each fold and stopped by it; gamma is the
+//! share that predicts the left-out combinations best, or 0 where the gain over no interaction is below its standard error.
 //!
 //! | file | what |
 //! |---|---|

@@ -202,8 +202,8 @@ impl<D: Backend> EndToEnd<D> {
     }
 }
 
-/// `- sum over genes of y_sg ln p_sg`, the mean over sets, where p is the mean over the cells of a set of the decoder's shares and y `(sets,
-/// classes)` the observed shares. In nats a molecule.
+/// `- sum over genes of y_sg ln p_sg`, the mean over sets, in nats a molecule: p is the mean over the cells of a set of the
+/// decoder's shares, y `(sets, classes)` the observed shares.
 pub fn profile_loss<D: Backend, T: Tape<f32, D>>(
     logits: Matrix<D, T>,
     sets: &RowSets,
