@@ -222,6 +222,22 @@ impl Controls {
     }
 }
 
+/// How similar contexts are to another one, from the squared distances `D^2` of their mean control profiles to its own:
+/// `exp(-D^2 / (2 D_min^2))`; where the least is 0, 1 for the contexts at 0 and 0 for the others.
+pub fn similarities(squared_distances: &[f64]) -> Vec<f64> {
+    let least = squared_distances.iter().copied().fold(f64::INFINITY, f64::min);
+    let weight = |&d: &f64| match least > 0.0 {
+        true => (-d / (2.0 * least)).exp(),
+        false => f64::from(u8::from(d == 0.0)),
+    };
+    squared_distances.iter().map(weight).collect()
+}
+
+/// Squared Euclidean distance of two profiles, `(genes,)` each.
+pub fn squared_distance(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
+    a.iter().zip(&b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
+}
+
 /// The rows of each condition, conditions in order.
 pub fn rows_by_condition<'a>(conditions: &'a [Condition], rows: &[usize]) -> BTreeMap<&'a Condition, Vec<usize>> {
     let mut of: BTreeMap<&Condition, Vec<usize>> = BTreeMap::new();

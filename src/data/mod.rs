@@ -34,7 +34,7 @@ pub use counts::Counts;
 pub use course::{CourseData, Double};
 pub use dataset::Dataset;
 pub use effect_table::{Controls, EffectTable, mean_expression, rows_by_condition};
-pub(crate) use effect_table::{in_context, not_trained_alone};
+pub(crate) use effect_table::{in_context, not_trained_alone, similarities, squared_distance};
 pub use effects::{Effects, is_effects};
 pub use fetch::fetch;
 pub use gene_sets::{GeneSet, GeneSets, MeasuredSets};

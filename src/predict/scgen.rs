@@ -24,13 +24,11 @@
 use super::{
     Fitted, Predictor,
     control_starts::{CELLS_PER_EFFECT, ControlStarts},
+    vae_arithmetic::centers,
 };
 use crate::{
     Error, Result,
-    data::{
-        Condition, Dataset, NORMALISED_TOTAL, Perturbation, TrainingCells, TrainingData, not_trained_alone,
-        rows_by_condition,
-    },
+    data::{Condition, Dataset, NORMALISED_TOTAL, Perturbation, TrainingCells, TrainingData, not_trained_alone},
     device::Device,
     model::{CountVae, LibrarySize, Likelihood, Model, ModelConfig, SettingsFile, VaeConfig, VaeSettings},
     train::Run,
@@ -145,14 +143,7 @@ fn unlabelled(cells: &TrainingCells) -> Result<Dataset> {
 /// The shift of each trained perturbation, `(latent,)`; see the module's equation. `z` holds one row per entry of `rows`,
 /// and `conditions` names the condition of every cell of the dataset.
 fn deltas(z: &Array2<f32>, conditions: &[Condition], rows: &[usize]) -> BTreeMap<Perturbation, Array1<f64>> {
-    let place: BTreeMap<usize, usize> = rows.iter().copied().zip(0..).collect();
-    let center = |rows: &[usize]| {
-        let mut sum = Array1::<f64>::zeros(z.ncols());
-        rows.iter().for_each(|row| sum.zip_mut_with(&z.row(place[row]), |sum, &z| *sum += f64::from(z)));
-        sum / rows.len() as f64
-    };
-    let centers: BTreeMap<&Condition, Array1<f64>> =
-        rows_by_condition(conditions, rows).into_iter().map(|(condition, rows)| (condition, center(&rows))).collect();
+    let centers = centers(z, conditions, rows);
     let mut sums: BTreeMap<Perturbation, (Array1<f64>, f64)> = BTreeMap::new();
     for (condition, perturbed) in centers.iter().filter(|(condition, _)| !condition.perturbation.is_control()) {
         let control = Condition { perturbation: Perturbation::control(), context: condition.context.clone() };

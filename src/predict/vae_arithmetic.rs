@@ -43,16 +43,7 @@ impl LatentShifts {
     /// No cells; genes or perturbations that the model does not know.
     pub fn of(vae: &CountVae, data: &Dataset, conditions: &[Condition], rows: &[usize]) -> Result<Self> {
         let z = vae.embed_as_control(data, rows)?; // (rows, latent)
-        let place: BTreeMap<usize, usize> = rows.iter().copied().zip(0..).collect();
-        let center = |rows: &[usize]| {
-            let mut sum = Array1::<f64>::zeros(z.ncols());
-            rows.iter().for_each(|row| sum.zip_mut_with(&z.row(place[row]), |sum, &z| *sum += f64::from(z)));
-            sum / rows.len() as f64
-        };
-        let centers: BTreeMap<&Condition, Array1<f64>> = rows_by_condition(conditions, rows)
-            .into_iter()
-            .map(|(condition, rows)| (condition, center(&rows)))
-            .collect();
+        let centers = centers(&z, conditions, rows);
         let shift = |(condition, center): (&&Condition, &Array1<f64>)| {
             let control = Condition { perturbation: Perturbation::control(), context: condition.context.clone() };
             Some(((*condition).clone(), center - centers.get(&control)?))
@@ -73,6 +64,22 @@ impl LatentShifts {
         }
         Ok(sum.mapv(|value| value as f32))
     }
+}
+
+/// The mean latent of each condition, `(latent,)`: z holds one row per entry of `rows`, and `conditions` names the condition
+/// of every cell of the dataset.
+pub(super) fn centers<'a>(
+    z: &Array2<f32>,
+    conditions: &'a [Condition],
+    rows: &[usize],
+) -> BTreeMap<&'a Condition, Array1<f64>> {
+    let place: BTreeMap<usize, usize> = rows.iter().copied().zip(0..).collect();
+    let center = |rows: &[usize]| {
+        let mut sum = Array1::<f64>::zeros(z.ncols());
+        rows.iter().for_each(|row| sum.zip_mut_with(&z.row(place[row]), |sum, &z| *sum += f64::from(z)));
+        sum / rows.len() as f64
+    };
+    rows_by_condition(conditions, rows).into_iter().map(|(condition, rows)| (condition, center(&rows))).collect()
 }
 
 /// Latent arithmetic as a predictor: see the module.

@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> Result<()> {
     let Some(name) = model.abilities().embeddings else {
         return Err(Error::config(format!(
             "{} holds a model of kind {}, which embeds no cells (or was trained on mean effects); give the folder of a \
-             cell-jepa or of a vae of cells",
+             jepa, a cell-jepa or a vae of cells",
             args.model.display(),
             model.kind()
         )));

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `config` | the settings of cell-level pretraining |
 //! | `encoder`, `tokens`, `groups` | from a cell's visible genes to its embedding: a perceptron, gene tokens, group tokens |
-//! | `masks`, `regulons`, `logistic` | which genes are hidden, and what they are chosen by |
+//! | `masks`, `regulons` | which genes are hidden, and what they are chosen by |
 //! | `views` | the batches, and what a network is shown of them |
 //! | `pretrain`, `heads` | the network in training: student, teacher, predictor, losses |
 //! | `diagnostics` | spread, effective rank, and the alarm for a collapse |

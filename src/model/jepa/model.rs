@@ -10,9 +10,9 @@ use super::{
     },
 };
 use crate::{
-    Error, Result,
+    Error, ErrorKind, Result,
     data::{Condition, DataKind, Dataset, TrainingData, shuffle},
-    model::{Abilities, Generated, Model, ModelConfig, Sampling, State, Trained},
+    model::{Abilities, Generated, Model, ModelConfig, Sampling, State, Trained, forget_checkpoints},
     nn::{EmaMomentum, Linear, init},
     train::{History, LearningRateSchedule, Run, TrainConfig},
 };
@@ -84,6 +84,13 @@ impl ModelConfig for JepaSettings {
     }
 
     fn validate(&self) -> Result<()> {
+        // Validation cells are of perturbations that are trained on: they do not tell when to stop.
+        if self.pretraining.early_stopping.is_some() || self.response.training.early_stopping.is_some() {
+            return Err(Error::config(
+                "early_stopping: the phases of a jepa are not stopped early; leave it out of pretraining and \
+                 response.training",
+            ));
+        }
         self.encoder.validate()?;
         self.pretraining.validate()?;
         self.response.validate()
@@ -260,19 +267,21 @@ impl Trained for Jepa {
     }
 
     fn notes(&self) -> Vec<String> {
-        match &self.response {
-            None => vec!["phase A alone: no label is used in this training".to_owned()],
-            Some(Response { share: Share { combinations: 0, .. }, .. }) => {
-                vec!["too few training combinations to learn an interaction from: a combination is the sum".to_owned()]
-            }
-            Some(response) => vec![format!(
+        let chosen = match &self.response {
+            None => "phase A alone: no label is used in this training".to_owned(),
+            Some(response) if response.interactions.is_empty() => format!(
+                "{} training combinations are too few to learn an interaction from: a combination is {:.2} times the sum",
+                response.share.combinations, response.share.factor
+            ),
+            Some(response) => format!(
                 "training combinations: {:.2} times the sum; left out, {:.0} % of the interaction is used, E-distance {:.3} of \
                  the scaled sum's",
                 response.share.factor,
                 100.0 * response.share.interaction,
                 response.share.error
-            )],
-        }
+            ),
+        };
+        vec![chosen, "the validation cells are not used by this model".to_owned()]
     }
 
     fn choices(&self) -> serde_json::Value {
@@ -293,7 +302,7 @@ impl Trained for Jepa {
         let (settings, genes, target_sum) = (self.settings.clone(), self.genes.clone(), self.encoder.target_sum);
         let mut state = State::new(&Description { settings, genes, target_sum, response })
             .with_network("encoder", &self.encoder.backbone)?
-            .with_network("white", &self.encoder.white)?;
+            .with_network("standard", &self.encoder.standard)?;
         if let Some(response) = &self.response {
             let reference = &response.reference.data;
             state = state
@@ -327,16 +336,23 @@ impl Model for Jepa {
         settings.encoder = pretrained.config().clone();
         let mut part = run.part("phase-a");
         part.progress = run.progress;
-        let pretraining = TrainConfig { seed: run.seed, early_stopping: None, ..config.pretraining.clone() };
-        let mut history = pretrained.fit_with(&cells.data, &fold, &pretraining, &mut part)?;
+        let pretraining = TrainConfig { seed: run.seed, ..config.pretraining.clone() };
+        let mut history = match (pretrained.fit_with(&cells.data, &fold, &pretraining, &mut part), &part.dir) {
+            // A training cannot go on from a collapse.
+            (Err(error), Some(dir)) if error.kind() == ErrorKind::Numeric => {
+                forget_checkpoints(dir)?;
+                return Err(error);
+            }
+            (trained, _) => trained?,
+        };
         let target_sum = pretrained.target_sum;
         // A model on another device is refused before it is trained.
         #[allow(irrefutable_let_patterns)]
         let Net::Cpu(net) = pretrained.net else { unreachable!("the JEPA is trained on the CPU") };
         let (student, teacher) = net.into_towers();
-        let white = identity(config.encoder.width)?;
-        let mut encoder = Encoder { backbone: teacher, white, target_sum };
-        encoder.white = standardising(&encoder.embed(&cells.data, &fold.train)?)?;
+        let standard = identity(config.encoder.width)?;
+        let mut encoder = Encoder { backbone: teacher, standard, target_sum };
+        encoder.standard = standardising(&encoder.embed(&cells.data, &fold.train)?)?;
         run.check_interrupt()?;
         let response = match config.phase {
             Phase::A => None,
@@ -359,9 +375,9 @@ impl Model for Jepa {
         let width = settings.encoder.width;
         let mut backbone = Backbone::new(&cpu, genes.len(), &settings.encoder, &mut rng)?;
         state.fill("encoder", &mut backbone)?;
-        let mut white = identity(width)?;
-        state.fill("white", &mut white)?;
-        let encoder = Encoder { backbone, white, target_sum };
+        let mut standard = identity(width)?;
+        state.fill("standard", &mut standard)?;
+        let encoder = Encoder { backbone, standard, target_sum };
         let response = saved.map(|saved| {
             let config = &settings.response;
             let measured = Measured::restored(saved.effects, saved.contexts, saved.distances);

@@ -93,8 +93,8 @@ pub fn upload<D: Device<f32>>(device: &D, values: &Array2<f32>) -> Result<Matrix
     device.try_tensor_from_vec(data, values.dim()).map_err(|e| Error::device("copying an array to the device", e))
 }
 
-/// Brings a matrix to the host.
-pub fn download<D: Device<f32>>(matrix: &Matrix<D>) -> Array2<f32> {
+/// Brings a matrix to the host, whatever tape it carries.
+pub fn download<D: Device<f32>, T: Tape<f32, D>>(matrix: &Matrix<D, T>) -> Array2<f32> {
     Array2::from_shape_vec(*matrix.shape(), matrix.as_vec()).expect("a tensor has as many values as its shape says")
 }
 
@@ -117,8 +117,7 @@ pub fn add_scaled<D: Device<f32>, T: Tape<f32, D>>(
     b: Scalar<D, T>,
     weight: f32,
 ) -> Result<Scalar<D, T>> {
-    let scaled = b.try_mul(weight).map_err(|e| Error::device("scale", e))?;
-    a.try_add(scaled).map_err(|e| Error::device("add", e))
+    a.try_add(scaled(b, weight)?).map_err(|e| Error::device("add", e))
 }
 
 /// `weight * a`.

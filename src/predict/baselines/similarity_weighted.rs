@@ -19,7 +19,9 @@
 use super::answer;
 use crate::{
     Error, Result,
-    data::{Condition, Controls, EffectTable, Perturbation, TrainingData, not_trained_alone},
+    data::{
+        Condition, Controls, EffectTable, Perturbation, TrainingData, not_trained_alone, similarities, squared_distance,
+    },
     predict::{Fitted, Predictor},
 };
 use ndarray::{Array1, ArrayView1};
@@ -86,11 +88,11 @@ impl Known {
             .iter()
             .map(|&row| {
                 let other = self.profile(self.training.conditions[row].context.as_deref(), condition)?;
-                Ok(squared_distance(&own, &other))
+                Ok(squared_distance(own, other))
             })
             .collect::<Result<Vec<f64>>>()?;
         let mut sum = Array1::<f64>::zeros(self.training.genes.len());
-        let weights = weights(&distances);
+        let weights = similarities(&distances);
         for (&row, weight) in rows.iter().zip(&weights) {
             sum.scaled_add(*weight, &self.training.effect(row));
         }
@@ -101,18 +103,4 @@ impl Known {
         let missing = || Error::inapplicable(format!("{condition}: its context has no control"));
         self.controls.of(context).ok_or_else(missing)
     }
-}
-
-/// `exp(-D^2 / (2 D_min^2))` for squared distances; where the smallest is 0, 1 for the contexts at 0 and 0 for the others.
-fn weights(squared: &[f64]) -> Vec<f64> {
-    let least = squared.iter().copied().fold(f64::INFINITY, f64::min);
-    let weight = |&d: &f64| match least > 0.0 {
-        true => (-d / (2.0 * least)).exp(),
-        false => f64::from(u8::from(d == 0.0)),
-    };
-    squared.iter().map(weight).collect()
-}
-
-fn squared_distance(a: &ArrayView1<'_, f32>, b: &ArrayView1<'_, f32>) -> f64 {
-    a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
 }

@@ -184,6 +184,11 @@ impl CellJepaConfig {
                 self.regularise == Regularise::Predictions && self.objective == Objective::Reconstruction,
                 "regularise = predictions: a reconstruction predicts no embeddings; leave it out".to_owned(),
             ),
+            (
+                self.regularise == Regularise::Predictions && self.teacher.sees == TeacherSees::Tokens,
+                "regularise = predictions: predicted tokens are not held apart; leave it out with teacher.sees = tokens"
+                    .to_owned(),
+            ),
             (patterns == 0, "masks.patterns must be at least 1".to_owned()),
             (views, "objective.gene_dropout must be 0 or more and below 1".to_owned()),
             (sets, "objective: cells, draws and latents must be at least 1".to_owned()),

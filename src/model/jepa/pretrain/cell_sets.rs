@@ -10,8 +10,7 @@ use crate::{
     nn::{Backend, ops},
     train::StepContext,
 };
-use dfdx::prelude::{HasShape, Tape};
-use ndarray::Array2;
+use dfdx::prelude::Tape;
 use std::sync::Arc;
 
 impl<D: Backend> PretrainNet<D> {
@@ -27,7 +26,7 @@ impl<D: Backend> PretrainNet<D> {
         let seen = Seen::whole(Arc::new(counts.select_cells(&first)));
         let cells = self.encode(&seen, tape, context)?;
         let z = self.student.pooled(cells, &first_sets)?; // (objects, width)
-        let student = Array2::from_shape_vec(*z.shape(), z.as_vec()).expect("as many values as its shape says");
+        let student = ops::download(&z);
         let teacher = measure.then(|| self.taught(&seen, &first_sets)).transpose()?.map(|t| ops::download(&t));
         let target = self.taught(&Seen::whole(Arc::new(counts.select_cells(&second))), &second_sets)?;
         let target = self.target(target)?;

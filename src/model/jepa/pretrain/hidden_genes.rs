@@ -7,8 +7,7 @@ use crate::{
     nn::{Backend, RowSets, ops},
     train::StepContext,
 };
-use dfdx::prelude::{HasShape, Tape};
-use ndarray::Array2;
+use dfdx::prelude::Tape;
 use std::sync::Arc;
 
 impl<D: Backend> PretrainNet<D> {
@@ -24,7 +23,7 @@ impl<D: Backend> PretrainNet<D> {
         let patterns = self.patterns(rows, context.rng)?;
         let seen = patterns.context(&counts);
         let z = self.encode(&seen, tape, context)?; // (rows, width)
-        let student = Array2::from_shape_vec(*z.shape(), z.as_vec()).expect("as many values as its shape says");
+        let student = ops::download(&z);
         let each = RowSets::uniform(rows, 1);
         let teacher = measure.then(|| self.taught(&seen, &each)).transpose()?.map(|t| ops::download(&t));
         let (of_cell, of_target) = patterns.target_rows();

@@ -13,11 +13,10 @@ use super::{Predicted, PretrainNet};
 use crate::{
     Error, Result,
     model::jepa::{encoder::Seen, views::JepaBatch},
-    nn::{Backend, IndexSets, RowSets, layer_normed, ops},
+    nn::{Backend, IndexSets, RowSets, ops},
     train::StepContext,
 };
 use dfdx::prelude::{HasShape, NoneTape, Tape};
-use ndarray::Array2;
 use std::sync::Arc;
 
 impl<D: Backend> PretrainNet<D> {
@@ -49,7 +48,7 @@ impl<D: Backend> PretrainNet<D> {
         let rng = context.training.then_some(&mut *context.rng);
         let tokens = encoder.tokens(&seen, tape, rng)?;
         let z = encoder.embedding(tokens.retaped::<T>(), &seen)?; // (rows, width)
-        let student = Array2::from_shape_vec(*z.shape(), z.as_vec()).expect("as many values as its shape says");
+        let student = ops::download(&z);
 
         let teacher = self.teacher.as_ref().and_then(|teacher| teacher.0.encoder.as_groups()).ok_or_else(no_groups)?;
         let all = teacher.visible(&Seen::whole(Arc::new(whole)))?;
@@ -68,7 +67,7 @@ impl<D: Backend> PretrainNet<D> {
         }
         let predictor = self.tokens.as_ref().expect("made for this objective");
         let predicted = predictor.forward(tokens, &seen.sets, &query.into(), &RowSets::from_sizes(sizes))?;
-        let taught = layer_normed(&D::take_rows(taught, &target.into())?)?;
+        let taught = self.target(D::take_rows(taught, &target.into())?)?;
         let loss = self.config.loss.forward(predicted, &taught)?;
         let of_cell = self.predict(z.retaped::<T>(), None)?;
         let of_cell = self.config.loss.forward(of_cell, &self.target(embedded.clone())?)?;

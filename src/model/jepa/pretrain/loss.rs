@@ -2,11 +2,11 @@
 
 use super::PretrainNet;
 use crate::{
-    Error, Result,
+    Result,
     model::jepa::config::Regularise,
     nn::{Backend, Matrix, Scalar, ops, vicreg},
 };
-use dfdx::prelude::{HasShape, Tape, TryMul};
+use dfdx::prelude::{HasShape, Tape};
 use ndarray::Array2;
 
 /// What an objective gives: the loss of the prediction, and the embeddings that are kept apart.
@@ -50,7 +50,7 @@ impl<D: Backend> PretrainNet<D> {
         let (a, b, c) = self.config.anti_collapse.weights();
         let raised = self.raised.as_vec()[0];
         parts.push(("prediction", ops::to_f32(&loss)));
-        let mut total = loss.try_mul(a).map_err(|e| Error::device("scale", e))?;
+        let mut total = ops::scaled(loss, a)?;
         let share = raised / apart.len() as f32;
         let (mut variance, mut covariance) = (0.0, 0.0);
         for z in apart {

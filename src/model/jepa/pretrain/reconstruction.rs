@@ -7,8 +7,7 @@ use crate::{
     nn::{Backend, EmbeddingLoss, ops},
     train::StepContext,
 };
-use dfdx::prelude::{HasShape, Tape, TryMul};
-use ndarray::Array2;
+use dfdx::prelude::{Tape, TryMul};
 
 impl<D: Backend> PretrainNet<D> {
     pub(super) fn reconstructed<T: Tape<f32, D>>(
@@ -21,7 +20,7 @@ impl<D: Backend> PretrainNet<D> {
         let (rows, genes) = (counts.n_cells(), counts.n_genes());
         let patterns = self.patterns(rows, context.rng)?;
         let z = self.encode(&patterns.context(&counts), tape, context)?;
-        let student = Array2::from_shape_vec(*z.shape(), z.as_vec()).expect("as many values as its shape says");
+        let student = ops::download(&z);
         let mut hidden = vec![0.0_f32; rows * genes];
         for row in 0..rows {
             patterns.hidden(row).iter().for_each(|&gene| hidden[row * genes + gene as usize] = 1.0);

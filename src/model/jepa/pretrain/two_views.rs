@@ -7,11 +7,10 @@ use crate::{
         config::ViewNoise,
         views::{JepaBatch, hidden},
     },
-    nn::{Backend, vicreg},
+    nn::{Backend, ops, vicreg},
     train::StepContext,
 };
-use dfdx::prelude::{HasShape, Tape};
-use ndarray::Array2;
+use dfdx::prelude::Tape;
 
 impl<D: Backend> PretrainNet<D> {
     pub(super) fn views<T: Tape<f32, D>>(
@@ -24,7 +23,7 @@ impl<D: Backend> PretrainNet<D> {
         let patterns = self.config.masks.patterns;
         let [a, b] = batch.pair(noise, context.rng).map(|counts| hidden(&counts, gene_dropout, patterns, context.rng));
         let (a, b) = (self.encode(&a, tape, context)?, self.encode(&b, T::default(), context)?);
-        let student = Array2::from_shape_vec(*a.shape(), a.as_vec()).expect("as many values as its shape says");
+        let student = ops::download(&a);
         // VICReg's expander: the losses are taken behind it, the embedding is what comes before.
         let (a, b) = (self.predict(a, None)?, self.predict(b, None)?);
         let loss = vicreg::invariance(a.retaped::<T>(), b.retaped::<T>())?;

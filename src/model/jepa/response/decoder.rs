@@ -80,10 +80,10 @@ impl<D: Backend> DecoderNet<D> {
     /// of a gene the covariance of z with its relative expression,
     ///
     /// ```text
-    /// W_dg = mean over cells of z_d (x_g / (l rho_g) - 1)     for z of mean 0 and covariance 1
+    /// W_dg = mean over cells of z_d (x_g / (l rho_g) - 1)     for features z_d of mean 0 and variance 1
     /// ```
     ///
-    /// each shrunk by the nonnegative garrote `w (1 - v / w^2)_+`, v its sampling variance. With a hidden layer only the bias.
+    /// (the regression weight where features do not correlate, and a place to start from where they do), each shrunk by the nonnegative garrote `w (1 - v / w^2)_+`, v its sampling variance. With a hidden layer only the bias.
     pub fn begin_with(&mut self, z: &Array2<f32>, counts: &Counts, libraries: &[f32], bias: &[f32]) {
         self.output.bias.copy_from(&bias.iter().map(|b| b / GAIN).collect::<Vec<_>>());
         if !self.trunk.blocks.is_empty() {

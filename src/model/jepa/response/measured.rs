@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result,
-    data::{Condition, Controls, Perturbation, rows_by_condition},
+    data::{Condition, Controls, Perturbation, rows_by_condition, similarities, squared_distance},
     model::jepa::response::source::Tokens,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ pub struct Measured {
     pub genes: Vec<String>,
     /// Contexts with control cells.
     pub contexts: Vec<Option<String>>,
-    /// Distance of the mean control profiles of each two contexts.
+    /// Squared distance of the mean control profiles of each two contexts.
     pub distances: Vec<Vec<f64>>,
 }
 
@@ -33,10 +33,7 @@ impl Measured {
         };
         let effects: Vec<_> = rows.keys().filter_map(single).collect();
         let genes: BTreeSet<String> = effects.iter().map(|(gene, _)| gene.clone()).collect();
-        let distance = |a: usize, b: usize| {
-            let between = &controls.profiles.row(a) - &controls.profiles.row(b);
-            between.iter().map(|&d| f64::from(d).powi(2)).sum::<f64>().sqrt()
-        };
+        let distance = |a: usize, b: usize| squared_distance(controls.profiles.row(a), controls.profiles.row(b));
         let n = controls.contexts.len();
         let distances = (0..n).map(|a| (0..n).map(|b| distance(a, b)).collect()).collect();
         Self { rows, effects, genes: genes.into_iter().collect(), contexts: controls.contexts.clone(), distances }
@@ -125,8 +122,7 @@ impl Measured {
             _ => 0.0,
         };
         let distances: Vec<f64> = others.iter().map(distance).collect();
-        let least = distances.iter().copied().fold(f64::INFINITY, f64::min).max(f64::MIN_POSITIVE);
-        let weights: Vec<f64> = distances.iter().map(|d| (-0.5 * (d / least).powi(2)).exp()).collect();
+        let weights = similarities(&distances);
         let total: f64 = weights.iter().sum();
         others.iter().zip(weights).map(|(&row, weight)| (row as u32, (weight / total) as f32)).collect()
     }

@@ -40,7 +40,10 @@
 //! |---|---|
 //! | `config` | the settings |
 //! | `measured`, `source` | the training cells by condition; sets of them |
-//! | `net` | predictor, interaction, losses |
+//! | `embedded` | encoder, and cells in embedding space |
+//! | `net` | the predictor, and the loss of phase B |
+//! | `interaction` | what combinations do beyond the sum |
+//! | `judge` | the E-distance of decoded cells, and what is chosen by it |
 //! | `decoder` | from embeddings to counts |
 //! | `reference` | the control cells that a model carries with it |
 //! | `fit` | the training |
@@ -49,7 +52,10 @@
 
 mod config;
 mod decoder;
+mod embedded;
 mod fit;
+mod interaction;
+mod judge;
 mod measured;
 mod net;
 mod reference;
@@ -57,10 +63,12 @@ mod source;
 
 pub use config::{LossWeights, ResponseConfig};
 pub(super) use decoder::Decoder;
+pub(super) use embedded::Encoder;
 pub use fit::Share;
-pub(super) use fit::{Encoder, Response, columns_of};
+pub(super) use fit::{Response, columns_of};
+pub(super) use interaction::Interaction;
 pub(super) use measured::Measured;
+pub(super) use net::Predictor;
 #[doc(hidden)]
 pub use net::profile_loss;
-pub(super) use net::{Interaction, Predictor};
 pub(super) use reference::Reference;

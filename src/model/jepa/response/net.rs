@@ -18,7 +18,7 @@ use crate::{
     train::{Loss, StepContext, Trainable},
 };
 use dfdx::prelude::{HasShape, NoneTape, PutTape, Tape, TryAdd, TryMatMul, TryMul};
-use ndarray::{Array1, Array2};
+use ndarray::Array2;
 use rand_chacha::ChaCha8Rng;
 use std::{ops::Range, sync::Arc};
 
@@ -149,13 +149,8 @@ impl<D: Backend> Predictor<D> {
     }
 }
 
-/// A matrix with a tape, on the host.
-fn download<D: Backend, T: Tape<f32, D>>(x: &Matrix<D, T>) -> Array2<f32> {
-    Array2::from_shape_vec(*x.shape(), x.as_vec()).expect("as many values as its shape says")
-}
-
 /// Each value `width` times.
-fn spread_over(values: &[f32], width: usize) -> Vec<f32> {
+pub fn spread_over(values: &[f32], width: usize) -> Vec<f32> {
     values.iter().flat_map(|&value| std::iter::repeat_n(value, width)).collect()
 }
 
@@ -166,8 +161,8 @@ pub struct EndToEnd<D: Backend> {
     pub student: Backbone<D>,
     /// E'.
     pub teacher: Frozen<Backbone<D>>,
-    /// From an encoder's output to z: whitens the training cells.
-    pub white: Frozen<Linear<D>>,
+    /// From an encoder's output to z: mean 0 and variance 1 in each feature over the training cells.
+    pub standard: Frozen<Linear<D>>,
     /// Delta.
     pub predictor: Predictor<D>,
     /// From z to counts.
@@ -177,19 +172,19 @@ pub struct EndToEnd<D: Backend> {
     rank: f32,
 }
 
-walk_params!(EndToEnd { params: [], buffers: [], layers: [student, teacher, white, predictor, decoder] });
+walk_params!(EndToEnd { params: [], buffers: [], layers: [student, teacher, standard, predictor, decoder] });
 
 impl<D: Backend> EndToEnd<D> {
     /// The parts put together.
     pub fn new(
         (student, teacher): (Backbone<D>, Backbone<D>),
-        white: Linear<D>,
+        standard: Linear<D>,
         predictor: Predictor<D>,
         decoder: DecoderNet<D>,
         (weights, momentum): (LossWeights, EmaMomentum),
     ) -> Self {
-        let (teacher, white) = (Frozen(teacher), Frozen(white));
-        Self { student, teacher, white, predictor, decoder, weights, momentum, rank: 0.0 }
+        let (teacher, standard) = (Frozen(teacher), Frozen(standard));
+        Self { student, teacher, standard, predictor, decoder, weights, momentum, rank: 0.0 }
     }
 
     /// z of whole cells by the teacher, `(cells, width)`.
@@ -198,7 +193,7 @@ impl<D: Backend> EndToEnd<D> {
     /// Another number of genes.
     pub fn taught(&self, counts: &Arc<Counts>) -> Result<Matrix<D>> {
         let h = self.teacher.0.encoder.forward(&Seen::whole(Arc::clone(counts)), NoneTape)?;
-        self.white.0.forward(h)
+        self.standard.0.forward(h)
     }
 }
 
@@ -250,7 +245,7 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
             true => self.student.encoder.forward_training(&seen, tape, context.rng)?,
             false => self.student.encoder.forward(&seen, tape)?,
         };
-        let all = self.white.0.forward(h)?; // (controls + perturbed, width)
+        let all = self.standard.0.forward(h)?; // (controls + perturbed, width)
         let (controls, cells) = (batch.controls.n_cells() as u32, all.shape().0 as u32);
         let z = D::take_rows(all.retaped::<T>(), &(0..controls).collect::<Vec<_>>().into())?;
         let read = D::take_rows(all.retaped::<T>(), &(controls..cells).collect::<Vec<_>>().into())?;
@@ -279,16 +274,16 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
         let logits = match weights.counts_reach_encoder {
             true => self.decoder.logits(read)?,
             // The same values as a tensor of its own, which no gradient passes.
-            false => {
-                self.decoder.logits(ops::upload(&all.device().clone(), &download(&read))?.put_tape(T::default()))?
-            }
+            false => self
+                .decoder
+                .logits(ops::upload(&all.device().clone(), &ops::download(&read))?.put_tape(T::default()))?,
         };
         let logits = ops::add(logits, own_of(&batch.perturbed_sets)?)?;
         let nll = D::count_nll(logits, Dispersion::Gene(&self.decoder.log_theta), None, &of_second)?;
         let nll = ops::mean(nll)?;
         let variance = vicreg::variance(all.retaped::<T>())?;
         let covariance = vicreg::covariance(all.retaped::<T>())?;
-        let student = download(&all);
+        let student = ops::download(&all);
         if !context.training || context.step.is_multiple_of(MEASURE_EVERY) {
             self.rank = effective_rank(student.view()) as f32;
         }
@@ -317,127 +312,5 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
 
     fn after_step(&mut self, context: &StepContext<'_>) -> Result<()> {
         ema_update(&mut self.teacher.0, &self.student, self.momentum.at(context.step, context.total_steps))
-    }
-}
-
-/// What two perturbations do together beyond the sum: `I(A, B) = alpha (s_A + s_B) + U ((K s_A) * (K s_B))`, and for more
-/// genes the sum over pairs, with alpha on the sum once. It starts at 0.
-#[derive(Debug, Clone)]
-pub struct Interaction<D: Backend> {
-    device: D,
-    /// alpha, `(1, 1)`.
-    pub share: Matrix<D>,
-    /// K.
-    pub key: Linear<D>,
-    /// U.
-    pub up: Linear<D>,
-    /// What predicted embeddings are judged by beside their energy distance; not trained here.
-    pub decoder: Frozen<DecoderNet<D>>,
-    weights: LossWeights,
-}
-
-walk_params!(Interaction { params: [share], buffers: [], layers: [key, up] });
-
-/// Some combinations, with everything but the interaction computed.
-pub struct PairBatch {
-    /// Control cells moved by the single perturbations, `(rows, width)`.
-    pub moved: Array2<f32>,
-    /// Which rows are a combination's.
-    pub rows: RowSets,
-    /// `sum_g s_g` of each combination, `(combinations, width)`.
-    pub sums: Array2<f32>,
-    /// s of both genes of each pair, `(pairs, width)`, scaled to mean square 1.
-    pub pairs: [Array2<f32>; 2],
-    /// Which pairs are a combination's.
-    pub of_combination: RowSets,
-    /// The teacher's z of the observed cells.
-    pub target: Array2<f32>,
-    /// Which rows of it are a combination's.
-    pub target_rows: RowSets,
-    /// What is added to the decoder's logits of each combination, `(combinations, genes)`.
-    pub own: Array2<f32>,
-    /// Observed shares, `(combinations, classes)`.
-    pub profiles: Array2<f32>,
-    /// Whether the last class is of genes that are not modelled.
-    pub with_remainder: bool,
-}
-
-impl<D: Backend> Interaction<D> {
-    /// An interaction of rank `rank` between effects of `width` features.
-    ///
-    /// # Errors
-    /// A device without memory for it.
-    pub fn new(
-        device: &D,
-        (width, rank): (usize, usize),
-        decoder: DecoderNet<D>,
-        weights: LossWeights,
-        rng: &mut ChaCha8Rng,
-    ) -> Result<Self> {
-        Ok(Self {
-            device: device.clone(),
-            share: init::constant(device, (1, 1), 0.0)?,
-            key: Linear::new(device, width, rank, rng)?,
-            up: Linear {
-                weight: init::constant(device, (rank, width), 0.0)?,
-                bias: init::constant(device, (width,), 0.0)?,
-            },
-            decoder: Frozen(decoder),
-            weights,
-        })
-    }
-
-    /// I of each combination, `(combinations, width)`.
-    ///
-    /// # Errors
-    /// Widths that do not fit.
-    pub fn forward<T: Tape<f32, D>>(
-        &self,
-        sums: &Array2<f32>,
-        pairs: &[Array2<f32>; 2],
-        of_combination: &RowSets,
-        tape: T,
-    ) -> Result<Matrix<D, T>> {
-        let fail = |e: D::Err| Error::device("interaction", e);
-        let (n, width) = sums.dim();
-        let [a, b] = [0, 1].map(|side| ops::upload(&self.device, &pairs[side]));
-        let (a, b) = (self.key.forward(a?.put_tape(tape))?, self.key.forward(b?.put_tape(T::default()))?);
-        let product = self.up.forward(a.try_mul(b).map_err(fail)?)?; // (pairs, width)
-        let sizes: Vec<f32> = of_combination.ranges().map(|range| range.len() as f32).collect();
-        let product = D::multiply(D::set_mean(product, of_combination)?, spread_over(&sizes, width))?;
-        let share = D::take_rows(self.share.retaped::<T>(), &vec![0; n].into())?; // (n, 1)
-        let ones = self.device.try_ones_like(&(1, width)).map_err(fail)?;
-        let share = share.try_matmul(ones).map_err(fail)?;
-        ops::add(product, D::multiply(share, sums.iter().copied().collect())?)
-    }
-
-    /// I as a host array.
-    ///
-    /// # Errors
-    /// As [`Self::forward`].
-    pub fn of(&self, sum: &Array1<f32>, pairs: &[Array2<f32>; 2]) -> Result<Array1<f32>> {
-        let sums = sum.clone().insert_axis(ndarray::Axis(0));
-        let sets = RowSets::uniform(1, pairs[0].nrows());
-        Ok(ops::download(&self.forward(&sums, pairs, &sets, NoneTape)?).row(0).to_owned())
-    }
-}
-
-impl<D: Backend> Trainable<D> for Interaction<D> {
-    type Batch = PairBatch;
-
-    fn loss<T: Tape<f32, D>>(&mut self, batch: &PairBatch, tape: T, _: &mut StepContext<'_>) -> Result<Loss<D, T>> {
-        let beyond = self.forward(&batch.sums, &batch.pairs, &batch.of_combination, tape)?;
-        let owners: Arc<[u32]> = batch.rows.owners().into();
-        let moved = ops::upload(&self.device, &batch.moved)?.put_tape(T::default());
-        let moved = ops::add(D::take_rows(beyond, &owners)?, moved)?;
-        let target = ops::upload(&self.device, &batch.target)?;
-        let energy = SetDistance::Energy.forward(moved.retaped::<T>(), &batch.rows, &target, &batch.target_rows)?;
-        let energy = ops::mean(energy)?;
-        let own = ops::upload(&self.device, &batch.own)?.put_tape(T::default());
-        let logits = ops::add(self.decoder.0.logits(moved)?, D::take_rows(own, &owners)?)?;
-        let profile = profile_loss(logits, &batch.rows, &batch.profiles, batch.with_remainder)?;
-        let parts = vec![("energy", ops::to_f32(&energy)), ("profile", ops::to_f32(&profile))];
-        let total = ops::add_scaled(ops::scaled(energy, self.weights.energy)?, profile, self.weights.profile)?;
-        Ok(Loss { total, parts })
     }
 }

@@ -1,0 +1,97 @@
+//! Cells in embedding space.
+
+use super::measured::Measured;
+use crate::{
+    Result,
+    data::{Condition, Dataset, Perturbation},
+    model::jepa::{encoder::Seen, heads::Backbone},
+    nn::{Linear, ops},
+};
+use dfdx::prelude::{Cpu, HasShape, NoneTape};
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Cells that go through the encoder at once when nothing is trained.
+const AT_ONCE: usize = 256;
+
+/// An encoder, and the map after which each feature of its output has mean 0 and variance 1 over the training cells.
+#[derive(Debug, Clone)]
+pub(in crate::model::jepa) struct Encoder {
+    pub backbone: Backbone<Cpu>,
+    pub standard: Linear<Cpu>,
+    pub target_sum: f32,
+}
+
+impl Encoder {
+    /// Number of features of z.
+    pub fn width(&self) -> usize {
+        self.standard.bias.shape().0
+    }
+
+    /// z of the cells `rows`, `(rows, width)`.
+    pub fn embed(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
+        let blocks = rows.chunks(AT_ONCE).map(|rows| {
+            let factors: Vec<f32> = rows.iter().map(|&row| self.target_sum / data.library_size[row].max(1.0)).collect();
+            let counts = Arc::new(data.counts.select_cells(rows).scale_rows(&factors));
+            let h = self.backbone.encoder.forward(&Seen::whole(counts), NoneTape)?;
+            Ok(ops::download(&self.standard.forward(h)?))
+        });
+        let blocks = blocks.collect::<Result<Vec<_>>>()?;
+        let views: Vec<ArrayView2<'_, f32>> = blocks.iter().map(|block| block.view()).collect();
+        match views.is_empty() {
+            true => Ok(Array2::zeros((0, self.width()))),
+            false => Ok(concatenate(Axis(0), &views).expect("every block has the same width")),
+        }
+    }
+}
+
+/// z of the training cells.
+pub struct Embedded {
+    /// `(cells, width)`.
+    pub z: Array2<f32>,
+    /// The place of each row of the dataset.
+    place: BTreeMap<usize, usize>,
+}
+
+impl Embedded {
+    /// Of the cells `rows`.
+    ///
+    /// # Errors
+    /// Another number of genes.
+    pub fn of(encoder: &Encoder, data: &Dataset, rows: &[usize]) -> Result<Self> {
+        let place = rows.iter().enumerate().map(|(place, &row)| (row, place)).collect();
+        Ok(Self { z: encoder.embed(data, rows)?, place })
+    }
+
+    /// z of some of them, by their rows of the dataset.
+    pub fn pick(&self, rows: &[usize]) -> Array2<f32> {
+        self.z.select(Axis(0), &rows.iter().map(|row| self.place[row]).collect::<Vec<_>>())
+    }
+
+    /// Mean z of some of them.
+    pub fn mean(&self, rows: &[usize]) -> Array1<f64> {
+        self.pick(rows).mapv(f64::from).mean_axis(Axis(0)).expect("there are cells of every condition")
+    }
+
+    /// The difference that each measured perturbation makes to the mean, `(effects, width)`, and each gene's mean over
+    /// contexts, `(genes, width)`.
+    ///
+    /// # Errors
+    /// A context without control cells.
+    pub fn effects(&self, measured: &Measured) -> Result<(Array2<f64>, Array2<f64>)> {
+        let mut effects = Array2::zeros((0, self.z.ncols()));
+        for (gene, context) in &measured.effects {
+            let condition = Condition { perturbation: Perturbation::of([gene.as_str()]), context: context.clone() };
+            let shift = self.mean(measured.rows(&condition)) - self.mean(measured.controls(context.as_deref())?);
+            effects.push_row(shift.view()).expect("every effect has the same width");
+        }
+        let mut means = Array2::zeros((measured.genes.len(), self.z.ncols()));
+        for (mut mean, gene) in means.rows_mut().into_iter().zip(&measured.genes) {
+            let rows: Vec<usize> =
+                (0..measured.effects.len()).filter(|&row| measured.effects[row].0 == *gene).collect();
+            rows.iter().for_each(|&row| mean += &effects.row(row));
+            mean /= rows.len() as f64;
+        }
+        Ok((effects, means))
+    }
+}
