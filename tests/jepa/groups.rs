@@ -40,6 +40,22 @@ fn every_gene_has_a_group_and_every_group_a_gene() {
 }
 
 #[test]
+fn gene_sets_come_first_and_the_rest_is_divided() {
+    let (data, split) = small();
+    let (names, dir) = (data.gene_names(), tempfile::tempdir().expect("a folder"));
+    let file = dir.path().join("sets.gmt");
+    let line = |name: &str, genes: &[String]| format!("{name}\tfrom a test\t{}\n", genes.join("\t"));
+    // The second set shares five genes with the first, which is larger and has them.
+    let text = line("LARGE", &names[..30]) + &line("SMALL", &names[25..45]);
+    std::fs::write(&file, text).expect("written");
+    let groups = Grouping::GeneSets { file }.divide(4, &data, &split.train, 0).expect("enough genes");
+    assert!(groups[..30].iter().all(|group| *group == 0), "{groups:?}");
+    assert!(groups[30..45].iter().all(|group| *group == 1), "{groups:?}");
+    assert!(groups[45..].iter().all(|group| [2, 3].contains(group)), "{groups:?}");
+    [2, 3].into_iter().for_each(|group| assert!(groups[45..].contains(&group)));
+}
+
+#[test]
 fn genes_that_vary_together_come_into_one_group() {
     // Four blocks of ten genes, each driven by a factor of its own.
     let (cells, block) = (400, 10);

@@ -128,6 +128,18 @@ fn what_cannot_be_trained_is_refused() {
     let mut wrong = settings();
     wrong.response.weights.counts = 0.0;
     assert!(wrong.validate().expect_err("it trains the decoder").to_string().contains("counts"));
+    let mut stopped = settings();
+    stopped.response.training.early_stopping = Some(2);
+    assert!(stopped.validate().expect_err("it is never stopped").to_string().contains("early_stopping"));
+    let (cells, split) = simulated();
+    let few = |row: &usize| cells.perturbation_of(*row).genes().len() != 1;
+    let mut without = split.clone();
+    let (train, single) = split.train.iter().partition(|row| few(row));
+    without.train = train;
+    without.test.extend::<Vec<usize>>(single);
+    let data = TrainingData::of_dataset(Arc::clone(cells), &without, 0).expect("its own split");
+    let error = Jepa::fit(&data, &settings(), &mut Run::quiet(0)).err().expect("doubles alone").to_string();
+    assert!(error.contains("no single perturbation"), "{error}");
     assert!(JepaSettings::default_for(DataKind::Cells).validate().is_ok());
     for size in [Size::Tiny, Size::Small, Size::Medium, Size::Large] {
         assert!(JepaSettings::preset(size).validate().is_ok(), "{size:?}");
