@@ -4,10 +4,10 @@ use genailab::{
     ErrorKind,
     data::{Condition, DataKind, Dataset, Perturbation, Simulation, SimulationConfig, Split, SplitPlan, TrainingData},
     device::Device,
-    dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, PutTape, Tape, TensorFromVec},
+    dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, PutTape, Rank0, SumTo, Tape, TensorFromVec},
     model::{
         Model, ModelConfig, Sampling, Trained,
-        jepa::{EncoderConfig, GroupConfig, Jepa, JepaSettings, Size, profile_loss},
+        jepa::{EncoderConfig, GroupConfig, Jepa, JepaSettings, Phase, Size, expected_expression, profile_loss},
     },
     ndarray::{Array2, Axis},
     nn::{RowSets, ops::to_f32},
@@ -206,4 +206,86 @@ fn the_profile_loss_and_its_gradient_are_those_of_plain_loops() {
         let wrong = shares.select(Axis(1), &[0, 1]);
         assert!(profile_loss(x.put_tape(NoneTape), &sets, &wrong, remainder).is_err());
     }
+}
+
+/// `E[ln(1 + scale x)]` of x ~ NB(mean, theta), by its probabilities in logarithms.
+fn plain_expectation(mean: f64, theta: f64, scale: f64) -> f64 {
+    use statrs::function::gamma::ln_gamma as log_gamma;
+    (0..4_000)
+        .map(|x| {
+            let x = f64::from(x);
+            let log_p = log_gamma(x + theta) - log_gamma(theta) - log_gamma(x + 1.0)
+                + theta * (theta / (theta + mean)).ln()
+                + x * (mean / (theta + mean)).ln();
+            log_p.exp() * (scale * x).ln_1p()
+        })
+        .sum()
+}
+
+#[test]
+fn the_expected_expression_and_its_gradient_are_those_of_the_negative_binomial() {
+    let shares = [0.001_f32, 0.2, 0.01, 0.05, 0.3, 0.0004];
+    let (sizes, scales, log_theta) = ([900.0_f32, 150.0], [10.0, 66.0], [0.0_f32, -0.7, 1.5]);
+    let device = Cpu::default();
+    let x = device.tensor_from_vec(shares.to_vec(), (2, 3));
+    let found =
+        expected_expression(x.clone().put_tape(NoneTape), (&sizes, &scales), &log_theta).expect("it fits").as_vec();
+    let plain = |place: usize, share: f64| {
+        let (cell, gene) = (place / 3, place % 3);
+        plain_expectation(share * f64::from(sizes[cell]), f64::from(log_theta[gene]).exp(), scales[cell])
+    };
+    let tape: OwnedTape<f32, Cpu> = Default::default();
+    let loss = expected_expression(x.clone().put_tape(tape), (&sizes, &scales), &log_theta)
+        .expect("it fits")
+        .sum::<Rank0, _>();
+    let gradient = loss.backward().get(&x).as_vec();
+    for place in 0..shares.len() {
+        let share = f64::from(shares[place]);
+        assert!((f64::from(found[place]) - plain(place, share)).abs() < 1e-4, "{place}: {}", found[place]);
+        let step = share * 1e-4;
+        let numeric = (plain(place, share + step) - plain(place, share - step)) / (2.0 * step);
+        let off = (f64::from(gradient[place]) - numeric).abs() / numeric.abs().max(1.0);
+        assert!(off < 1e-3, "{place}: {} and {numeric}", gradient[place]);
+    }
+}
+
+/// Mean L2 error of the predicted effects of the single perturbations, which were trained on.
+fn error_of_singles(model: &Jepa) -> f64 {
+    let (cells, data) = (&simulated().0, training());
+    let effects = data.effects().expect("there is control");
+    let control = model.mean_from(cells, &controls(), &of(&[]), 0).expect("it decodes");
+    let singles = names(1);
+    let errors = singles.iter().map(|single| {
+        let condition = Condition::of(single.clone());
+        let observed = effects.effect_of(single, None).expect("trained on").mapv(f64::from);
+        let predicted = model.mean_from(cells, &controls(), &condition, 0).expect("it decodes") - &control;
+        (&predicted - &observed).mapv(|d| d * d).sum().sqrt()
+    });
+    errors.sum::<f64>() / singles.len() as f64
+}
+
+#[test]
+fn tuning_brings_the_decoded_effects_nearer_to_the_measured_ones() {
+    let mut untuned = settings();
+    untuned.response.tuning.epochs = 0;
+    let untuned = Jepa::fit(&training(), &untuned, &mut Run::quiet(0)).expect("it trains").0;
+    let (before, after) = (error_of_singles(&untuned), error_of_singles(trained()));
+    assert!(after < 0.9 * before, "{after}, without tuning {before}");
+}
+
+#[test]
+fn phase_b_alone_trains_from_random_weights_and_a_frozen_encoder_stays() {
+    let mut settings = settings();
+    settings.phase = Phase::B;
+    settings.response.train_encoder = false;
+    settings.response.training.epochs = 2;
+    let embed = |settings: &JepaSettings| {
+        let model = Jepa::fit(&training(), settings, &mut Run::quiet(0)).expect("it trains").0;
+        model.embed(&simulated().0, &controls()[..10]).expect("its genes")
+    };
+    let frozen = embed(&settings);
+    settings.response.training.epochs = 1;
+    assert_eq!(embed(&settings), frozen, "the encoder is not trained");
+    settings.response.train_encoder = true;
+    assert_ne!(embed(&settings), frozen);
 }

@@ -42,8 +42,8 @@ pub use masks::{GeneMasks, MaskPattern};
 pub use model::{Jepa, JepaSettings, Phase};
 pub use pretrain::PretrainNet;
 pub use regulons::{Regulon, Regulons};
-#[doc(hidden)]
-pub use response::profile_loss;
 pub use response::{LossWeights, ResponseConfig, Share};
+#[doc(hidden)]
+pub use response::{expected_expression, profile_loss};
 pub use tokens::TokenEncoder;
 pub use views::{CellSets, JepaBatch};

@@ -34,6 +34,8 @@ const LEAST_VARIANCE: f64 = 1e-2;
 pub enum Phase {
     /// The encoder alone, without labels.
     A,
+    /// Predictor and decoder with an encoder of random weights: what phase A is compared with.
+    B,
     /// The encoder, then predictor and decoder with it, end to end.
     #[default]
     Ab,
@@ -128,8 +130,9 @@ impl ModelConfig for JepaSettings {
     fn set_phase(&mut self, phase: &str) -> Result<()> {
         self.phase = match phase {
             "a" => Phase::A,
+            "b" => Phase::B,
             "ab" => Phase::Ab,
-            _ => return Err(Error::config(format!("--phase {phase}: there are a and ab"))),
+            _ => return Err(Error::config(format!("--phase {phase}: there are a, b and ab"))),
         };
         Ok(())
     }
@@ -295,7 +298,7 @@ impl Trained for Jepa {
             distances: response.measured.distances.clone(),
             interactions: response.interactions.len(),
             share: response.share,
-            centres: response.centres.rows().into_iter().map(|row| row.to_vec()).collect(),
+            centres: response.measured.centres.rows().into_iter().map(|row| row.to_vec()).collect(),
             with_remainder: response.decoder.with_remainder(),
             reference: response.reference.contexts.clone(),
         });
@@ -337,14 +340,17 @@ impl Model for Jepa {
         let mut part = run.part("phase-a");
         part.progress = run.progress;
         let pretraining = TrainConfig { seed: run.seed, ..config.pretraining.clone() };
-        let mut history = match (pretrained.fit_with(&cells.data, &fold, &pretraining, &mut part), &part.dir) {
-            // A training cannot go on from a collapse.
-            (Err(error), Some(dir)) if error.kind() == ErrorKind::Numeric => {
-                forget_checkpoints(dir)?;
-                return Err(error);
-            }
-            (trained, _) => trained?,
-        };
+        let mut history = History::default();
+        if config.phase != Phase::B {
+            history = match (pretrained.fit_with(&cells.data, &fold, &pretraining, &mut part), &part.dir) {
+                // A training cannot go on from a collapse.
+                (Err(error), Some(dir)) if error.kind() == ErrorKind::Numeric => {
+                    forget_checkpoints(dir)?;
+                    return Err(error);
+                }
+                (trained, _) => trained?,
+            };
+        }
         let target_sum = pretrained.target_sum;
         // A model on another device is refused before it is trained.
         #[allow(irrefutable_let_patterns)]
@@ -356,7 +362,7 @@ impl Model for Jepa {
         run.check_interrupt()?;
         let response = match config.phase {
             Phase::A => None,
-            Phase::Ab => {
+            Phase::B | Phase::Ab => {
                 let momentum = config.encoder.teacher.ema.unwrap_or(EmaMomentum::Constant { momentum: 0.0 });
                 let towers = (student, &mut encoder);
                 let (response, trained) = Response::fit(data, cells, towers, &config.response, momentum, run)?;
@@ -380,7 +386,9 @@ impl Model for Jepa {
         let encoder = Encoder { backbone, standard, target_sum };
         let response = saved.map(|saved| {
             let config = &settings.response;
-            let measured = Measured::restored(saved.effects, saved.contexts, saved.distances);
+            let centres = Array2::from_shape_vec((saved.contexts.len(), width), saved.centres.concat())
+                .map_err(|_| Error::data("model.json is damaged: a centre of control cells has another width"))?;
+            let measured = Measured::restored(saved.effects, saved.contexts, saved.distances, centres);
             let (shape, columns) = ((width, measured.effects.len()), columns_of(&measured.genes, &genes));
             let mut predictor = Predictor::new(&cpu, shape, columns, config, &mut rng)?;
             state.fill("predictor", &mut predictor)?;
@@ -396,11 +404,8 @@ impl Model for Jepa {
             let library = state.vector("reference.library", saved.reference.len())?.mapv(|size| size as f32).to_vec();
             let counts = counts.mapv(|count| count as f32);
             let reference = Reference::from_parts(&counts, &genes, library, saved.reference)?;
-            let flat: Vec<f32> = saved.centres.concat();
-            let centres = Array2::from_shape_vec((measured.contexts.len(), width), flat)
-                .map_err(|_| Error::data("model.json is damaged: a centre of control cells has another width"))?;
             let share = saved.share;
-            Ok::<_, Error>(Response { measured, predictor, interactions, share, centres, decoder, reference })
+            Ok::<_, Error>(Response { measured, predictor, interactions, share, decoder, reference })
         });
         let response = response.transpose()?;
         Ok(Self { settings, genes, encoder, response })

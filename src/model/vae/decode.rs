@@ -257,7 +257,7 @@ impl CountModel {
     }
 
     /// Sum over the cells of `E[ln(1 + scale x)]` for negative binomial counts x, `(genes,)`; one size factor and one
-    /// scale per cell. See [`expected_log1p`].
+    /// scale per cell. See [`Log1p::expected`].
     pub(in crate::model) fn expected_log1p(
         &self,
         size_factor: &[f32],
@@ -266,10 +266,11 @@ impl CountModel {
     ) -> Array1<f64> {
         let mean = self.rate(size_factor, with_remainder);
         let one_row = self.log_dispersion.nrows() == 1;
+        let log1p: Vec<Log1p> = scale.iter().map(|&scale| Log1p::new(scale)).collect();
         let of_gene = |gene: usize| -> f64 {
             let of_cell = |cell: usize| {
                 let theta = f64::from(self.log_dispersion[[if one_row { 0 } else { cell }, gene]]).exp();
-                expected_log1p(f64::from(mean[[cell, gene]]), theta, scale[cell])
+                log1p[cell].expected(f64::from(mean[[cell, gene]]), theta).0
             };
             (0..mean.nrows()).map(of_cell).sum()
         };
@@ -304,30 +305,59 @@ impl CountModel {
     }
 }
 
-/// `E[ln(1 + scale x)]` of x ~ NB(mean, theta), to about 1e-7 of probability: summed over x by the recursion
-/// `p(x + 1) = p(x) (x + theta) / (x + 1) * mean / (mean + theta)`. Where `p(0)` underflows, the mean is large compared to
-/// the spread, and the second-order expansion around the mean is used.
-fn expected_log1p(mean: f64, theta: f64, scale: f64) -> f64 {
-    const SMALLEST_LOG: f64 = -600.0;
-    const REST: f64 = 1e-7;
-    const MOST_TERMS: usize = 20_000;
-    let log_zero = -theta * (mean / theta).ln_1p();
-    if log_zero < SMALLEST_LOG || !log_zero.is_finite() {
-        let (slope, variance) = (scale / (1.0 + scale * mean), mean + mean * mean / theta);
-        return (scale * mean).ln_1p() - 0.5 * slope * slope * variance;
+/// `ln(1 + scale x)` for counts x: those of small counts are looked up.
+pub(in crate::model) struct Log1p {
+    scale: f64,
+    small: [f64; Self::SMALL],
+}
+
+impl Log1p {
+    const SMALL: usize = 32;
+
+    /// With the scale of a cell's normalisation.
+    pub fn new(scale: f64) -> Self {
+        Self { scale, small: std::array::from_fn(|x| (scale * x as f64).ln_1p()) }
     }
-    let ratio = mean / (mean + theta);
-    let (mut p, mut below, mut sum) = (log_zero.exp(), 0.0, 0.0);
-    for x in 0..MOST_TERMS {
-        let x = x as f64;
-        below += p;
-        sum += p * (scale * x).ln_1p();
-        if 1.0 - below < REST && x > mean {
-            break;
+
+    fn of(&self, x: usize) -> f64 {
+        self.small.get(x).copied().unwrap_or_else(|| (self.scale * x as f64).ln_1p())
+    }
+
+    /// `E[ln(1 + scale x)]` of x ~ NB(mean, theta), to about 1e-7 of probability, and its derivative by the mean: summed over
+    /// x by the recursion `p(x + 1) = p(x) (x + theta) / (x + 1) * mean / (mean + theta)`. The derivative of the expectation of
+    /// f by the mean is `Cov(f, x) / Var x`. Where `p(0)` underflows, the mean is large compared to the spread, and the
+    /// second-order expansion around the mean is used.
+    pub fn expected(&self, mean: f64, theta: f64) -> (f64, f64) {
+        const SMALLEST_LOG: f64 = -600.0;
+        const REST: f64 = 1e-7;
+        const MOST_TERMS: usize = 20_000;
+        let scale = self.scale;
+        if mean <= 0.0 {
+            return (0.0, scale.ln_1p());
         }
-        p *= (x + theta) / (x + 1.0) * ratio;
+        let log_zero = -theta * (mean / theta).ln_1p();
+        let variance = mean + mean * mean / theta;
+        if log_zero < SMALLEST_LOG || !log_zero.is_finite() {
+            let slope = scale / (1.0 + scale * mean);
+            let value = (scale * mean).ln_1p() - 0.5 * slope * slope * variance;
+            let of_variance = 1.0 + 2.0 * mean / theta;
+            return (value, slope + slope * slope * (slope * variance - 0.5 * of_variance));
+        }
+        let ratio = mean / (mean + theta);
+        let (mut p, mut below, mut sum, mut with_x) = (log_zero.exp(), 0.0, 0.0, 0.0);
+        for x in 0..MOST_TERMS {
+            let at = x as f64;
+            below += p;
+            let value = p * self.of(x);
+            sum += value;
+            with_x += value * at;
+            if 1.0 - below < REST && at > mean {
+                break;
+            }
+            p *= (at + theta) / (at + 1.0) * ratio;
+        }
+        (sum, (with_x - mean * sum) / variance)
     }
-    sum
 }
 
 fn sigmoid(x: f32) -> f32 {

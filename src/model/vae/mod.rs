@@ -24,6 +24,7 @@ pub(in crate::model) use batch::output_bias;
 pub use batch::{CellSource, CellView, ConditionBatch, EffectSource, Observed, VaeBatch, Vocabulary};
 pub use condition::ConditionEncoder;
 pub use config::{KlAnnealing, LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings};
+pub(in crate::model) use decode::Log1p;
 pub use decode::{CountModel, sample_counts};
 pub use inspect::{CellCovariates, Collapse, Elbo};
 pub use model::CountVae;

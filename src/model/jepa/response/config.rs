@@ -17,6 +17,8 @@ pub struct LossWeights {
     pub means: f32,
     /// Of the decoded mean profile, in nats a molecule.
     pub profile: f32,
+    /// Of the squared error of the decoded effect on mean log-normalised expression, a gene.
+    pub effect: f32,
     /// Of the counts of real cells under the decoder, in nats a gene.
     pub counts: f32,
     /// Whether the gradient of that term reaches the encoder, or the decoder only.
@@ -33,6 +35,7 @@ impl Default for LossWeights {
             energy: 1.0,
             means: 1.0,
             profile: 20.0,
+            effect: 20.0,
             counts: 30.0,
             counts_reach_encoder: true,
             variance: 1.0,
@@ -55,10 +58,16 @@ pub struct ResponseConfig {
     pub cells: usize,
     /// Sets drawn from each condition; an epoch passes over all of them.
     pub draws: usize,
+    /// Whether the encoder is trained further, or stays as phase A left it.
+    pub train_encoder: bool,
     /// Weights of the loss.
     pub weights: LossWeights,
     /// The training, end to end; a batch is of sets.
     pub training: TrainConfig,
+    /// The end of the training, of predictor and decoder alone; 0 epochs leave it out.
+    pub tuning: TrainConfig,
+    /// Control cells, and perturbed cells, of a set there.
+    pub tuning_cells: usize,
     /// Width of the decoder's hidden layer; 0: counts are log-linear in z.
     pub decoder: usize,
     /// Rank of the interaction of two perturbations.
@@ -78,6 +87,7 @@ impl Default for ResponseConfig {
             dropout: 0.1,
             cells: 32,
             draws: 8,
+            train_encoder: true,
             weights: LossWeights::default(),
             training: TrainConfig {
                 epochs: 20,
@@ -88,6 +98,16 @@ impl Default for ResponseConfig {
                 schedule: LearningRateSchedule::WarmupCosine { warmup_steps: 50, final_fraction: 0.01 },
                 ..TrainConfig::default()
             },
+            tuning: TrainConfig {
+                epochs: 4,
+                batch_size: 8,
+                learning_rate: 2e-3,
+                clip_norm: Some(5.0),
+                weight_decay: 1e-2,
+                schedule: LearningRateSchedule::WarmupCosine { warmup_steps: 20, final_fraction: 0.01 },
+                ..TrainConfig::default()
+            },
+            tuning_cells: 32,
             decoder: 0,
             rank: 8,
             folds: 4,
@@ -111,8 +131,8 @@ impl ResponseConfig {
     pub fn validate(&self) -> Result<()> {
         self.training.validate()?;
         self.interaction.validate()?;
-        let LossWeights { energy, means, profile, counts, variance, covariance, .. } = self.weights;
-        let weights = [energy, means, profile, counts, variance, covariance];
+        let LossWeights { energy, means, profile, counts, variance, covariance, effect, .. } = self.weights;
+        let weights = [energy, means, profile, effect, counts, variance, covariance];
         let rules = [
             ([self.hidden, self.draws, self.rank].contains(&0), "hidden, draws and rank must be at least 1"),
             (self.cells < 2, "cells must be at least 2: one cell has no spread"),

@@ -51,6 +51,7 @@ pub struct Embedded {
     pub z: Array2<f32>,
     /// The place of each row of the dataset.
     place: BTreeMap<usize, usize>,
+    rows: Vec<usize>,
 }
 
 impl Embedded {
@@ -60,12 +61,22 @@ impl Embedded {
     /// Another number of genes.
     pub fn of(encoder: &Encoder, data: &Dataset, rows: &[usize]) -> Result<Self> {
         let place = rows.iter().enumerate().map(|(place, &row)| (row, place)).collect();
-        Ok(Self { z: encoder.embed(data, rows)?, place })
+        Ok(Self { z: encoder.embed(data, rows)?, place, rows: rows.to_vec() })
     }
 
     /// z of some of them, by their rows of the dataset.
     pub fn pick(&self, rows: &[usize]) -> Array2<f32> {
-        self.z.select(Axis(0), &rows.iter().map(|row| self.place[row]).collect::<Vec<_>>())
+        self.z.select(Axis(0), &self.places(rows))
+    }
+
+    /// The rows of the dataset that they are of, in the order of z.
+    pub fn rows(&self) -> &[usize] {
+        &self.rows
+    }
+
+    /// The place in z of some of them, by their rows of the dataset.
+    pub fn places(&self, rows: &[usize]) -> Vec<usize> {
+        rows.iter().map(|row| self.place[row]).collect()
     }
 
     /// Mean z of some of them.

@@ -5,7 +5,7 @@ use super::{
     decoder::{Decoder, DecoderNet, size_factors},
     embedded::{Embedded, Encoder},
     interaction::Interaction,
-    judge::Judge,
+    judge::{Judge, WIDTHS},
     measured::Measured,
     net::{EndToEnd, Predictor},
     reference::Reference,
@@ -57,8 +57,6 @@ pub struct Response {
     pub(in crate::model::jepa) predictor: Predictor<Cpu>,
     pub(in crate::model::jepa) interactions: Vec<Interaction<Cpu>>,
     pub(in crate::model::jepa) share: Share,
-    /// Mean z of the control cells of each context, `(contexts, width)`.
-    pub(in crate::model::jepa) centres: Array2<f32>,
     pub(in crate::model::jepa) decoder: Decoder,
     pub(in crate::model::jepa) reference: Reference,
 }
@@ -79,7 +77,7 @@ impl Response {
     ) -> Result<(Self, History)> {
         let (dataset, train, seed) = (&*cells.data, &cells.split.train, run.seed);
         let controls = data.controls()?.expect("a dataset of cells has control profiles");
-        let measured = Measured::new(&cells.conditions, train, controls);
+        let mut measured = Measured::new(&cells.conditions, train, controls);
         if measured.effects.is_empty() {
             return Err(Error::inapplicable(
                 "no single perturbation was trained on, and a combination is predicted from those of its genes",
@@ -113,7 +111,8 @@ impl Response {
         let sets = SetSource::new(dataset, &measured, &learned, form, size, &mut rng)?;
         let towers = (student, encoder.backbone.clone());
         let weights = (config.weights, momentum);
-        let mut net = EndToEnd::new(towers, encoder.standard.clone(), predictor, decoder, weights);
+        let mut net =
+            EndToEnd::new(towers, encoder.standard.clone(), predictor, decoder, weights, config.train_encoder);
         let training = TrainConfig { seed, ..config.training.clone() };
         let mut part = run.part("phase-b");
         part.progress = run.progress;
@@ -121,22 +120,22 @@ impl Response {
         encoder.backbone = net.teacher.0.clone();
 
         let z = Embedded::of(encoder, dataset, train)?;
-        let mut centres = Array2::zeros((0, width));
+        measured.centres = Array2::zeros((0, width));
         for context in &measured.contexts {
             let centre = z.mean(measured.controls(context.as_deref())?).mapv(|v| v as f32);
-            centres.push_row(centre.view()).expect("all have one width");
+            measured.centres.push_row(centre.view()).expect("all have one width");
         }
         let mut fitted = Self {
             measured,
             predictor: net.predictor,
             interactions: Vec::new(),
             share: Share { width: 1.0, factor: 1.0, interaction: 0.0, error: 1.0, combinations: 0 },
-            centres,
             decoder: Decoder::new(net.decoder),
             reference: Reference::of(dataset, &cells.conditions, train, seed)?,
         };
         let judge = Judge::new(dataset, cells.expression()?, train, &z, seed)?;
-        fitted.choose_width(&judge, &learned)?;
+        fitted.choose_width(&judge, &learned, &WIDTHS)?;
+        fitted.tune(&judge, data.effects()?, (encoder, &learned), config, run, &mut rng)?;
         fitted.fit_interaction(&judge, config, run, &mut rng)?;
         Ok((fitted, history))
     }

@@ -18,7 +18,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 /// Factors of the spread that are tried.
-const WIDTHS: [f64; 6] = [1.0, 1.2, 1.4, 1.6, 1.8, 2.0];
+pub const WIDTHS: [f64; 6] = [1.0, 1.2, 1.4, 1.6, 1.8, 2.0];
 /// Components of the space that predicted cells are judged in, and cells that it is fitted to.
 const SPACE: (usize, usize) = (30, 2_000);
 /// Conditions that a factor is judged on, and cells of each.
@@ -84,7 +84,7 @@ impl<'a> Judge<'a> {
 
 impl Response {
     /// Chooses how far decoded cells are spread, by the E-distance of training cells; the decoder is calibrated for it.
-    pub(super) fn choose_width(&mut self, judge: &Judge<'_>, learned: &[Condition]) -> Result<()> {
+    pub(super) fn choose_width(&mut self, judge: &Judge<'_>, learned: &[Condition], widths: &[f64]) -> Result<()> {
         let (data, z) = (judge.data, judge.z);
         let mut conditions = Vec::new();
         for condition in learned {
@@ -97,7 +97,7 @@ impl Response {
         }
         let uncalibrated = self.decoder.clone();
         let mut best: Option<(f64, f64, Decoder)> = None;
-        for width in WIDTHS {
+        for &width in widths {
             self.share.width = width;
             self.decoder = uncalibrated.clone();
             let spread: Vec<_> = conditions
@@ -134,11 +134,7 @@ impl Response {
     /// `moved` embeddings with the spread of the control embeddings z `(cells, width)` that they were made of, times the
     /// chosen factor: what is decoded.
     pub fn widened(&self, z: &Array2<f32>, moved: Array2<f32>, condition: &Condition) -> Array2<f32> {
-        let place = self.measured.contexts.iter().position(|context| *context == condition.context);
-        let centre = match place {
-            Some(place) => self.centres.row(place).to_owned(),
-            None => self.centres.mean_axis(Axis(0)).expect("there are control cells"),
-        };
+        let centre = self.measured.centre(condition.context.as_ref());
         moved + &((z - &centre) * (self.share.width - 1.0) as f32)
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     data::{Condition, Controls, Perturbation, rows_by_condition, similarities, squared_distance},
     model::jepa::response::source::Tokens,
 };
+use ndarray::{Array1, Array2, Axis};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The training cells by condition, and the single perturbations that were measured.
@@ -20,6 +21,8 @@ pub struct Measured {
     pub contexts: Vec<Option<String>>,
     /// Squared distance of the mean control profiles of each two contexts.
     pub distances: Vec<Vec<f64>>,
+    /// Mean z of the control cells of each context, `(contexts, width)`; no rows before the encoder is trained.
+    pub centres: Array2<f32>,
 }
 
 impl Measured {
@@ -36,7 +39,14 @@ impl Measured {
         let distance = |a: usize, b: usize| squared_distance(controls.profiles.row(a), controls.profiles.row(b));
         let n = controls.contexts.len();
         let distances = (0..n).map(|a| (0..n).map(|b| distance(a, b)).collect()).collect();
-        Self { rows, effects, genes: genes.into_iter().collect(), contexts: controls.contexts.clone(), distances }
+        Self {
+            rows,
+            effects,
+            genes: genes.into_iter().collect(),
+            contexts: controls.contexts.clone(),
+            distances,
+            centres: Array2::zeros((0, 0)),
+        }
     }
 
     /// From what is saved.
@@ -44,9 +54,10 @@ impl Measured {
         effects: Vec<(String, Option<String>)>,
         contexts: Vec<Option<String>>,
         distances: Vec<Vec<f64>>,
+        centres: Array2<f32>,
     ) -> Self {
         let genes: BTreeSet<String> = effects.iter().map(|(gene, _)| gene.clone()).collect();
-        Self { rows: BTreeMap::new(), effects, genes: genes.into_iter().collect(), contexts, distances }
+        Self { rows: BTreeMap::new(), effects, genes: genes.into_iter().collect(), contexts, distances, centres }
     }
 
     /// Rows of the cells of a condition; none where it was not trained on.
@@ -106,6 +117,18 @@ impl Measured {
         }
     }
 
+    fn place(&self, context: Option<&String>) -> Option<usize> {
+        self.contexts.iter().position(|known| known.as_ref() == context)
+    }
+
+    /// Mean z of the control cells of a context, or of all for one without.
+    pub fn centre(&self, context: Option<&String>) -> Array1<f32> {
+        match self.place(context) {
+            Some(place) => self.centres.row(place).to_owned(),
+            None => self.centres.mean_axis(Axis(0)).expect("there are control cells"),
+        }
+    }
+
     fn weighted(&self, gene: &str, context: Option<&String>, leave_out: bool) -> Vec<(u32, f32)> {
         let of_gene = |row: &usize| self.effects[*row].0 == gene;
         let all: Vec<usize> = (0..self.effects.len()).filter(of_gene).collect();
@@ -115,9 +138,8 @@ impl Measured {
             Some(row) if !leave_out || others.is_empty() => return vec![(row as u32, 1.0)],
             _ => {}
         }
-        let place = |context: Option<&String>| self.contexts.iter().position(|known| known.as_ref() == context);
-        let here = place(context);
-        let distance = |row: &usize| match (here, place(self.effects[*row].1.as_ref())) {
+        let here = self.place(context);
+        let distance = |row: &usize| match (here, self.place(self.effects[*row].1.as_ref())) {
             (Some(here), Some(there)) => self.distances[here][there],
             _ => 0.0,
         };

@@ -31,6 +31,9 @@
 //! of one part of a cell's molecules, and the counts that judge it are the other part: an embedding holds the noise of the
 //! counts that it was made of.
 //!
+//! At the end the encoder stays as it is, and predictor and decoder are tuned on large sets by the error of the decoded
+//! effect (`tune`).
+//!
 //! What is chosen after that, each by the E-distance of decoded training cells (`Share`): how far control cells are spread
 //! around their mean before they are decoded; f, by all training combinations, which phase B was not trained on; and gamma.
 //! The interaction is trained on the training combinations in folds, without each fold and stopped by it; gamma is the
@@ -42,6 +45,7 @@
 //! | `measured`, `source` | the training cells by condition; sets of them |
 //! | `embedded` | encoder, and cells in embedding space |
 //! | `net` | the predictor, and the loss of phase B |
+//! | `tune` | the end of phase B: predictor and decoder, by the effects that are decoded |
 //! | `interaction` | what combinations do beyond the sum |
 //! | `judge` | the E-distance of decoded cells, and what is chosen by it |
 //! | `decoder` | from embeddings to counts |
@@ -60,6 +64,7 @@ mod measured;
 mod net;
 mod reference;
 mod source;
+mod tune;
 
 pub use config::{LossWeights, ResponseConfig};
 pub(super) use decoder::Decoder;
@@ -72,3 +77,5 @@ pub(super) use net::Predictor;
 #[doc(hidden)]
 pub use net::profile_loss;
 pub(super) use reference::Reference;
+#[doc(hidden)]
+pub use tune::expected_expression;

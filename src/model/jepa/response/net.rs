@@ -17,7 +17,7 @@ use crate::{
     },
     train::{Loss, StepContext, Trainable},
 };
-use dfdx::prelude::{HasShape, NoneTape, PutTape, Tape, TryAdd, TryMatMul, TryMul};
+use dfdx::prelude::{HasShape, NoneTape, PutTape, SplitTape, Tape, TryAdd, TryMatMul, TryMul};
 use ndarray::Array2;
 use rand_chacha::ChaCha8Rng;
 use std::{ops::Range, sync::Arc};
@@ -149,6 +149,13 @@ impl<D: Backend> Predictor<D> {
     }
 }
 
+/// The same values, which no gradient passes; the tape goes on.
+fn without_gradient<D: Backend, T: Tape<f32, D>>(x: Matrix<D, T>) -> Result<Matrix<D, T>> {
+    let values = ops::download(&x);
+    let (x, tape) = x.split_tape();
+    Ok(ops::upload(&x.device().clone(), &values)?.put_tape(tape))
+}
+
 /// Each value `width` times.
 pub fn spread_over(values: &[f32], width: usize) -> Vec<f32> {
     values.iter().flat_map(|&value| std::iter::repeat_n(value, width)).collect()
@@ -169,6 +176,7 @@ pub struct EndToEnd<D: Backend> {
     pub decoder: DecoderNet<D>,
     weights: LossWeights,
     momentum: EmaMomentum,
+    train_encoder: bool,
     rank: f32,
 }
 
@@ -182,9 +190,10 @@ impl<D: Backend> EndToEnd<D> {
         predictor: Predictor<D>,
         decoder: DecoderNet<D>,
         (weights, momentum): (LossWeights, EmaMomentum),
+        train_encoder: bool,
     ) -> Self {
         let (teacher, standard) = (Frozen(teacher), Frozen(standard));
-        Self { student, teacher, standard, predictor, decoder, weights, momentum, rank: 0.0 }
+        Self { student, teacher, standard, predictor, decoder, weights, momentum, train_encoder, rank: 0.0 }
     }
 
     /// z of whole cells by the teacher, `(cells, width)`.
@@ -197,6 +206,22 @@ impl<D: Backend> EndToEnd<D> {
     }
 }
 
+/// The decoder's shares of each cell, `(cells, classes)`: one more class, of logit 0, where a library counts genes that are not
+/// modelled.
+pub fn shares_of<D: Backend, T: Tape<f32, D>>(logits: Matrix<D, T>, with_remainder: bool) -> Result<Matrix<D, T>> {
+    use dfdx::prelude::Axis;
+    let device = logits.device().clone();
+    let fail = |e: D::Err| Error::device("shares of genes", e);
+    let logits = match with_remainder {
+        true => {
+            let zeros = device.try_zeros_like(&(logits.shape().0, 1)).map_err(fail)?;
+            ops::concat_columns(logits, zeros.put_tape(T::default()))?
+        }
+        false => logits,
+    };
+    logits.try_softmax::<Axis<1>>().map_err(fail)
+}
+
 /// `- sum over genes of y_sg ln p_sg`, the mean over sets, in nats a molecule: p is the mean over the cells of a set of the
 /// decoder's shares, y `(sets, classes)` the observed shares.
 pub fn profile_loss<D: Backend, T: Tape<f32, D>>(
@@ -205,21 +230,13 @@ pub fn profile_loss<D: Backend, T: Tape<f32, D>>(
     observed: &Array2<f32>,
     with_remainder: bool,
 ) -> Result<Scalar<D, T>> {
-    use dfdx::prelude::{Axis, SumTo};
-    let device = logits.device().clone();
+    use dfdx::prelude::SumTo;
     let fail = |e: D::Err| Error::device("profile loss", e);
-    let logits = match with_remainder {
-        // One more class, of logit 0: the genes that are not modelled.
-        true => {
-            let zeros = device.try_zeros_like(&(logits.shape().0, 1)).map_err(fail)?;
-            ops::concat_columns(logits, zeros.put_tape(T::default()))?
-        }
-        false => logits,
-    };
-    if observed.dim() != (sets.len(), logits.shape().1) {
-        return Err(Error::shape("profile loss", (sets.len(), logits.shape().1), observed.dim()));
+    let shares = shares_of(logits, with_remainder)?;
+    if observed.dim() != (sets.len(), shares.shape().1) {
+        return Err(Error::shape("profile loss", (sets.len(), shares.shape().1), observed.dim()));
     }
-    let shares = D::set_mean(logits.try_softmax::<Axis<1>>().map_err(fail)?, sets)?;
+    let shares = D::set_mean(shares, sets)?;
     let terms = || shares.try_add(1e-12)?.try_ln();
     let terms = D::multiply(terms().map_err(fail)?, observed.iter().copied().collect())?;
     let sum = || terms.try_sum::<dfdx::prelude::Rank0, _>()?.try_mul(-1.0 / sets.len().max(1) as f32);
@@ -246,6 +263,7 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
             false => self.student.encoder.forward(&seen, tape)?,
         };
         let all = self.standard.0.forward(h)?; // (controls + perturbed, width)
+        let all = if self.train_encoder { all } else { without_gradient(all)? };
         let (controls, cells) = (batch.controls.n_cells() as u32, all.shape().0 as u32);
         let z = D::take_rows(all.retaped::<T>(), &(0..controls).collect::<Vec<_>>().into())?;
         let read = D::take_rows(all.retaped::<T>(), &(controls..cells).collect::<Vec<_>>().into())?;
@@ -273,10 +291,7 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
             CountTarget { counts: Arc::new(second), library_size: library_size.into(), with_remainder: remainder };
         let logits = match weights.counts_reach_encoder {
             true => self.decoder.logits(read)?,
-            // The same values as a tensor of its own, which no gradient passes.
-            false => self
-                .decoder
-                .logits(ops::upload(&all.device().clone(), &ops::download(&read))?.put_tape(T::default()))?,
+            false => self.decoder.logits(without_gradient(read)?)?,
         };
         let logits = ops::add(logits, own_of(&batch.perturbed_sets)?)?;
         let nll = D::count_nll(logits, Dispersion::Gene(&self.decoder.log_theta), None, &of_second)?;

@@ -118,11 +118,15 @@ pub struct SetBatch {
 }
 
 /// One set.
-struct Item {
-    tokens: Tokens,
-    controls: Vec<usize>,
-    perturbed: Vec<usize>,
-    profile: usize,
+pub struct Item {
+    /// What is asked.
+    pub tokens: Tokens,
+    /// Rows of the control cells.
+    pub controls: Vec<usize>,
+    /// Rows of the perturbed cells.
+    pub perturbed: Vec<usize>,
+    /// The place of its condition.
+    pub condition: usize,
 }
 
 /// All sets of an epoch.
@@ -130,8 +134,10 @@ pub struct SetSource<'a> {
     data: &'a Dataset,
     target_sum: f32,
     with_remainder: bool,
-    items: Vec<Item>,
-    names: Vec<String>,
+    /// The sets.
+    pub items: Vec<Item>,
+    /// Their conditions.
+    pub conditions: Vec<Condition>,
     profiles: Vec<Vec<f32>>,
     entropies: Vec<f32>,
 }
@@ -164,7 +170,7 @@ impl<'a> SetSource<'a> {
             target_sum,
             with_remainder,
             items: Vec::new(),
-            names: Vec::new(),
+            conditions: Vec::new(),
             profiles: Vec::new(),
             entropies: Vec::new(),
         };
@@ -176,7 +182,7 @@ impl<'a> SetSource<'a> {
             let profile = profile(data, perturbed, with_remainder);
             source.entropies.push(-profile.iter().filter(|&&y| y > 0.0).map(|y| y * y.ln()).sum::<f32>());
             source.profiles.push(profile);
-            source.names.push(condition.to_string());
+            source.conditions.push(condition.clone());
             for number in 0..size.draws {
                 let tokens = measured.tokens(condition, number % 2 == 1)?;
                 let mut draw = |from: &[usize]| {
@@ -186,7 +192,7 @@ impl<'a> SetSource<'a> {
                     from
                 };
                 let (controls, perturbed) = (draw(controls), draw(perturbed));
-                source.items.push(Item { tokens, controls, perturbed, profile: source.profiles.len() - 1 });
+                source.items.push(Item { tokens, controls, perturbed, condition: source.conditions.len() - 1 });
             }
         }
         if source.items.is_empty() {
@@ -232,9 +238,9 @@ impl BatchSource for SetSource<'_> {
         let classes = self.profiles[0].len();
         let mut profiles = Array2::zeros((items.len(), classes));
         for (mut row, item) in profiles.rows_mut().into_iter().zip(&items) {
-            row.assign(&ndarray::ArrayView1::from(&self.profiles[item.profile]));
+            row.assign(&ndarray::ArrayView1::from(&self.profiles[item.condition]));
         }
-        let entropy = items.iter().map(|item| self.entropies[item.profile]).sum::<f32>() / items.len() as f32;
+        let entropy = items.iter().map(|item| self.entropies[item.condition]).sum::<f32>() / items.len() as f32;
         Ok(SetBatch {
             controls: scaled(&controls),
             asked: Asked::of(items.iter().map(|item| (item.controls.len(), &item.tokens))),
@@ -252,6 +258,6 @@ impl BatchSource for SetSource<'_> {
     }
 
     fn name(&self, row: usize) -> String {
-        self.names[self.items[row].profile].clone()
+        self.conditions[self.items[row].condition].to_string()
     }
 }

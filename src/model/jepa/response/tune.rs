@@ -1,0 +1,299 @@
+//! The end of phase B: predictor and decoder on the embeddings of the trained encoder, which moves no more.
+//!
+//! Sets are large here, as no cell goes through the encoder again, and predicted cells are decoded as they will be in
+//! predictions. The loss of a set of control cells of a context c under the perturbed genes P:
+//!
+//! ```text
+//! energy distance and squared difference of means in z, as before
+//! + w_e n |mean over cells (E[y | z_hat] - E[y | z]) - observed effect|^2 / genes     y: log-normalised expression
+//! + w_c NLL of counts of real cells / genes
+//! ```
+//!
+//! with n the number of cells behind the observed effect (of mean 1). The expectation is that of the negative binomial at
+//! the library size of the cell, so that the very quantity that predictions are judged by is fitted: the mean of log-normalised
+//! cells is not the logarithm of a mean.
+
+use super::{
+    config::{LossWeights, ResponseConfig},
+    decoder::{Decoder, DecoderNet, size_factors},
+    embedded::Encoder,
+    fit::Response,
+    judge::Judge,
+    net::{Predictor, shares_of, spread_over},
+    source::{Asked, SetSize, SetSource},
+};
+use crate::{
+    Error, Result,
+    data::{Condition, Counts, EffectTable},
+    model::{NORMALISED_TOTAL, jepa::views::thinned, vae::Log1p},
+    nn::{Backend, CountTarget, Dispersion, EmbeddingLoss, Matrix, RowSets, Scalar, SetDistance, ops, walk_params},
+    train::{BatchSource, Loss, Run, StepContext, TrainConfig, Trainable, fit},
+};
+use dfdx::prelude::{Cpu, HasShape, PutTape, Rank0, SumTo, Tape, TrySub};
+use ndarray::{Array1, Array2, ArrayView1, Axis, Zip};
+use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
+
+/// Share of the molecules of a real cell that its embedding is made of; the rest judge the decoder.
+const SEEN_SHARE: f64 = 0.7;
+/// Sets of an epoch, at least: a few conditions have more sets each.
+const FEWEST_SETS: usize = 400;
+
+/// Expected log-normalised expression of each cell, `(cells, classes)`, of negative binomials with the means `sizes * shares`
+/// (0 in a class of genes that are not modelled); one size and one scale of the normalisation a cell. The gradient passes to
+/// the shares; the dispersion is taken as given.
+///
+/// # Errors
+/// A device that fails.
+pub fn expected_expression<D: Backend, T: Tape<f32, D>>(
+    shares: Matrix<D, T>,
+    (sizes, scales): (&[f32], &[f64]),
+    log_theta: &[f32],
+) -> Result<Matrix<D, T>> {
+    let host = ops::download(&shares);
+    let theta: Vec<f64> = log_theta.iter().map(|&log| f64::from(log).exp()).collect();
+    let (mut values, mut slopes) = (Array2::<f32>::zeros(host.dim()), Array2::<f32>::zeros(host.dim()));
+    Zip::indexed(values.rows_mut()).and(slopes.rows_mut()).and(host.rows()).par_for_each(
+        |cell, mut values, mut slopes, shares| {
+            let (size, log1p) = (f64::from(sizes[cell]), Log1p::new(scales[cell]));
+            for (gene, theta) in theta.iter().enumerate() {
+                let share = f64::from(shares[gene]);
+                let (value, slope) = log1p.expected(share * size, *theta);
+                slopes[gene] = (slope * size) as f32;
+                values[gene] = (value - slope * size * share) as f32;
+            }
+        },
+    );
+    // The tangent of the function at these shares: its value and its derivative there are the function's.
+    let tangent = D::multiply(shares, slopes.into_iter().collect())?;
+    let device = tangent.device().clone();
+    ops::add(tangent, ops::upload(&device, &values)?.put_tape(T::default()))
+}
+
+/// Mean over sets and genes of the weighted squared error of `under - before`, `(sets, classes)`, beside the observed effect
+/// `(sets, genes)`.
+fn effect_loss<D: Backend, T: Tape<f32, D>>(
+    under: Matrix<D, T>,
+    before: Matrix<D, T>,
+    observed: &Array2<f32>,
+    weights: &[f32],
+) -> Result<Scalar<D, T>> {
+    let (sets, classes) = *under.shape();
+    let mut wanted = Array2::<f32>::zeros((sets, classes));
+    wanted.slice_mut(ndarray::s![.., ..observed.ncols()]).assign(observed);
+    let factors: Vec<f32> = weights.iter().map(|w| (w / (sets * observed.ncols()) as f32).sqrt()).collect();
+    let wanted = ops::upload(&under.device().clone(), &wanted)?;
+    let fail = |e: D::Err| Error::device("effect loss", e);
+    let error = under.try_sub(before).map_err(fail)?.try_sub(wanted).map_err(fail)?;
+    let error = D::multiply(error, spread_over(&factors, classes))?;
+    error.try_square().and_then(|square| square.try_sum::<Rank0, _>()).map_err(fail)
+}
+
+/// Predictor and decoder.
+#[derive(Debug, Clone)]
+pub struct Tuned<D: Backend> {
+    device: D,
+    /// Delta.
+    pub predictor: Predictor<D>,
+    /// From z to counts.
+    pub decoder: DecoderNet<D>,
+    weights: LossWeights,
+    /// Factor of how far control cells are from their mean when they are decoded.
+    width: f32,
+}
+
+walk_params!(Tuned { params: [], buffers: [], layers: [predictor, decoder] });
+
+/// Some sets.
+pub struct TuneBatch {
+    /// z of the control cells, `(cells, width)`.
+    z: Array2<f32>,
+    /// How far each is from the mean of its context.
+    off_centre: Array2<f32>,
+    /// What is asked of the predictor.
+    asked: Asked,
+    /// What the shares of each control cell are multiplied by, and what its counts are then scaled by before log1p.
+    sizes: Vec<f32>,
+    scales: Vec<f64>,
+    /// z of the perturbed cells, and which belong together.
+    perturbed: Array2<f32>,
+    perturbed_sets: RowSets,
+    /// Observed effect of each set, `(sets, genes)`, 0 of control, and its weight.
+    effects: Array2<f32>,
+    effect_weights: Vec<f32>,
+    /// z of a part of the molecules of each perturbed cell, and the counts of the rest.
+    part: Array2<f32>,
+    rest: CountTarget,
+}
+
+impl<D: Backend> Trainable<D> for Tuned<D> {
+    type Batch = TuneBatch;
+
+    fn loss<T: Tape<f32, D>>(
+        &mut self,
+        batch: &TuneBatch,
+        tape: T,
+        context: &mut StepContext<'_>,
+    ) -> Result<Loss<D, T>> {
+        let weights = self.weights;
+        let (sets, genes) = (&batch.asked.cells, batch.rest.counts.n_genes());
+        let z = ops::upload(&self.device, &batch.z)?;
+        let rng = context.training.then_some(&mut *context.rng);
+        let delta = self.predictor.forward(z.clone().put_tape(tape), &batch.asked, rng)?;
+        let moved = ops::add(delta, z.clone().put_tape(T::default()))?;
+        let target = ops::upload(&self.device, &batch.perturbed)?;
+        let energy =
+            ops::mean(SetDistance::Energy.forward(moved.retaped::<T>(), sets, &target, &batch.perturbed_sets)?)?;
+        let observed = D::set_mean(target, &batch.perturbed_sets)?;
+        let of_means = EmbeddingLoss::L2.forward(D::set_mean(moved.retaped::<T>(), sets)?, &observed)?;
+
+        let own = self.predictor.own_logits::<T>(&batch.asked, genes)?; // (sets, genes)
+        let own_of = |sets: &RowSets| D::take_rows(own.retaped::<T>(), &sets.owners().into());
+        let further = || -> Result<_> {
+            Ok(ops::upload(&self.device, &(&batch.off_centre * (self.width - 1.0)))?.put_tape(T::default()))
+        };
+        let log_theta = self.decoder.log_theta.as_vec();
+        let expected = |logits: Matrix<D, T>| {
+            let shares = shares_of(logits, batch.rest.with_remainder)?;
+            D::set_mean(expected_expression(shares, (&batch.sizes, &batch.scales), &log_theta)?, sets)
+        };
+        let under = expected(ops::add(self.decoder.logits(ops::add(moved, further()?)?)?, own_of(sets)?)?)?;
+        let before = expected(self.decoder.logits(ops::add(z.put_tape(T::default()), further()?)?)?)?;
+        let effect = effect_loss(under, before, &batch.effects, &batch.effect_weights)?;
+
+        let part = ops::upload(&self.device, &batch.part)?.put_tape(T::default());
+        let logits = ops::add(self.decoder.logits(part)?, own_of(&batch.perturbed_sets)?)?;
+        let nll = D::count_nll(logits, Dispersion::Gene(&self.decoder.log_theta), None, &batch.rest)?;
+        let nll = ops::mean(nll)?;
+        let parts = vec![
+            ("energy", ops::to_f32(&energy)),
+            ("means", ops::to_f32(&of_means)),
+            ("effect", ops::to_f32(&effect)),
+            ("nll", ops::to_f32(&nll)),
+        ];
+        let mut total = ops::scaled(energy, weights.energy)?;
+        let terms = [(of_means, weights.means), (effect, weights.effect), (nll, weights.counts / genes.max(1) as f32)];
+        for (term, weight) in terms {
+            total = ops::add_scaled(total, term, weight)?;
+        }
+        Ok(Loss { total: ops::keep_tape(total, own)?, parts })
+    }
+}
+
+/// Sets of embedded cells.
+struct TuneSource<'a> {
+    sets: SetSource<'a>,
+    judge: &'a Judge<'a>,
+    /// Mean z of the control cells of each condition's context.
+    centres: Vec<Array1<f32>>,
+    /// Observed effect of each condition (control has none), and its weight.
+    effects: Vec<(Option<ArrayView1<'a, f32>>, f32)>,
+    /// z of a part of each training cell, the counts of the rest, and the share of the part.
+    part: Array2<f32>,
+    rest: Counts,
+    shares: Vec<f32>,
+    with_remainder: bool,
+}
+
+impl BatchSource for TuneSource<'_> {
+    type Batch = TuneBatch;
+
+    fn len(&self) -> usize {
+        self.sets.items.len()
+    }
+
+    fn batch(&self, rows: &[usize]) -> Result<TuneBatch> {
+        let items: Vec<_> = rows.iter().map(|&row| &self.sets.items[row]).collect();
+        let data = self.judge.data;
+        let controls: Vec<usize> = items.iter().flat_map(|item| item.controls.iter().copied()).collect();
+        let perturbed: Vec<usize> = items.iter().flat_map(|item| item.perturbed.iter().copied()).collect();
+        let z = self.judge.z.pick(&controls);
+        let mut off_centre = z.clone();
+        let centres =
+            items.iter().flat_map(|item| std::iter::repeat_n(&self.centres[item.condition], item.controls.len()));
+        off_centre.rows_mut().into_iter().zip(centres).for_each(|(mut z, centre)| z -= centre);
+        let mut effects = Array2::zeros((items.len(), data.n_genes()));
+        for (mut row, item) in effects.rows_mut().into_iter().zip(&items) {
+            if let Some(effect) = self.effects[item.condition].0 {
+                row.assign(&effect);
+            }
+        }
+        let places = self.judge.z.places(&perturbed);
+        let sizes = size_factors(data, &perturbed, self.with_remainder);
+        let library_size: Vec<f32> =
+            sizes.iter().zip(&places).map(|(size, &at)| size * (1.0 - self.shares[at])).collect();
+        Ok(TuneBatch {
+            z,
+            off_centre,
+            asked: Asked::of(items.iter().map(|item| (item.controls.len(), &item.tokens))),
+            sizes: size_factors(data, &controls, self.with_remainder),
+            scales: controls.iter().map(|&row| f64::from(NORMALISED_TOTAL / data.library_size[row].max(1.0))).collect(),
+            perturbed: self.judge.z.pick(&perturbed),
+            perturbed_sets: RowSets::from_sizes(items.iter().map(|item| item.perturbed.len())),
+            effects,
+            effect_weights: items.iter().map(|item| self.effects[item.condition].1).collect(),
+            part: self.part.select(Axis(0), &places),
+            rest: CountTarget {
+                counts: Arc::new(self.rest.select_cells(&places)),
+                library_size: library_size.into(),
+                with_remainder: self.with_remainder,
+            },
+        })
+    }
+
+    fn name(&self, row: usize) -> String {
+        self.sets.name(row)
+    }
+}
+
+impl Response {
+    /// Trains predictor and decoder further with the encoder as it is, and calibrates the decoder anew.
+    pub(in crate::model::jepa) fn tune(
+        &mut self,
+        judge: &Judge<'_>,
+        observed: &EffectTable,
+        (encoder, learned): (&Encoder, &[Condition]),
+        config: &ResponseConfig,
+        run: &Run<'_>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<()> {
+        if config.tuning.epochs == 0 {
+            return Ok(());
+        }
+        let data = judge.data;
+        let with_remainder = self.decoder.with_remainder();
+        let size = SetSize { cells: config.tuning_cells, draws: config.draws.max(FEWEST_SETS.div_ceil(learned.len())) };
+        let form = (encoder.target_sum, with_remainder);
+        let sets = SetSource::new(data, &self.measured, learned, form, size, rng)?;
+        let known = &sets.conditions;
+        let centres = known.iter().map(|condition| self.measured.centre(condition.context.as_ref())).collect();
+        let cells = |condition: &Condition| self.measured.rows(condition).len() as f32;
+        let mean_cells = known.iter().map(cells).sum::<f32>() / known.len() as f32;
+        let effect = |condition: &Condition| {
+            let row = observed.conditions.iter().position(|other| other == condition);
+            (row.map(|row| observed.effects.row(row)), cells(condition) / mean_cells)
+        };
+        let effects = known.iter().map(effect).collect();
+        let mut part = data.select_cells(judge.z.rows());
+        let ([first, rest], shares) = thinned(&part.counts, SEEN_SHARE..SEEN_SHARE + 1e-6, rng);
+        part.counts = first;
+        part.library_size.iter_mut().zip(&shares).for_each(|(size, share)| *size *= share);
+        let part = encoder.embed(&part, &(0..part.n_cells()).collect::<Vec<_>>())?;
+        let source = TuneSource { sets, judge, centres, effects, part, rest, shares, with_remainder };
+        let device = Cpu::seed_from_u64(run.seed);
+        let mut net = Tuned {
+            device: device.clone(),
+            predictor: self.predictor.clone(),
+            decoder: self.decoder.net().clone(),
+            weights: config.weights,
+            width: self.share.width as f32,
+        };
+        let training = TrainConfig { seed: run.seed, ..config.tuning.clone() };
+        let mut tuning = run.part("tuning");
+        tuning.progress = run.progress;
+        fit(&mut net, &source, None, &device, &training, &mut tuning)?;
+        self.predictor = net.predictor;
+        self.decoder = Decoder::new(net.decoder);
+        self.choose_width(judge, learned, &[self.share.width])
+    }
+}
