@@ -7,7 +7,7 @@ mod predictor;
 mod scgen;
 mod vae_arithmetic;
 
-pub use model::ModelPredictor;
+pub use model::{ModelPredictor, SavedModel};
 pub use predictor::{Fitted, Predictor};
 pub use scgen::Scgen;
 pub use vae_arithmetic::{LatentShifts, VaeArithmetic};

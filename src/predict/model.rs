@@ -7,13 +7,16 @@ use crate::{
     device::Device,
     model::{
         Model, ModelConfig, Sampling, SettingsFile, Trained,
-        registry::{Configured, Settings},
+        registry::{Configured, Registry, Settings},
     },
     train::Run,
 };
 use ndarray::{Array1, Array2};
 use serde_json::{Value, json};
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Seed of the draws behind an effect, so that control and perturbed cells start from the same random numbers.
 const EFFECT_SEED: u64 = 0x6566_6665_6374;
@@ -94,13 +97,48 @@ impl Predictor for ModelPredictor {
     }
 
     fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
-        let model = self.train(data)?;
-        match &data.cells {
-            Some(cells) if model.abilities().cells_from => {
-                Ok(Box::new(FromControls::new(model, Arc::clone(cells), data.seed)?))
-            }
-            _ => Ok(Box::new(Own(model))),
+        fitted(self.train(data)?, data)
+    }
+}
+
+fn fitted(model: Box<dyn Trained>, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+    match &data.cells {
+        Some(cells) if model.abilities().cells_from => {
+            Ok(Box::new(FromControls::new(model, Arc::clone(cells), data.seed)?))
         }
+        _ => Ok(Box::new(Own(model))),
+    }
+}
+
+/// A model that was trained before, from its folder: it is judged as it stands. That the conditions or cells that judge it
+/// took no part in its training is for the caller to see to.
+pub struct SavedModel {
+    name: String,
+    folder: PathBuf,
+}
+
+impl SavedModel {
+    /// The model in a folder, under a name of its own in tables.
+    pub fn new(name: &str, folder: impl Into<PathBuf>) -> Self {
+        Self { name: name.to_owned(), folder: folder.into() }
+    }
+}
+
+impl Predictor for SavedModel {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn description(&self) -> &str {
+        "A model that was trained before"
+    }
+
+    fn settings(&self) -> Value {
+        json!({ "folder": self.folder })
+    }
+
+    fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        fitted(Registry::default().load(&self.folder, Device::default())?, data)
     }
 }
 

@@ -35,11 +35,11 @@ const BUILT_IN_SEED: u64 = 7;
 
 /// Do the main job: train the stages on cells (or effects), judge each on what was held out, write a report
 ///
-/// The stages are the count VAE, the combination model (on doubles that it has not seen, beside the baselines) and diffusion
-/// around what it predicts (is its spread the true one?). Without a file, cells are simulated.
+/// The stages are the count VAE, the JEPA and diffusion (is its spread the true one?); JEPA and combination model are then
+/// trained anew and judged on doubles that they have not seen, beside the baselines. Without a file, cells are simulated.
 ///
-/// Writes report.html, results.json, split.json and the models (folders vae, diffusion and, trained without the doubles that
-/// judge it, unseen) into --out; what an earlier run left there is replaced. Open report.html in a browser. `genailab predict
+/// Writes report.html, results.json, split.json and the models (folders vae, jepa, diffusion and, trained without the doubles
+/// that judge it, unseen) into --out; what an earlier run left there is replaced. Open report.html in a browser. `genailab predict
 /// --model DIR/diffusion` uses the models.
 ///
 /// An effects dataset (one row a perturbation, uns["effect"]) is taken too: the models are then judged on perturbations
@@ -55,7 +55,7 @@ pub struct Args {
     /// Settings: a TOML file with the tables [model], [train], [split] and [qc]
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
-    /// Most passes over the training data, of the VAE and of diffusion on cells; the VAE's training stops earlier when what it
+    /// Most passes over the training data, of the VAE, the JEPA and diffusion on cells; the VAE's training stops earlier when what it
     /// watches gains nothing any more [default: 60; 200 for the VAE of an effects dataset]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
