@@ -3,29 +3,33 @@
 //! | model | data | judged by |
 //! |---|---|---|
 //! | the combination model | effects | unseen doubles: L2, its ratio to additive, median Pearson |
+//! | the JEPA | cells | unseen doubles (or another split): L2, Pearson, plain E-distance |
 //! | cell-level pretraining | cells | held-out cells: linear probe, kNN purity, effective rank |
 //!
 //! A seed draws the split, the weights and the training. All variants are compared over the same seeds.
 
-use super::{BenchmarkData, Task};
+use super::{BenchmarkData, MeasureOptions, Task, measure};
 use crate::{
     Error, ErrorKind, Result,
-    data::{Dataset, SplitPlan},
+    data::{DataKind, Dataset, SplitPlan},
     device::Device,
     eval::{ProbeConfig, compare_embeddings, l2, pearson},
     model::{
+        Model,
         combination::{CombinationConfig, CombinationModel},
         jepa::{
-            AntiCollapse, CellJepa, CellJepaConfig, Conditioning, EncoderConfig, MaskKind, Objective, Reader,
-            effective_rank,
+            AntiCollapse, CellJepa, CellJepaConfig, Conditioning, EncoderConfig, GroupConfig, Grouping, Jepa,
+            JepaSettings, MaskConfig, MaskKind, Objective, Phase, Reader, TeacherSees, ViewNoise, effective_rank,
         },
     },
     nn::EmbeddingLoss,
+    predict::ModelPredictor,
     train::{Progress, Run, TrainConfig},
 };
 use ndarray::Array2;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
+    path::Path,
     sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
@@ -34,20 +38,20 @@ use std::{
 const JUDGED: f64 = 0.2;
 
 /// One variant on one seed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
     /// What was changed.
     pub variant: String,
     /// Of split, weights and training.
     pub seed: u64,
     /// Name and value of each figure, in the order of the table; none where the training failed.
-    pub figures: Vec<(&'static str, f64)>,
+    pub figures: Vec<(String, f64)>,
     /// Why there are none: a collapse, most likely.
     pub failure: Option<String>,
 }
 
 /// All trials of a model on a dataset.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ablation {
     /// The data file.
     pub dataset: String,
@@ -56,6 +60,22 @@ pub struct Ablation {
 }
 
 impl Ablation {
+    /// The trials that an earlier ablation of the same data wrote; those that failed are left out, so that they are tried
+    /// again.
+    ///
+    /// # Errors
+    /// A file that is not there or damaged, or of another dataset.
+    pub fn read(file: &Path, dataset: &str) -> Result<Vec<Trial>> {
+        let text = std::fs::read(file).map_err(|e| Error::io("reading", file, e))?;
+        let damaged = |e: serde_json::Error| Error::data(format!("this is no ablation: {e}")).at(file.display());
+        let known: Self = serde_json::from_slice(&text).map_err(damaged)?;
+        if known.dataset != dataset {
+            let other = format!("it is an ablation on {}, not on {dataset}; give another --out", known.dataset);
+            return Err(Error::config(other).at(file.display()));
+        }
+        Ok(known.trials.into_iter().filter(|trial| trial.failure.is_none()).collect())
+    }
+
     /// The variants, in the order of the trials.
     pub fn variants(&self) -> Vec<&str> {
         let mut seen: Vec<&str> = Vec::new();
@@ -123,13 +143,14 @@ pub fn ablate_effects(
             let predicted = model.effects(&observed.conditions)?.mapv(|value| value as f32);
             let (ours, additive) =
                 (mean_l2(&predicted, &observed.effects), mean_l2(&observed.additive, &observed.effects));
-            let mut figures = vec![("L2", ours), ("ratio to additive", ours / additive)];
+            let mut figures = vec![("L2".to_owned(), ours), ("ratio to additive".to_owned(), ours / additive)];
             let rows = predicted.rows().into_iter().zip(observed.effects.rows());
             let mut correlations: Vec<f64> = rows.filter_map(|(p, y)| pearson(&p.to_vec(), &y.to_vec())).collect();
             correlations.sort_unstable_by(f64::total_cmp);
-            figures.extend(correlations.get(correlations.len() / 2).map(|&median| ("median Pearson", median)));
-            figures.extend(model.mixture().left_out_l2.map(|l2| ("L2 of left-out training doubles", l2)));
-            figures.push(("seconds", seconds));
+            figures
+                .extend(correlations.get(correlations.len() / 2).map(|&median| ("median Pearson".to_owned(), median)));
+            figures.extend(model.mixture().left_out_l2.map(|l2| ("L2 of left-out training doubles".to_owned(), l2)));
+            figures.push(("seconds".to_owned(), seconds));
             let trial = Trial { variant: variant.to_owned(), seed, figures, failure: None };
             report(trial)?;
         }
@@ -141,6 +162,111 @@ fn mean_l2(predicted: &Array2<f32>, observed: &Array2<f32>) -> f64 {
     let rows = predicted.rows().into_iter().zip(observed.rows());
     let distances: Vec<f64> = rows.filter_map(|(p, y)| l2(&p.to_vec(), &y.to_vec())).collect();
     distances.iter().sum::<f64>() / distances.len().max(1) as f64
+}
+
+/// The variants: what is changed, and the settings.
+fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSettings)> {
+    let with = |change: &dyn Fn(&mut JepaSettings)| {
+        let mut settings = base.clone();
+        change(&mut settings);
+        settings
+    };
+    // The same predictor and decoder on an embedding that phase B leaves as it is.
+    let frozen = |change: &dyn Fn(&mut JepaSettings)| {
+        with(&|s| {
+            s.response.train_encoder = false;
+            change(s);
+        })
+    };
+    let masks = |change: &dyn Fn(&mut MaskConfig)| with(&|s| change(&mut s.encoder.masks));
+    let groups = |change: &dyn Fn(&mut GroupConfig)| {
+        with(&|s| {
+            if let EncoderConfig::Groups(groups) = &mut s.encoder.encoder {
+                change(groups);
+            }
+        })
+    };
+    let reconstruction = |s: &mut JepaSettings| {
+        s.encoder.objective = Objective::Reconstruction;
+        s.encoder.teacher.sees = TeacherSees::default();
+    };
+    let two_views = |s: &mut JepaSettings| {
+        s.encoder.objective = Objective::split_views();
+        s.encoder.teacher.sees = TeacherSees::default();
+    };
+    vec![
+        ("as it is", base.clone()),
+        ("phase A by reconstruction", with(&reconstruction)),
+        ("phase A by two views", with(&two_views)),
+        ("no phase A", with(&|s| s.phase = Phase::B)),
+        ("encoder frozen after phase A", frozen(&|_| {})),
+        ("encoder frozen after reconstruction", frozen(&reconstruction)),
+        ("encoder frozen after two views", frozen(&two_views)),
+        ("encoder frozen, never trained", frozen(&|s| s.phase = Phase::B)),
+        ("no EMA", with(&|s| s.encoder.teacher.ema = None)),
+        (
+            "no variance, no covariance",
+            with(&|s| (s.response.weights.variance, s.response.weights.covariance) = (0.0, 0.0)),
+        ),
+        ("counts do not train the encoder", with(&|s| s.response.weights.counts_reach_encoder = false)),
+        ("no energy distance", with(&|s| s.response.weights.energy = 0.0)),
+        ("no decoded means", with(&|s| (s.response.weights.profile, s.response.weights.effect) = (0.0, 0.0))),
+        ("no tuning", with(&|s| s.response.tuning.epochs = 0)),
+        ("masks: 10 % a target", masks(&|m| m.fraction = 0.1)),
+        ("masks: 30 % a target", masks(&|m| m.fraction = 0.3)),
+        ("masks: 1 target", masks(&|m| m.targets = 1)),
+        ("masks: overlap 0.5", masks(&|m| m.overlap = 0.5)),
+        ("random groups", groups(&|g| g.grouping = Grouping::Random)),
+        ("8 groups", groups(&|g| g.groups = 8)),
+        ("32 groups", groups(&|g| g.groups = 32)),
+        ("cross-attention", with(&|s| s.response.conditioning = Conditioning::CrossAttention)),
+        ("concatenation", with(&|s| s.response.conditioning = Conditioning::Concatenation)),
+        ("context thinned", masks(&|m| m.noise = ViewNoise::Split)),
+    ]
+}
+
+/// Every variant of the JEPA on a split of each seed; `report` gets each trial when it is done, and those that `is_done` are
+/// passed over. A training that fails is a failed trial.
+///
+/// # Errors
+/// Data that the split does not fit; an interruption.
+pub fn ablate_jepa(
+    data: &BenchmarkData,
+    split: &str,
+    base: &JepaSettings,
+    seeds: u64,
+    is_done: &dyn Fn(&str, u64) -> bool,
+    report: &mut dyn FnMut(Trial) -> Result<()>,
+) -> Result<()> {
+    for seed in 0..seeds {
+        let task = Task::of_plan(data, &SplitPlan::parse(split, seed)?, seed)?;
+        task.observed.prepare();
+        for (variant, settings) in variants_of_jepa(base) {
+            if is_done(variant, seed) {
+                continue;
+            }
+            let model = ModelPredictor::new::<Jepa>(Jepa::KIND, &[DataKind::Cells]).with_config::<Jepa>(settings);
+            let (figures, failure) = match task.answer(&model) {
+                Err(error) if error.kind() != ErrorKind::Numeric => return Err(error),
+                Err(error) => (Vec::new(), Some(error.to_string())),
+                Ok(answer) => {
+                    let scores = measure(&task.observed, &answer.predicted, &MeasureOptions::default(), seed);
+                    let mean = |name: &'static str| {
+                        let values: Vec<f64> =
+                            scores.rows.iter().filter(|row| row.metric == name).map(|row| row.value).collect();
+                        (!values.is_empty())
+                            .then(|| (name.to_owned(), values.iter().sum::<f64>() / values.len() as f64))
+                    };
+                    let mut figures: Vec<_> =
+                        ["l2", "pearson", "edistance_plain"].into_iter().filter_map(mean).collect();
+                    figures.push(("seconds".to_owned(), answer.fit_seconds));
+                    (figures, None)
+                }
+            };
+            report(Trial { variant: variant.to_owned(), seed, figures, failure })?;
+        }
+    }
+    Ok(())
 }
 
 /// The variants: what is changed, the settings, and the epochs as a share of those given.
@@ -219,14 +345,14 @@ pub fn ablate_cells(
                     let found =
                         compare_embeddings(&[("z", z.view())], &data.labels, &split.train, &split.test, &probe)?;
                     let score = &found.scores[0];
-                    let figures = vec![
+                    let figures = [
                         ("probe accuracy", score.accuracy),
                         ("balanced accuracy", score.balanced_accuracy),
                         ("kNN purity", score.purity),
                         ("effective rank", effective_rank(z.view())),
                         ("seconds", seconds),
                     ];
-                    (figures, None)
+                    (figures.map(|(name, value): (&str, f64)| (name.to_owned(), value)).into(), None)
                 }
             };
             let trial = Trial { variant: variant.to_owned(), seed, figures, failure };

@@ -140,7 +140,7 @@ impl Ablation {
             .trials
             .iter()
             .find(|trial| trial.failure.is_none())
-            .map_or(Vec::new(), |trial| trial.figures.iter().map(|(name, _)| *name).collect());
+            .map_or(Vec::new(), |trial| trial.figures.iter().map(|(name, _)| name.as_str()).collect());
         let headings = std::iter::once(("variant", Align::Left)).chain(names.iter().map(|name| (*name, Align::Right)));
         let mut grid = Grid::new(format!("mean ± standard deviation over seeds, {}", self.dataset), headings);
         for variant in self.variants() {

@@ -7,7 +7,7 @@ fn a_row_a_variant_and_failures_are_counted() {
     let trial = |variant: &str, seed, value: Option<f64>| Trial {
         variant: variant.to_owned(),
         seed,
-        figures: value.map(|value| ("L2", value)).into_iter().collect(),
+        figures: value.map(|value| ("L2".to_owned(), value)).into_iter().collect(),
         failure: value.is_none().then(|| "collapsed".to_owned()),
     };
     let trials = vec![

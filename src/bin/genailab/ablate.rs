@@ -5,12 +5,13 @@ use genailab::{
     Error, ErrorKind, Result,
     bench::{
         BenchmarkData,
-        ablation::{Ablation, Trial, ablate_cells, ablate_effects},
+        ablation::{Ablation, Trial, ablate_cells, ablate_effects, ablate_jepa},
     },
-    data::Opened,
+    data::{Opened, SplitPlan},
     model::{
+        Model, ModelConfig,
         combination::CombinationConfig,
-        jepa::{CellJepaConfig, Size},
+        jepa::{CellJepa, CellJepaConfig, Jepa, JepaSettings, Size},
     },
     show::Report,
     train::{TrainConfig, write_atomically},
@@ -19,19 +20,29 @@ use std::path::PathBuf;
 
 /// Train a model with one part changed at a time, over several seeds
 ///
-/// On an effects dataset: the combination model, judged on doubles that it has not seen. On a cells dataset: the encoder of
-/// cells (cell-jepa), judged on held-out cells by how well a linear probe and nearest neighbours tell the perturbation.
+/// On an effects dataset: the combination model, judged on doubles that it has not seen. On a cells dataset: the JEPA at size
+/// tiny, judged on conditions that it has not seen; or, by --model cell-jepa, an encoder of cells, judged on held-out cells by
+/// how well a linear probe and nearest neighbours tell the perturbation.
 ///
-/// Writes ablation.json and report.html into --out.
+/// Writes ablation.json, after each training, and report.html into --out.
 #[derive(clap::Args)]
 pub struct Args {
     /// The .h5ad file to use: cells or effects
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
+    /// The model of a cells dataset: jepa or cell-jepa [default: jepa]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// jepa: what is held out, as in `genailab bench`: doubles, context:COLUMN, ... [default: doubles]
+    #[arg(long, value_name = "SPLIT")]
+    split: Option<String>,
+    /// jepa: go on with the trainings that ablation.json in --out does not have yet
+    #[arg(long)]
+    resume: bool,
     /// Number of seeds, from 0
     #[arg(long, value_name = "N", default_value_t = 3)]
     seeds: u64,
-    /// Passes over the training data [default: 60 for effects, 15 for cells]
+    /// Passes over the training data [default: 60 for effects, 15 for cell-jepa, those of size tiny for jepa]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Folder for the results
@@ -45,11 +56,29 @@ pub fn run(args: &Args) -> Result<()> {
     if args.seeds == 0 {
         return Err(Error::config("--seeds is 0; give at least 1"));
     }
+    let of_jepa = args.model.as_deref().is_none_or(|model| model == Jepa::KIND);
+    if !of_jepa && args.model.as_deref() != Some(CellJepa::KIND) {
+        return Err(Error::config(format!(
+            "--model {}: there are {} and {}; an effects dataset has one model, which needs no option",
+            args.model.as_deref().unwrap_or_default(),
+            Jepa::KIND,
+            CellJepa::KIND
+        )));
+    }
+    if let (false, true) = (of_jepa, args.split.is_some() || args.resume) {
+        return Err(Error::config("--split and --resume are for --model jepa; leave them out"));
+    }
+    let split = args.split.as_deref().unwrap_or("doubles");
+    let plan = SplitPlan::parse(split, 0)?;
     let opened = args.columns.open(&args.data)?;
     let out = OutputFolder::new(&args.out)?;
     let interrupt = interrupt_flag()?;
     let dataset = args.data.display().to_string();
-    let mut done = Ablation { dataset, trials: Vec::new() };
+    let earlier = match args.resume {
+        true => Ablation::read(&out.join("ablation.json"), &dataset)?,
+        false => Vec::new(),
+    };
+    let mut done = Ablation { dataset, trials: earlier.clone() };
     let mut told = |trial: Trial| {
         let figures: Vec<String> = trial.figures.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
         let outcome = trial.failure.clone().unwrap_or_else(|| figures.join(", "));
@@ -60,11 +89,27 @@ pub fn run(args: &Args) -> Result<()> {
         check_interrupt(&interrupt, format_args!("the trials so far are in {}", out.join("ablation.json").display()))
     };
     match opened {
+        Opened::Effects(_) if args.model.is_some() || args.split.is_some() || args.resume => {
+            return Err(Error::config("--model, --split and --resume are for cells datasets; leave them out"));
+        }
         Opened::Effects(data) => {
             let mut config = CombinationConfig::default();
             config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
             config.training.validate()?;
             ablate_effects(&BenchmarkData::new(Opened::Effects(data), None)?, &config, args.seeds, &mut told)
+        }
+        Opened::Cells(data) if of_jepa => {
+            let mut settings = JepaSettings::preset(Size::Tiny);
+            if let Some(epochs) = args.epochs {
+                settings.set_epochs(epochs);
+            }
+            settings.validate()?;
+            let data = BenchmarkData::new(Opened::Cells(data), plan.context_column())?;
+            // A training that failed is tried again.
+            let is_done = |variant: &str, seed: u64| {
+                earlier.iter().any(|trial| trial.variant == variant && trial.seed == seed && trial.failure.is_none())
+            };
+            ablate_jepa(&data, split, &settings, args.seeds, &is_done, &mut told)
         }
         Opened::Cells(data) => {
             let config = CellJepaConfig { width: 64, ..CellJepaConfig::mlp(Size::Small) };
@@ -77,7 +122,7 @@ pub fn run(args: &Args) -> Result<()> {
     let table = done.table()?;
     say(&table)?;
     let report =
-        Report::new("What each part of the JEPA is good for").section("One thing changed at a time").table(table);
+        Report::new("What each part of the model is good for").section("One thing changed at a time").table(table);
     report.save(out.join("report.html"))?;
     say(format_args!("report: {}", out.join("report.html").display()))
 }
