@@ -209,7 +209,7 @@ impl Fitted for Rates {
         let cells = self.draw(condition, CELLS_PER_MEAN, MEAN_SEED)?;
         let mean = cells.mapv(f64::from).mean_axis(Axis(0)).expect("there are cells");
         let control = self.controls.of(condition.context.as_deref()).expect("its control cells were drawn from");
-        Ok(mean.mapv(|value| value as f32) - &control)
+        Ok(mean.mapv(|value| value as f32) - control)
     }
 
     fn cells(&self, condition: &Condition, n: usize, seed: u64) -> Option<Result<Array2<f32>>> {
