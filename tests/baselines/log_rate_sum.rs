@@ -80,7 +80,9 @@ impl Plain {
             sum.1 += f64::from(cells.library[row]);
             sum.2.push(row);
         }
-        let g = GENES as f64;
+        // What the library holds beside these genes is one more.
+        sums.values_mut().for_each(|(x, n, _)| x.push(*n - x.iter().sum::<f64>()));
+        let g = GENES as f64 + 1.0;
         let controls = sums.iter().filter(|(condition, _)| condition.perturbation.is_control());
         let control: BTreeMap<Option<String>, Vec<f64>> = controls
             .map(|(condition, (x, n, _))| (condition.context.clone(), x.iter().map(|x| (x + 1.0) / (n + g)).collect()))
@@ -88,7 +90,8 @@ impl Plain {
         let shifts =
             sums.iter().filter(|(condition, _)| !condition.perturbation.is_control()).map(|(condition, of)| {
                 let control = &control[&condition.context];
-                let shift = (0..GENES).map(|gene| ((of.0[gene] + g * control[gene]) / (of.1 + g) / control[gene]).ln());
+                let shift =
+                    (0..=GENES).map(|gene| ((of.0[gene] + g * control[gene]) / (of.1 + g) / control[gene]).ln());
                 (condition.clone(), shift.collect())
             });
         let shifts = shifts.collect();
@@ -112,8 +115,8 @@ impl Plain {
     fn rates(&self, context: &Option<String>, shift: &[f64]) -> Vec<f64> {
         let control = &self.control[context];
         let rates: Vec<f64> = control.iter().zip(shift).map(|(rate, shift)| rate * shift.exp()).collect();
-        let scale = control.iter().sum::<f64>() / rates.iter().sum::<f64>();
-        rates.into_iter().map(|rate| rate * scale).collect()
+        let sum: f64 = rates.iter().sum();
+        rates[..GENES].iter().map(|rate| rate / sum).collect()
     }
 
     /// Mean log1p of the counts normalised to 10,000, over the library sizes of the control cells: the sum over all counts.

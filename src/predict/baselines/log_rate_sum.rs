@@ -7,10 +7,13 @@
 //! r_cg      = (X_cg + 1) / (N_c + G)                      rates of control, with one pseudo-count per gene
 //! r_pg      = (X_pg + G r_cg) / (N_p + G)                 rates of p, with as many pseudo-counts in control's proportions
 //! s_pg      = ln r_pg - ln r_cg                           the shift of p
-//! ln r_g    = ln r_cg + s_Ag + s_Bg - ln Z                rates of A+B; Z makes them sum to what control's rates sum to
+//! ln r_g    = ln r_cg + s_Ag + s_Bg - ln Z                rates of A+B; Z makes them sum to 1
 //! x_ig      ~ NB(mean l_i r_g, inverse dispersion theta_g)
 //! 1/theta_g = sum_p [n_p/(n_p-1) sum_i (x_ig - m_ig)^2 - sum_i m_ig] / sum_p sum_i m_ig^2,   m_ig = l_i X_pg / N_p
 //! ```
+//!
+//! The molecules of a library that are of no gene of the file, `N_p - sum_g X_pg`, count as one more gene here (G is one
+//! larger): where a perturbation raises most of a small panel of genes, the panel's share of the library grows.
 //!
 //! The pseudo-counts of p lie in control's proportions: equal ones would shift every silent gene of a perturbation that has
 //! fewer cells than control. The library sizes `l_i` are those of control cells of the context. The dispersion is pooled over
@@ -31,7 +34,7 @@ use crate::{
     },
     predict::{Fitted, Predictor, control_starts::ControlStarts},
 };
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, Axis, s};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -80,7 +83,7 @@ impl Predictor for LogRateSum {
 
 /// Sums over the training cells of a condition; of genes `(genes,)`.
 struct Sums {
-    /// Of the counts x.
+    /// Of the counts x; the last is of the molecules that are of no gene of the file, `(genes + 1,)`.
     counts: Array1<f64>,
     /// Of x^2.
     squares: Array1<f64>,
@@ -94,11 +97,11 @@ struct Sums {
 impl Sums {
     fn of(cells: &TrainingCells) -> BTreeMap<Condition, Self> {
         let of = |rows: Vec<usize>| {
-            let zeros = || Array1::zeros(cells.data.n_genes());
+            let genes = cells.data.n_genes();
             let mut sums = Self {
-                counts: zeros(),
-                squares: zeros(),
-                weighted: zeros(),
+                counts: Array1::zeros(genes + 1),
+                squares: Array1::zeros(genes),
+                weighted: Array1::zeros(genes),
                 library: 0.0,
                 library_squares: 0.0,
                 cells: rows.len() as f64,
@@ -115,6 +118,7 @@ impl Sums {
                     sums.weighted[gene] += library * value;
                 }
             }
+            sums.counts[genes] = (sums.library - sums.counts.sum()).max(0.0);
             sums
         };
         let rows = rows_by_condition(&cells.conditions, &cells.split.train);
@@ -122,7 +126,7 @@ impl Sums {
     }
 }
 
-/// The rates of control in each context.
+/// The rates of control in each context, `(genes + 1,)`.
 fn control_rates(sums: &BTreeMap<Condition, Sums>) -> BTreeMap<Option<String>, Array1<f64>> {
     let controls = sums.iter().filter(|(condition, _)| condition.perturbation.is_control());
     let rates = |sums: &Sums| {
@@ -132,14 +136,18 @@ fn control_rates(sums: &BTreeMap<Condition, Sums>) -> BTreeMap<Option<String>, A
     controls.map(|(condition, sums)| (condition.context.clone(), rates(sums))).collect()
 }
 
-/// The log-rate shift of every training condition.
+/// The log-rate shift of every training condition, `(conditions, genes + 1)`.
 fn shifts(
     data: &TrainingData,
     sums: &BTreeMap<Condition, Sums>,
     rates: &BTreeMap<Option<String>, Array1<f64>>,
 ) -> Result<EffectTable> {
     let effects = data.effects()?;
-    let mut table = effects.clone();
+    let mut table = EffectTable {
+        genes: effects.genes.iter().cloned().chain(["other genes".to_owned()]).collect(),
+        effects: Array2::zeros((effects.len(), effects.genes.len() + 1)),
+        ..effects.clone()
+    };
     for (mut row, condition) in table.effects.rows_mut().into_iter().zip(&effects.conditions) {
         let (of, control) = (&sums[condition], &rates[&condition.context]);
         let pseudo = PSEUDO_COUNTS * control.len() as f64;
@@ -151,13 +159,14 @@ fn shifts(
 
 /// theta of each gene, `(genes,)`.
 fn inverse_dispersion(sums: &BTreeMap<Condition, Sums>) -> Array1<f64> {
-    let genes = sums.values().next().map_or(0, |sums| sums.counts.len());
+    let genes = sums.values().next().map_or(0, |sums| sums.squares.len());
     let (mut excess, mut squared_means) = (Array1::<f64>::zeros(genes), Array1::<f64>::zeros(genes));
     for sums in sums.values().filter(|sums| sums.cells > 1.0) {
-        let rate = &sums.counts / sums.library;
+        let counts = sums.counts.slice(s![..genes]);
+        let rate = &counts / sums.library;
         let squares = &rate * &rate * sums.library_squares; // sum of m^2
         let deviations = &sums.squares - &(2.0 * &rate * &sums.weighted) + &squares; // sum of (x - m)^2
-        excess += &(deviations * (sums.cells / (sums.cells - 1.0)) - &sums.counts);
+        excess += &(deviations * (sums.cells / (sums.cells - 1.0)) - counts);
         squared_means += &squares;
     }
     let theta = |(excess, squares): (&f64, &f64)| if *excess > 0.0 { squares / excess } else { THETA.1 };
@@ -176,7 +185,7 @@ struct Rates {
 }
 
 impl Rates {
-    /// The rates of a condition, `(genes,)`.
+    /// The rates of a condition, `(genes + 1,)`.
     fn of(&self, condition: &Condition) -> Result<Array1<f64>> {
         let missing = || Error::inapplicable(format!("{condition}: no control cell of its context was trained on"));
         let control = self.rates.get(&condition.context).ok_or_else(missing)?;
@@ -184,7 +193,7 @@ impl Rates {
             return Ok(control.clone());
         }
         let rates = control * &self.known.effect(condition)?.mapv(f64::exp);
-        Ok(&rates * (control.sum() / rates.sum()))
+        Ok(&rates / rates.sum())
     }
 
     /// `n` cells in log-normalised expression, `(n, genes)`.
@@ -192,7 +201,7 @@ impl Rates {
         let rates = self.of(condition)?;
         let (rows, seed) = self.starts.of(condition)?.draw(n, seed);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut cells = Array2::zeros((n, rates.len()));
+        let mut cells = Array2::zeros((n, self.theta.len()));
         for (mut cell, row) in cells.rows_mut().into_iter().zip(rows) {
             let library = f64::from(self.cells.data.library_size[row]);
             for ((value, rate), &theta) in cell.iter_mut().zip(&rates).zip(&self.theta) {

@@ -8,6 +8,7 @@
 //! | `conditions` | tables per held-out condition and per number of genes |
 //! | `table` | models x headline metrics, the rule for bold, what is absent |
 //! | `embeddings` | mean embeddings: in the space that all models share, and in a model's own |
+//! | `embedding_figures` | their figures |
 //! | `figures` | the figures of a benchmark, each also a method for notebooks |
 //! | `card` | a model card: what it is, where it works, where it fails, what it costs |
 //! | `page` | the whole report, from top to bottom |
@@ -15,6 +16,7 @@
 
 mod card;
 mod conditions;
+mod embedding_figures;
 mod embeddings;
 mod figures;
 mod page;
