@@ -151,7 +151,8 @@ pub fn plane(title: &str, axes: (&str, &str), panels: &[PlanePanel]) -> Result<F
         let middle = (left + (columns as f64 * (side + GAP) - GAP) / 2.0, (top + bottom) / 2.0);
         let font = Font::new(LABEL_SIZE, INK, Anchor::Middle);
         pen.text(axes.0, (middle.0, bottom + 1.7 * TICK_SIZE + 0.6 * LABEL_SIZE), font);
-        pen.text(axes.1, (MARGIN + 0.6 * LABEL_SIZE, middle.1), Font { upward: true, ..font });
+        let upward = shorten(axes.1, LABEL_SIZE, bottom - top);
+        pen.text(&upward, (MARGIN + 0.6 * LABEL_SIZE, middle.1), Font { upward: true, ..font });
     });
     let points: usize = panels.iter().flat_map(|panel| &panel.clouds).map(|(_, points)| points.nrows()).sum();
     let paths: usize = panels.iter().map(|panel| panel.paths.len()).sum();

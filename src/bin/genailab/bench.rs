@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// with it there, and with the additive model elsewhere. Effects are scored in the unit of the file; cells as log1p of 10,000
 /// counts.
 ///
+/// A model that predicts embeddings (jepa) is also measured in its own space, beside a copy of control, sums and means of shifts, and
+/// ridge in the same space.
+///
 /// Writes results.json, report.html, models/NAME.html (a card each), splits/SEED.json and parts/ into --out. Stopped or not, the same command with the same --out goes
 /// on: finished parts (a model on a split) are read, and a changed setting computes again what it changes.
 #[derive(clap::Args)]

@@ -26,7 +26,8 @@ impl OwnSpace {
     pub fn bars(&self, metric: &str) -> Result<Figure> {
         let benchmark = self.as_benchmark();
         let opponents = [self.reference(), NO_CHANGE, CEILING];
-        let title = format!("{} in the space of {}", label(metric), self.model);
+        let noun = View::new(&benchmark).noun(1);
+        let title = format!("Each held-out {noun}: {} in the space of {}", label(metric), self.model);
         bars(&benchmark, &title, metric, &self.model, &opponents)
     }
 
@@ -81,7 +82,7 @@ impl Benchmark {
         let others = view.competitors().map(|model| model.name.as_str()).filter(|name| *name != reference);
         let best = view.ranked(others, metric, good).first().map(|(name, _)| *name);
         let model = own.or(best).ok_or_else(|| Error::data("no model was measured beside the reference"))?;
-        let title = format!("{} in the common space", label(metric));
+        let title = format!("Each held-out {}: {} in the common space", view.noun(1), label(metric));
         bars(self, &title, metric, model, &[reference, NO_CHANGE, CEILING])
     }
 }
@@ -137,14 +138,12 @@ fn draw_plane(title: &str, of_what: &str, points: &MeanPoints, names: &[&str], n
         );
         panels.push(panel.with_paths(&[from, to]));
     }
-    let axes = [0, 1].map(|axis| {
-        let share = 100.0 * pca.explained_variance_ratio[axis];
-        format!("PC {} of the means ({share:.0} % of their variance)", axis + 1)
-    });
+    let share = |axis: usize| format!("{:.0} %", 100.0 * pca.explained_variance_ratio[axis]);
+    let axes = [0, 1].map(|axis| format!("PC {} ({})", axis + 1, share(axis)));
     let figure = plane(title, (&axes[0], &axes[1]), &panels)?;
     Ok(figure.with_caption(format!(
-        "Mean embeddings of {} held-out {noun} of the first split; a line joins each prediction to what was observed. Mean L2 in all \
-         {} {of_what}: {}.",
+        "Mean embeddings of {} held-out {noun} of the first split; a line joins each prediction to what was observed. Axes: principal \
+         components of the observed means and control, with their share of the variance. Mean L2 in all {} {of_what}: {}.",
         points.observed.len(),
         observed.ncols(),
         means.join(", "),
