@@ -166,6 +166,21 @@ fn dots(n: usize, models: usize) -> Figure {
         .expect("values")
 }
 
+fn bars(n: usize, models: usize) -> Figure {
+    let (conditions, values) = errors(n, models);
+    condition_bars("L2 of every held-out double", "L2 (log1p)", Better::Lower, &conditions, &values).expect("values")
+}
+
+/// Few points, each joined to another: predicted and observed means.
+fn joined() -> Figure {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let observed = Array2::from_shape_fn((30, 2), |_| normal(&mut rng, 0.0, 2.0) as f32);
+    let predicted = observed.mapv(|at| 0.8 * at + normal(&mut rng, 0.0, 0.3) as f32);
+    let clouds = [("observed", observed.clone()), ("predicted", predicted.clone()), ("control", array![[0.0, 0.0]])];
+    let panel = PlanePanel::new("additive", clouds).with_paths(&[predicted, observed]);
+    plane("Predicted and observed means", ("PC 1", "PC 2"), &[panel]).expect("values")
+}
+
 fn ratios(models: usize) -> Figure {
     let (_, values) = errors(40, models);
     let reference = values[1.min(models - 1)].clone();
@@ -277,6 +292,9 @@ fn gallery() -> Vec<(&'static str, Figure)> {
         ("dots_few", dots(5, 3)),
         ("dots_many", dots(60, 12)),
         ("dots_too_many", dots(140, 12)),
+        ("bars_few", bars(6, 4)),
+        ("bars_too_many", bars(60, 3)),
+        ("joined", joined()),
         ("ratios", ratios(12)),
         ("ratio_single", ratios(1)),
         ("scatter_many", predicted_and_observed(12, 20_000)),
@@ -476,6 +494,9 @@ fn what_cannot_be_drawn_is_refused() {
         ("lengths", effect_scatter("t", &["a"], &[1.0], &[], 1)),
         ("NaN", effect_scatter("t", &["a"], &[f32::NAN], &[0.0], 1)),
         ("no value", heatmap("t", &["a"], &["b"], no_values.view(), "v", ColourScale::Shared)),
+        ("lengths", condition_bars("t", "v", Better::Lower, &["a"], &[ModelValues::new("m", vec![])])),
+        ("no value", condition_bars("t", "v", Better::Lower, &["a"], &[ModelValues::new("m", vec![None])])),
+        ("no model", condition_bars("t", "v", Better::Lower, &["a"], &[])),
         ("names", heatmap("t", &["a"], &["b"], matrix.view(), "v", ColourScale::Shared)),
     ] {
         assert!(result.is_err(), "{what} must be refused");

@@ -27,6 +27,8 @@ pub enum MetricFamily {
     Populations,
     /// The predicted spread against the observed one, gene by gene.
     Calibration,
+    /// Predicted and observed mean embeddings, in one space for all models.
+    Embeddings,
     /// Gene sets that an effect touches.
     GeneSets,
     /// Where a double departs from the sum of its singles.
@@ -35,8 +37,15 @@ pub enum MetricFamily {
 
 impl MetricFamily {
     /// All families, in the order of a report.
-    pub const ALL: [Self; 6] =
-        [Self::Effects, Self::ChangedGenes, Self::Populations, Self::Calibration, Self::GeneSets, Self::Interactions];
+    pub const ALL: [Self; 7] = [
+        Self::Effects,
+        Self::ChangedGenes,
+        Self::Populations,
+        Self::Calibration,
+        Self::Embeddings,
+        Self::GeneSets,
+        Self::Interactions,
+    ];
 
     /// Its heading in a report.
     pub fn title(self) -> &'static str {
@@ -45,6 +54,7 @@ impl MetricFamily {
             Self::ChangedGenes => "Which genes change",
             Self::Populations => "Populations of cells",
             Self::Calibration => "Calibration",
+            Self::Embeddings => "Mean embeddings",
             Self::GeneSets => "Gene sets",
             Self::Interactions => "Genetic interactions",
         }
@@ -101,7 +111,7 @@ pub fn label(metric: &str) -> &str {
     Metric::of(metric).map_or(metric, |known| known.label)
 }
 
-use MetricFamily::{Calibration, ChangedGenes, Effects, GeneSets, Interactions, Populations};
+use MetricFamily::{Calibration, ChangedGenes, Effects, Embeddings, GeneSets, Interactions, Populations};
 
 const LOWER: Option<Better> = Some(Better::Lower);
 const HIGHER: Option<Better> = Some(Better::Higher);
@@ -219,6 +229,12 @@ pub const METRICS: &[Metric] = &[
     metric("coverage_90", "coverage 90", Calibration, DESCRIBES, NO_UNIT),
     metric("crps", "CRPS", Calibration, LOWER, EXPRESSION),
     metric("crps_point", "CRPS point", Calibration, LOWER, EXPRESSION),
+    // Mean embeddings.
+    metric("embedding_cosine", "embedding cosine", Embeddings, HIGHER, NO_UNIT),
+    metric("embedding_cosine_shift", "embedding cosine of shift", Embeddings, HIGHER, NO_UNIT),
+    metric("embedding_l2", "embedding L2", Embeddings, LOWER, EXPRESSION),
+    metric("embedding_retrieval", "embedding retrieval", Embeddings, HIGHER, NO_UNIT),
+    metric("embedding_top1", "embedding top 1", Embeddings, HIGHER, NO_UNIT),
     // Gene sets.
     metric("enrichment_spearman", "enrichment Spearman", GeneSets, HIGHER, NO_UNIT),
     metric("enrichment_jaccard", "enrichment jaccard", GeneSets, HIGHER, NO_UNIT),

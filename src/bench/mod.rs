@@ -9,6 +9,7 @@ mod held_out;
 mod measure;
 mod metrics;
 mod observed;
+mod own_space;
 mod parts;
 mod predict;
 mod predictions;
@@ -27,13 +28,14 @@ pub use evaluation::{Evaluation, PerturbationScore};
 pub use held_out::{EXPRESSED_IN_10K, HeldOut, TruthAgreement, evaluate_effects, evaluate_vae, truth_agreement};
 pub use measure::{ALL, Absent, MeasureOptions, Row, Scores, interaction_curve, measure};
 pub use metrics::{Better, METRICS, Metric, MetricFamily, better, label};
-pub use observed::{MOST_CELLS, Memo, ObservedCells, ObservedEffects, Predicted};
+pub use observed::{MOST_CELLS, MeanProfiles, Memo, ObservedCells, ObservedEffects, Predicted};
+pub use own_space::{MeanPoints, OwnSpace};
 pub use predict::{Answer, CEILING};
 pub use predictions::{PredictionFile, PredictionKind};
 pub use result::{
     ADDITIVE, Benchmark, Comparison, Example, GroupSummary, InteractionCurve, MEAN, MeanInterval, MetricSummary,
-    ModelFacts, NO_CHANGE, Role, Significance, SplitFacts,
+    ModelFacts, NO_CHANGE, Role, SIMILARITY_WEIGHTED, Significance, SplitFacts,
 };
 pub use run::{PartProgress, RunOptions, run, run_with};
-pub use setup::{ALWAYS, Setup, chosen};
+pub use setup::{ALWAYS, Setup, chosen, chosen_for};
 pub use task::Task;

@@ -3,7 +3,7 @@
 use super::{
     PcaSpace,
     cell_truth::CellTruth,
-    measure::{EnrichmentTruth, InteractionTruth},
+    measure::{EnrichmentTruth, InteractionTruth, embedding::ObservedMeans},
     truth::{DeTruth, ExpressionTruth},
 };
 use crate::data::{Condition, Counts};
@@ -39,6 +39,9 @@ pub struct ObservedEffects {
     pub singles: Vec<Vec<Array1<f32>>>,
     /// The cells behind the effects; `None` for an effects dataset.
     pub cells: Option<ObservedCells>,
+    /// The conditions of the dataset that are not judged: what a prediction may be confused with. Empty for an effects
+    /// dataset, which holds no profiles.
+    pub others: MeanProfiles,
     /// What metrics have computed from the truth alone; `Memo::default()` to begin with.
     pub memo: Memo,
 }
@@ -54,6 +57,15 @@ pub struct ObservedCells {
     pub control_rows: Vec<Arc<[usize]>>,
     /// Where sets of cells are compared: principal components of the training cells.
     pub space: Arc<PcaSpace>,
+}
+
+/// Conditions and the mean log-normalised expression of their cells.
+#[derive(Debug, Clone, Default)]
+pub struct MeanProfiles {
+    /// The conditions, one per row.
+    pub conditions: Vec<Condition>,
+    /// `(conditions, genes)`.
+    pub profiles: Array2<f32>,
 }
 
 /// What a predictor answered.
@@ -92,6 +104,8 @@ pub struct Memo {
     pub(super) enrichment: OnceLock<Result<EnrichmentTruth, String>>,
     /// The held-out cells in the space that sets are compared in.
     pub(super) cells: OnceLock<Result<CellTruth, String>>,
+    /// The mean profiles in the common space, or the reason why there are none.
+    pub(super) means: OnceLock<Result<ObservedMeans, String>>,
 }
 
 impl Clone for Memo {

@@ -4,7 +4,7 @@
 //! version), so a second run reads what the first computed, and a changed setting recomputes what it changes and nothing
 //! else. The first line of a file is the SHA-256 of the rest: half a file, or a changed one, is computed again.
 
-use super::{Absent, InteractionCurve, Row, data::sha256};
+use super::{Absent, InteractionCurve, MeanPoints, Row, data::sha256, own_space::OwnSpacePart};
 use crate::{Error, Result, data::Condition, files::write_atomically};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -30,6 +30,13 @@ pub(super) struct Part {
     /// How synergies are ranked, of the first split only: for figures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) interactions: Option<InteractionCurve>,
+    /// The judged conditions in the common space, of the first split only: for figures. Those of a model hold its
+    /// predictions, those of the observed effects the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) points: Option<MeanPoints>,
+    /// The model in its own space, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) own_space: Option<OwnSpacePart>,
     /// Why the model failed, where it did; such a part is not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) failure: Option<String>,

@@ -29,7 +29,7 @@ pub const CEILING: &str = "noise_ceiling";
 pub(super) const CEILING_DESCRIPTION: &str =
     "Half of the held-out cells as the prediction of the other half (technical duplicate; Mejia et al. 2025)";
 /// Fewest held-out cells that are halved: half of fewer is one cell, which has no spread.
-const FEWEST_HALVED: usize = 4;
+pub(super) const FEWEST_HALVED: usize = 4;
 
 /// What a predictor answered, and how long it took.
 #[derive(Debug, Clone)]
@@ -90,6 +90,16 @@ impl Task {
     /// # Errors
     /// As [`Task::predict`].
     pub fn answer(&self, predictor: &dyn Predictor) -> Result<Answer> {
+        self.answer_and(predictor, |_| Ok(())).map(|(answer, _)| answer)
+    }
+
+    /// As [`Task::answer`], and what `also` asks of the fitted predictor, where it could be fitted. The time of that is
+    /// not counted.
+    pub(super) fn answer_and<T>(
+        &self,
+        predictor: &dyn Predictor,
+        also: impl FnOnce(&dyn Fitted) -> Result<T>,
+    ) -> Result<(Answer, Option<T>)> {
         let n = self.observed.conditions.len();
         let model = predictor.name().to_owned();
         let start = Instant::now();
@@ -106,8 +116,10 @@ impl Task {
             cells.push(prediction.cells);
             draws_cells |= prediction.own_cells;
         }
+        let predict_seconds = start.elapsed().as_secs_f64();
+        let asked = fitted.ok().map(|fitted| also(fitted.as_ref())).transpose().map_err(|error| error.at(&model))?;
         let predicted = Predicted { model, effects, cells };
-        Ok(Answer { predicted, draws_cells, fit_seconds, predict_seconds: start.elapsed().as_secs_f64() })
+        Ok((Answer { predicted, draws_cells, fit_seconds, predict_seconds }, asked))
     }
 
     /// The effect and the cells of one condition, or the reasons why there are none.
@@ -168,12 +180,17 @@ impl Task {
 }
 
 /// What does not apply is an answer, too: the reason.
-fn reasoned<T>(result: Result<T>) -> Result<Result<T, String>> {
+pub(super) fn reasoned<T>(result: Result<T>) -> Result<Result<T, String>> {
     match result {
         Ok(value) => Ok(Ok(value)),
         Err(error) if error.kind() == ErrorKind::Inapplicable => Ok(Err(error.to_string())),
         Err(error) => Err(error),
     }
+}
+
+/// Why a condition has no noise ceiling.
+pub(super) fn too_few_to_halve() -> String {
+    format!("fewer than {FEWEST_HALVED} cells were held out, so they cannot be halved")
 }
 
 /// The two halves of the held-out cells: one as the truth, the other as the prediction.
@@ -188,7 +205,7 @@ fn halves(task: &Task) -> (ObservedEffects, Predicted) {
     let (Some(cells), Some(controls)) = (&task.observed.cells, &task.observed.controls) else {
         return (observed, absent("an effects dataset holds no cells that could be halved"));
     };
-    let mut predicted = absent(&format!("fewer than {FEWEST_HALVED} cells were held out, so they cannot be halved"));
+    let mut predicted = absent(&too_few_to_halve());
     let mut judged = ObservedCells { rows: cells.rows.clone(), ..cells.clone() };
     for (index, rows) in task.held_out.iter().enumerate().filter(|(_, rows)| rows.len() >= FEWEST_HALVED) {
         let mut rows = rows.clone();

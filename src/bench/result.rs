@@ -1,6 +1,6 @@
 //! The results of a benchmark: every score, and what the scores say together.
 
-use super::{Absent, Better, ConditionFacts, DataFacts, Row};
+use super::{Absent, Better, ConditionFacts, DataFacts, MeanPoints, OwnSpace, Row};
 use crate::data::Condition;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub struct Benchmark {
     pub absent: Vec<Absent>,
     /// One per model, seed, condition and metric.
     pub rows: Vec<Row>,
+    /// Each model that predicts embeddings, in its own space beside opponents there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_spaces: Vec<OwnSpace>,
     /// Effects of the first seed, for figures; not written.
     #[serde(skip)]
     pub example: Option<Example>,
@@ -81,8 +84,10 @@ pub struct ModelFacts {
 
 /// The predictor that says that nothing changes: the floor of every table.
 pub const NO_CHANGE: &str = "no_change";
-/// The predictor that adds up the effects of the single perturbations: the first reference.
+/// The predictor that adds up the effects of the single perturbations: the reference, unless a context is held out.
 pub const ADDITIVE: &str = "additive";
+/// The predictor that takes the effects of other contexts, near ones first: the reference where a context is held out.
+pub const SIMILARITY_WEIGHTED: &str = "similarity_weighted";
 /// The mean of the training perturbations: the reference where single effects are unknown.
 pub const MEAN: &str = "mean";
 
@@ -135,8 +140,8 @@ pub struct GroupSummary {
 pub struct Comparison {
     /// The predictor.
     pub model: String,
-    /// What it is compared with: `additive`, or where that does not apply the mean of the training perturbations, or
-    /// no change.
+    /// What it is compared with: `similarity_weighted` where a context is held out, else `additive`, or where that does not
+    /// apply the mean of the training perturbations, or no change.
     pub reference: String,
     /// Name of the metric.
     pub metric: String,
@@ -203,6 +208,8 @@ pub struct Example {
     pub predicted: Vec<(String, Array2<f32>)>,
     /// How the models rank synergies; a model that predicts none has no curve.
     pub interactions: Vec<InteractionCurve>,
+    /// Mean embeddings in the common space of all models; `None` for an effects dataset, which has no such space.
+    pub points: Option<MeanPoints>,
 }
 
 /// How a model ranks genes x doubles for synergies, the observed departures from additivity.

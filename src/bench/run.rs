@@ -1,10 +1,11 @@
 //! Models x seeds, in parallel, each finished part kept; and how the parts become the results.
 
 use super::{
-    Absent, Answer, Benchmark, BenchmarkData, CEILING, DataFacts, Example, InteractionCurve, MeasureOptions,
-    ModelFacts, NO_CHANGE, Role, SplitFacts, Task,
+    Absent, Answer, Benchmark, BenchmarkData, CEILING, DataFacts, Example, InteractionCurve, MeanPoints,
+    MeasureOptions, ModelFacts, NO_CHANGE, OwnSpace, Role, SplitFacts, Task,
     data::sha256,
     interaction_curve, measure,
+    own_space::{self, OwnSpacePart},
     parts::{Found, Part, Parts},
     predict::CEILING_DESCRIPTION,
     predictions::PredictionFile,
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     data::{Conditions, NamedSplit, SplitPlan},
-    predict::Predictor,
+    predict::{Fitted, Predictor},
 };
 use ndarray::{Array2, ArrayView1};
 use rayon::prelude::*;
@@ -29,7 +30,7 @@ const TASK_BYTES: usize = 1 << 30;
 /// Bytes that predicted cells in work may take together; one model is always in work.
 const CELL_BYTES: usize = 1 << 29;
 /// Changes whenever a kept part means something else.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// How a benchmark runs.
 #[derive(Default)]
@@ -282,6 +283,7 @@ impl<'a> Engine<'a> {
             Who::Observed => {
                 part.conditions = task.observed.conditions.clone();
                 part.effects = Some(task.observed.effects.rows().into_iter().map(|row| Some(row.to_vec())).collect());
+                part.points = MeanPoints::observed(&task.observed);
                 return Ok(part);
             }
             Who::Ceiling => {
@@ -290,8 +292,15 @@ impl<'a> Engine<'a> {
                 (measure(&observed, &predicted, &self.options.metrics, part.seed), predicted.effects)
             }
             Who::Model(model) => {
-                let answer = match task.answer(model) {
-                    Ok(answer) => answer,
+                let own_space = |fitted: &dyn Fitted| match self.data {
+                    BenchmarkData::Cells(cells) => own_space::measure(task, cells, model.name(), fitted.model()),
+                    BenchmarkData::Effects(_) => Ok(None),
+                };
+                let answer = match task.answer_and(model, own_space) {
+                    Ok((answer, own_space)) => {
+                        part.own_space = own_space.flatten();
+                        answer
+                    }
                     Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
                     Err(error) => {
                         part.failure = Some(error.to_string());
@@ -310,6 +319,8 @@ impl<'a> Engine<'a> {
                     auprc: curve.auprc,
                     base_rate: curve.prevalence(),
                 });
+                part.points =
+                    (job.split == 0).then(|| MeanPoints::predicted(&task.observed, &answer.predicted)).flatten();
                 (measure(&task.observed, &answer.predicted, &self.options.metrics, part.seed), answer.predicted.effects)
             }
         };
@@ -386,7 +397,7 @@ fn assemble(
         }
     }
     let rows: Vec<_> = parts.iter().flat_map(Part::rows).collect();
-    drop(parts);
+    let own_spaces = own_spaces(parts);
     let judged: BTreeSet<&str> = rows.iter().map(|row| row.perturbation.as_str()).collect();
     let mut conditions: Vec<_> = data.condition_facts().into_values().collect();
     conditions.retain(|facts| judged.contains(facts.name.as_str()));
@@ -401,8 +412,22 @@ fn assemble(
         notes,
         absent: absent.into_values().collect(),
         example,
+        own_spaces,
         ..Benchmark::of_rows(rows, &groups)
     }
+}
+
+/// The own space of each model that has one, models in their order.
+fn own_spaces(parts: Vec<Part>) -> Vec<OwnSpace> {
+    let mut of: Vec<(String, Vec<OwnSpacePart>)> = Vec::new();
+    for part in parts {
+        let Some(space) = part.own_space else { continue };
+        match of.iter_mut().find(|(model, _)| *model == part.model) {
+            Some((_, spaces)) => spaces.push(space),
+            None => of.push((part.model, vec![space])),
+        }
+    }
+    of.into_iter().map(|(model, spaces)| own_space::assemble(&model, spaces)).collect()
 }
 
 /// One sentence per model that failed, and per reason: the seeds on which it did.
@@ -455,6 +480,11 @@ fn example(data: &BenchmarkData, seed: u64, parts: &[Part]) -> Option<Example> {
         conditions: truth.conditions.clone(),
         observed: table(truth.effects.as_ref()?),
         interactions: of_models.clone().filter_map(|part| part.interactions.clone()).collect(),
+        points: truth.points.clone().map(|mut points| {
+            points.predicted =
+                of_models.clone().filter_map(|part| part.points.as_ref()?.predicted.first().cloned()).collect();
+            points
+        }),
         predicted: of_models.filter_map(|part| Some((part.model.clone(), table(part.effects.as_ref()?)))).collect(),
     })
 }

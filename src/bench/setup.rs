@@ -1,6 +1,6 @@
 //! From a file and the name of a split to what a benchmark runs on.
 
-use super::{ADDITIVE, Benchmark, BenchmarkData, NO_CHANGE, RunOptions, run_with};
+use super::{ADDITIVE, Benchmark, BenchmarkData, NO_CHANGE, RunOptions, SIMILARITY_WEIGHTED, run_with};
 use crate::{
     Error, Result,
     data::{OpenOptions, Opened, SplitPlan, open_with},
@@ -58,6 +58,22 @@ const TRAINED: [&str; 1] = ["latent_additive"];
 /// # Errors
 /// A name that no model has; the message lists all.
 pub fn chosen(names: &[&str]) -> Result<Vec<Box<dyn Predictor>>> {
+    with_always(names, &ALWAYS)
+}
+
+/// As [`chosen`] for the splits of a plan: where it holds a context out, `similarity_weighted`, the reference there, is
+/// among them, too.
+///
+/// # Errors
+/// As [`chosen`].
+pub fn chosen_for(names: &[&str], plan: &SplitPlan) -> Result<Vec<Box<dyn Predictor>>> {
+    match plan.context_column() {
+        Some(_) => with_always(names, &[NO_CHANGE, ADDITIVE, SIMILARITY_WEIGHTED]),
+        None => chosen(names),
+    }
+}
+
+fn with_always(names: &[&str], always: &[&str]) -> Result<Vec<Box<dyn Predictor>>> {
     if names.contains(&"all") {
         return Ok(models());
     }
@@ -70,7 +86,7 @@ pub fn chosen(names: &[&str]) -> Result<Vec<Box<dyn Predictor>>> {
     for name in names {
         predictor(name)?;
     }
-    models.retain(|model| names.contains(&model.name()) || ALWAYS.contains(&model.name()));
+    models.retain(|model| names.contains(&model.name()) || always.contains(&model.name()));
     Ok(models)
 }
 
@@ -93,7 +109,7 @@ impl Benchmark {
     /// # Errors
     /// A split or a model that is not there, a split that does not go with the data, a training that failed.
     pub fn run(data: impl Into<Opened>, split: &str, seeds: u64, models: &[&str]) -> Result<Self> {
-        let models = chosen(models)?;
+        let models = chosen_for(models, &Setup::plans(split, seeds)?[0].1)?;
         let Setup { data, plans } = Setup::new(data.into(), "data", split, seeds, &OpenOptions::default())?;
         let options = RunOptions { dataset: "data".to_owned(), split: split.to_owned(), ..RunOptions::default() };
         run_with(&data, &plans, &models, &options)

@@ -9,7 +9,7 @@
 
 use super::{
     ADDITIVE, ALL, Benchmark, Better, Comparison, GroupSummary, MEAN, MeanInterval, MetricSummary, NO_CHANGE, Row,
-    Significance, better,
+    SIMILARITY_WEIGHTED, Significance, better,
 };
 use rand_chacha::{
     ChaCha8Rng,
@@ -24,8 +24,9 @@ const DRAWS: usize = 2_000;
 const SEED: u64 = 0;
 /// With fewer conditions there is no interval.
 const FEWEST: usize = 5;
-/// What a model is compared with, the first that has a score of the same conditions.
-const REFERENCES: [&str; 3] = [ADDITIVE, MEAN, NO_CHANGE];
+/// What models are compared with: the first that has a score. `similarity_weighted` has one only where conditions have
+/// contexts, that is on the splits that hold a context out; there it is the strongest opponent without a network.
+const REFERENCES: [&str; 4] = [SIMILARITY_WEIGHTED, ADDITIVE, MEAN, NO_CHANGE];
 
 impl Benchmark {
     /// Scores with everything that is computed from them: summaries, groups and comparisons. The other fields are empty.

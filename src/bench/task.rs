@@ -1,10 +1,11 @@
 //! A dataset and a split become a task: what predictors see, and what they are judged by.
 
-use super::{BenchmarkCells, BenchmarkData, MOST_CELLS, Memo, ObservedCells, ObservedEffects, PcaSpace};
+use super::{BenchmarkCells, BenchmarkData, MOST_CELLS, MeanProfiles, Memo, ObservedCells, ObservedEffects, PcaSpace};
 use crate::{
     Error, Result,
     data::{
-        Condition, EffectTable, Effects, Split, SplitPlan, TrainingCells, TrainingData, rows_by_condition, shuffle,
+        Condition, EffectTable, Effects, Perturbation, Split, SplitPlan, TrainingCells, TrainingData,
+        rows_by_condition, shuffle,
     },
 };
 use ndarray::{Array1, Array2};
@@ -130,6 +131,7 @@ impl Task {
             }
             profiles
         });
+        let judged = conditions.clone();
         let observed = ObservedEffects {
             genes: Arc::clone(&training.genes),
             groups: conditions.iter().map(|condition| groups.get(&condition.to_string()).cloned()).collect(),
@@ -139,11 +141,32 @@ impl Task {
             training_mean: trained_effects.mean_effect(),
             additive,
             singles,
+            others: others(&training, &judged)?,
             cells,
             memo: Memo::default(),
         };
         Ok(Self { training, observed, held_out: Vec::new() })
     }
+}
+
+/// The mean profiles of control in each context, and of the training and validation conditions that are not `judged`.
+fn others(training: &TrainingData, judged: &[Condition]) -> Result<MeanProfiles> {
+    let Some(controls) = training.controls()? else { return Ok(MeanProfiles::default()) };
+    let known = training.effects_with_validation()?;
+    let control =
+        |context: &Option<String>| Condition { perturbation: Perturbation::control(), context: context.clone() };
+    let mut others = MeanProfiles {
+        conditions: controls.contexts.iter().map(control).collect(),
+        profiles: controls.profiles.clone(),
+    };
+    for (condition, effect) in known.conditions.iter().zip(known.effects.rows()) {
+        if !judged.contains(condition) {
+            let own = controls.of(condition.context.as_deref()).expect("its effect was taken from it");
+            others.profiles.push_row((&effect + &own).view()).expect("a profile has one value per gene");
+            others.conditions.push(condition.clone());
+        }
+    }
+    Ok(others)
 }
 
 /// `n` of some rows without replacement (all, if there are no more), in order.

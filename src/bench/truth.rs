@@ -83,6 +83,7 @@ impl ObservedEffects {
             let _ = self.memo.de.set(self.test(Threads::Many));
         }
         let _ = self.cell_truth();
+        let _ = self.means();
     }
 
     pub(super) fn expression_truth(&self) -> &ExpressionTruth {

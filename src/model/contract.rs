@@ -141,6 +141,8 @@ pub struct Abilities {
     pub cells_from: bool,
     /// Embeddings of cells: [`Trained::embed`]; the name of their matrix in `obsm`.
     pub embeddings: Option<&'static str>,
+    /// Embeddings of cells under a condition, in the space of [`Trained::embed`]: [`Trained::predicted_embeddings`].
+    pub predicted_embeddings: bool,
     /// Whether [`Sampling::steps`], [`Sampling::guidance`] and [`Sampling::library_size`] mean something.
     pub sampler: bool,
 }
@@ -244,6 +246,16 @@ pub trait Trained {
     fn embed(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
         let _ = (data, rows);
         Err(unable(self.kind(), "embeds no cells"))
+    }
+
+    /// The embedding that each of the control cells `rows` of `data` is predicted to have under the condition,
+    /// `(rows, width)`, in the space of [`Self::embed`].
+    ///
+    /// # Errors
+    /// As [`Self::effects`]; genes of `data` that are not the model's.
+    fn predicted_embeddings(&self, data: &Dataset, rows: &[usize], condition: &Condition) -> Result<Array2<f32>> {
+        let _ = (data, rows, condition);
+        Err(unable(self.kind(), "predicts no embeddings"))
     }
 
     /// Why the cells of several draws with [`Sampling::draw_mean`] have the same mean, where they do although the mean of

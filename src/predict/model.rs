@@ -157,6 +157,10 @@ impl Fitted for Own {
         }
         Some(self.0.cells(condition, &Sampling::new(n, seed)).map(|cells| cells.log_normalised()))
     }
+
+    fn model(&self) -> Option<&dyn Trained> {
+        Some(self.0.as_ref())
+    }
 }
 
 /// A model that is given the training control cells of the condition's context.
@@ -190,5 +194,9 @@ impl Fitted for FromControls {
             Ok(self.model.cells_from(&self.cells.data, &rows, condition, seed)?.log_normalised())
         };
         Some(cells())
+    }
+
+    fn model(&self) -> Option<&dyn Trained> {
+        Some(self.model.as_ref())
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     Error, Result,
     data::{Condition, TrainingData},
     device::Device,
-    model::SettingsFile,
+    model::{SettingsFile, Trained},
 };
 use ndarray::{Array1, Array2};
 use std::path::Path;
@@ -69,6 +69,11 @@ pub trait Fitted {
     /// then control cells shifted by the effect stand for it.
     fn cells(&self, condition: &Condition, n: usize, seed: u64) -> Option<Result<Array2<f32>>> {
         let _ = (condition, n, seed);
+        None
+    }
+
+    /// The trained model behind it, for questions in the model's own terms; `None` where there is none.
+    fn model(&self) -> Option<&dyn Trained> {
         None
     }
 }

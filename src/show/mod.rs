@@ -5,6 +5,7 @@
 
 #[doc(hidden)]
 pub mod axis;
+mod bars;
 mod benchmark;
 mod by_condition;
 mod canvas;
@@ -25,6 +26,7 @@ mod scatter;
 mod style;
 
 pub use crate::bench::Better;
+pub use bars::condition_bars;
 pub use benchmark::verdict;
 pub use by_condition::{condition_dots, group_panels, l2_ratio};
 pub use canvas::Figure;

@@ -17,6 +17,10 @@ const GAP: f64 = 22.0;
 const HEAD: f64 = 58.0;
 /// Of the mark of a point.
 const RADIUS: f64 = 4.0;
+/// The same in panels of few points.
+const LARGE_RADIUS: f64 = 7.0;
+/// Points of a panel that leave room for larger marks.
+const FEW_POINTS: usize = 100;
 
 /// Points and paths of one panel.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -75,10 +79,13 @@ pub fn plane(title: &str, axes: (&str, &str), panels: &[PlanePanel]) -> Result<F
         }
     }
     let place = |name: &str| names.iter().position(|n| *n == name).unwrap_or(0);
+    let points_of = |panel: &PlanePanel| panel.clouds.iter().map(|(_, points)| points.nrows()).sum::<usize>();
+    let few = panels.iter().all(|panel| points_of(panel) <= FEW_POINTS);
+    let r = if few { LARGE_RADIUS } else { RADIUS };
     let kinds: Vec<Kind> = (0..names.len())
         .map(|i| {
             let (color, mark) = nth(i);
-            Kind { color, mark, r: RADIUS, opacity: 0.6 }
+            Kind { color, mark, r, opacity: 0.6 }
         })
         .collect();
     let legend = Legend::new(names.iter().enumerate().map(|(i, name)| {
@@ -144,7 +151,8 @@ pub fn plane(title: &str, axes: (&str, &str), panels: &[PlanePanel]) -> Result<F
         let middle = (left + (columns as f64 * (side + GAP) - GAP) / 2.0, (top + bottom) / 2.0);
         let font = Font::new(LABEL_SIZE, INK, Anchor::Middle);
         pen.text(axes.0, (middle.0, bottom + 1.7 * TICK_SIZE + 0.6 * LABEL_SIZE), font);
-        pen.text(axes.1, (MARGIN + 0.6 * LABEL_SIZE, middle.1), Font { upward: true, ..font });
+        let upward = shorten(axes.1, LABEL_SIZE, bottom - top);
+        pen.text(&upward, (MARGIN + 0.6 * LABEL_SIZE, middle.1), Font { upward: true, ..font });
     });
     let points: usize = panels.iter().flat_map(|panel| &panel.clouds).map(|(_, points)| points.nrows()).sum();
     let paths: usize = panels.iter().map(|panel| panel.paths.len()).sum();

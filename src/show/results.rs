@@ -3,7 +3,7 @@
 use super::{Align, Grid, show_in_notebook};
 use crate::{
     Result,
-    bench::{Benchmark, Evaluation, Metric, PerturbationScore, Role, Significance, ablation::Ablation},
+    bench::{Benchmark, Evaluation, Metric, OwnSpace, PerturbationScore, Role, Significance, ablation::Ablation},
 };
 use std::fmt;
 
@@ -78,7 +78,40 @@ impl fmt::Display for Benchmark {
         writeln!(
             f,
             "means over (seed, condition); against {reference}: * better, - worse (95 % bootstrap interval over conditions)"
-        )
+        )?;
+        for space in &self.own_spaces {
+            let rank = space.effective_rank;
+            writeln!(f, "\nin the space of {} ({} features, effective rank {rank:.1}):", space.model, space.width)?;
+            write!(f, "{}", space.short_grid())?;
+        }
+        Ok(())
+    }
+}
+
+impl OwnSpace {
+    /// One row per predictor: mean ± standard deviation over (seed, condition) of each metric.
+    pub fn short_grid(&self) -> Grid {
+        let mut metrics: Vec<&str> = Vec::new();
+        let mut predictors: Vec<&str> = Vec::new();
+        for summary in &self.summary {
+            let (predictor, metric) = (summary.model.as_str(), summary.metric.as_str());
+            metrics.extend((!metrics.contains(&metric)).then_some(metric));
+            predictors.extend((!predictors.contains(&predictor)).then_some(predictor));
+        }
+        let headings = metrics.iter().map(|metric| (*metric, Align::Right));
+        let mut grid = Grid::new("", [("prediction", Align::Left)].into_iter().chain(headings));
+        for predictor in predictors {
+            let value = |metric: &&str| {
+                let of = self.summary.iter().find(|s| s.model == predictor && s.metric == **metric);
+                of.map_or_else(String::new, |of| match of.sd {
+                    Some(sd) => format!("{:.DIGITS$} ± {sd:.DIGITS$}", of.mean),
+                    None => format!("{:.DIGITS$}", of.mean),
+                })
+            };
+            let row = std::iter::once(predictor.to_owned()).chain(metrics.iter().map(value));
+            grid.push(row.collect::<Vec<String>>()).expect("one cell per heading");
+        }
+        grid
     }
 }
 

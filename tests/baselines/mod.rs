@@ -5,6 +5,7 @@ mod cells;
 mod common;
 mod contexts;
 mod invariance;
+mod log_rate_sum;
 mod networks;
 mod parity;
 mod reasons;

@@ -3,7 +3,7 @@
 
 use super::{assert_close, de::log_normalise, numbers, real_cells, reference};
 use genailab::{
-    bench::{self, MeasureOptions, Memo, ObservedCells, ObservedEffects, PcaSpace, Predicted, Scores},
+    bench::{self, MeanProfiles, MeasureOptions, Memo, ObservedCells, ObservedEffects, PcaSpace, Predicted, Scores},
     data::{Condition, Counts, Perturbation},
     eval::*,
     ndarray::{Array1, Array2, Axis},
@@ -105,6 +105,7 @@ fn halves(file: &str) -> Option<(ObservedEffects, Predicted)> {
             control_rows: vec![control; n],
             expression: Arc::new(expression.clone()),
         }),
+        others: MeanProfiles::default(),
         memo: Memo::default(),
     };
     let predicted = Predicted {
@@ -252,6 +253,7 @@ fn planted() -> ObservedEffects {
             space: Arc::new(PcaSpace::of_training(&rows(0))),
             control_rows: vec![rows(0).into(); 3],
         }),
+        others: MeanProfiles::default(),
         memo: Memo::default(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod cells;
 mod de;
+pub(super) mod embedding;
 mod enrichment;
 mod expression;
 mod identity;
@@ -111,6 +112,7 @@ pub fn measure(observed: &ObservedEffects, predicted: &Predicted, options: &Meas
     enrichment::measure(observed, predicted, options, &mut scores);
     cells::calibration(observed, predicted, seed, &mut scores);
     cells::sets(observed, predicted, seed, &mut scores);
+    embedding::measure(observed, predicted, &mut scores);
     scores
 }
 

@@ -22,8 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 ///
 /// Every model is fitted to the training part of each split and judged on the rest, by every metric that applies. The
 /// floor (no_change), the additive model and the noise ceiling (half of a condition's cells against the other half;
-/// cells datasets only) are always measured. Effects are scored in the unit of the file; cells as log1p of 10,000
+/// cells datasets only) are always measured, and similarity_weighted where the split holds a context out: models are compared
+/// with it there, and with the additive model elsewhere. Effects are scored in the unit of the file; cells as log1p of 10,000
 /// counts.
+///
+/// A model that predicts embeddings (jepa) is also measured in its own space, beside a copy of control, sums and means of shifts, and
+/// ridge in the same space.
 ///
 /// Writes results.json, report.html, models/NAME.html (a card each), splits/SEED.json and parts/ into --out. Stopped or not, the same command with the same --out goes
 /// on: finished parts (a model on a split) are read, and a changed setting computes again what it changes.
@@ -71,8 +75,10 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     // Cheap questions first: a large file takes long to read.
-    Setup::plans(&args.split, args.seeds).map_err(|e| if args.seeds == 0 { e.at("--seeds") } else { e })?;
-    let mut models = bench::chosen(&args.models.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let plans = Setup::plans(&args.split, args.seeds);
+    let plans = plans.map_err(|error| if args.seeds == 0 { error.at("--seeds") } else { error })?;
+    let names: Vec<&str> = args.models.iter().map(String::as_str).collect();
+    let mut models = bench::chosen_for(&names, &plans[0].1)?;
     args.device.check()?;
     models.iter_mut().try_for_each(|model| model.set_device(args.device))?;
     if let Some(file) = &args.config {

@@ -176,15 +176,6 @@ impl Jepa {
         &self.settings
     }
 
-    /// The embeddings that the control cells `rows` of `data` are predicted to have under a condition, `(rows, width)`.
-    ///
-    /// # Errors
-    /// A model of phase A alone; genes never perturbed alone in training, all named; other genes than the model's.
-    pub fn predicted_embeddings(&self, data: &Dataset, rows: &[usize], condition: &Condition) -> Result<Array2<f32>> {
-        let z = self.embed(data, rows)?;
-        self.trained()?.moved(&z, condition)
-    }
-
     fn trained(&self) -> Result<&Response> {
         self.response.as_ref().ok_or_else(|| {
             Error::inapplicable(
@@ -212,7 +203,13 @@ impl Trained for Jepa {
 
     fn abilities(&self) -> Abilities {
         let predicts = self.response.is_some();
-        Abilities { cells: predicts, cells_from: predicts, embeddings: Some("X_jepa"), ..Abilities::default() }
+        Abilities {
+            cells: predicts,
+            cells_from: predicts,
+            embeddings: Some("X_jepa"),
+            predicted_embeddings: predicts,
+            ..Abilities::default()
+        }
     }
 
     fn genes(&self) -> &[String] {
@@ -235,6 +232,11 @@ impl Trained for Jepa {
             true => Err(Error::data("no cells were chosen")),
             false => self.encoder.embed(data, rows),
         }
+    }
+
+    fn predicted_embeddings(&self, data: &Dataset, rows: &[usize], condition: &Condition) -> Result<Array2<f32>> {
+        let z = self.embed(data, rows)?;
+        self.trained()?.moved(&z, condition)
     }
 
     /// Each from a control cell of the training that the model keeps, with its library size; each of these is taken once

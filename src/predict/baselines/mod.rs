@@ -9,6 +9,7 @@
 //! | `kernel_ridge` | [`KernelRidge`]: what similar pairs add to the sum |
 //! | `nearest` | [`Nearest`]: the most similar perturbation |
 //! | `similarity_weighted` | [`SimilarityWeighted`]: the effects in other contexts, near ones first |
+//! | `log_rate_sum` | [`LogRateSum`]: single effects added as log rates, and cells drawn from them |
 //! | `ridge` | [`Ridge`]: one effect a gene, fitted to singles and combinations together |
 //! | `linear` | [`Linear`]: gene and perturbation embeddings, which reach unseen genes |
 //! | `latent_additive` | [`LatentAdditive`]: genes added in a learned latent space |
@@ -24,6 +25,7 @@ mod floor;
 mod kernel_ridge;
 mod latent_additive;
 mod linear;
+mod log_rate_sum;
 mod means;
 mod nearest;
 mod ridge;
@@ -37,6 +39,7 @@ pub use floor::{ControlMean, NoChange};
 pub use kernel_ridge::KernelRidge;
 pub use latent_additive::LatentAdditive;
 pub use linear::Linear;
+pub use log_rate_sum::LogRateSum;
 pub use means::{MatchingMean, Mean, MeanDoubles};
 pub use nearest::Nearest;
 pub use ridge::Ridge;
@@ -65,6 +68,7 @@ pub fn baselines() -> Vec<Box<dyn Predictor>> {
         Box::new(ScaledAdditive),
         Box::new(AdditivePca),
         Box::new(SimilarityWeighted),
+        Box::new(LogRateSum),
         Box::new(Linear::default()),
         Box::new(Ridge::default()),
         Box::new(Nearest),

@@ -53,13 +53,16 @@ impl Predictor for SimilarityWeighted {
     }
 }
 
-struct Known {
-    training: EffectTable,
-    controls: Controls,
+/// Effects that were trained, and the rule of the module for conditions that were not.
+pub(super) struct Known {
+    /// Effects, or other vectors of conditions that add up: log-rate shifts.
+    pub(super) training: EffectTable,
+    /// Mean log-normalised control profiles, from which the similarity of contexts is taken.
+    pub(super) controls: Controls,
 }
 
 impl Known {
-    fn effect(&self, condition: &Condition) -> Result<Array1<f64>> {
+    pub(super) fn effect(&self, condition: &Condition) -> Result<Array1<f64>> {
         if let Some(effect) = self.of_perturbation(&condition.perturbation, condition)? {
             return Ok(effect);
         }

@@ -7,6 +7,8 @@
 //! | `verdict_parts` | sentences on singles apart from combinations, and on predicted cells |
 //! | `conditions` | tables per held-out condition and per number of genes |
 //! | `table` | models x headline metrics, the rule for bold, what is absent |
+//! | `embeddings` | mean embeddings: in the space that all models share, and in a model's own |
+//! | `embedding_figures` | their figures |
 //! | `figures` | the figures of a benchmark, each also a method for notebooks |
 //! | `card` | a model card: what it is, where it works, where it fails, what it costs |
 //! | `page` | the whole report, from top to bottom |
@@ -14,6 +16,8 @@
 
 mod card;
 mod conditions;
+mod embedding_figures;
+mod embeddings;
 mod figures;
 mod page;
 mod table;

@@ -3,6 +3,7 @@
 use super::{
     super::{Report, axis::number},
     conditions::{number_of_genes_table, perturbation_table},
+    embeddings,
     figures::primary,
     table::{absent, card_id, order, rule, summary},
     verdict,
@@ -62,6 +63,7 @@ impl Benchmark {
         if let Ok(figure) = self.interaction_curve() {
             report = report.section("Genetic interactions").figure(figure);
         }
+        report = embeddings::section(report, self)?;
         let columns = headline(self);
         report = report.section("Models and metrics").figure(self.model_heatmap("Headline metrics", &columns)?);
         let n = known(self).len();

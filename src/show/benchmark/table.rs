@@ -16,12 +16,15 @@ pub(super) fn card_id(model: &str) -> String {
 /// The models in the order of the first headline metric, the best first; between the floor, which stands last, and the
 /// ceiling, which stands first. Those without the metric follow the others.
 pub(super) fn order<'a>(view: &View<'a>) -> Vec<&'a str> {
+    order_by(view, headline(view.benchmark).first().copied().unwrap_or_default())
+}
+
+/// As [`order`], by another metric.
+pub(super) fn order_by<'a>(view: &View<'a>, metric: &str) -> Vec<&'a str> {
     let competitors: Vec<&str> = view.competitors().map(|model| model.name.as_str()).collect();
     let mut ordered: Vec<&str> = view.of_role(Role::Ceiling).into_iter().collect();
-    if let Some(metric) = headline(view.benchmark).first() {
-        let good = better(metric).unwrap_or(Better::Lower);
-        ordered.extend(view.ranked(competitors.iter().copied(), metric, good).into_iter().map(|(model, _)| model));
-    }
+    let good = better(metric).unwrap_or(Better::Lower);
+    ordered.extend(view.ranked(competitors.iter().copied(), metric, good).into_iter().map(|(model, _)| model));
     ordered.extend(competitors.into_iter().filter(|model| !ordered.contains(model)).collect::<Vec<_>>());
     ordered.extend(view.of_role(Role::Floor));
     ordered
@@ -50,7 +53,7 @@ pub(super) fn summary(benchmark: &Benchmark) -> Result<Grid> {
             _ => name,
         }];
         for (metric, bold) in metrics.iter().zip(&bold) {
-            let cell = cell(&view, model, metric);
+            let cell = cell(&view, model, metric, spread);
             row.push(if *bold == Some(model) { cell.bold() } else { cell });
         }
         grid.push(row)?;
@@ -67,7 +70,8 @@ pub(super) fn significantly_best<'a>(view: &View<'a>, metric: &str) -> Option<&'
     (comparison.verdict == Significance::Better).then_some(best)
 }
 
-fn cell(view: &View<'_>, model: &str, metric: &str) -> Cell {
+/// Mean ± the spread that is given, below it the mean difference to the reference with its interval.
+pub(super) fn cell(view: &View<'_>, model: &str, metric: &str, spread: impl Fn(&MetricSummary) -> Option<f64>) -> Cell {
     let Some(summary) = view.benchmark.summary_of(model, metric) else { return Cell::new("–") };
     let (mean, spread) = (summary.mean, spread(summary));
     let step = step(view, metric);

@@ -10,7 +10,9 @@ use super::{
     view::{PEARSON, SYSTEMA, View},
     wording::{Sentence, by_how_much, change, count},
 };
-use crate::bench::{ADDITIVE, Benchmark, Better, Comparison, MEAN, Role, Significance, better, label};
+use crate::bench::{
+    ADDITIVE, Benchmark, Better, Comparison, MEAN, Role, SIMILARITY_WEIGHTED, Significance, better, label,
+};
 
 /// Fewer splits than these do not say how much their choice matters.
 const FEW_SEEDS: usize = 3;
@@ -59,7 +61,13 @@ fn nothing_to_compare(view: &View<'_>, metric: &str) -> Vec<Sentence> {
 /// "kernel_ridge beats additive by 17 % in L2 …", or that no model beats it.
 fn against_reference(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sentence> {
     let mut sentences = Vec::new();
-    if reference != ADDITIVE {
+    if reference == SIMILARITY_WEIGHTED {
+        let text = format!(
+            "A context is held out, so the reference is {reference}: the effects in the other contexts, weighted by the \
+             similarity of their control profiles."
+        );
+        sentences.push((Verdict::Plain, text));
+    } else if reference != ADDITIVE {
         let absent = view.benchmark.absent.iter().find(|absent| absent.model == ADDITIVE && absent.metric == metric);
         let reason = absent.map_or("it was not run".to_owned(), |absent| absent.reason.clone());
         let text = format!(

@@ -6,14 +6,19 @@ use super::{
     view::{SYSTEMA, View, number_of_genes},
     wording::{Sentence, by_how_much, change},
 };
-use crate::bench::{ADDITIVE, Comparison, MEAN, NO_CHANGE, Role, Significance};
+use crate::bench::{ADDITIVE, Comparison, MEAN, NO_CHANGE, Role, SIMILARITY_WEIGHTED, Significance};
 
 /// The distance of predicted to observed cells.
 const EDISTANCE: &str = "edistance";
 /// What a model of cells must be better than: its possible names, of which the first that was measured counts, and what it
 /// does.
-const RIVALS: [(&[&str], &str); 3] =
-    [(&[NO_CHANGE], "no change"), (&[ADDITIVE], "the additive shift"), (&["vae", "vae_conditional"], "the count VAE")];
+const RIVALS: [(&[&str], &str); 5] = [
+    (&[NO_CHANGE], "no change"),
+    (&[ADDITIVE], "the additive shift"),
+    (&[SIMILARITY_WEIGHTED], "the shift of near contexts"),
+    (&["log_rate_sum"], "the sum of log rates"),
+    (&["vae", "vae_conditional"], "the count VAE"),
+];
 
 /// Single perturbations apart from combinations, where a split judges both: one part of a combination may be known, but
 /// nothing is known of an unseen single, and a mean over both would look like knowledge of unseen genes. One sentence per
@@ -70,7 +75,7 @@ fn against_floor(view: &View<'_>, model: &str, kept: impl Fn(&str) -> bool) -> O
 }
 
 /// Are the predicted cells right, and not only their mean? One sentence per model that predicts cells itself: its E-distance
-/// against no change, the additive shift and the VAE, from paired comparisons.
+/// against the [`RIVALS`], from paired comparisons.
 pub(super) fn populations(view: &View<'_>) -> Vec<Sentence> {
     view.competitors().filter(|model| model.draws_cells).filter_map(|model| of_population(view, &model.name)).collect()
 }
