@@ -23,6 +23,22 @@ pub struct StepContext<'a> {
     pub rng: &'a mut ChaCha8Rng,
 }
 
+impl StepContext<'_> {
+    /// The number of this step in its epoch, from 0.
+    pub fn step_of_epoch(&self) -> usize {
+        self.step % self.steps_per_epoch()
+    }
+
+    /// Whether this is the last step of its epoch.
+    pub fn ends_epoch(&self) -> bool {
+        self.step_of_epoch() + 1 == self.steps_per_epoch()
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        (self.total_steps / self.total_epochs.max(1)).max(1)
+    }
+}
+
 /// A scalar loss to descend, and named figures to record beside it.
 pub struct Loss<D: Backend, T: Tape<f32, D>> {
     /// What the gradient is taken of: the mean over the batch's rows.

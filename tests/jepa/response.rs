@@ -7,7 +7,9 @@ use genailab::{
     dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, PutTape, Rank0, SumTo, Tape, TensorFromVec},
     model::{
         Model, ModelConfig, Sampling, Trained,
-        jepa::{EncoderConfig, GroupConfig, Jepa, JepaSettings, Phase, Size, expected_expression, profile_loss},
+        jepa::{
+            EncoderConfig, GroupConfig, Jepa, JepaSettings, LossWeights, Phase, Size, expected_expression, profile_loss,
+        },
     },
     ndarray::{Array2, Axis},
     nn::{RowSets, ops::to_f32},
@@ -271,6 +273,39 @@ fn tuning_brings_the_decoded_effects_nearer_to_the_measured_ones() {
     let untuned = Jepa::fit(&training(), &untuned, &mut Run::quiet(0)).expect("it trains").0;
     let (before, after) = (error_of_singles(&untuned), error_of_singles(trained()));
     assert!(after < 0.9 * before, "{after}, without tuning {before}");
+}
+
+/// A phase B in which nothing but the two terms against a collapse, of weight `apart` and a twenty-fifth of it, keeps
+/// embeddings apart: the teacher is the student of the same step, and no counts and no decoded mean train the encoder.
+fn doomed(apart: f32) -> JepaSettings {
+    let mut settings = settings();
+    settings.phase = Phase::B;
+    settings.encoder.teacher.ema = None;
+    settings.encoder.alarm.min_rank = 2.0;
+    let response = &mut settings.response;
+    response.training.epochs = 12;
+    response.training.learning_rate = 2e-2;
+    response.weights = LossWeights {
+        means: 10.0,
+        profile: 0.0,
+        counts_reach_encoder: false,
+        variance: apart,
+        covariance: apart / 25.0,
+        ..response.weights
+    };
+    settings
+}
+
+#[test]
+fn a_collapse_in_phase_b_stops_the_training() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut run = Run { dir: Some(folder.path().to_owned()), ..Run::quiet(0) };
+    let error = Jepa::fit(&training(), &doomed(0.0), &mut run).err().expect("a collapse");
+    assert_eq!(error.kind(), ErrorKind::Numeric);
+    let text = error.to_string();
+    assert!(text.contains("phase B") && text.contains("collapsed"), "{text}");
+    assert!(!folder.path().join("phase-b").join("last.safetensors").exists(), "nothing to resume");
+    Jepa::fit(&training(), &doomed(25.0), &mut Run::quiet(0)).expect("the same with variance and covariance");
 }
 
 #[test]

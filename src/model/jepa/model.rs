@@ -367,7 +367,8 @@ impl Model for Jepa {
             Phase::B | Phase::Ab => {
                 let momentum = config.encoder.teacher.ema.unwrap_or(EmaMomentum::Constant { momentum: 0.0 });
                 let towers = (student, &mut encoder);
-                let (response, trained) = Response::fit(data, cells, towers, &config.response, momentum, run)?;
+                let teaching = (momentum, config.encoder.alarm);
+                let (response, trained) = Response::fit(data, cells, towers, &config.response, teaching, run)?;
                 history = trained;
                 Some(response)
             }

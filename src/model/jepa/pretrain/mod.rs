@@ -178,7 +178,7 @@ impl<D: Backend> Trainable<D> for PretrainNet<D> {
         tape: T,
         context: &mut StepContext<'_>,
     ) -> Result<Loss<D, T>> {
-        let measure = !context.training || within_epoch(context).is_multiple_of(MEASURE_EVERY);
+        let measure = !context.training || context.step_of_epoch().is_multiple_of(MEASURE_EVERY);
         let predicted = match self.config.objective {
             Objective::Masks if self.tokens.is_some() => self.hidden_groups(batch, tape, context)?,
             Objective::Masks => self.masked(batch, tape, context, measure)?,
@@ -216,7 +216,7 @@ impl<D: Backend> Trainable<D> for PretrainNet<D> {
             let momentum = self.config.teacher.ema.map_or(0.0, |ema| ema.at(context.step, context.total_steps));
             ema_update(&mut teacher.0, &self.student, momentum)?;
         }
-        if within_epoch(context) + 1 == steps_per_epoch(context) {
+        if context.ends_epoch() {
             let raised = self.raised.as_vec()[0];
             if let Some(factor) = self.monitor.judge(&self.config.alarm, context.epoch, raised)? {
                 self.raised.copy_from(&[raised * factor]);
@@ -224,15 +224,6 @@ impl<D: Backend> Trainable<D> for PretrainNet<D> {
         }
         Ok(())
     }
-}
-
-fn steps_per_epoch(context: &StepContext<'_>) -> usize {
-    (context.total_steps / context.total_epochs.max(1)).max(1)
-}
-
-/// The number of this step in its epoch, from 0.
-fn within_epoch(context: &StepContext<'_>) -> usize {
-    context.step % steps_per_epoch(context)
 }
 
 /// Mean over rows of `|a - b| / |b|`.

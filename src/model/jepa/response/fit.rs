@@ -12,11 +12,11 @@ use super::{
     source::{Asked, SetSize, SetSource},
 };
 use crate::{
-    Error, Result,
+    Error, ErrorKind, Result,
     data::{Condition, Dataset, TrainingCells, TrainingData, shuffle},
     model::{
-        Likelihood,
-        jepa::{heads::Backbone, views::thinned},
+        Likelihood, forget_checkpoints,
+        jepa::{CollapseAlarm, OnCollapse, heads::Backbone, views::thinned},
         vae::output_bias,
     },
     nn::{EmaMomentum, ops},
@@ -72,7 +72,7 @@ impl Response {
         cells: &TrainingCells,
         (student, encoder): (Backbone<Cpu>, &mut Encoder),
         config: &ResponseConfig,
-        momentum: EmaMomentum,
+        (momentum, alarm): (EmaMomentum, CollapseAlarm),
         run: &Run<'_>,
     ) -> Result<(Self, History)> {
         let (dataset, train, seed) = (&*cells.data, &cells.split.train, run.seed);
@@ -110,13 +110,23 @@ impl Response {
         let form = (encoder.target_sum, with_remainder);
         let sets = SetSource::new(dataset, &measured, &learned, form, size, &mut rng)?;
         let towers = (student, encoder.backbone.clone());
-        let weights = (config.weights, momentum);
-        let mut net =
-            EndToEnd::new(towers, encoder.standard.clone(), predictor, decoder, weights, config.train_encoder);
+        // The terms against a collapse have their weights here: an alarm that would raise those of phase A stops.
+        let alarm = match alarm.then {
+            OnCollapse::Raise { .. } => CollapseAlarm { then: OnCollapse::Stop, ..alarm },
+            OnCollapse::Stop | OnCollapse::Ignore => alarm,
+        };
+        let mut net = EndToEnd::new(towers, encoder.standard.clone(), predictor, decoder, (config, momentum), alarm);
         let training = TrainConfig { seed, ..config.training.clone() };
         let mut part = run.part("phase-b");
         part.progress = run.progress;
-        let history = fit(&mut net, &sets, None, &device, &training, &mut part)?;
+        let history = match (fit(&mut net, &sets, None, &device, &training, &mut part), &part.dir) {
+            // A training cannot go on from a collapse.
+            (Err(error), Some(dir)) if error.kind() == ErrorKind::Numeric => {
+                forget_checkpoints(dir)?;
+                return Err(error);
+            }
+            (trained, _) => trained?,
+        };
         encoder.backbone = net.teacher.0.clone();
 
         let z = Embedded::of(encoder, dataset, train)?;

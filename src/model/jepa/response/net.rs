@@ -9,7 +9,8 @@ use crate::{
     Error, Result,
     data::Counts,
     model::jepa::{
-        ConditionalPredictor, Perturbed, effective_rank, encoder::Seen, heads::Backbone, spread, views::thinned,
+        CollapseAlarm, ConditionalPredictor, Perturbed, diagnostics::Monitor, effective_rank, encoder::Seen,
+        heads::Backbone, spread, views::thinned,
     },
     nn::{
         Backend, CountTarget, Dispersion, EmaMomentum, Embedding, EmbeddingLoss, Frozen, IndexSets, Linear, Matrix,
@@ -177,7 +178,8 @@ pub struct EndToEnd<D: Backend> {
     weights: LossWeights,
     momentum: EmaMomentum,
     train_encoder: bool,
-    rank: f32,
+    alarm: CollapseAlarm,
+    monitor: Monitor,
 }
 
 walk_params!(EndToEnd { params: [], buffers: [], layers: [student, teacher, standard, predictor, decoder] });
@@ -189,11 +191,12 @@ impl<D: Backend> EndToEnd<D> {
         standard: Linear<D>,
         predictor: Predictor<D>,
         decoder: DecoderNet<D>,
-        (weights, momentum): (LossWeights, EmaMomentum),
-        train_encoder: bool,
+        (config, momentum): (&ResponseConfig, EmaMomentum),
+        alarm: CollapseAlarm,
     ) -> Self {
-        let (teacher, standard) = (Frozen(teacher), Frozen(standard));
-        Self { student, teacher, standard, predictor, decoder, weights, momentum, train_encoder, rank: 0.0 }
+        let ResponseConfig { weights, train_encoder, .. } = *config;
+        let (teacher, standard, monitor) = (Frozen(teacher), Frozen(standard), Monitor::default());
+        Self { student, teacher, standard, predictor, decoder, weights, momentum, train_encoder, alarm, monitor }
     }
 
     /// z of whole cells by the teacher, `(cells, width)`.
@@ -299,9 +302,11 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
         let variance = vicreg::variance(all.retaped::<T>())?;
         let covariance = vicreg::covariance(all.retaped::<T>())?;
         let student = ops::download(&all);
-        if !context.training || context.step.is_multiple_of(MEASURE_EVERY) {
-            self.rank = effective_rank(student.view()) as f32;
+        let spread = spread(student.view());
+        if context.step.is_multiple_of(MEASURE_EVERY) {
+            self.monitor.last_rank = effective_rank(student.view());
         }
+        self.monitor.add(spread);
         let mut parts = vec![
             ("energy", ops::to_f32(&energy)),
             ("means", ops::to_f32(&of_means)),
@@ -310,7 +315,7 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
             ("variance", ops::to_f32(&variance)),
             ("covariance", ops::to_f32(&covariance)),
         ];
-        parts.extend([("spread", spread(student.view()).spread as f32), ("effective_rank", self.rank)]);
+        parts.extend([("spread", spread.spread as f32), ("effective_rank", self.monitor.last_rank as f32)]);
         let terms = [
             (of_means, weights.means),
             (profile, weights.profile),
@@ -326,6 +331,10 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
     }
 
     fn after_step(&mut self, context: &StepContext<'_>) -> Result<()> {
-        ema_update(&mut self.teacher.0, &self.student, self.momentum.at(context.step, context.total_steps))
+        ema_update(&mut self.teacher.0, &self.student, self.momentum.at(context.step, context.total_steps))?;
+        if context.ends_epoch() {
+            self.monitor.judge(&self.alarm, context.epoch, 1.0).map_err(|e| e.at("phase B"))?;
+        }
+        Ok(())
     }
 }
