@@ -113,6 +113,6 @@ pub fn condition_bars<C: AsRef<str>>(
         [] => String::new(),
         some => format!(" {} is better than {}.", first.model, some.join(", than ")),
     };
-    let caption = format!("Mean {value_label}, {}: {}.{won}", words(better), means.join(", "));
+    let caption = format!("{value_label}, {}; mean over the conditions: {}.{won}", words(better), means.join(", "));
     Ok(Figure::new(title, caption, canvas))
 }

@@ -11,6 +11,10 @@ use crate::{
     show::{Align, Cell, Grid},
 };
 
+/// What the cells of the tables are.
+const CELLS: &str = "Each cell: mean ± standard deviation over conditions (and splits); below it the mean difference to the \
+    reference with its 95 % interval.";
+
 /// The metric that orders the rows of the tables.
 const ORDER: &str = "embedding_cosine_shift";
 const L2: &str = "embedding_l2";
@@ -33,13 +37,14 @@ pub(super) fn section(mut report: Report, benchmark: &Benchmark) -> Result<Repor
     if !benchmark.summary.iter().any(|summary| summary.metric == L2) {
         return Ok(report);
     }
-    report = report.section("Mean embeddings, in one space for all models").paragraph(COMMON);
+    report = report.section("Mean embeddings, in one space for all models").paragraph(format!("{COMMON} {CELLS}"));
     report = report.table(table(benchmark)?);
     for figure in [benchmark.embedding_plane(), benchmark.embedding_bars(ORDER)].into_iter().flatten() {
         report = report.figure(figure);
     }
     for space in &benchmark.own_spaces {
-        report = report.section(format!("In the space of {}", space.model)).paragraph(about(space));
+        report =
+            report.section(format!("In the space of {}", space.model)).paragraph(format!("{} {CELLS}", about(space)));
         report = report.table(space.to_grid()?);
         for figure in [space.plane(benchmark), space.bars(ORDER), space.bars(L2)].into_iter().flatten() {
             report = report.figure(figure);
