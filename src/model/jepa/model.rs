@@ -163,7 +163,7 @@ struct SavedResponse {
 pub struct Jepa {
     settings: JepaSettings,
     genes: Vec<String>,
-    encoder: Encoder,
+    pub(super) encoder: Encoder,
     response: Option<Response>,
 }
 
@@ -182,7 +182,7 @@ impl Jepa {
         self.trained()?.moved(&z, condition)
     }
 
-    fn trained(&self) -> Result<&Response> {
+    pub(super) fn trained(&self) -> Result<&Response> {
         self.response.as_ref().ok_or_else(|| {
             Error::inapplicable(
                 "this jepa was trained in phase A alone: it embeds cells and predicts nothing; train it with --phase ab",

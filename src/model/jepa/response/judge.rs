@@ -134,11 +134,15 @@ impl Response {
     /// `moved` embeddings with the spread of the control embeddings z `(cells, width)` that they were made of, times the
     /// chosen factor: what is decoded.
     pub fn widened(&self, z: &Array2<f32>, moved: Array2<f32>, condition: &Condition) -> Array2<f32> {
-        let place = self.measured.contexts.iter().position(|context| *context == condition.context);
-        let centre = match place {
+        let centre = self.centre(&condition.context);
+        moved + &((z - &centre) * (self.share.width - 1.0) as f32)
+    }
+
+    /// Mean z of the control cells of a context, `(width,)`; the mean over contexts where it has none.
+    pub fn centre(&self, context: &Option<String>) -> Array1<f32> {
+        match self.measured.contexts.iter().position(|known| known == context) {
             Some(place) => self.centres.row(place).to_owned(),
             None => self.centres.mean_axis(Axis(0)).expect("there are control cells"),
-        };
-        moved + &((z - &centre) * (self.share.width - 1.0) as f32)
+        }
     }
 }
