@@ -30,6 +30,17 @@ fn cells_are_drawn_in_the_space_of_a_jepa_and_a_training_is_gone_on_with() {
     said.done();
     let predicted = Dataset::open(place.path("p.h5ad")).expect("cells");
     assert_eq!((predicted.n_cells(), predicted.n_genes()), (120, 150));
+    // Two responses of each of the file's control cells.
+    place
+        .run(&format!("predict --model m --perturbations {double} --control-cells cells.h5ad --samples 2 --out f.h5ad"))
+        .done();
+    let (from, controls) = (Dataset::open(place.path("f.h5ad")).expect("cells"), data.control_cells());
+    assert_eq!(from.n_cells(), 2 * controls.len());
+    let names = from.cells.column("control_cell").expect("named").to_text();
+    assert_eq!(names[controls.len() + 3].as_deref(), Some(data.cells.names[controls[3]].as_str()));
+    let both = place
+        .run(&format!("predict --model m --perturbations {double} --control-cells cells.h5ad --cells 3 --out q.h5ad"));
+    assert!(both.code == Some(2) && both.stderr.contains("--cells"), "{}", both.stderr);
     place.run("embed --model m --data cells.h5ad --out z.h5ad").done();
     place.run("predict --model m/jepa --perturbations control --cells 5 --out q.h5ad").done();
 
