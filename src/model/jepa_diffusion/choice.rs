@@ -1,6 +1,6 @@
 //! What is chosen by the E-distance of decoded training cells.
 
-use super::{generator::Generator, given::KeptControls, held_out::Opponent};
+use super::{generator::Generator, given::KeptControls, held_out::GaussianBaseline};
 use crate::{
     Result,
     data::{Condition, rows_by_condition},
@@ -15,7 +15,7 @@ const WIDTHS: [f64; 8] = [0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.3];
 /// Shares of the mean residual that are tried.
 const MEANS: [f64; 3] = [0.0, 0.5, 1.0];
 /// Conditions that are judged, and control cells of each.
-const JUDGED: (usize, usize) = (16, 128);
+const SAMPLE: (usize, usize) = (16, 128);
 /// Fewer cells of a condition are not judged.
 const FEWEST_CELLS: usize = 20;
 
@@ -41,29 +41,36 @@ impl Chosen {
     }
 }
 
-/// Chooses on the training conditions; `controls` are rows of the control cells of each context.
+/// The training cells by which it is chosen.
+pub(super) struct Judged<'a> {
+    pub cells: &'a EmbeddedCells<'a>,
+    pub kept: &'a KeptControls,
+    pub baseline: &'a GaussianBaseline,
+    /// Rows of the control cells of each context.
+    pub controls: &'a BTreeMap<Option<String>, Vec<usize>>,
+    /// The condition of each cell of the dataset.
+    pub conditions: &'a [Condition],
+    /// Rows of the training cells.
+    pub train: &'a [usize],
+}
+
+/// Chooses on the training conditions.
 ///
 /// # Errors
 /// Those of the JEPA and the generator.
-pub(super) fn choose(
-    cells: &EmbeddedCells<'_>,
-    (kept, opponent): (&KeptControls, &Opponent),
-    controls: &BTreeMap<Option<String>, Vec<usize>>,
-    generator: &Generator,
-    (conditions, train): (&[Condition], &[usize]),
-    seed: u64,
-) -> Result<Chosen> {
+pub(super) fn choose(judged: &Judged<'_>, generator: &Generator, seed: u64) -> Result<Chosen> {
+    let Judged { cells, kept, baseline, controls, conditions, train } = *judged;
     let (jepa, judge) = (cells.jepa(), cells.judge(seed)?);
     let enough: Vec<(&Condition, Vec<usize>)> = rows_by_condition(conditions, train)
         .into_iter()
-        .filter(|(condition, rows)| opponent.knows(condition) && rows.len() >= FEWEST_CELLS)
+        .filter(|(condition, rows)| baseline.knows(condition) && rows.len() >= FEWEST_CELLS)
         .collect();
-    let step = enough.len().div_ceil(JUDGED.0).max(1);
+    let step = enough.len().div_ceil(SAMPLE.0).max(1);
     let mut drawn = Vec::new();
     let mut of_jepa = 0.0;
     for (condition, rows) in enough.into_iter().step_by(step) {
         let mut from = controls[&condition.context].clone();
-        from.truncate(JUDGED.1);
+        from.truncate(SAMPLE.1);
         let z = cells.pick(&from);
         let library: Vec<f32> = from.iter().map(|&row| cells.data().library_size[row]).collect();
         let k = super::given::given(jepa, condition, &z, &library)?;

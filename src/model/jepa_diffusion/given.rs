@@ -105,6 +105,8 @@ pub(super) struct TrainingRows {
 
 /// Which control cells training cells are given.
 pub(super) struct Pairing<'a> {
+    /// Cells among which the control cells are.
+    pub cells: &'a EmbeddedCells<'a>,
     /// Rows of the control cells of each context.
     pub controls: &'a BTreeMap<Option<String>, Vec<usize>>,
     /// Number for each cell.
@@ -113,12 +115,12 @@ pub(super) struct Pairing<'a> {
 
 impl TrainingRows {
     /// Of the cells `rows`, each with control cells drawn at random from its context, never itself. Cells of a condition that
-    /// the JEPA cannot predict are left out. The control cells are among those of the second.
+    /// the JEPA cannot predict are left out.
     ///
     /// # Errors
     /// Those of the JEPA.
     pub fn of(
-        (cells, controls_of): (&EmbeddedCells<'_>, &EmbeddedCells<'_>),
+        cells: &EmbeddedCells<'_>,
         kept: &KeptControls,
         (conditions, rows): (&[Condition], &[usize]),
         pairing: &Pairing<'_>,
@@ -138,7 +140,7 @@ impl TrainingRows {
             for _ in 0..pairing.each {
                 let drawn: Vec<usize> = rows.iter().map(|&row| other_than(row, controls, rng)).collect();
                 r.append(Axis(0), around.view()).expect("one width");
-                let k = given(jepa, condition, &controls_of.pick(&drawn), &sizes)?;
+                let k = given(jepa, condition, &pairing.cells.pick(&drawn), &sizes)?;
                 told.append(Axis(0), k.view()).expect("one width");
             }
         }

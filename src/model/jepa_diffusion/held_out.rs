@@ -15,7 +15,7 @@ pub(super) const TIMES: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
 /// The Gaussian distribution of the training cells of each condition, with one covariance.
 #[derive(Debug, Clone)]
-pub(super) struct Opponent {
+pub(super) struct GaussianBaseline {
     /// Mean z and mean ln library size of each condition.
     means: BTreeMap<Condition, (Array1<f64>, f64)>,
     /// Of the deviations from these means.
@@ -33,7 +33,7 @@ pub(super) struct OfCondition<'a> {
     pub library_size: Vec<f32>,
 }
 
-impl Opponent {
+impl GaussianBaseline {
     /// Of the training cells.
     ///
     /// # Errors

@@ -1,12 +1,12 @@
 //! Training and files.
 
 use super::{
-    choice::{Chosen, choose},
+    choice::{Chosen, Judged, choose},
     config::JepaDiffusionSettings,
     denoiser::Points,
     generator::Generator,
     given::{KeptControls, Pairing, TrainingRows, given_width},
-    held_out::{OfCondition, Opponent},
+    held_out::{GaussianBaseline, OfCondition},
 };
 use crate::{
     Error, Result,
@@ -41,7 +41,7 @@ pub struct JepaDiffusion {
     pub(super) jepa: Jepa,
     pub(super) kept: KeptControls,
     pub(super) generator: Generator,
-    pub(super) opponent: Opponent,
+    pub(super) baseline: GaussianBaseline,
     pub(super) chosen: Chosen,
 }
 
@@ -75,15 +75,15 @@ impl JepaDiffusion {
         let (split, conditions, seed) = (&cells.split, cells.conditions.as_slice(), run.seed);
         let kept = KeptControls::of(&jepa)?;
         let embedded = jepa.embedded(cells, &split.train)?;
-        let opponent = opponent(&embedded, &kept, conditions, &split.train)?;
+        let baseline = baseline(&embedded, &kept, conditions, &split.train)?;
         let mut controls: BTreeMap<Option<String>, Vec<usize>> = BTreeMap::new();
         for &row in split.train.iter().filter(|&&row| conditions[row].perturbation.is_control()) {
             controls.entry(conditions[row].context.clone()).or_default().push(row);
         }
         let most = (settings.most_rows / split.train.len().max(1)).max(1);
-        let pairing = Pairing { controls: &controls, each: settings.control_cells.min(most) };
+        let pairing = Pairing { cells: &embedded, controls: &controls, each: settings.control_cells.min(most) };
         let mut rng = stream(seed, TRAINING_CONTROLS, 0);
-        let rows = TrainingRows::of((&embedded, &embedded), &kept, (conditions, &split.train), &pairing, &mut rng)?;
+        let rows = TrainingRows::of(&embedded, &kept, (conditions, &split.train), &pairing, &mut rng)?;
         let validation = match split.validation.is_empty() {
             true => None,
             false => {
@@ -91,7 +91,7 @@ impl JepaDiffusion {
                 let seen = jepa.embedded(cells, &split.validation)?;
                 let mut rng = stream(seed, VALIDATION_CONTROLS, 0);
                 let rows = (conditions, split.validation.as_slice());
-                Some(TrainingRows::of((&seen, &embedded), &kept, rows, &pairing, &mut rng)?)
+                Some(TrainingRows::of(&seen, &kept, rows, &pairing, &mut rng)?)
             }
         };
         let validation = validation.filter(|rows| rows.r.nrows() > 0);
@@ -102,21 +102,29 @@ impl JepaDiffusion {
         let watched = validation.as_ref().map(|rows| Points { r: &rows.r, given: &rows.given });
         let mut part = Run { progress: run.progress, ..run.part("generator") };
         let parts = (&train, watched.as_ref());
-        let (generator, history) = Generator::fit(&settings.generator, &opponent.axes, parts, &training, &mut part)?;
+        let (generator, history) = Generator::fit(&settings.generator, &baseline.axes, parts, &training, &mut part)?;
         run.check_interrupt()?;
-        let chosen = choose(&embedded, (&kept, &opponent), &controls, &generator, (conditions, &split.train), seed)?;
+        let judged = Judged {
+            cells: &embedded,
+            kept: &kept,
+            baseline: &baseline,
+            controls: &controls,
+            conditions,
+            train: &split.train,
+        };
+        let chosen = choose(&judged, &generator, seed)?;
         drop(embedded);
-        Ok((Self { settings: settings.clone(), jepa, kept, generator, opponent, chosen }, history))
+        Ok((Self { settings: settings.clone(), jepa, kept, generator, baseline, chosen }, history))
     }
 }
 
 /// The Gaussian of the training cells, of the conditions that the JEPA predicts.
-fn opponent(
+fn baseline(
     cells: &EmbeddedCells<'_>,
     kept: &KeptControls,
     conditions: &[Condition],
     train: &[usize],
-) -> Result<Opponent> {
+) -> Result<GaussianBaseline> {
     let mut groups = Vec::new();
     for (condition, rows) in rows_by_condition(conditions, train) {
         if kept.rows(condition).is_err() || cells.jepa().check(std::slice::from_ref(condition)).is_err() {
@@ -125,7 +133,7 @@ fn opponent(
         let library_size = rows.iter().map(|&row| cells.data().library_size[row]).collect();
         groups.push(OfCondition { condition, z: cells.pick(&rows).mapv(f64::from), library_size });
     }
-    Opponent::fit(&groups)
+    GaussianBaseline::fit(&groups)
 }
 
 impl Model for JepaDiffusion {
@@ -155,17 +163,17 @@ impl Model for JepaDiffusion {
         let jepa = Jepa::restore(state.part("jepa", Jepa::KIND)?, device)?;
         let kept = KeptControls::of(&jepa)?;
         let (dims, width) = (jepa.width(), given_width(&jepa)?);
-        let opponent = Opponent::take_from(&state, conditions, dims)?;
+        let baseline = GaussianBaseline::take_from(&state, conditions, dims)?;
         let generator = Generator::take_from(&mut state, &settings.generator, dims, width)?;
-        Ok(Self { settings, jepa, kept, generator, opponent, chosen })
+        Ok(Self { settings, jepa, kept, generator, baseline, chosen })
     }
 }
 
 impl JepaDiffusion {
     pub(super) fn saved(&self) -> Result<State> {
         let description =
-            Description { settings: self.settings.clone(), chosen: self.chosen, conditions: self.opponent.described() };
+            Description { settings: self.settings.clone(), chosen: self.chosen, conditions: self.baseline.described() };
         let state = State::new(&description).with_part("jepa", Jepa::KIND, self.jepa.state()?);
-        self.generator.add_to(self.opponent.add_to(state))
+        self.generator.add_to(self.baseline.add_to(state))
     }
 }

@@ -44,7 +44,7 @@ impl JepaDiffusion {
         let m = self.kept.mean(&self.jepa, condition)?;
         let usual = generator.draw(&self.kept.given(&self.jepa, condition)?, MEAN_SEED)?.mapv(f64::from);
         let mean = usual.mean_axis(Axis(0)).expect("a context has a control cell");
-        let share = if self.opponent.knows(condition) { self.chosen.mean } else { 0.0 };
+        let share = if self.baseline.knows(condition) { self.chosen.mean } else { 0.0 };
         Ok(self.chosen.points(&m, &mean, share, r))
     }
 
@@ -125,7 +125,7 @@ impl JepaDiffusion {
         let mut rows_of: BTreeMap<Condition, Vec<usize>> = BTreeMap::new();
         for &row in rows {
             let condition = Condition::of(data.perturbation_of(row).clone());
-            if self.opponent.knows(&condition) {
+            if self.baseline.knows(&condition) {
                 rows_of.entry(condition).or_default().push(row);
             }
         }
@@ -148,7 +148,7 @@ impl JepaDiffusion {
                 let x = &held_out.z * a + &noise;
                 let denoised = net.denoised(&(&x - &(&m * a)), &k, t)? + &m;
                 sums[0] += (&held_out.z - denoised).mapv(|d| d * d).sum();
-                let [plain, with_library] = self.opponent.squared_errors(&held_out, &x, (a, s));
+                let [plain, with_library] = self.baseline.squared_errors(&held_out, &x, (a, s));
                 sums[1] += plain;
                 sums[2] += with_library;
             }
@@ -231,13 +231,14 @@ impl Trained for JepaDiffusion {
     }
 
     fn why_mean_is_fixed(&self, condition: &Condition) -> Option<String> {
-        let known = self.opponent.knows(condition);
+        let known = self.baseline.knows(condition);
         (!known).then(|| "the mean is that of the jepa, which does not say how far it may be off".to_owned())
     }
 
     fn notes(&self) -> Vec<String> {
         let chosen = self.chosen;
         let mut notes = self.jepa.notes();
+        // Its second note, that validation cells are not used, does not hold here.
         notes.truncate(1);
         notes.push(format!(
             "drawn embeddings: {:.1} times the deviation, {:.0} % of the mean residual of trained conditions; E-distance of \
