@@ -31,11 +31,10 @@ fn cells_are_drawn_in_the_space_of_a_jepa_and_a_training_is_gone_on_with() {
     let predicted = Dataset::open(place.path("p.h5ad")).expect("cells");
     assert_eq!((predicted.n_cells(), predicted.n_genes()), (120, 150));
     // Two responses of each of the file's control cells.
-    place
-        .run(&format!("predict --model m --perturbations {double} --control-cells cells.h5ad --samples 2 --out f.h5ad"))
-        .done();
+    let line = format!("predict --model m --perturbations {double},control --control-cells cells.h5ad --samples 2");
+    place.run(&format!("{line} --out f.h5ad")).done();
     let (from, controls) = (Dataset::open(place.path("f.h5ad")).expect("cells"), data.control_cells());
-    assert_eq!(from.n_cells(), 2 * controls.len());
+    assert_eq!(from.n_cells(), 4 * controls.len());
     let names = from.cells.column("control_cell").expect("named").to_text();
     assert_eq!(names[controls.len() + 3].as_deref(), Some(data.cells.names[controls[3]].as_str()));
     let both = place

@@ -44,7 +44,7 @@ impl Default for AnchoredConfig {
 
 /// What draws the residuals.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum GeneratorKind {
     /// Diffusion.
     Diffusion {

@@ -51,6 +51,12 @@ impl Axes {
         Self::of_covariance(deviations.t().dot(deviations) / freedom)
     }
 
+    /// The same in the precision of saved arrays, `f32`: a model that was read from a file draws the same bits.
+    pub fn rounded(&self) -> Self {
+        let round = |v: f64| f64::from(v as f32);
+        Self { variances: self.variances.mapv(round), directions: self.directions.mapv(round) }
+    }
+
     /// Coordinates along the axes of rows `(rows, dims)`.
     pub fn along(&self, x: &Array2<f64>) -> Array2<f64> {
         x.dot(&self.directions.t())

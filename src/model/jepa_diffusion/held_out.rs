@@ -57,7 +57,11 @@ impl GaussianBaseline {
         let slope = logs.dot(&deviations) / logs.dot(&logs).max(f64::MIN_POSITIVE);
         let explained = logs.insert_axis(Axis(1)).dot(&slope.view().insert_axis(Axis(0)));
         let with_library = Axes::of_deviations(&(deviations - explained), means.len() + 1)?;
-        Ok(Self { means, axes, slope, with_library })
+        // In the precision of saved arrays, so that a model that was read from a file says the same.
+        let round = |v: f64| f64::from(v as f32);
+        means.values_mut().for_each(|(mean, _): &mut (Array1<f64>, f64)| mean.mapv_inplace(round));
+        let (axes, with_library) = (axes.rounded(), with_library.rounded());
+        Ok(Self { means, axes, slope: slope.mapv(round), with_library })
     }
 
     /// Whether cells of this condition were trained on.
