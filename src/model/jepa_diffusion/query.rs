@@ -21,7 +21,7 @@ use rand_chacha::{
 use std::collections::BTreeMap;
 
 /// Seed of the residuals whose mean is taken, the same for every draw.
-const MEAN_SEED: u64 = 0x6d_6561_6e;
+const MEAN_SEED: u64 = 0x6d65_616e;
 /// Purposes of random streams.
 const COUNTS: u64 = 1;
 const HELD_OUT: u64 = 2;
