@@ -20,6 +20,7 @@ mod diffusion_nets;
 mod eval;
 mod fetch;
 mod jepa;
+mod jepa_diffusion;
 mod latent_diffusion;
 mod model;
 mod nn;

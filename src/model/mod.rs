@@ -6,6 +6,7 @@ pub mod diffusion;
 pub mod flow;
 mod generated;
 pub mod jepa;
+pub mod jepa_diffusion;
 pub mod latent_diffusion;
 pub mod registry;
 mod settings;

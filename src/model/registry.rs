@@ -22,6 +22,7 @@ fn families() -> Vec<Box<dyn Family>> {
         family_of::<super::combination::CombinationModel>(),
         family_of::<super::jepa::Jepa>(),
         family_of::<super::jepa::CellJepa>(),
+        family_of::<super::jepa_diffusion::JepaDiffusion>(),
         family_of::<super::latent_diffusion::DiffusionModel>(),
     ]
 }

@@ -8,6 +8,7 @@ mod data;
 mod de;
 mod diffusion;
 mod jepa;
+mod jepa_diffusion;
 mod prediction;
 mod running;
 mod settings;

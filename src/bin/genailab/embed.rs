@@ -1,12 +1,7 @@
 //! `genailab embed`: cells as points in the space of a trained model.
 
-use crate::options::{DataArgs, check_output_file, say};
-use genailab::{
-    Error, ErrorKind, Result,
-    data::{Dataset, Opened},
-    device::Device,
-    model::registry::Registry,
-};
+use crate::options::{DataArgs, aligned, check_output_file, say};
+use genailab::{Error, ErrorKind, Result, data::Opened, device::Device, model::registry::Registry};
 use std::path::PathBuf;
 
 /// Write the embedding of every cell by a trained model
@@ -53,21 +48,4 @@ pub fn run(args: &Args) -> Result<()> {
     let z = model.embed(&known, &rows).map_err(located)?;
     data.write_with(&args.out, &[(name, &z)])?;
     say(format_args!("{} cells in {} dimensions, obsm[{name:?}]: {}", z.nrows(), z.ncols(), args.out.display()))
-}
-
-/// The genes of the model, in its order.
-fn aligned(data: &Dataset, genes: &[String]) -> Result<Dataset> {
-    if data.genes.names == genes {
-        return Ok(data.clone());
-    }
-    let known: std::collections::HashMap<&str, usize> = data.genes.names.iter().map(String::as_str).zip(0..).collect();
-    let places: Vec<usize> = genes.iter().filter_map(|gene| known.get(gene.as_str()).copied()).collect();
-    match genes.iter().find(|gene| !known.contains_key(gene.as_str())) {
-        None => data.select_genes(&places),
-        Some(first) => Err(Error::data(format!(
-            "it lacks {} of the model's {} genes, {first} among them; the model cannot read its cells",
-            genes.len() - places.len(),
-            genes.len()
-        ))),
-    }
 }

@@ -2,7 +2,7 @@
 
 use genailab::{
     Error, ErrorKind, Result,
-    data::{Effects, Naming, OpenOptions, Opened, Split},
+    data::{Dataset, Effects, Naming, OpenOptions, Opened, Split},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -176,4 +176,24 @@ pub fn say_division(data: &Effects, split: &Split) -> Result<()> {
         split.validation.len(),
         split.test.len()
     ))
+}
+
+/// A dataset with the genes of a model, in its order.
+///
+/// # Errors
+/// Genes that it lacks.
+pub fn aligned(data: &Dataset, genes: &[String]) -> Result<Dataset> {
+    if data.genes.names == genes {
+        return Ok(data.clone());
+    }
+    let known: std::collections::HashMap<&str, usize> = data.genes.names.iter().map(String::as_str).zip(0..).collect();
+    let places: Vec<usize> = genes.iter().filter_map(|gene| known.get(gene.as_str()).copied()).collect();
+    match genes.iter().find(|gene| !known.contains_key(gene.as_str())) {
+        None => data.select_genes(&places),
+        Some(first) => Err(Error::data(format!(
+            "it lacks {} of the model's {} genes, {first} among them; the model cannot read its cells",
+            genes.len() - places.len(),
+            genes.len()
+        ))),
+    }
 }

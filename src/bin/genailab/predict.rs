@@ -1,14 +1,14 @@
 //! `genailab predict`.
 
-use crate::options::{check_output_file, say};
+use crate::options::{aligned, check_output_file, say};
 use genailab::{
     Error, ErrorKind, Result,
-    data::{AnnDataWriter, Column, Condition, Counts, Naming, Perturbation, Table, Uns},
+    data::{AnnDataWriter, Column, Condition, Counts, Naming, Opened, Perturbation, Table, Uns},
     device::Device,
     model::{Generated, Sampling, Trained, registry::Registry},
     ndarray::{Array2, ArrayView2, Axis, concatenate},
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// More cells of one perturbation than any experiment has; beyond, memory ends before the work does.
 const MOST_CELLS: usize = 10_000_000;
@@ -33,6 +33,11 @@ pub struct Args {
     /// Cells to predict for each perturbation, each from a control cell of the training data [default: 200] (models of cells)
     #[arg(long, value_name = "N")]
     cells: Option<usize>,
+    /// Cells to predict from: one for each control cell of this file, in its order and with its library size, in place of
+    /// control cells of the training data. obs["control_cell"] names it. With --samples M each has M responses (jepa,
+    /// jepa-diffusion, vae)
+    #[arg(long, value_name = "FILE.h5ad", conflicts_with_all = ["cells", "steps", "guidance", "library"])]
+    control_cells: Option<PathBuf>,
     /// Times that the cells of a perturbation are drawn, N cells each. A diffusion model draws the mean anew each time where
     /// the mean is not known; of mean effects it draws M of them. obs["sample"] is the number of the sample
     #[arg(long, value_name = "M", default_value_t = 1)]
@@ -40,13 +45,13 @@ pub struct Args {
     /// The same seed gives the same cells
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
-    /// Steps of the sampler [default: as the model was trained for] (latent diffusion)
+    /// Steps of the sampler [default: as the model was trained for] (a diffusion of cells)
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
-    /// Scale of classifier-free guidance: 1 is the conditional model, 0 ignores the perturbation's latent (latent diffusion)
+    /// Scale of classifier-free guidance: 1 is the conditional model, 0 ignores the perturbation's latent (a diffusion of cells)
     #[arg(long, value_name = "S")]
     guidance: Option<f64>,
-    /// Library size of every cell, in counts over all measured genes [default: those of control cells] (latent diffusion)
+    /// Library size of every cell, in counts over all measured genes [default: those of control cells] (a diffusion of cells)
     #[arg(long, value_name = "COUNTS")]
     library: Option<f32>,
     /// The .h5ad to write
@@ -83,6 +88,10 @@ pub fn run(args: &Args) -> Result<()> {
     let perturbations = perturbations(&args.perturbations, |gene| model.perturbs(gene))
         .and_then(|read| check(model.as_ref(), &read).map(|()| read))
         .map_err(|e| e.at("--perturbations"))?;
+    if let Some(file) = &args.control_cells {
+        predict_from(model.as_ref(), &perturbations, file, args)?;
+        return say(args.out.display());
+    }
     match abilities.cells {
         true => predict_cells(model.as_ref(), &perturbations, args),
         false => predict_effects(model.as_ref(), &perturbations, args),
@@ -155,7 +164,42 @@ fn predict_cells(model: &dyn Trained, perturbations: &[Perturbation], args: &Arg
         };
         blocks.push(joined((0..args.samples).map(sample).collect::<Result<Vec<Generated>>>()?));
     }
-    write_cells(perturbations, &blocks, model, args)
+    write_cells(perturbations, &blocks, model, (args, &[]))
+}
+
+/// Cells of each perturbation, one for each control cell of a file and sample.
+fn predict_from(model: &dyn Trained, perturbations: &[Perturbation], file: &Path, args: &Args) -> Result<()> {
+    if !model.abilities().cells_from {
+        return Err(Error::config(format!(
+            "--control-cells: a model of kind {} starts from no given cells; leave the option out, or give the folder of a \
+             jepa or a jepa-diffusion",
+            model.kind()
+        )));
+    }
+    let located = |e: Error| if e.kind() == ErrorKind::Data { e.at(file.display()) } else { e };
+    let Opened::Cells(data) = genailab::data::open(file)? else {
+        return Err(Error::config(format!(
+            "--control-cells: {} is an effects dataset; give one of cells",
+            file.display()
+        )));
+    };
+    let data = aligned(&data, model.genes()).map_err(located)?;
+    let rows = data.control_cells();
+    match rows.len().checked_mul(args.samples) {
+        Some(1..=MOST_CELLS) => {}
+        Some(0) => return Err(Error::data("no cell is labelled as control").at(file.display())),
+        _ => return Err(Error::config(format!("more than {MOST_CELLS} cells are asked for; give fewer --samples"))),
+    }
+    let mut blocks = Vec::with_capacity(perturbations.len());
+    for perturbation in perturbations {
+        let condition = Condition::of(perturbation.clone());
+        let sample = |sample: usize| {
+            model.cells_from(&data, &rows, &condition, args.seed.wrapping_add(sample as u64)).map_err(located)
+        };
+        blocks.push(joined((0..args.samples).map(sample).collect::<Result<Vec<Generated>>>()?));
+    }
+    let names: Vec<String> = rows.iter().map(|&row| data.cells.names[row].clone()).collect();
+    write_cells(perturbations, &blocks, model, (args, &names))
 }
 
 fn joined(samples: Vec<Generated>) -> Generated {
@@ -167,8 +211,14 @@ fn joined(samples: Vec<Generated>) -> Generated {
     }
 }
 
-/// Writes the cells of perturbations, a block each.
-fn write_cells(perturbations: &[Perturbation], blocks: &[Generated], model: &dyn Trained, args: &Args) -> Result<()> {
+/// Writes the cells of perturbations, a block each, and the names of the control cells that each sample starts from, where they
+/// were given.
+fn write_cells(
+    perturbations: &[Perturbation],
+    blocks: &[Generated],
+    model: &dyn Trained,
+    (args, starts): (&Args, &[String]),
+) -> Result<()> {
     let rows_each = blocks.first().map_or(0, |block| block.library_size.len());
     let views: Vec<ArrayView2<'_, f32>> = blocks.iter().map(|block| block.values.view()).collect();
     let values = concatenate(Axis(0), &views).expect("every block has the model's genes");
@@ -179,6 +229,10 @@ fn write_cells(perturbations: &[Perturbation], blocks: &[Generated], model: &dyn
     let mut cells = Table::from_names(names);
     for (name, column) in row_columns(perturbations, args.samples, rows_each) {
         cells.set(name, column);
+    }
+    if !starts.is_empty() {
+        let names = (0..perturbations.len() * rows_each).map(|row| Some(starts[row % starts.len()].clone()));
+        cells.set("control_cell", Column::Text(names.collect()));
     }
     let are_counts = blocks.iter().all(|block| block.are_counts);
     let library = blocks.iter().flat_map(|block| {

@@ -239,6 +239,22 @@ impl Standard {
         self.std.iter().map(|std| std.ln()).sum()
     }
 
+    /// Checks moments from a file against the width of a model.
+    ///
+    /// # Errors
+    /// Another number of columns; a deviation that is not above 0.
+    pub fn check_saved(&self, columns: usize) -> Result<()> {
+        let usable = self.std.iter().all(|std| std.is_finite() && *std > 0.0);
+        match self.mean.len() == columns
+            && self.std.len() == columns
+            && self.mean.iter().all(|m| m.is_finite())
+            && usable
+        {
+            true => Ok(()),
+            false => Err(Error::data("model.json was edited: its scales do not fit its widths; train again")),
+        }
+    }
+
     fn check(&self, what: &str, columns: usize) -> Result<()> {
         if columns == self.mean.len() {
             return Ok(());
@@ -260,15 +276,11 @@ impl Scales {
     /// # Errors
     /// Another number of columns; a deviation that is not above 0.
     pub fn check(&self, dims: usize, condition: usize) -> Result<()> {
-        let widths = (self.x.mean.len(), self.condition.as_ref().map_or(0, |scale| scale.mean.len()));
-        let usable = |scale: &Standard| {
-            scale.mean.len() == scale.std.len()
-                && scale.mean.iter().all(|mean| mean.is_finite())
-                && scale.std.iter().all(|std| std.is_finite() && *std > 0.0)
-        };
-        match widths == (dims, condition) && usable(&self.x) && self.condition.as_ref().is_none_or(usable) {
-            true => Ok(()),
-            false => Err(Error::data("model.json was edited: its scales do not fit its widths; train again")),
+        self.x.check_saved(dims)?;
+        match &self.condition {
+            Some(scale) => scale.check_saved(condition),
+            None if condition == 0 => Ok(()),
+            None => Err(Error::data("model.json was edited: its scales do not fit its widths; train again")),
         }
     }
 

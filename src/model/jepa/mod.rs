@@ -10,6 +10,7 @@
 //! | `diagnostics` | spread, effective rank, and the alarm for a collapse |
 //! | `cell_jepa`, `contract` | the encoder as users meet it: settings, training, files |
 //! | `model`, `response` | the whole JEPA as users meet it; its phase B: predictor and decoder, trained end to end |
+//! | `space` | the embedding space, for a model that draws points in it |
 //! | `conditional` | from a control's embedding and the perturbed genes to the perturbed state's embedding |
 
 mod cell_jepa;
@@ -25,6 +26,7 @@ mod model;
 mod pretrain;
 mod regulons;
 mod response;
+mod space;
 mod tokens;
 mod views;
 
@@ -45,5 +47,6 @@ pub use regulons::{Regulon, Regulons};
 pub use response::{LossWeights, ResponseConfig, Share};
 #[doc(hidden)]
 pub use response::{expected_expression, profile_loss};
+pub(crate) use space::EmbeddedCells;
 pub use tokens::TokenEncoder;
 pub use views::{CellSets, JepaBatch};

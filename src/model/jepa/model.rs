@@ -166,7 +166,7 @@ struct SavedResponse {
 pub struct Jepa {
     settings: JepaSettings,
     genes: Vec<String>,
-    encoder: Encoder,
+    pub(super) encoder: Encoder,
     response: Option<Response>,
 }
 
@@ -176,7 +176,7 @@ impl Jepa {
         &self.settings
     }
 
-    fn trained(&self) -> Result<&Response> {
+    pub(super) fn trained(&self) -> Result<&Response> {
         self.response.as_ref().ok_or_else(|| {
             Error::inapplicable(
                 "this jepa was trained in phase A alone: it embeds cells and predicts nothing; train it with --phase ab",

@@ -68,10 +68,11 @@ mod tune;
 
 pub use config::{LossWeights, ResponseConfig};
 pub(super) use decoder::Decoder;
-pub(super) use embedded::Encoder;
+pub(super) use embedded::{Embedded, Encoder};
 pub use fit::Share;
 pub(super) use fit::{Response, columns_of};
 pub(super) use interaction::Interaction;
+pub(super) use judge::Judge;
 pub(super) use measured::Measured;
 pub(super) use net::Predictor;
 #[doc(hidden)]

@@ -1,0 +1,4 @@
+//! Diffusion in the JEPA's embedding space.
+
+mod cells;
+mod gaussian;
