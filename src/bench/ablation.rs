@@ -55,25 +55,33 @@ pub struct Trial {
 pub struct Ablation {
     /// The data file.
     pub dataset: String,
+    /// The split and the settings that the variants change, of an ablation that can be resumed.
+    #[serde(default)]
+    pub settings: serde_json::Value,
     /// In the order in which they were made: the unchanged model first.
     pub trials: Vec<Trial>,
 }
 
 impl Ablation {
-    /// The trials that an earlier ablation of the same data wrote; those that failed are left out, so that they are tried
-    /// again.
+    /// Takes the trials that an earlier ablation of the same data and settings wrote; those that failed are left out, so that
+    /// they are tried again.
     ///
     /// # Errors
-    /// A file that is not there or damaged, or of another dataset.
-    pub fn read(file: &Path, dataset: &str) -> Result<Vec<Trial>> {
+    /// A file that is not there or damaged, or of another dataset or other settings.
+    pub fn resume(&mut self, file: &Path) -> Result<()> {
         let text = std::fs::read(file).map_err(|e| Error::io("reading", file, e))?;
         let damaged = |e: serde_json::Error| Error::data(format!("this is no ablation: {e}")).at(file.display());
         let known: Self = serde_json::from_slice(&text).map_err(damaged)?;
-        if known.dataset != dataset {
-            let other = format!("it is an ablation on {}, not on {dataset}; give another --out", known.dataset);
+        if known.dataset != self.dataset {
+            let other = format!("it is an ablation on {}, not on {}; give another --out", known.dataset, self.dataset);
             return Err(Error::config(other).at(file.display()));
         }
-        Ok(known.trials.into_iter().filter(|trial| trial.failure.is_none()).collect())
+        if known.settings != self.settings {
+            let other = "the ablation there has another split or other settings; give these, or another --out";
+            return Err(Error::config(other).at(file.display()));
+        }
+        self.trials = known.trials.into_iter().filter(|trial| trial.failure.is_none()).collect();
+        Ok(())
     }
 
     /// The variants, in the order of the trials.
@@ -202,12 +210,9 @@ fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSettings)> {
         ("encoder frozen after phase A", frozen(&|_| {})),
         ("encoder frozen after reconstruction", frozen(&reconstruction)),
         ("encoder frozen after two views", frozen(&two_views)),
-        ("encoder frozen, never trained", frozen(&|s| s.phase = Phase::B)),
+        ("encoder frozen at random weights", frozen(&|s| s.phase = Phase::B)),
         ("no EMA", with(&|s| s.encoder.teacher.ema = None)),
-        (
-            "no variance, no covariance",
-            with(&|s| (s.response.weights.variance, s.response.weights.covariance) = (0.0, 0.0)),
-        ),
+        ("no VICReg", with(&|s| (s.response.weights.variance, s.response.weights.covariance) = (0.0, 0.0))),
         ("counts do not train the encoder", with(&|s| s.response.weights.counts_reach_encoder = false)),
         ("no energy distance", with(&|s| s.response.weights.energy = 0.0)),
         ("no decoded means", with(&|s| (s.response.weights.profile, s.response.weights.effect) = (0.0, 0.0))),
@@ -225,8 +230,13 @@ fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSettings)> {
     ]
 }
 
-/// Every variant of the JEPA on a split of each seed; `report` gets each trial when it is done, and those that `is_done` are
-/// passed over. A training that fails is a failed trial.
+/// The names of the variants of the JEPA.
+pub fn names_of_jepa_variants() -> Vec<&'static str> {
+    variants_of_jepa(&JepaSettings::default()).into_iter().map(|(name, _)| name).collect()
+}
+
+/// The variants of the JEPA on a split of each seed, those that are `wanted` by name and seed; `report` gets each trial when it
+/// is done. A training that fails is a failed trial.
 ///
 /// # Errors
 /// Data that the split does not fit; an interruption.
@@ -235,14 +245,14 @@ pub fn ablate_jepa(
     split: &str,
     base: &JepaSettings,
     seeds: u64,
-    is_done: &dyn Fn(&str, u64) -> bool,
+    wanted: &dyn Fn(&str, u64) -> bool,
     report: &mut dyn FnMut(Trial) -> Result<()>,
 ) -> Result<()> {
     for seed in 0..seeds {
         let task = Task::of_plan(data, &SplitPlan::parse(split, seed)?, seed)?;
         task.observed.prepare();
         for (variant, settings) in variants_of_jepa(base) {
-            if is_done(variant, seed) {
+            if !wanted(variant, seed) {
                 continue;
             }
             let model = ModelPredictor::new::<Jepa>(Jepa::KIND, &[DataKind::Cells]).with_config::<Jepa>(settings);

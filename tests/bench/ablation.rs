@@ -16,7 +16,7 @@ fn a_row_a_variant_and_failures_are_counted() {
         trial("all", 1, Some(3.0)),
         trial("no EMA", 1, Some(2.0)),
     ];
-    let ablation = Ablation { dataset: "x".to_owned(), trials };
+    let ablation = Ablation { dataset: "x".to_owned(), settings: serde_json::Value::Null, trials };
     assert_eq!(ablation.variants(), ["all", "no EMA"]);
     let text = ablation.table().expect("a table").to_string();
     assert!(text.contains("2.000 ± 1.414") && text.contains("2.000 (1 failed)"), "{text}");

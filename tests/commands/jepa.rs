@@ -146,8 +146,31 @@ fn an_ablation_has_a_row_a_variant() {
     assert!(said.done().contains("scaled sum alone"), "{}", said.stdout);
     let trials = json(&place.path("a/ablation.json"))["trials"].as_array().map(Vec::len);
     assert_eq!(trials, Some(16));
-    let said = place.run("ablate --data c.h5ad --seeds 1 --epochs 1 --out b");
+    let said = place.run("ablate --data c.h5ad --model cell-jepa --seeds 1 --epochs 1 --out b");
     assert!(said.done().contains("masked reconstruction"), "{}", said.stdout);
     assert!(place.path("b/report.html").exists());
     place.fails("ablate --data e.h5ad --seeds 0 --out c", &["--seeds"]);
+    place.fails("ablate --data c.h5ad --model gpt --out c", &["--model gpt", "jepa and cell-jepa"]);
+    place.fails("ablate --data c.h5ad --model cell-jepa --resume --out c", &["--resume"]);
+    place.fails("ablate --data e.h5ad --split doubles --out c", &["--split", "cells"]);
+    place.fails("ablate --data c.h5ad --variants no_head --out c", &["no head", "no phase A"]);
+}
+
+#[test]
+fn an_ablation_of_the_jepa_is_resumed_and_remembers_what_it_did() {
+    let place = place();
+    let trials = || json(&place.path("a/ablation.json"))["trials"].as_array().cloned().expect("trials");
+    let line = "ablate --data c.h5ad --seeds 1 --epochs 1 --out a --variants";
+    place.run(&format!("{line} no_phase_A")).done();
+    let first = trials();
+    assert_eq!(first.len(), 1);
+    let said = place.run(&format!("{line} no_phase_A,encoder_frozen_after_reconstruction --resume"));
+    assert!(said.done().contains("edistance_plain"), "{}", said.stdout);
+    let both = trials();
+    assert_eq!((both.len(), &both[0]), (2, &first[0]), "the first is not trained again");
+    assert_eq!(both[1]["failure"], serde_json::Value::Null, "{both:?}");
+    std::fs::copy(place.path("c.h5ad"), place.path("d.h5ad")).expect("a copy");
+    place.fails("ablate --data d.h5ad --seeds 1 --resume --out a", &["c.h5ad", "--out"]);
+    place.fails("ablate --data c.h5ad --seeds 1 --epochs 2 --resume --out a", &["other settings", "--out"]);
+    place.fails("ablate --data c.h5ad --seeds 1 --resume --out other", &["ablation.json"]);
 }

@@ -5,7 +5,7 @@ use genailab::{
     Error, ErrorKind, Result,
     bench::{
         BenchmarkData,
-        ablation::{Ablation, Trial, ablate_cells, ablate_effects, ablate_jepa},
+        ablation::{Ablation, Trial, ablate_cells, ablate_effects, ablate_jepa, names_of_jepa_variants},
     },
     data::{Opened, SplitPlan},
     model::{
@@ -16,6 +16,7 @@ use genailab::{
     show::Report,
     train::{TrainConfig, write_atomically},
 };
+use serde_json::json;
 use std::path::PathBuf;
 
 /// Train a model with one part changed at a time, over several seeds
@@ -36,6 +37,9 @@ pub struct Args {
     /// jepa: what is held out, as in `genailab bench`: doubles, context:COLUMN, ... [default: doubles]
     #[arg(long, value_name = "SPLIT")]
     split: Option<String>,
+    /// jepa: the variants to train, separated by commas, a space as `_`; an unknown name lists all [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    variants: Vec<String>,
     /// jepa: go on with the trainings that ablation.json in --out does not have yet
     #[arg(long)]
     resume: bool,
@@ -65,8 +69,14 @@ pub fn run(args: &Args) -> Result<()> {
             CellJepa::KIND
         )));
     }
-    if let (false, true) = (of_jepa, args.split.is_some() || args.resume) {
-        return Err(Error::config("--split and --resume are for --model jepa; leave them out"));
+    let of_jepa_alone = args.split.is_some() || args.resume || !args.variants.is_empty();
+    if !of_jepa && of_jepa_alone {
+        return Err(Error::config("--split, --variants and --resume are for --model jepa; leave them out"));
+    }
+    let variants: Vec<String> = args.variants.iter().map(|name| name.replace('_', " ")).collect();
+    let known = names_of_jepa_variants();
+    if let Some(unknown) = variants.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(Error::config(format!("--variants: there is no {unknown:?}; there are {}", known.join(", "))));
     }
     let split = args.split.as_deref().unwrap_or("doubles");
     let plan = SplitPlan::parse(split, 0)?;
@@ -74,11 +84,16 @@ pub fn run(args: &Args) -> Result<()> {
     let out = OutputFolder::new(&args.out)?;
     let interrupt = interrupt_flag()?;
     let dataset = args.data.display().to_string();
-    let earlier = match args.resume {
-        true => Ablation::read(&out.join("ablation.json"), &dataset)?,
-        false => Vec::new(),
-    };
-    let mut done = Ablation { dataset, trials: earlier.clone() };
+    let mut of_jepa_settings = JepaSettings::preset(Size::Tiny);
+    if let Some(epochs) = args.epochs {
+        of_jepa_settings.set_epochs(epochs);
+    }
+    let settings = json!({ "split": split, "jepa": of_jepa_settings });
+    let mut done = Ablation { dataset, settings, trials: Vec::new() };
+    if args.resume {
+        done.resume(&out.join("ablation.json"))?;
+    }
+    let earlier = done.trials.clone();
     let mut told = |trial: Trial| {
         let figures: Vec<String> = trial.figures.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
         let outcome = trial.failure.clone().unwrap_or_else(|| figures.join(", "));
@@ -89,8 +104,8 @@ pub fn run(args: &Args) -> Result<()> {
         check_interrupt(&interrupt, format_args!("the trials so far are in {}", out.join("ablation.json").display()))
     };
     match opened {
-        Opened::Effects(_) if args.model.is_some() || args.split.is_some() || args.resume => {
-            return Err(Error::config("--model, --split and --resume are for cells datasets; leave them out"));
+        Opened::Effects(_) if args.model.is_some() || of_jepa_alone => {
+            return Err(Error::config("--model, --split, --variants and --resume are for cells; leave them out"));
         }
         Opened::Effects(data) => {
             let mut config = CombinationConfig::default();
@@ -99,17 +114,13 @@ pub fn run(args: &Args) -> Result<()> {
             ablate_effects(&BenchmarkData::new(Opened::Effects(data), None)?, &config, args.seeds, &mut told)
         }
         Opened::Cells(data) if of_jepa => {
-            let mut settings = JepaSettings::preset(Size::Tiny);
-            if let Some(epochs) = args.epochs {
-                settings.set_epochs(epochs);
-            }
-            settings.validate()?;
+            of_jepa_settings.validate()?;
             let data = BenchmarkData::new(Opened::Cells(data), plan.context_column())?;
-            // A training that failed is tried again.
-            let is_done = |variant: &str, seed: u64| {
-                earlier.iter().any(|trial| trial.variant == variant && trial.seed == seed && trial.failure.is_none())
+            let wanted = |variant: &str, seed: u64| {
+                let done = earlier.iter().any(|trial| trial.variant == variant && trial.seed == seed);
+                !done && (variants.is_empty() || variants.iter().any(|name| name == variant))
             };
-            ablate_jepa(&data, split, &settings, args.seeds, &is_done, &mut told)
+            ablate_jepa(&data, split, &of_jepa_settings, args.seeds, &wanted, &mut told)
         }
         Opened::Cells(data) => {
             let config = CellJepaConfig { width: 64, ..CellJepaConfig::mlp(Size::Small) };
