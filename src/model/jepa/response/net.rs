@@ -261,12 +261,14 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
         let rescaled: Vec<f32> = batch.scale.iter().zip(&shares).map(|(scale, share)| scale / share).collect();
         let both = batch.controls.stacked(&first.scale_rows(&rescaled));
         let seen = Seen::whole(Arc::new(both));
-        let h = match context.training {
-            true => self.student.encoder.forward_training(&seen, tape, context.rng)?,
-            false => self.student.encoder.forward(&seen, tape)?,
+        let encoder = &mut self.student.encoder;
+        let h = match (self.train_encoder, context.training) {
+            // Without a gradient, not even an empty one: the optimizer would shrink the weights.
+            (false, _) => encoder.forward(&seen, NoneTape)?.put_tape(tape),
+            (true, true) => encoder.forward_training(&seen, tape, context.rng)?,
+            (true, false) => encoder.forward(&seen, tape)?,
         };
         let all = self.standard.0.forward(h)?; // (controls + perturbed, width)
-        let all = if self.train_encoder { all } else { without_gradient(all)? };
         let (controls, cells) = (batch.controls.n_cells() as u32, all.shape().0 as u32);
         let z = D::take_rows(all.retaped::<T>(), &(0..controls).collect::<Vec<_>>().into())?;
         let read = D::take_rows(all.retaped::<T>(), &(controls..cells).collect::<Vec<_>>().into())?;
@@ -331,7 +333,9 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
     }
 
     fn after_step(&mut self, context: &StepContext<'_>) -> Result<()> {
-        ema_update(&mut self.teacher.0, &self.student, self.momentum.at(context.step, context.total_steps))?;
+        if self.train_encoder {
+            ema_update(&mut self.teacher.0, &self.student, self.momentum.at(context.step, context.total_steps))?;
+        }
         if context.ends_epoch() {
             self.monitor.judge(&self.alarm, context.epoch, 1.0).map_err(|e| e.at("phase B"))?;
         }
