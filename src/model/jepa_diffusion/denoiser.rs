@@ -153,17 +153,14 @@ impl AnchoredDiffusion {
         let (sde, dims) = (self.config.sde, self.axes.variances.len());
         let sampler = SamplerConfig { t_min: how.sampler.t_min.max(self.config.t_min), ..how.sampler };
         sampler.validate()?;
+        let axes = &*self.axes;
         let drawn = self.net.in_blocks(given.nrows(), &|net, block, rows| {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             rng.set_stream(block as u64);
             let start = prior(&sde, rows.len(), dims, &mut rng);
-            sample(&self.denoiser(net, guide.rows(rows)), &sde, &sampler, start, &mut rng)
+            sample(&Guided { net, sde: &sde, axes, guide: guide.rows(rows) }, &sde, &sampler, start, &mut rng)
         })?;
         Ok(self.axes.back(&drawn).mapv(|v| v as f32))
-    }
-
-    fn denoiser<'a>(&'a self, net: &'a dyn Answers, guide: Guide) -> Guided<'a> {
-        Guided { net, sde: &self.config.sde, axes: &self.axes, guide }
     }
 
     /// `E[r | x_t]`, `(rows, dims)`, of noised residuals x at one time.
@@ -173,7 +170,8 @@ impl AnchoredDiffusion {
     pub fn denoised(&self, x: &Array2<f64>, given: &Array2<f32>, t: f64) -> Result<Array2<f64>> {
         check_condition(Some(given), x.nrows(), given.ncols())?;
         let guide = Guide::new(Some(self.known(given)?), 1.0)?;
-        Ok(self.axes.back(&self.denoiser(&self.net, guide).clean(&self.axes.along(x), t)?))
+        let denoiser = Guided { net: &self.net, sde: &self.config.sde, axes: &self.axes, guide };
+        Ok(self.axes.back(&denoiser.clean(&self.axes.along(x), t)?))
     }
 
     /// The noise that residuals r come from, `(rows, dims)`, by the probability-flow ODE in `steps` steps of Heun's method.
@@ -201,9 +199,11 @@ impl AnchoredDiffusion {
     fn carried(&self, x: &Array2<f64>, given: &Array2<f32>, along: Along<'_>) -> Result<Array2<f64>> {
         check_condition(Some(given), x.nrows(), given.ncols())?;
         let guide = Guide::new(Some(self.known(given)?), 1.0)?;
+        // The network of a GPU stays on its thread, so that only the other parts are shared.
+        let (AnchoredConfig { sde, t_min, .. }, axes) = (self.config, &*self.axes);
         self.net.in_blocks(x.nrows(), &|net, _, rows| {
-            let denoiser = self.denoiser(net, guide.rows(rows.clone()));
-            let flow = ProbabilityFlow::new(&denoiser, self.config.sde)?.ending_at(self.config.t_min)?;
+            let denoiser = Guided { net, sde: &sde, axes, guide: guide.rows(rows.clone()) };
+            let flow = ProbabilityFlow::new(&denoiser, sde)?.ending_at(t_min)?;
             along(&flow, &x.slice(s![rows, ..]).to_owned())
         })
     }
