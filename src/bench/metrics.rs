@@ -214,7 +214,7 @@ pub const METRICS: &[Metric] = &[
     metric("pearson_delta", "Pearson delta", Effects, HIGHER, NO_UNIT),
     // Sets of cells.
     metric("edistance", "edistance", Populations, LOWER, SQUARED_EXPRESSION).headline(7),
-    metric("edistance_plain", "edistance plain", Populations, LOWER, EXPRESSION),
+    metric("edistance_plain", "plain E-distance", Populations, LOWER, EXPRESSION),
     metric("mmd_rbf", "MMD RBF", Populations, LOWER, NO_UNIT),
     metric("mmd_energy", "MMD energy", Populations, LOWER, EXPRESSION),
     metric("sliced_wasserstein", "sliced wasserstein", Populations, LOWER, EXPRESSION),

@@ -49,7 +49,7 @@ pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
         None
     }
 
-    /// Trains a part of the model only: `a` or `ab` of a model that is trained in phases.
+    /// Trains a part of the model only: `a`, `b` or `ab` of a model that is trained in phases.
     ///
     /// # Errors
     /// A phase that there is not.

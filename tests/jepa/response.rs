@@ -133,6 +133,15 @@ fn what_cannot_be_trained_is_refused() {
     let mut stopped = settings();
     stopped.response.training.early_stopping = Some(2);
     assert!(stopped.validate().expect_err("it is never stopped").to_string().contains("early_stopping"));
+    let mut stopped = settings();
+    stopped.response.tuning.early_stopping = Some(2);
+    assert!(stopped.validate().expect_err("nor is this").to_string().contains("response.tuning"));
+    let mut wrong = settings();
+    wrong.response.tuning.batch_size = 0;
+    assert!(wrong.validate().expect_err("no batch").to_string().contains("batch_size"));
+    wrong.response.tuning.batch_size = 8;
+    wrong.response.tuning_cells = 1;
+    assert!(wrong.validate().expect_err("no spread").to_string().contains("tuning_cells"));
     let (cells, split) = simulated();
     let few = |row: &usize| cells.perturbation_of(*row).genes().len() != 1;
     let mut without = split.clone();

@@ -130,6 +130,7 @@ fn one_control_cell_has_many_responses_of_its_library_size() {
 
 #[test]
 fn the_mean_of_an_unseen_condition_is_that_of_the_jepa() {
+    assert!(!trained().abilities().predicted_embeddings, "they are those of the jepa");
     let (data, split) = simulated();
     // Trained without one double, whose single perturbations are known.
     let unseen = names(2)[0].clone();

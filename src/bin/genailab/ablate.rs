@@ -81,14 +81,21 @@ pub fn run(args: &Args) -> Result<()> {
     let split = args.split.as_deref().unwrap_or("doubles");
     let plan = SplitPlan::parse(split, 0)?;
     let opened = args.columns.open(&args.data)?;
+    if matches!(opened, Opened::Effects(_)) && (args.model.is_some() || of_jepa_alone) {
+        return Err(Error::config("--model, --split, --variants and --resume are for cells; leave them out"));
+    }
+    let mut jepa = JepaSettings::preset(Size::Tiny);
+    if let Some(epochs) = args.epochs {
+        jepa.set_epochs(epochs);
+    }
+    jepa.validate()?;
     let out = OutputFolder::new(&args.out)?;
     let interrupt = interrupt_flag()?;
     let dataset = args.data.display().to_string();
-    let mut of_jepa_settings = JepaSettings::preset(Size::Tiny);
-    if let Some(epochs) = args.epochs {
-        of_jepa_settings.set_epochs(epochs);
-    }
-    let settings = json!({ "split": split, "jepa": of_jepa_settings });
+    let settings = match opened {
+        Opened::Cells(_) if of_jepa => json!({ "split": split, "jepa": jepa }),
+        _ => serde_json::Value::Null,
+    };
     let mut done = Ablation { dataset, settings, trials: Vec::new() };
     if args.resume {
         done.resume(&out.join("ablation.json"))?;
@@ -104,9 +111,6 @@ pub fn run(args: &Args) -> Result<()> {
         check_interrupt(&interrupt, format_args!("the trials so far are in {}", out.join("ablation.json").display()))
     };
     match opened {
-        Opened::Effects(_) if args.model.is_some() || of_jepa_alone => {
-            return Err(Error::config("--model, --split, --variants and --resume are for cells; leave them out"));
-        }
         Opened::Effects(data) => {
             let mut config = CombinationConfig::default();
             config.training.epochs = args.epochs.unwrap_or(config.training.epochs);
@@ -114,13 +118,12 @@ pub fn run(args: &Args) -> Result<()> {
             ablate_effects(&BenchmarkData::new(Opened::Effects(data), None)?, &config, args.seeds, &mut told)
         }
         Opened::Cells(data) if of_jepa => {
-            of_jepa_settings.validate()?;
             let data = BenchmarkData::new(Opened::Cells(data), plan.context_column())?;
             let wanted = |variant: &str, seed: u64| {
                 let done = earlier.iter().any(|trial| trial.variant == variant && trial.seed == seed);
                 !done && (variants.is_empty() || variants.iter().any(|name| name == variant))
             };
-            ablate_jepa(&data, split, &of_jepa_settings, args.seeds, &wanted, &mut told)
+            ablate_jepa(&data, split, &jepa, args.seeds, &wanted, &mut told)
         }
         Opened::Cells(data) => {
             let config = CellJepaConfig { width: 64, ..CellJepaConfig::mlp(Size::Small) };

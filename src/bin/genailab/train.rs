@@ -49,17 +49,19 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Settings: a TOML file with the model's tables (mostly [model] and [train]; jepa: [encoder], [pretraining] and
-    /// [response]; diffusion: [effects], [cells], [vae] and [train]) and the tables [split] and [qc]; training.json of a training shows what can be set
+    /// [response]; diffusion: [effects], [cells], [vae] and [train]) and the tables [split] and [qc];
+    /// training.json of a training shows what can be set
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
     /// Size of a model that comes in sizes (jepa): tiny, small, medium, large; --config changes single settings of it
     /// [default: by the number of cells]
     #[arg(long, value_name = "SIZE")]
     preset: Option<String>,
-    /// jepa: `a` trains the encoder alone, without labels; `ab` the predictor and the decoder with it [default: ab]
+    /// jepa: `a` trains the encoder alone, without labels; `ab` then trains predictor and decoder with it; `b` does so from an
+    /// encoder of random weights, for comparison [default: ab]
     #[arg(long, value_name = "PHASE")]
     phase: Option<String>,
-    /// Passes over the training data, of each phase [default: the configuration's]
+    /// Passes over the training data, of each phase (the tuning at the end of a jepa has its own) [default: the configuration's]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Seed of the split, the weights and the training [default: the configuration's]

@@ -10,6 +10,7 @@
 //! | `diagnostics` | spread, effective rank, and the alarm for a collapse |
 //! | `cell_jepa`, `contract` | the encoder as users meet it: settings, training, files |
 //! | `model`, `response` | the whole JEPA as users meet it; its phase B: predictor and decoder, trained end to end |
+//! | `saved` | its files |
 //! | `space` | the embedding space, for a model that draws points in it |
 //! | `conditional` | from a control's embedding and the perturbed genes to the perturbed state's embedding |
 
@@ -26,6 +27,7 @@ mod model;
 mod pretrain;
 mod regulons;
 mod response;
+mod saved;
 mod space;
 mod tokens;
 mod views;

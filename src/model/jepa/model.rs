@@ -1,13 +1,10 @@
-//! The JEPA in the contract of all models: settings, training, what it can be asked, files.
+//! The JEPA in the contract of all models: settings, training, what it can be asked.
 
 use super::{
     CellJepa,
     cell_jepa::Net,
     config::{CellJepaConfig, Size},
-    heads::Backbone,
-    response::{
-        Decoder, Encoder, Interaction, Measured, Predictor, Reference, Response, ResponseConfig, Share, columns_of,
-    },
+    response::{Encoder, Response, ResponseConfig},
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -87,10 +84,11 @@ impl ModelConfig for JepaSettings {
 
     fn validate(&self) -> Result<()> {
         // Validation cells are of perturbations that are trained on: they do not tell when to stop.
-        if self.pretraining.early_stopping.is_some() || self.response.training.early_stopping.is_some() {
+        let trainings = [&self.pretraining, &self.response.training, &self.response.tuning];
+        if trainings.iter().any(|training| training.early_stopping.is_some()) {
             return Err(Error::config(
-                "early_stopping: the phases of a jepa are not stopped early; leave it out of pretraining and \
-                 response.training",
+                "early_stopping: the phases of a jepa are not stopped early; leave it out of pretraining, \
+                 response.training and response.tuning",
             ));
         }
         self.encoder.validate()?;
@@ -138,36 +136,12 @@ impl ModelConfig for JepaSettings {
     }
 }
 
-/// The description in `model.json`.
-#[derive(Serialize, Deserialize)]
-struct Description {
-    settings: JepaSettings,
-    genes: Vec<String>,
-    target_sum: f32,
-    response: Option<SavedResponse>,
-}
-
-/// What stands for each row of the arrays of phase B.
-#[derive(Serialize, Deserialize)]
-struct SavedResponse {
-    effects: Vec<(String, Option<String>)>,
-    contexts: Vec<Option<String>>,
-    distances: Vec<Vec<f64>>,
-    interactions: usize,
-    share: Share,
-    /// Mean z of the control cells of each context that has some.
-    centres: Vec<Vec<f32>>,
-    with_remainder: bool,
-    /// The context of each control cell that predictions start from.
-    reference: Vec<Option<String>>,
-}
-
 /// A joint-embedding predictive architecture of perturbed cells; see the equations of the module.
 pub struct Jepa {
-    settings: JepaSettings,
-    genes: Vec<String>,
+    pub(super) settings: JepaSettings,
+    pub(super) genes: Vec<String>,
     pub(super) encoder: Encoder,
-    response: Option<Response>,
+    pub(super) response: Option<Response>,
 }
 
 impl Jepa {
@@ -182,6 +156,24 @@ impl Jepa {
                 "this jepa was trained in phase A alone: it embeds cells and predicts nothing; train it with --phase ab",
             )
         })
+    }
+
+    /// What phase B chose inside the training fold, as a sentence.
+    pub(crate) fn note_of_choices(&self) -> String {
+        match &self.response {
+            None => "phase A alone: no label is used in this training".to_owned(),
+            Some(response) if response.interactions.is_empty() => format!(
+                "{} training combinations are too few to learn an interaction from: a combination is {:.2} times the sum",
+                response.share.combinations, response.share.factor
+            ),
+            Some(response) => format!(
+                "training combinations: {:.2} times the sum; left out, {:.0} % of the interaction is used, E-distance {:.3} of \
+                 the scaled sum's",
+                response.share.factor,
+                100.0 * response.share.interaction,
+                response.share.error
+            ),
+        }
     }
 
     fn check_genes(&self, data: &Dataset) -> Result<()> {
@@ -272,21 +264,7 @@ impl Trained for Jepa {
     }
 
     fn notes(&self) -> Vec<String> {
-        let chosen = match &self.response {
-            None => "phase A alone: no label is used in this training".to_owned(),
-            Some(response) if response.interactions.is_empty() => format!(
-                "{} training combinations are too few to learn an interaction from: a combination is {:.2} times the sum",
-                response.share.combinations, response.share.factor
-            ),
-            Some(response) => format!(
-                "training combinations: {:.2} times the sum; left out, {:.0} % of the interaction is used, E-distance {:.3} of \
-                 the scaled sum's",
-                response.share.factor,
-                100.0 * response.share.interaction,
-                response.share.error
-            ),
-        };
-        vec![chosen, "the validation cells are not used by this model".to_owned()]
+        vec![self.note_of_choices(), "the validation cells are not used by this model".to_owned()]
     }
 
     fn choices(&self) -> serde_json::Value {
@@ -294,32 +272,7 @@ impl Trained for Jepa {
     }
 
     fn state(&self) -> Result<State> {
-        let response = self.response.as_ref().map(|response| SavedResponse {
-            effects: response.measured.effects.clone(),
-            contexts: response.measured.contexts.clone(),
-            distances: response.measured.distances.clone(),
-            interactions: response.interactions.len(),
-            share: response.share,
-            centres: response.measured.centres.rows().into_iter().map(|row| row.to_vec()).collect(),
-            with_remainder: response.decoder.with_remainder(),
-            reference: response.reference.contexts.clone(),
-        });
-        let (settings, genes, target_sum) = (self.settings.clone(), self.genes.clone(), self.encoder.target_sum);
-        let mut state = State::new(&Description { settings, genes, target_sum, response })
-            .with_network("encoder", &self.encoder.backbone)?
-            .with_network("standard", &self.encoder.standard)?;
-        if let Some(response) = &self.response {
-            let reference = &response.reference.data;
-            state = state
-                .with_network("predictor", &response.predictor)?
-                .with_array("reference.counts", &reference.counts.to_dense().mapv(f64::from))
-                .with_vector("reference.library", &reference.library_size.iter().copied().map(f64::from).collect());
-            for (number, interaction) in response.interactions.iter().enumerate() {
-                state = state.with_network(&format!("interaction.{number}"), interaction)?;
-            }
-            state = response.decoder.add_to(state)?;
-        }
-        Ok(state)
+        self.saved()
     }
 }
 
@@ -378,44 +331,11 @@ impl Model for Jepa {
 
     fn restore(state: State, device: crate::device::Device) -> Result<Self> {
         Self::check_device(device)?;
-        let Description { settings, genes, target_sum, response: saved } = state.description()?;
-        settings.validate()?;
-        let (cpu, mut rng) = (Cpu::default(), ChaCha8Rng::seed_from_u64(0));
-        let width = settings.encoder.width;
-        let mut backbone = Backbone::new(&cpu, genes.len(), &settings.encoder, &mut rng)?;
-        state.fill("encoder", &mut backbone)?;
-        let mut standard = identity(width)?;
-        state.fill("standard", &mut standard)?;
-        let encoder = Encoder { backbone, standard, target_sum };
-        let response = saved.map(|saved| {
-            let config = &settings.response;
-            let centres = Array2::from_shape_vec((saved.contexts.len(), width), saved.centres.concat())
-                .map_err(|_| Error::data("model.json is damaged: a centre of control cells has another width"))?;
-            let measured = Measured::restored(saved.effects, saved.contexts, saved.distances, centres);
-            let (shape, columns) = ((width, measured.effects.len()), columns_of(&measured.genes, &genes));
-            let mut predictor = Predictor::new(&cpu, shape, columns, config, &mut rng)?;
-            state.fill("predictor", &mut predictor)?;
-            let decoder = Decoder::restored((width, config.decoder, genes.len()), saved.with_remainder, &state)?;
-            let mut interactions = Vec::new();
-            for number in 0..saved.interactions {
-                let net = decoder.net().clone();
-                let mut interaction = Interaction::new(&cpu, (width, config.rank), net, config.weights, &mut rng)?;
-                state.fill(&format!("interaction.{number}"), &mut interaction)?;
-                interactions.push(interaction);
-            }
-            let counts = state.array("reference.counts", Some(saved.reference.len()), Some(genes.len()))?;
-            let library = state.vector("reference.library", saved.reference.len())?.mapv(|size| size as f32).to_vec();
-            let counts = counts.mapv(|count| count as f32);
-            let reference = Reference::from_parts(&counts, &genes, library, saved.reference)?;
-            let share = saved.share;
-            Ok::<_, Error>(Response { measured, predictor, interactions, share, decoder, reference })
-        });
-        let response = response.transpose()?;
-        Ok(Self { settings, genes, encoder, response })
+        Self::restored(state)
     }
 }
 
-fn identity(width: usize) -> Result<Linear<Cpu>> {
+pub(super) fn identity(width: usize) -> Result<Linear<Cpu>> {
     let device = Cpu::default();
     let mut weight = init::constant(&device, (width, width), 0.0)?;
     weight.copy_from(&Array2::<f32>::eye(width).into_iter().collect::<Vec<_>>());

@@ -175,7 +175,9 @@ impl Trained for JepaDiffusion {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { cells: true, cells_from: true, sampler: true, ..self.jepa.abilities() }
+        // The mean of what it draws is the JEPA's, which is measured in this space under its own name.
+        let predicted_embeddings = false;
+        Abilities { cells: true, cells_from: true, sampler: true, predicted_embeddings, ..self.jepa.abilities() }
     }
 
     fn genes(&self) -> &[String] {
@@ -237,18 +239,17 @@ impl Trained for JepaDiffusion {
 
     fn notes(&self) -> Vec<String> {
         let chosen = self.chosen;
-        let mut notes = self.jepa.notes();
-        // Its second note, that validation cells are not used, does not hold here.
-        notes.truncate(1);
-        notes.push(format!(
+        // The JEPA's other note, that validation cells are not used, does not hold here.
+        let of_jepa = self.jepa.note_of_choices();
+        let own = format!(
             "drawn embeddings: {:.1} times the deviation, {:.0} % of the mean residual of trained conditions; E-distance of \
              decoded training cells {:.3}, of the jepa's own {:.3}",
             chosen.width,
             100.0 * chosen.mean,
             chosen.energy_distance,
             chosen.energy_distance_of_jepa
-        ));
-        notes
+        );
+        vec![of_jepa, own]
     }
 
     fn choices(&self) -> serde_json::Value {

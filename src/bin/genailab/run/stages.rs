@@ -178,7 +178,7 @@ impl Later {
     pub fn verdicts(&self) -> Vec<(Verdict, String)> {
         let sentences = |(benchmark, metric)| verdict(benchmark, metric).into_iter().take(SENTENCES);
         let doubles = self.doubles.iter().flat_map(|of| [(of, "l2"), (of, "edistance_plain")]).flat_map(sentences);
-        let jepa = self.jepa.iter().map(|note| (Verdict::Plain, format!("JEPA, {note}.")));
+        let jepa = self.jepa.iter().map(|note| (Verdict::Plain, format!("JEPA: {note}.")));
         let studies = self.seen.iter().chain(&self.unseen).flat_map(verdicts);
         let notes = self.notes.iter().map(|note| (Verdict::Warning, format!("Not done: {note}.")));
         doubles.chain(jepa).chain(studies).chain(notes).collect()

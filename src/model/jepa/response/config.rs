@@ -15,9 +15,9 @@ pub struct LossWeights {
     pub energy: f32,
     /// Of the squared difference of their means.
     pub means: f32,
-    /// Of the decoded mean profile, in nats a molecule.
+    /// Of the decoded mean profile, in nats a molecule; not used in the tuning.
     pub profile: f32,
-    /// Of the squared error of the decoded effect on mean log-normalised expression, a gene.
+    /// Of the squared error of the decoded effect on mean log-normalised expression, a gene; used in the tuning alone.
     pub effect: f32,
     /// Of the counts of real cells under the decoder, in nats a gene.
     pub counts: f32,
@@ -130,12 +130,17 @@ impl ResponseConfig {
     /// A size of 0, a share or a weight out of range: named.
     pub fn validate(&self) -> Result<()> {
         self.training.validate()?;
+        // 0 epochs leave the tuning out; its other settings are checked all the same.
+        TrainConfig { epochs: self.tuning.epochs.max(1), ..self.tuning.clone() }.validate()?;
         self.interaction.validate()?;
         let LossWeights { energy, means, profile, counts, variance, covariance, effect, .. } = self.weights;
         let weights = [energy, means, profile, effect, counts, variance, covariance];
         let rules = [
             ([self.hidden, self.draws, self.rank].contains(&0), "hidden, draws and rank must be at least 1"),
-            (self.cells < 2, "cells must be at least 2: one cell has no spread"),
+            (
+                self.cells.min(self.tuning_cells) < 2,
+                "cells and tuning_cells must be at least 2: one cell has no spread",
+            ),
             (self.folds < 2, "folds must be at least 2"),
             (!(0.0..1.0).contains(&self.dropout), "dropout must be at least 0 and below 1"),
             (weights.iter().any(|w| !w.is_finite() || *w < 0.0), "no weight may be negative"),

@@ -31,11 +31,11 @@
 //! of one part of a cell's molecules, and the counts that judge it are the other part: an embedding holds the noise of the
 //! counts that it was made of.
 //!
-//! At the end the encoder stays as it is, and predictor and decoder are tuned on large sets by the error of the decoded
-//! effect (`tune`).
+//! Then it is chosen, by the E-distance of decoded training cells, how far control cells are spread around their mean before
+//! they are decoded. With cells so spread and the encoder as it is, predictor and decoder are tuned on large sets by the error of
+//! the decoded effect (`tune`).
 //!
-//! What is chosen after that, each by the E-distance of decoded training cells (`Share`): how far control cells are spread
-//! around their mean before they are decoded; f, by all training combinations, which phase B was not trained on; and gamma.
+//! At the end f and gamma are chosen by the same distance: f by all training combinations, which nothing before was trained on.
 //! The interaction is trained on the training combinations in folds, without each fold and stopped by it; gamma is the
 //! share that predicts the left-out combinations best, or 0 where the gain over no interaction is below its standard error.
 //!

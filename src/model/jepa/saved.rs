@@ -1,0 +1,112 @@
+//! The files of a JEPA.
+
+use super::{
+    heads::Backbone,
+    model::{Jepa, JepaSettings, identity},
+    response::{Decoder, Encoder, Interaction, Measured, Predictor, Reference, Response, Share, columns_of},
+};
+use crate::{
+    Error, Result,
+    model::{ModelConfig, State},
+};
+use dfdx::prelude::Cpu;
+use ndarray::Array2;
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use serde::{Deserialize, Serialize};
+
+/// The description in `model.json`.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    settings: JepaSettings,
+    genes: Vec<String>,
+    target_sum: f32,
+    response: Option<SavedResponse>,
+}
+
+/// What stands for each row of the arrays of phase B.
+#[derive(Serialize, Deserialize)]
+struct SavedResponse {
+    effects: Vec<(String, Option<String>)>,
+    contexts: Vec<Option<String>>,
+    distances: Vec<Vec<f64>>,
+    interactions: usize,
+    share: Share,
+    /// Mean z of the control cells of each context that has some.
+    centres: Vec<Vec<f32>>,
+    with_remainder: bool,
+    /// The context of each control cell that predictions start from.
+    reference: Vec<Option<String>>,
+}
+
+impl Jepa {
+    /// The description and all arrays.
+    pub(super) fn saved(&self) -> Result<State> {
+        let response = self.response.as_ref().map(|response| SavedResponse {
+            effects: response.measured.effects.clone(),
+            contexts: response.measured.contexts.clone(),
+            distances: response.measured.distances.clone(),
+            interactions: response.interactions.len(),
+            share: response.share,
+            centres: response.measured.centres.rows().into_iter().map(|row| row.to_vec()).collect(),
+            with_remainder: response.decoder.with_remainder(),
+            reference: response.reference.contexts.clone(),
+        });
+        let (settings, genes, target_sum) = (self.settings.clone(), self.genes.clone(), self.encoder.target_sum);
+        let mut state = State::new(&Description { settings, genes, target_sum, response })
+            .with_network("encoder", &self.encoder.backbone)?
+            .with_network("standard", &self.encoder.standard)?;
+        if let Some(response) = &self.response {
+            let reference = &response.reference.data;
+            state = state
+                .with_network("predictor", &response.predictor)?
+                .with_array("reference.counts", &reference.counts.to_dense().mapv(f64::from))
+                .with_vector("reference.library", &reference.library_size.iter().copied().map(f64::from).collect());
+            for (number, interaction) in response.interactions.iter().enumerate() {
+                state = state.with_network(&format!("interaction.{number}"), interaction)?;
+            }
+            state = response.decoder.add_to(state)?;
+        }
+        Ok(state)
+    }
+
+    /// The model that [`Self::saved`] described.
+    ///
+    /// # Errors
+    /// Arrays that are missing or have other shapes than the description says.
+    pub(super) fn restored(state: State) -> Result<Self> {
+        let Description { settings, genes, target_sum, response: saved } = state.description()?;
+        settings.validate()?;
+        let (cpu, mut rng) = (Cpu::default(), ChaCha8Rng::seed_from_u64(0));
+        let width = settings.encoder.width;
+        let mut backbone = Backbone::new(&cpu, genes.len(), &settings.encoder, &mut rng)?;
+        state.fill("encoder", &mut backbone)?;
+        let mut standard = identity(width)?;
+        state.fill("standard", &mut standard)?;
+        let encoder = Encoder { backbone, standard, target_sum };
+        let response = saved.map(|saved| {
+            let config = &settings.response;
+            let centres = Array2::from_shape_vec((saved.contexts.len(), width), saved.centres.concat())
+                .map_err(|_| Error::data("model.json is damaged: a centre of control cells has another width"))?;
+            let measured = Measured::restored(saved.effects, saved.contexts, saved.distances, centres);
+            let (shape, columns) = ((width, measured.effects.len()), columns_of(&measured.genes, &genes));
+            let mut predictor = Predictor::new(&cpu, shape, columns, config, &mut rng)?;
+            state.fill("predictor", &mut predictor)?;
+            let decoder = Decoder::restored((width, config.decoder, genes.len()), saved.with_remainder, &state)?;
+            let mut interactions = Vec::new();
+            for number in 0..saved.interactions {
+                let net = decoder.net().clone();
+                let mut interaction = Interaction::new(&cpu, (width, config.rank), net, config.weights, &mut rng)?;
+                state.fill(&format!("interaction.{number}"), &mut interaction)?;
+                interactions.push(interaction);
+            }
+            let counts = state.array("reference.counts", Some(saved.reference.len()), Some(genes.len()))?;
+            let library = state.vector("reference.library", saved.reference.len())?.mapv(|size| size as f32).to_vec();
+            let counts = counts.mapv(|count| count as f32);
+            let reference = Reference::from_parts(&counts, &genes, library, saved.reference)?;
+            let share = saved.share;
+            Ok::<_, Error>(Response { measured, predictor, interactions, share, decoder, reference })
+        });
+        let response = response.transpose()?;
+        Ok(Self { settings, genes, encoder, response })
+    }
+}
