@@ -18,8 +18,9 @@ use crate::{
         Model,
         combination::{CombinationConfig, CombinationModel},
         jepa::{
-            AntiCollapse, CellJepa, CellJepaConfig, Conditioning, EncoderConfig, GroupConfig, Grouping, Jepa,
-            JepaSettings, MaskConfig, MaskKind, Objective, Phase, Reader, TeacherSees, ViewNoise, effective_rank,
+            AntiCollapse, CellJepa, CellJepaConfig, Conditioning, EncoderConfig, GeneConfig, GroupConfig, Grouping,
+            Jepa, JepaSettings, MaskConfig, MaskKind, Objective, Pairing, Phase, PredictorState, Reader, Size,
+            TeacherSees, ValueTokens, ViewNoise, effective_rank,
         },
     },
     nn::EmbeddingLoss,
@@ -202,8 +203,29 @@ fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSettings)> {
         s.encoder.objective = Objective::split_views();
         s.encoder.teacher.sees = TeacherSees::default();
     };
+    // Another encoder of the same size; one whose tokens have no places predicts the embedding of hidden genes.
+    let size = base.encoder.encoder.places().map_or(Size::Small, |places| match places.tokens {
+        ..=32 => Size::Tiny,
+        ..=64 => Size::Small,
+        ..=128 => Size::Medium,
+        _ => Size::Large,
+    });
+    let encoder = |of: &dyn Fn(Size) -> CellJepaConfig| {
+        with(&|s| {
+            let other = of(size);
+            (s.encoder.encoder, s.encoder.teacher.sees) = (other.encoder, other.teacher.sees);
+        })
+    };
+    let genes = |value: ValueTokens| {
+        encoder(&|size| CellJepaConfig {
+            encoder: EncoderConfig::Genes(GeneConfig { value, ..GeneConfig::of(size) }),
+            ..CellJepaConfig::genes(size)
+        })
+    };
     vec![
         ("as it is", base.clone()),
+        ("predictor as it began", with(&|s| s.response.predictor = PredictorState::Initial)),
+        ("predictor as measured", with(&|s| s.response.predictor = PredictorState::Measured)),
         ("phase A by reconstruction", with(&reconstruction)),
         ("phase A by two views", with(&two_views)),
         ("no phase A", with(&|s| s.phase = Phase::B)),
@@ -227,6 +249,13 @@ fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSettings)> {
         ("32 groups", groups(&|g| g.groups = 32)),
         ("cross-attention", with(&|s| s.response.conditioning = Conditioning::CrossAttention)),
         ("concatenation", with(&|s| s.response.conditioning = Conditioning::Concatenation)),
+        ("random pairs", with(&|s| s.response.pairing = Pairing::Random)),
+        ("transport pairs", with(&|s| s.response.pairing = Pairing::Transport)),
+        ("tokens of genes", encoder(&CellJepaConfig::genes)),
+        ("tokens of genes, binned", genes(ValueTokens::Bins { levels: 16 })),
+        ("tokens of genes, ranked", genes(ValueTokens::Ranks { levels: 16 })),
+        ("Perceiver", encoder(&CellJepaConfig::tokens)),
+        ("perceptron", encoder(&CellJepaConfig::mlp)),
         ("context thinned", masks(&|m| m.noise = ViewNoise::Split)),
     ]
 }
@@ -376,7 +405,7 @@ pub fn ablate_cells(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ModelConfig, jepa::Size};
+    use crate::model::ModelConfig;
     use std::collections::HashSet;
 
     #[test]
@@ -384,9 +413,9 @@ mod tests {
         let mut seen = HashSet::new();
         for (name, settings) in variants_of_jepa(&JepaSettings::preset(Size::Tiny)) {
             settings.validate().unwrap_or_else(|error| panic!("{name}: {error}"));
-            let EncoderConfig::Groups(groups) = &settings.encoder.encoder else { panic!("{name}: no groups") };
-            // What phase A hides is a whole number of groups.
-            let hidden = (settings.encoder.masks.fraction * groups.groups as f64).round();
+            // What phase A hides is a whole number of places.
+            let places = settings.encoder.encoder.places().map_or(0, |places| places.places);
+            let hidden = (settings.encoder.masks.fraction * places as f64).round();
             let mut rest = settings.clone();
             rest.encoder.masks.fraction = 0.2;
             let rest = serde_json::to_string(&rest).expect("settings always serialise");

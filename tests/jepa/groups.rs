@@ -4,22 +4,22 @@ use super::small;
 use genailab::{
     data::{Counts, Dataset},
     dfdx::prelude::{Cpu, NoneTape},
-    model::jepa::{GeneMasks, GroupConfig, GroupEncoder, Grouping, MaskConfig, MaskKind, Seen, Size},
+    model::jepa::{GeneMasks, GroupConfig, Grouping, MaskConfig, MaskKind, Seen, Size, TransformerEncoder},
     ndarray::Array2,
     nn::{IndexSets, ops::download},
 };
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use std::sync::Arc;
 
-fn encoder(genes: usize, group_of: &[u32]) -> GroupEncoder<Cpu> {
+fn encoder(genes: usize, group_of: &[u32]) -> TransformerEncoder<Cpu> {
     let config = GroupConfig { groups: 4, hidden: 8, tokens: 8, depth: 1, ..GroupConfig::of(Size::Tiny) };
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut encoder = GroupEncoder::new(&Cpu::default(), genes, &config, 6, &mut rng).expect("it fits");
-    encoder.set_groups(group_of);
+    let mut encoder = TransformerEncoder::of_groups(&Cpu::default(), genes, &config, 6, &mut rng).expect("it fits");
+    encoder.set_places(group_of);
     encoder
 }
 
-fn embedded(encoder: &GroupEncoder<Cpu>, seen: &Seen) -> Array2<f32> {
+fn embedded(encoder: &TransformerEncoder<Cpu>, seen: &Seen) -> Array2<f32> {
     let visible = encoder.visible(seen).expect("its genes");
     let tokens = encoder.tokens(&visible, NoneTape, None).expect("it computes");
     download(&encoder.embedding(tokens, &visible).expect("its tokens"))
@@ -91,7 +91,7 @@ fn what_is_hidden_changes_nothing_and_what_is_visible_does() {
     let hidden = Arc::new(IndexSets::from_sets([vec![3_u32, 4, 5]]));
     let seen = Seen::masked(&Counts::from_dense(&counts), &[0, 1], hidden, vec![0, 0].into());
     let visible = encoder.visible(&seen).expect("its genes");
-    assert_eq!(visible.group.to_vec(), [0, 2, 3, 0, 2, 3], "group 1 has no token");
+    assert_eq!(visible.place.to_vec(), [0, 2, 3, 0, 2, 3], "group 1 has no token");
     let z = embedded(&encoder, &seen);
     assert_eq!(z.row(0), z.row(1));
     let whole = embedded(&encoder, &Seen::whole(Arc::new(Counts::from_dense(&counts))));
@@ -110,7 +110,7 @@ fn standardised_inputs_are_those_of_a_dense_computation() {
     let x = Array2::from_shape_fn((3, 12), |(cell, gene)| 1.5 + 0.2 * (cell * gene) as f64);
     let counts = x.mapv(|x| (x.exp() - 1.0) as f32);
     let y = Array2::from_shape_fn((3, 12), |(cell, gene)| (x[[cell, gene]] - mean[gene]) / (sd[gene] + 0.1));
-    let of = |encoder: &GroupEncoder<Cpu>, counts: &Array2<f32>| {
+    let of = |encoder: &TransformerEncoder<Cpu>, counts: &Array2<f32>| {
         embedded(encoder, &Seen::whole(Arc::new(Counts::from_dense(counts))))
     };
     let (found, expected) = (of(&standardised, &counts), of(&plain, &y.mapv(|y| (y.exp() - 1.0) as f32)));
@@ -126,7 +126,7 @@ fn masks_hide_whole_groups_and_leave_one() {
         let config = MaskConfig { kind, fraction: 0.25, targets: 3, ..MaskConfig::default() };
         let masks = GeneMasks::new(&config, &data, &split.train).expect("they fit");
         for seed in 0..20 {
-            let draw = || masks.draw_groups(&group_of, 8, &mut ChaCha8Rng::seed_from_u64(seed));
+            let draw = || masks.draw_places(&group_of, 8, &mut ChaCha8Rng::seed_from_u64(seed));
             let (hidden, targets) = draw();
             assert_eq!((hidden.clone(), targets.clone()), draw());
             assert!(targets.iter().all(|target| target.len() == 2 && target.is_sorted()));
@@ -138,7 +138,7 @@ fn masks_hide_whole_groups_and_leave_one() {
     let config = MaskConfig { fraction: 0.3, targets: 3, ..MaskConfig::default() };
     let masks = GeneMasks::new(&config, &data, &split.train).expect("they fit");
     for seed in 0..50 {
-        let (hidden, _) = masks.draw_groups(&group_of, 2, &mut ChaCha8Rng::seed_from_u64(seed));
+        let (hidden, _) = masks.draw_places(&group_of, 2, &mut ChaCha8Rng::seed_from_u64(seed));
         assert_eq!(hidden.len(), 1);
     }
 }

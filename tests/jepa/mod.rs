@@ -2,6 +2,7 @@
 
 mod collapse;
 mod effects;
+mod genes;
 mod groups;
 mod pretrain;
 mod probe;

@@ -2,13 +2,17 @@
 
 use genailab::{
     ErrorKind,
-    data::{Condition, DataKind, Dataset, Perturbation, Simulation, SimulationConfig, Split, SplitPlan, TrainingData},
+    data::{
+        Condition, DataKind, Dataset, Perturbation, Simulation, SimulationConfig, Split, SplitPlan, TrainingCells,
+        TrainingData,
+    },
     device::Device,
     dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, PutTape, Rank0, SumTo, Tape, TensorFromVec},
     model::{
         Model, ModelConfig, Sampling, Trained,
         jepa::{
-            EncoderConfig, GroupConfig, Jepa, JepaSettings, LossWeights, Phase, Size, expected_expression, profile_loss,
+            EncoderConfig, GroupConfig, Jepa, JepaSettings, LossWeights, Pairing, Phase, PredictorState, Size,
+            expected_expression, profile_loss,
         },
     },
     ndarray::{Array2, Axis},
@@ -17,22 +21,25 @@ use genailab::{
 };
 use std::sync::{Arc, OnceLock};
 
+fn small_world() -> SimulationConfig {
+    SimulationConfig {
+        n_cells: 1_500,
+        n_genes: 120,
+        seed: 5,
+        n_singles: 8,
+        doubles_per_class: 1,
+        n_lanes: 2,
+        n_programs: 4,
+        density: 0.5,
+        damaged_fraction: 0.0,
+        ..SimulationConfig::default()
+    }
+}
+
 fn simulated() -> &'static (Arc<Dataset>, Split) {
     static DATA: OnceLock<(Arc<Dataset>, Split)> = OnceLock::new();
     DATA.get_or_init(|| {
-        let config = SimulationConfig {
-            n_cells: 1_500,
-            n_genes: 120,
-            seed: 5,
-            n_singles: 8,
-            doubles_per_class: 1,
-            n_lanes: 2,
-            n_programs: 4,
-            density: 0.5,
-            damaged_fraction: 0.0,
-            ..SimulationConfig::default()
-        };
-        let data = Simulation::new(&config).expect("a small world").dataset;
+        let data = Simulation::new(&small_world()).expect("a small world").dataset;
         let split = data.split(&SplitPlan::default()).expect("cells can be divided");
         (Arc::new(data), split)
     })
@@ -131,8 +138,8 @@ fn what_cannot_be_trained_is_refused() {
     wrong.response.weights.counts = 0.0;
     assert!(wrong.validate().expect_err("it trains the decoder").to_string().contains("counts"));
     let mut stopped = settings();
-    stopped.response.training.early_stopping = Some(2);
-    assert!(stopped.validate().expect_err("it is never stopped").to_string().contains("early_stopping"));
+    stopped.pretraining.early_stopping = Some(2);
+    assert!(stopped.validate().expect_err("its teacher moves").to_string().contains("early_stopping"));
     let mut stopped = settings();
     stopped.response.tuning.early_stopping = Some(2);
     assert!(stopped.validate().expect_err("nor is this").to_string().contains("response.tuning"));
@@ -143,6 +150,13 @@ fn what_cannot_be_trained_is_refused() {
     wrong.response.tuning_cells = 1;
     assert!(wrong.validate().expect_err("no spread").to_string().contains("tuning_cells"));
     let (cells, split) = simulated();
+    let mut watchful = settings();
+    watchful.response.training.early_stopping = Some(2);
+    let single = |row: &usize| cells.perturbation_of(*row).genes().len() < 2;
+    let singles = Split { train: split.train.iter().copied().filter(single).collect(), ..split.clone() };
+    let data = TrainingData::of_dataset(Arc::clone(cells), &singles, 0).expect("its own split");
+    let error = Jepa::fit(&data, &watchful, &mut Run::quiet(0)).err().expect("nothing to watch").to_string();
+    assert!(error.contains("early_stopping") && error.contains("combinations"), "{error}");
     let few = |row: &usize| cells.perturbation_of(*row).genes().len() != 1;
     let mut without = split.clone();
     let (train, single) = split.train.iter().partition(|row| few(row));
@@ -332,4 +346,60 @@ fn phase_b_alone_trains_from_random_weights_and_a_frozen_encoder_stays() {
     assert_eq!(embed(&settings), frozen, "the encoder is not trained");
     settings.response.train_encoder = true;
     assert_ne!(embed(&settings), frozen);
+}
+
+#[test]
+fn early_stopping_watches_combinations_that_are_not_trained_on() {
+    let mut settings = settings();
+    settings.response.training.epochs = 40;
+    settings.response.training.learning_rate = 2e-2;
+    settings.response.training.early_stopping = Some(2);
+    let (_, history) = Jepa::fit(&training(), &settings, &mut Run::quiet(0)).expect("it trains");
+    let epochs = history.epochs.len();
+    assert!((3..40).contains(&epochs), "{epochs} epochs");
+    assert!(history.epochs.iter().all(|record| record.validation.is_some()));
+}
+
+#[test]
+fn of_pairs_in_several_contexts_one_is_left_out_and_its_perturbation_still_learned() {
+    let config = SimulationConfig { n_cells: 900, n_genes: 60, n_singles: 4, n_cell_types: 3, ..small_world() };
+    let cells = Arc::new(Simulation::new(&config).expect("a small world").dataset);
+    let split = cells.split(&SplitPlan::default()).expect("cells can be divided");
+    let types = cells.cells.column("cell_type").expect("there are types").to_text();
+    let of_cell = |cell: usize| Condition {
+        perturbation: cells.perturbation_of(cell).clone(),
+        context: types[cell].as_ref().map(ToString::to_string),
+    };
+    let conditions = (0..cells.n_cells()).map(of_cell).collect();
+    let data = TrainingCells::new(Arc::clone(&cells), conditions, &split).expect("its own split");
+    let data = TrainingData::of_cells(data, 0);
+    let mut settings = settings();
+    settings.response.training.early_stopping = Some(3);
+    let (model, history) = Jepa::fit(&data, &settings, &mut Run::quiet(0)).expect("it trains");
+    assert!(history.epochs.iter().all(|record| record.validation.is_some()));
+    let singles = cells.perturbations.iter().filter(|perturbation| perturbation.genes().len() == 1);
+    singles.for_each(|single| assert!(model.perturbs(&single.genes()[0]), "{single}"));
+}
+
+#[test]
+fn without_the_training_of_the_predictor_effects_are_worse() {
+    let error_with = |state: PredictorState| {
+        let mut settings = settings();
+        settings.response.predictor = state;
+        error_of_singles(&Jepa::fit(&training(), &settings, &mut Run::quiet(0)).expect("it trains").0)
+    };
+    let (initial, measured) = (error_with(PredictorState::Initial), error_with(PredictorState::Measured));
+    let trained = error_of_singles(trained());
+    assert!(trained < 0.9 * measured && measured < initial, "{trained}, measured {measured}, initial {initial}");
+}
+
+#[test]
+fn pairs_train_as_well_as_sets_do() {
+    for pairing in [Pairing::Random, Pairing::Transport] {
+        let mut settings = settings();
+        settings.response.pairing = pairing;
+        let model = Jepa::fit(&training(), &settings, &mut Run::quiet(0)).expect("it trains").0;
+        let (paired, sets) = (error_of_singles(&model), error_of_singles(trained()));
+        assert!(paired < 1.5 * sets, "{pairing:?}: {paired}, sets {sets}");
+    }
 }

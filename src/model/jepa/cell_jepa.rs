@@ -4,11 +4,12 @@ use super::{
     config::{CellJepaConfig, EncoderConfig, Objective},
     masks::GeneMasks,
     pretrain::PretrainNet,
+    transformer::NOWHERE,
     views::{CellSets, JepaBatch},
 };
 use crate::{
     Error, Result,
-    data::{Dataset, Split, TargetSum},
+    data::{Dataset, HvgFlavour, Split, TargetSum, highly_variable},
     device::Device,
     nn::{count_params, ops},
     train::{BatchSource, History, Run, TrainConfig, fit},
@@ -36,6 +37,15 @@ fn moments(data: &Dataset, rows: &[usize], target_sum: f32) -> (Vec<f64>, Vec<f6
     let sd = square.iter().zip(&mean).map(|(square, mean)| (square / n - mean * mean).max(0.0).sqrt());
     let sd = sd.collect();
     (mean, sd)
+}
+
+/// The `n` genes that vary most over the cells `rows` for their mean expression, ascending; fewer where fewer vary.
+fn most_variable(data: &Dataset, rows: &[usize], n: usize) -> Result<Vec<usize>> {
+    let table = highly_variable(data, HvgFlavour::SeuratV3, n.min(data.n_genes()), Some(rows))?;
+    match table.genes() {
+        genes if genes.len() < 2 => Err(Error::data("fewer than two genes vary over the training cells")),
+        genes => Ok(genes),
+    }
 }
 
 /// Cells that go through the network at once when nothing is trained.
@@ -105,16 +115,26 @@ impl CellJepa {
         }
         config.validate()?;
         let mut config = config;
-        if let EncoderConfig::Groups(groups) = &mut config.encoder {
-            groups.groups = groups.groups.min(data.n_genes() / 2).max(2);
-        }
+        let place_of = match &mut config.encoder {
+            EncoderConfig::Groups(groups) => {
+                groups.groups = groups.groups.min(data.n_genes() / 2).max(2);
+                Some(groups.grouping.divide(groups.groups, data, &split.train, seed)?)
+            }
+            EncoderConfig::Genes(tokens) => {
+                let chosen = most_variable(data, &split.train, tokens.genes)?;
+                tokens.genes = chosen.len();
+                let mut place_of = vec![NOWHERE; data.n_genes()];
+                chosen.iter().enumerate().for_each(|(place, &gene)| place_of[gene] = place as u32);
+                Some(place_of)
+            }
+            EncoderConfig::Mlp { .. } | EncoderConfig::Tokens(_) => None,
+        };
         let libraries: Vec<f32> = split.train.iter().map(|&row| data.library_size[row]).collect();
         let target_sum = config.target_sum.map_or(TargetSum::Median, TargetSum::Fixed).resolve(&libraries)?;
         let mut model = Self::build(config, data.genes.names.clone(), target_sum, seed, device)?;
-        if let EncoderConfig::Groups(groups) = &model.config.encoder {
-            let group_of = groups.grouping.divide(groups.groups, data, &split.train, seed)?;
+        if let Some(place_of) = place_of {
             let (mean, sd) = moments(data, &split.train, target_sum);
-            on_device!(&mut model.net, net => net.set_groups(&group_of, &mean, &sd))?;
+            on_device!(&mut model.net, net => net.set_places(&place_of, &mean, &sd))?;
         }
         Ok(model)
     }

@@ -7,15 +7,16 @@
 //! z = MLP(finish(h)) V + c                          (rows, width)
 //! ```
 //!
-//! The other forms are [`TokenEncoder`], a token for each gene, and [`GroupEncoder`], a token for each group of genes.
+//! The other forms are [`TokenEncoder`], a Perceiver over a token for each gene, and [`TransformerEncoder`], a transformer over a
+//! token for each group of genes or for each of the most variable genes.
 //!
 //! Rows of a batch share a few patterns of hidden genes, so that P is summed once a pattern and not once a row. With nothing
 //! hidden the sum is zero and not computed.
 
 use super::{
     config::{CellJepaConfig, EncoderConfig},
-    groups::GroupEncoder,
     tokens::TokenEncoder,
+    transformer::TransformerEncoder,
 };
 use crate::{
     Result,
@@ -143,10 +144,10 @@ impl<D: Backend> MlpEncoder<D> {
 pub enum CellEncoder<D: Backend> {
     /// On expression.
     Mlp(Box<MlpEncoder<D>>),
-    /// On gene tokens.
+    /// A Perceiver on gene tokens.
     Tokens(Box<TokenEncoder<D>>),
-    /// On gene-group tokens.
-    Groups(Box<GroupEncoder<D>>),
+    /// A transformer on the tokens of gene groups, or of the most variable genes.
+    Transformer(Box<TransformerEncoder<D>>),
 }
 
 impl<D: Backend> Params<D> for CellEncoder<D> {
@@ -154,14 +155,14 @@ impl<D: Backend> Params<D> for CellEncoder<D> {
         match self {
             Self::Mlp(encoder) => encoder.walk(path, visitor),
             Self::Tokens(encoder) => encoder.walk(path, visitor),
-            Self::Groups(encoder) => encoder.walk(path, visitor),
+            Self::Transformer(encoder) => encoder.walk(path, visitor),
         }
     }
     fn walk_mut<V: VisitorMut<D>>(&mut self, path: &str, visitor: &mut V) -> Result<()> {
         match self {
             Self::Mlp(encoder) => encoder.walk_mut(path, visitor),
             Self::Tokens(encoder) => encoder.walk_mut(path, visitor),
-            Self::Groups(encoder) => encoder.walk_mut(path, visitor),
+            Self::Transformer(encoder) => encoder.walk_mut(path, visitor),
         }
     }
 }
@@ -181,7 +182,10 @@ impl<D: Backend> CellEncoder<D> {
                 Self::Tokens(Box::new(TokenEncoder::new(device, genes, tokens, config.width, rng)?))
             }
             EncoderConfig::Groups(groups) => {
-                Self::Groups(Box::new(GroupEncoder::new(device, genes, groups, config.width, rng)?))
+                Self::Transformer(Box::new(TransformerEncoder::of_groups(device, genes, groups, config.width, rng)?))
+            }
+            EncoderConfig::Genes(tokens) => {
+                Self::Transformer(Box::new(TransformerEncoder::of_genes(device, genes, tokens, config.width, rng)?))
             }
         })
     }
@@ -197,25 +201,25 @@ impl<D: Backend> CellEncoder<D> {
                 encoder.output.forward(encoder.trunk.forward(h)?)
             }
             Self::Tokens(encoder) => encoder.forward(seen, tape),
-            Self::Groups(encoder) => {
+            Self::Transformer(encoder) => {
                 let visible = encoder.visible(seen)?;
                 encoder.embedding(encoder.tokens(&visible, tape, None)?, &visible)
             }
         }
     }
 
-    /// The encoder of gene-group tokens, if it is that.
-    pub fn as_groups(&self) -> Option<&GroupEncoder<D>> {
+    /// The transformer, if it is that.
+    pub fn as_transformer(&self) -> Option<&TransformerEncoder<D>> {
         match self {
-            Self::Groups(encoder) => Some(encoder),
+            Self::Transformer(encoder) => Some(encoder),
             _ => None,
         }
     }
 
-    /// Sets the group of each gene and starts the first layer at standardised genes; other encoders have no groups.
-    pub fn set_groups(&mut self, group_of: &[u32], mean: &[f64], sd: &[f64]) {
-        if let Self::Groups(encoder) = self {
-            encoder.set_groups(group_of);
+    /// Sets the place of each gene and starts the first layer at standardised genes; tokens of other encoders have no places.
+    pub fn set_places(&mut self, place_of: &[u32], mean: &[f64], sd: &[f64]) {
+        if let Self::Transformer(encoder) = self {
+            encoder.set_places(place_of);
             encoder.standardise_inputs(mean, sd);
         }
     }
@@ -238,7 +242,7 @@ impl<D: Backend> CellEncoder<D> {
                 encoder.output.forward(h)
             }
             Self::Tokens(encoder) => encoder.forward_training(seen, tape, rng),
-            Self::Groups(encoder) => {
+            Self::Transformer(encoder) => {
                 let visible = encoder.visible(seen)?;
                 encoder.embedding(encoder.tokens(&visible, tape, Some(rng))?, &visible)
             }

@@ -1,8 +1,9 @@
 //! What stands around the encoder in training: the pooling of a set of cells, the frozen teacher, the predictor, the decoder.
 
 use super::{
-    config::{CellJepaConfig, GroupConfig, Objective},
+    config::{CellJepaConfig, Objective},
     encoder::{CellEncoder, Seen},
+    transformer::Places,
 };
 use crate::{
     Result,
@@ -104,13 +105,13 @@ impl<D: Backend> Predictor<D> {
     }
 }
 
-/// From the visible tokens of a cell to its tokens at other groups: `(tokens, width)` to `(queries, width)`.
+/// From the visible tokens of a cell to its tokens at other places: `(tokens, width)` to `(queries, width)`.
 ///
-/// Each query starts as a learned vector of its group (the pointer), attends to the visible tokens of its cell, then to the
+/// Each query starts as a learned vector of its place (the pointer), attends to the visible tokens of its cell, then to the
 /// other queries of its cell.
 #[derive(Debug, Clone)]
 pub struct TokenPredictor<D: Backend> {
-    /// Pointers, `(groups, width)`.
+    /// Pointers, `(places, width)`.
     pub pointer: Matrix<D>,
     pub cross: CrossAttentionBlock<D>,
     pub blocks: Vec<TransformerBlock<D>>,
@@ -121,19 +122,19 @@ pub struct TokenPredictor<D: Backend> {
 walk_params!(TokenPredictor { params: [pointer], buffers: [], layers: [cross, blocks, norm, output] });
 
 impl<D: Backend> TokenPredictor<D> {
-    pub fn new(device: &D, config: &GroupConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
-        let GroupConfig { groups, tokens, attention, predictor_depth, .. } = *config;
+    pub fn new(device: &D, places: Places, rng: &mut ChaCha8Rng) -> Result<Self> {
+        let Places { places, tokens, attention, predictor_depth, .. } = places;
         let blocks = (1..predictor_depth).map(|_| TransformerBlock::new(device, tokens, attention, rng));
         Ok(Self {
             blocks: blocks.collect::<Result<_>>()?,
-            pointer: init::normal(device, (groups, tokens), 1.0, rng)?,
+            pointer: init::normal(device, (places, tokens), 1.0, rng)?,
             cross: CrossAttentionBlock::new(device, tokens, tokens, attention, rng)?,
             norm: LayerNorm::new(device, tokens)?,
             output: Linear::new(device, tokens, tokens, rng)?,
         })
     }
 
-    /// `query` is the group of each query, `queries` say which are a cell's, `sets` which visible tokens.
+    /// `query` is the place of each query, `queries` say which are a cell's, `sets` which visible tokens.
     pub fn forward<T: Tape<f32, D>>(
         &self,
         visible: Matrix<D, T>,

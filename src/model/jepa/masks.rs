@@ -104,32 +104,40 @@ impl GeneMasks {
         MaskPattern { hidden, targets }
     }
 
-    /// A new pattern of whole groups: `(hidden groups, the groups of each target)`, ascending. `group_of` is the group of
-    /// each gene. A target is the groups of which most genes were drawn for it, as many as make up its share of all groups.
-    pub fn draw_groups(&self, group_of: &[u32], n_groups: usize, rng: &mut ChaCha8Rng) -> (Vec<u32>, Vec<Vec<u32>>) {
-        let mut sizes = vec![0.0_f64; n_groups];
-        group_of.iter().for_each(|&group| sizes[group as usize] += 1.0);
+    /// A new pattern of whole places: `(hidden places, the places of each target)`, ascending. `place_of` is the place of
+    /// each gene; genes of no place have a number that is too large. A target is the places of which most genes were drawn
+    /// for it, as many as make up its share of all places.
+    pub fn draw_places(&self, place_of: &[u32], n_places: usize, rng: &mut ChaCha8Rng) -> (Vec<u32>, Vec<Vec<u32>>) {
+        // How many of some genes are at each place.
+        let count = |genes: &mut dyn Iterator<Item = usize>| {
+            let mut at = vec![0.0_f64; n_places];
+            genes
+                .map(|gene| place_of[gene] as usize)
+                .filter(|&place| place < n_places)
+                .for_each(|place| at[place] += 1.0);
+            at
+        };
+        let sizes = count(&mut (0..place_of.len()));
         let share = self.size as f64 / self.n_genes as f64;
-        // At least one group stays visible.
-        let size = ((share * n_groups as f64).round() as usize).clamp(1, n_groups - 1);
+        // At least one place stays visible.
+        let size = ((share * n_places as f64).round() as usize).clamp(1, n_places - 1);
         let mut hidden = std::collections::BTreeSet::new();
         let mut targets = Vec::with_capacity(self.targets);
         for _ in 0..self.targets {
             let mut target: Vec<u32> = match &self.pool {
-                Pool::Even => index::sample(rng, n_groups, size).iter().map(|group| group as u32).collect(),
+                Pool::Even => index::sample(rng, n_places, size).iter().map(|place| place as u32).collect(),
                 _ => {
-                    let mut drawn = vec![0.0; n_groups];
-                    self.target(rng).iter().for_each(|&gene| drawn[group_of[gene as usize] as usize] += 1.0);
-                    let mut order: Vec<u32> = (0..n_groups as u32).collect();
-                    let rate = |group: u32| drawn[group as usize] / sizes[group as usize].max(1.0);
+                    let drawn = count(&mut self.target(rng).into_iter().map(|gene| gene as usize));
+                    let mut order: Vec<u32> = (0..n_places as u32).collect();
+                    let rate = |place: u32| drawn[place as usize] / sizes[place as usize].max(1.0);
                     order.sort_by(|&a, &b| rate(b).total_cmp(&rate(a)));
                     order.truncate(size);
                     order
                 }
             };
             target.sort_unstable();
-            let room = (n_groups - 1).saturating_sub(hidden.len());
-            let fresh: Vec<u32> = target.iter().copied().filter(|group| !hidden.contains(group)).take(room).collect();
+            let room = (n_places - 1).saturating_sub(hidden.len());
+            let fresh: Vec<u32> = target.iter().copied().filter(|place| !hidden.contains(place)).take(room).collect();
             hidden.extend(fresh);
             targets.push(target);
         }

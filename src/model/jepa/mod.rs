@@ -3,7 +3,8 @@
 //! | file | what |
 //! |---|---|
 //! | `config` | the settings of cell-level pretraining |
-//! | `encoder`, `tokens`, `groups` | from a cell's visible genes to its embedding: a perceptron, gene tokens, group tokens |
+//! | `encoder`, `tokens`, `transformer` | from a cell's visible genes to its embedding: a perceptron, a Perceiver, a transformer |
+//! | `groups` | how genes are divided into groups |
 //! | `masks`, `regulons` | which genes are hidden, and what they are chosen by |
 //! | `views` | the batches, and what a network is shown of them |
 //! | `pretrain`, `heads` | the network in training: student, teacher, predictor, losses |
@@ -24,31 +25,36 @@ mod groups;
 mod heads;
 mod masks;
 mod model;
+#[cfg(test)]
+mod parity;
 mod pretrain;
 mod regulons;
 mod response;
 mod saved;
 mod space;
 mod tokens;
+mod transformer;
 mod views;
 
 pub use cell_jepa::{CellJepa, Reader};
 pub use conditional::{ConditionalPredictor, Conditioning, Perturbed};
 pub use config::{
-    AntiCollapse, CellJepaConfig, CollapseAlarm, EncoderConfig, GroupConfig, MaskConfig, MaskKind, Objective,
-    OnCollapse, PredictorConfig, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
+    AntiCollapse, CellJepaConfig, CollapseAlarm, EncoderConfig, GeneConfig, GroupConfig, MaskConfig, MaskKind,
+    Objective, OnCollapse, PredictorConfig, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ValueTokens,
+    ViewNoise,
 };
 pub use contract::CellJepaSettings;
 pub use diagnostics::{Spread, effective_rank, spread};
 pub use encoder::{CellEncoder, MlpEncoder, Seen};
-pub use groups::{GroupEncoder, GroupTokens, Grouping};
+pub use groups::Grouping;
 pub use masks::{GeneMasks, MaskPattern};
 pub use model::{Jepa, JepaSettings, Phase};
 pub use pretrain::PretrainNet;
 pub use regulons::{Regulon, Regulons};
-pub use response::{LossWeights, ResponseConfig, Share};
+pub use response::{LossWeights, Pairing, PredictorState, ResponseConfig, Share};
 #[doc(hidden)]
 pub use response::{expected_expression, profile_loss};
 pub(crate) use space::EmbeddedCells;
 pub use tokens::TokenEncoder;
+pub use transformer::{Entry, NOWHERE, PlacedTokens, TransformerEncoder};
 pub use views::{CellSets, JepaBatch};

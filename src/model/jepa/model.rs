@@ -83,12 +83,11 @@ impl ModelConfig for JepaSettings {
     }
 
     fn validate(&self) -> Result<()> {
-        // Validation cells are of perturbations that are trained on: they do not tell when to stop.
-        let trainings = [&self.pretraining, &self.response.training, &self.response.tuning];
-        if trainings.iter().any(|training| training.early_stopping.is_some()) {
+        // The loss of phase A is against a teacher that moves, and the tuning is short.
+        if [&self.pretraining, &self.response.tuning].iter().any(|training| training.early_stopping.is_some()) {
             return Err(Error::config(
-                "early_stopping: the phases of a jepa are not stopped early; leave it out of pretraining, \
-                 response.training and response.tuning",
+                "early_stopping: of a jepa only response.training can be stopped early; leave it out of pretraining and \
+                 response.tuning",
             ));
         }
         self.encoder.validate()?;

@@ -185,6 +185,12 @@ impl Patterns {
         Self { patterns, n_genes: masks.n_genes(), rows }
     }
 
+    /// These patterns, for `rows` cells of `n_genes` genes.
+    #[cfg(test)]
+    pub fn of(patterns: Vec<MaskPattern>, n_genes: usize, rows: usize) -> Self {
+        Self { patterns, n_genes, rows }
+    }
+
     /// Targets a row.
     pub fn targets(&self) -> usize {
         self.patterns[0].targets.len()

@@ -29,10 +29,78 @@ pub enum EncoderConfig {
         /// Widths of its hidden layers.
         hidden: Vec<usize>,
     },
-    /// A token for each gene, and a set encoder over them.
+    /// A token for each gene, and a Perceiver over them: learned latent tokens attend to those of the genes.
     Tokens(TokenConfig),
     /// A token for each group of genes, and a transformer over them.
     Groups(GroupConfig),
+    /// A token for each of the most variable genes, and a transformer over them.
+    Genes(GeneConfig),
+}
+
+/// How the value of a gene enters its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ValueTokens {
+    /// As sines and cosines of log1p expression.
+    Fourier {
+        /// How many frequencies; two features each.
+        frequencies: usize,
+    },
+    /// As the bin of log1p expression it falls into, each 0.5 wide: a learned vector a bin.
+    Bins {
+        /// How many bins, the first of which is no count, and the last open.
+        levels: usize,
+    },
+    /// As its rank among the counted genes of its cell that have a token: a learned vector a level of it.
+    Ranks {
+        /// How many levels, the first of which is no count.
+        levels: usize,
+    },
+}
+
+impl Default for ValueTokens {
+    fn default() -> Self {
+        Self::Fourier { frequencies: 16 }
+    }
+}
+
+/// Settings of the tokens of single genes and of the transformer over them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GeneConfig {
+    /// Number of genes that have a token: those of the training cells that vary most for their mean expression; fewer where
+    /// fewer vary.
+    pub genes: usize,
+    /// How the value of a gene enters its token.
+    pub value: ValueTokens,
+    /// Features of a token.
+    pub tokens: usize,
+    /// Transformer blocks.
+    pub depth: usize,
+    /// Heads and dropout of every attention.
+    pub attention: AttentionConfig,
+    /// Blocks of the predictor, the first of which attends to the visible tokens.
+    pub predictor_depth: usize,
+}
+
+impl Default for GeneConfig {
+    fn default() -> Self {
+        Self::of(Size::Small)
+    }
+}
+
+impl GeneConfig {
+    /// The settings of a size.
+    pub fn of(size: Size) -> Self {
+        let genes = match size {
+            Size::Tiny => 48,
+            Size::Small => 128,
+            Size::Medium => 512,
+            Size::Large => 1024,
+        };
+        let GroupConfig { tokens, depth, attention, predictor_depth, .. } = GroupConfig::of(size);
+        Self { genes, value: ValueTokens::default(), tokens, depth, attention, predictor_depth }
+    }
 }
 
 /// Settings of the gene-group tokens and of the transformer over them.

@@ -5,7 +5,7 @@ mod encoder;
 mod objective;
 
 pub use collapse::{AntiCollapse, CollapseAlarm, OnCollapse, Regularise, TeacherConfig, TeacherSees};
-pub use encoder::{EncoderConfig, GroupConfig, PredictorConfig, Size, TokenConfig};
+pub use encoder::{EncoderConfig, GeneConfig, GroupConfig, PredictorConfig, Size, TokenConfig, ValueTokens};
 pub use objective::{MaskConfig, MaskKind, Objective, ViewNoise};
 
 use crate::{
@@ -96,6 +96,11 @@ impl CellJepaConfig {
         }
     }
 
+    /// With tokens of the most variable genes, from the visible ones to the teacher's output tokens at the hidden ones (I-JEPA).
+    pub fn genes(size: Size) -> Self {
+        Self { encoder: EncoderConfig::Genes(GeneConfig::of(size)), ..Self::groups(size) }
+    }
+
     fn with(encoder: EncoderConfig, width: usize, predictor: usize) -> Self {
         Self {
             encoder,
@@ -138,6 +143,13 @@ impl CellJepaConfig {
             EncoderConfig::Groups(GroupConfig { groups, hidden, tokens, predictor_depth, .. }) => {
                 (false, *groups < 2 || [*hidden, *tokens, *predictor_depth].contains(&0))
             }
+            EncoderConfig::Genes(GeneConfig { genes, value, tokens, predictor_depth, .. }) => {
+                let too_few = match *value {
+                    ValueTokens::Fourier { frequencies } => frequencies == 0,
+                    ValueTokens::Bins { levels } | ValueTokens::Ranks { levels } => levels < 2,
+                };
+                (false, *genes < 2 || too_few || [*tokens, *predictor_depth].contains(&0))
+            }
         };
         let views = match self.objective {
             Objective::Views { gene_dropout, .. } => !(0.0..1.0).contains(&gene_dropout),
@@ -155,10 +167,10 @@ impl CellJepaConfig {
         let rules = [
             (self.width < 2, "width must be at least 2".to_owned()),
             (no_layer, "encoder.hidden must name at least one width, none of them 0".to_owned()),
-            (no_token, "encoder: every size must be at least 1, and there must be at least 2 groups".to_owned()),
+            (no_token, "encoder: every size must be at least 1, and there must be at least 2 groups, genes and levels".to_owned()),
             (
-                masked && self.teacher.sees == TeacherSees::Tokens && !matches!(self.encoder, EncoderConfig::Groups(_)),
-                "teacher.sees = tokens needs encoder.kind = groups: no other encoder has tokens of fixed genes"
+                masked && self.teacher.sees == TeacherSees::Tokens && self.encoder.places().is_none(),
+                "teacher.sees = tokens needs encoder.kind = groups or genes: no other encoder has tokens of fixed genes"
                     .to_owned(),
             ),
             (self.predictor.hidden.contains(&0), "predictor.hidden must not name a width of 0".to_owned()),

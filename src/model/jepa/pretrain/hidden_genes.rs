@@ -3,7 +3,13 @@
 use super::{Predicted, PretrainNet};
 use crate::{
     Result,
-    model::jepa::{config::TeacherSees, encoder::Seen, heads::Pointer, views::JepaBatch},
+    data::Counts,
+    model::jepa::{
+        config::TeacherSees,
+        encoder::Seen,
+        heads::Pointer,
+        views::{JepaBatch, Patterns},
+    },
     nn::{Backend, RowSets, ops},
     train::StepContext,
 };
@@ -18,9 +24,21 @@ impl<D: Backend> PretrainNet<D> {
         context: &mut StepContext<'_>,
         measure: bool,
     ) -> Result<Predicted<D, T>> {
-        let [counts, other] = batch.pair(self.config.masks.noise, context.rng);
+        let counts = batch.pair(self.config.masks.noise, context.rng);
+        let patterns = self.patterns(counts[0].n_cells(), context.rng)?;
+        self.masked_of(counts, &patterns, tape, context, measure)
+    }
+
+    /// Of the counts that student and teacher see, with the patterns of hidden genes; cells take them in turn.
+    pub(in crate::model::jepa) fn masked_of<T: Tape<f32, D>>(
+        &mut self,
+        [counts, other]: [Counts; 2],
+        patterns: &Patterns,
+        tape: T,
+        context: &mut StepContext<'_>,
+        measure: bool,
+    ) -> Result<Predicted<D, T>> {
         let rows = counts.n_cells();
-        let patterns = self.patterns(rows, context.rng)?;
         let seen = patterns.context(&counts);
         let z = self.encode(&seen, tape, context)?; // (rows, width)
         let student = ops::download(&z);

@@ -10,7 +10,7 @@ use dfdx::prelude::{HasShape, Tape};
 use ndarray::Array2;
 
 /// What an objective gives: the loss of the prediction, and the embeddings that are kept apart.
-pub(super) struct Predicted<D: Backend, T: Tape<f32, D>> {
+pub(in crate::model::jepa) struct Predicted<D: Backend, T: Tape<f32, D>> {
     pub loss: Scalar<D, T>,
     /// Mean of the anti-collapse terms is taken over these, each `(rows, width)`.
     pub apart: Vec<Matrix<D, T>>,
@@ -41,7 +41,7 @@ impl<D: Backend> PretrainNet<D> {
     }
 
     /// `a D + r (b V + c C)` and its parts.
-    pub(super) fn total<T: Tape<f32, D>>(
+    pub(in crate::model::jepa) fn total<T: Tape<f32, D>>(
         &self,
         loss: Scalar<D, T>,
         apart: Vec<Matrix<D, T>>,

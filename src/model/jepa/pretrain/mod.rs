@@ -12,18 +12,18 @@
 //! ```
 //!
 //! The other objectives ([`Objective`]) change what is seen and predicted; student, losses, diagnostics and alarm are the
-//! same, and each has its file: `hidden_genes`, `hidden_groups`, `two_views`, `reconstruction`, `cell_sets`. r is 1 until the
+//! same, and each has its file: `hidden_genes`, `hidden_places`, `two_views`, `reconstruction`, `cell_sets`. r is 1 until the
 //! alarm raises it.
 
 mod cell_sets;
 mod hidden_genes;
-mod hidden_groups;
+mod hidden_places;
 mod loss;
 mod reconstruction;
 mod two_views;
 
 use super::{
-    config::{CellJepaConfig, EncoderConfig, Objective, TeacherSees},
+    config::{CellJepaConfig, Objective, TeacherSees},
     diagnostics::{Monitor, effective_rank, spread},
     encoder::Seen,
     heads::{Backbone, Decoder, Pointer, Predictor, TokenPredictor},
@@ -81,10 +81,8 @@ impl<D: Backend> PretrainNet<D> {
         let reconstructs = config.objective == Objective::Reconstruction;
         let of_tokens = config.objective == Objective::Masks && config.teacher.sees == TeacherSees::Tokens;
         let pointer = (config.objective == Objective::Masks && !of_tokens).then_some(genes);
-        let tokens = match &config.encoder {
-            EncoderConfig::Groups(groups) if of_tokens => Some(TokenPredictor::new(device, groups, rng)?),
-            _ => None,
-        };
+        let places = config.encoder.places().filter(|_| of_tokens);
+        let tokens = places.map(|places| TokenPredictor::new(device, places, rng)).transpose()?;
         Ok(Self {
             device: device.clone(),
             config: config.clone(),
@@ -115,12 +113,12 @@ impl<D: Backend> PretrainNet<D> {
         self.masks = masks;
     }
 
-    /// Sets the group of each gene, for an encoder of gene-group tokens.
+    /// Sets the place of each gene, for an encoder whose tokens have places.
     ///
     /// # Errors
     /// None that networks of the same settings can have.
-    pub fn set_groups(&mut self, group_of: &[u32], mean: &[f64], sd: &[f64]) -> Result<()> {
-        self.student.encoder.set_groups(group_of, mean, sd);
+    pub fn set_places(&mut self, place_of: &[u32], mean: &[f64], sd: &[f64]) -> Result<()> {
+        self.student.encoder.set_places(place_of, mean, sd);
         match &mut self.teacher {
             Some(teacher) => ema_update(&mut teacher.0, &self.student, 0.0),
             None => Ok(()),
@@ -180,7 +178,7 @@ impl<D: Backend> Trainable<D> for PretrainNet<D> {
     ) -> Result<Loss<D, T>> {
         let measure = !context.training || context.step_of_epoch().is_multiple_of(MEASURE_EVERY);
         let predicted = match self.config.objective {
-            Objective::Masks if self.tokens.is_some() => self.hidden_groups(batch, tape, context)?,
+            Objective::Masks if self.tokens.is_some() => self.hidden_places(batch, tape, context)?,
             Objective::Masks => self.masked(batch, tape, context, measure)?,
             Objective::Views { gene_dropout, noise } => self.views(batch, (gene_dropout, noise), tape, context)?,
             Objective::Reconstruction => self.reconstructed(batch, tape, context)?,

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result,
-    model::jepa::Conditioning,
+    model::jepa::{Conditioning, response::Pairing},
     train::{LearningRateSchedule, TrainConfig},
 };
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossWeights {
-    /// Of the energy distance between predicted and observed embeddings.
+    /// Of the energy distance between predicted and observed embeddings, or of what the pairing puts in its place.
     pub energy: f32,
     /// Of the squared difference of their means.
     pub means: f32,
@@ -44,6 +44,20 @@ impl Default for LossWeights {
     }
 }
 
+/// Which predictor a trained model keeps: what its training is worth is seen by leaving it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PredictorState {
+    /// The trained one.
+    #[default]
+    Trained,
+    /// The one that the training began with, in place of the trained one: shifts as measured in the embedding of phase A, F = 0,
+    /// f = 1, no interaction.
+    Initial,
+    /// As `initial`, with the shifts measured in the embedding of the trained encoder.
+    Measured,
+}
+
 /// Settings of phase B.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -60,9 +74,14 @@ pub struct ResponseConfig {
     pub draws: usize,
     /// Whether the encoder is trained further, or stays as phase A left it.
     pub train_encoder: bool,
+    /// How predicted and observed cells are compared.
+    pub pairing: Pairing,
+    /// Which predictor is kept at the end.
+    pub predictor: PredictorState,
     /// Weights of the loss.
     pub weights: LossWeights,
-    /// The training, end to end; a batch is of sets.
+    /// The training, end to end; a batch is of sets. `early_stopping` watches the loss of what is left out of it: the training
+    /// combinations, and a tenth of the (perturbation, context) pairs whose perturbation was measured in other contexts too.
     pub training: TrainConfig,
     /// The end of the training, of predictor and decoder alone; 0 epochs leave it out.
     pub tuning: TrainConfig,
@@ -88,6 +107,8 @@ impl Default for ResponseConfig {
             cells: 32,
             draws: 8,
             train_encoder: true,
+            pairing: Pairing::default(),
+            predictor: PredictorState::default(),
             weights: LossWeights::default(),
             training: TrainConfig {
                 epochs: 20,

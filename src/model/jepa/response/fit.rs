@@ -1,7 +1,7 @@
 //! The training of phase B, and its predictions in embedding space.
 
 use super::{
-    config::ResponseConfig,
+    config::{PredictorState, ResponseConfig},
     decoder::{Decoder, DecoderNet, size_factors},
     embedded::{Embedded, Encoder},
     interaction::Interaction,
@@ -27,11 +27,17 @@ use ndarray::{Array1, Array2};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// Cells that the decoder's start is computed from.
 const DECODER_CELLS: usize = 6_000;
 /// Share of their molecules that their embeddings are then made of.
 const DECODER_SHARE: f64 = 0.7;
+
+/// Share of the (perturbation, context) pairs that early stopping watches.
+const LEFT_OUT: f64 = 0.1;
+/// Sets of each condition that it watches.
+const WATCHED_SETS: usize = 2;
 
 /// What was chosen inside the training fold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -98,17 +104,35 @@ impl Response {
         let shape = (width, config.decoder, dataset.n_genes());
         let mut decoder = DecoderNet::new(&device, shape, with_remainder, &mut rng)?;
         begin_decoder(&mut decoder, encoder, dataset, train, &mut rng)?;
+        let beginning = predictor.clone();
 
         // Combinations are left out, so that they may judge what is made of single perturbations.
-        let learned: Vec<Condition> = measured
+        let (learned, combinations): (Vec<Condition>, Vec<Condition>) = measured
             .conditions()
-            .filter(|condition| condition.perturbation.genes().len() < 2)
             .filter(|condition| measured.controls(condition.context.as_deref()).is_ok())
             .cloned()
-            .collect();
-        let size = SetSize { cells: config.cells, draws: config.draws };
+            .partition(|condition| condition.perturbation.genes().len() < 2);
+        let stops_early = config.training.early_stopping.is_some();
+        let (trained, left_out) = match stops_early {
+            true => leave_pairs_out(&learned, &measured, combinations, &mut rng),
+            false => (learned.clone(), Vec::new()),
+        };
+        let size = SetSize { cells: config.cells, draws: config.draws, always_left_out: false };
         let form = (encoder.target_sum, with_remainder);
-        let sets = SetSource::new(dataset, &measured, &learned, form, size, &mut rng)?;
+        let sets = SetSource::new(dataset, &measured, &trained, form, size, &mut rng)?;
+        let watched = match (stops_early, left_out.is_empty()) {
+            (false, _) => None,
+            (true, true) => {
+                return Err(Error::config(
+                    "response.training.early_stopping watches combinations and perturbations that were measured in several \
+                     contexts, and the training cells have neither; leave it out",
+                ));
+            }
+            (true, false) => {
+                let size = SetSize { always_left_out: true, draws: WATCHED_SETS, ..size };
+                Some(SetSource::new(dataset, &measured, &left_out, form, size, &mut rng)?)
+            }
+        };
         let towers = (student, encoder.backbone.clone());
         // The terms against a collapse have their weights here: an alarm that would raise those of phase A stops.
         let alarm = match alarm.then {
@@ -119,7 +143,7 @@ impl Response {
         let training = TrainConfig { seed, ..config.training.clone() };
         let mut part = run.part("phase-b");
         part.progress = run.progress;
-        let history = match (fit(&mut net, &sets, None, &device, &training, &mut part), &part.dir) {
+        let history = match (fit(&mut net, &sets, watched.as_ref(), &device, &training, &mut part), &part.dir) {
             // A training cannot go on from a collapse.
             (Err(error), Some(dir)) if error.kind() == ErrorKind::Numeric => {
                 forget_checkpoints(dir)?;
@@ -146,7 +170,15 @@ impl Response {
         let judge = Judge::new(dataset, cells.expression()?, train, &z, seed)?;
         fitted.choose_width(&judge, &learned, &WIDTHS)?;
         fitted.tune(&judge, data.effects()?, (encoder, &learned), config, run, &mut rng)?;
-        fitted.fit_interaction(&judge, config, run, &mut rng)?;
+        match config.predictor {
+            PredictorState::Trained => fitted.fit_interaction(&judge, config, run, &mut rng)?,
+            PredictorState::Initial => fitted.predictor = beginning,
+            PredictorState::Measured => {
+                fitted.predictor = beginning;
+                let (effects, means) = z.effects(&fitted.measured)?;
+                fitted.predictor.begin_with(&effects, &means);
+            }
+        }
         Ok((fitted, history))
     }
 
@@ -180,6 +212,29 @@ impl Response {
         }
         Ok(moved)
     }
+}
+
+/// Splits the conditions of no and single perturbations into those that are trained on and those that are left out, which the
+/// `combinations` join: a share of the pairs of a perturbation and a context, of perturbations that were measured elsewhere too.
+fn leave_pairs_out(
+    learned: &[Condition],
+    measured: &Measured,
+    combinations: Vec<Condition>,
+    rng: &mut ChaCha8Rng,
+) -> (Vec<Condition>, Vec<Condition>) {
+    let elsewhere = |condition: &&Condition| match condition.perturbation.genes() {
+        [gene] => measured.effects.iter().filter(|(other, _)| other == gene).count() > 1,
+        _ => false,
+    };
+    let mut pairs: Vec<Condition> = learned.iter().filter(elsewhere).cloned().collect();
+    shuffle(&mut pairs, rng);
+    // At least one pair of each perturbation is trained on.
+    let (mut left_out, mut left) = (combinations, HashSet::new());
+    let wanted = (LEFT_OUT * pairs.len() as f64).ceil() as usize;
+    pairs.retain(|pair| left.insert(pair.perturbation.clone()));
+    pairs.truncate(wanted);
+    left_out.extend(pairs.iter().cloned());
+    (learned.iter().filter(|condition| !pairs.contains(condition)).cloned().collect(), left_out)
 }
 
 /// The column of each of `genes` among `names`.

@@ -45,6 +45,7 @@
 //! | `measured`, `source` | the training cells by condition; sets of them |
 //! | `embedded` | encoder, and cells in embedding space |
 //! | `net` | the predictor, and the loss of phase B |
+//! | `pairing` | what predicted cells are drawn to: a set, or partners |
 //! | `tune` | the end of phase B: predictor and decoder, by the effects that are decoded |
 //! | `interaction` | what combinations do beyond the sum |
 //! | `judge` | the E-distance of decoded cells, and what is chosen by it |
@@ -62,11 +63,18 @@ mod interaction;
 mod judge;
 mod measured;
 mod net;
+mod pairing;
 mod reference;
 mod source;
 mod tune;
 
-pub use config::{LossWeights, ResponseConfig};
+#[cfg(test)]
+pub(super) use self::{
+    decoder::DecoderNet,
+    net::EndToEnd,
+    source::{Asked, SetBatch, Tokens},
+};
+pub use config::{LossWeights, PredictorState, ResponseConfig};
 pub(super) use decoder::Decoder;
 pub(super) use embedded::{Embedded, Encoder};
 pub use fit::Share;
@@ -77,6 +85,7 @@ pub(super) use measured::Measured;
 pub(super) use net::Predictor;
 #[doc(hidden)]
 pub use net::profile_loss;
+pub use pairing::Pairing;
 pub(super) use reference::Reference;
 #[doc(hidden)]
 pub use tune::expected_expression;

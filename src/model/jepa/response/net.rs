@@ -3,6 +3,7 @@
 use super::{
     config::{LossWeights, ResponseConfig},
     decoder::{DecoderNet, GAIN},
+    pairing::Pairing,
     source::{Asked, SetBatch},
 };
 use crate::{
@@ -14,12 +15,12 @@ use crate::{
     },
     nn::{
         Backend, CountTarget, Dispersion, EmaMomentum, Embedding, EmbeddingLoss, Frozen, IndexSets, Linear, Matrix,
-        RowSets, Scalar, SetDistance, ema_update, init, ops, vicreg, walk_params,
+        RowSets, Scalar, ema_update, init, ops, vicreg, walk_params,
     },
     train::{Loss, StepContext, Trainable},
 };
 use dfdx::prelude::{HasShape, NoneTape, PutTape, SplitTape, Tape, TryAdd, TryMatMul, TryMul};
-use ndarray::Array2;
+use ndarray::{Array2, s};
 use rand_chacha::ChaCha8Rng;
 use std::{ops::Range, sync::Arc};
 
@@ -176,6 +177,7 @@ pub struct EndToEnd<D: Backend> {
     /// From z to counts.
     pub decoder: DecoderNet<D>,
     weights: LossWeights,
+    pairing: Pairing,
     momentum: EmaMomentum,
     train_encoder: bool,
     alarm: CollapseAlarm,
@@ -194,9 +196,21 @@ impl<D: Backend> EndToEnd<D> {
         (config, momentum): (&ResponseConfig, EmaMomentum),
         alarm: CollapseAlarm,
     ) -> Self {
-        let ResponseConfig { weights, train_encoder, .. } = *config;
+        let ResponseConfig { weights, train_encoder, pairing, .. } = *config;
         let (teacher, standard, monitor) = (Frozen(teacher), Frozen(standard), Monitor::default());
-        Self { student, teacher, standard, predictor, decoder, weights, momentum, train_encoder, alarm, monitor }
+        Self {
+            student,
+            teacher,
+            standard,
+            predictor,
+            decoder,
+            weights,
+            pairing,
+            momentum,
+            train_encoder,
+            alarm,
+            monitor,
+        }
     }
 
     /// z of whole cells by the teacher, `(cells, width)`.
@@ -257,7 +271,30 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
     ) -> Result<Loss<D, T>> {
         // The student also reads one part of the molecules of each perturbed cell; the decoder is judged by the other part, so
         // that it learns what of an embedding is no noise of the very counts that it decodes to.
-        let ([first, second], shares) = thinned(&batch.target.counts, DECODED_SHARES, context.rng);
+        let parts = thinned(&batch.target.counts, DECODED_SHARES, context.rng);
+        self.loss_of(batch, parts, tape, context)
+    }
+
+    fn after_step(&mut self, context: &StepContext<'_>) -> Result<()> {
+        if self.train_encoder {
+            ema_update(&mut self.teacher.0, &self.student, self.momentum.at(context.step, context.total_steps))?;
+        }
+        if context.ends_epoch() {
+            self.monitor.judge(&self.alarm, context.epoch, 1.0).map_err(|e| e.at("phase B"))?;
+        }
+        Ok(())
+    }
+}
+
+impl<D: Backend> EndToEnd<D> {
+    /// The loss, given the two parts of the molecules of each perturbed cell and the share of the first.
+    pub fn loss_of<T: Tape<f32, D>>(
+        &mut self,
+        batch: &SetBatch,
+        ([first, second], shares): ([Counts; 2], Vec<f32>),
+        tape: T,
+        context: &mut StepContext<'_>,
+    ) -> Result<Loss<D, T>> {
         let rescaled: Vec<f32> = batch.scale.iter().zip(&shares).map(|(scale, share)| scale / share).collect();
         let both = batch.controls.stacked(&first.scale_rows(&rescaled));
         let seen = Seen::whole(Arc::new(both));
@@ -270,6 +307,7 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
         };
         let all = self.standard.0.forward(h)?; // (controls + perturbed, width)
         let (controls, cells) = (batch.controls.n_cells() as u32, all.shape().0 as u32);
+        let student = ops::download(&all);
         let z = D::take_rows(all.retaped::<T>(), &(0..controls).collect::<Vec<_>>().into())?;
         let read = D::take_rows(all.retaped::<T>(), &(controls..cells).collect::<Vec<_>>().into())?;
         let target = self.taught(&batch.perturbed)?; // (perturbed, width)
@@ -279,8 +317,8 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
 
         let weights = self.weights;
         let sets = &batch.asked.cells;
-        let energy =
-            ops::mean(SetDistance::Energy.forward(moved.retaped::<T>(), sets, &target, &batch.perturbed_sets)?)?;
+        let from = (moved.retaped::<T>(), &student.slice(s![..controls as usize, ..]).to_owned());
+        let energy = self.pairing.distance(from, sets, (&target, &batch.perturbed_sets), context.rng)?;
         let means = D::set_mean(moved.retaped::<T>(), sets)?;
         let observed = D::set_mean(target.clone(), &batch.perturbed_sets)?;
         let of_means = EmbeddingLoss::L2.forward(means, &observed)?;
@@ -303,12 +341,13 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
         let nll = ops::mean(nll)?;
         let variance = vicreg::variance(all.retaped::<T>())?;
         let covariance = vicreg::covariance(all.retaped::<T>())?;
-        let student = ops::download(&all);
         let spread = spread(student.view());
         if context.step.is_multiple_of(MEASURE_EVERY) {
             self.monitor.last_rank = effective_rank(student.view());
         }
-        self.monitor.add(spread);
+        if context.training {
+            self.monitor.add(spread);
+        }
         let mut parts = vec![
             ("energy", ops::to_f32(&energy)),
             ("means", ops::to_f32(&of_means)),
@@ -330,15 +369,5 @@ impl<D: Backend> Trainable<D> for EndToEnd<D> {
             total = ops::add_scaled(total, term, weight)?;
         }
         Ok(Loss { total: ops::keep_tape(ops::keep_tape(total, own)?, all)?, parts })
-    }
-
-    fn after_step(&mut self, context: &StepContext<'_>) -> Result<()> {
-        if self.train_encoder {
-            ema_update(&mut self.teacher.0, &self.student, self.momentum.at(context.step, context.total_steps))?;
-        }
-        if context.ends_epoch() {
-            self.monitor.judge(&self.alarm, context.epoch, 1.0).map_err(|e| e.at("phase B"))?;
-        }
-        Ok(())
     }
 }

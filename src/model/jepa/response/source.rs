@@ -149,11 +149,13 @@ pub struct SetSize {
     pub cells: usize,
     /// Sets of each condition.
     pub draws: usize,
+    /// Whether the effect of a condition itself, where others can stand for it, is left out of every set or of every second.
+    pub always_left_out: bool,
 }
 
 impl<'a> SetSource<'a> {
-    /// Sets of the `conditions`. In every second set of a condition whose perturbation was measured elsewhere too, its own
-    /// measured effect is left out, as it is missing for an unseen context.
+    /// Sets of the `conditions`. In every second set (or all, as `size` says) of a condition whose perturbation was measured
+    /// elsewhere too, its own measured effect is left out, as it is missing for an unseen context.
     ///
     /// # Errors
     /// A condition whose context has no control cell.
@@ -184,7 +186,7 @@ impl<'a> SetSource<'a> {
             source.profiles.push(profile);
             source.conditions.push(condition.clone());
             for number in 0..size.draws {
-                let tokens = measured.tokens(condition, number % 2 == 1)?;
+                let tokens = measured.tokens(condition, size.always_left_out || number % 2 == 1)?;
                 let mut draw = |from: &[usize]| {
                     let mut from = from.to_vec();
                     shuffle(&mut from, rng);

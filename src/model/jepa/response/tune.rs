@@ -20,13 +20,14 @@ use super::{
     fit::Response,
     judge::Judge,
     net::{Predictor, shares_of, spread_over},
+    pairing::Pairing,
     source::{Asked, SetSize, SetSource},
 };
 use crate::{
     Error, Result,
     data::{Condition, Counts, EffectTable},
     model::{NORMALISED_TOTAL, jepa::views::thinned, vae::Log1p},
-    nn::{Backend, CountTarget, Dispersion, EmbeddingLoss, Matrix, RowSets, Scalar, SetDistance, ops, walk_params},
+    nn::{Backend, CountTarget, Dispersion, EmbeddingLoss, Matrix, RowSets, Scalar, ops, walk_params},
     train::{BatchSource, Loss, Run, StepContext, TrainConfig, Trainable, fit},
 };
 use dfdx::prelude::{Cpu, HasShape, PutTape, Rank0, SumTo, Tape, TrySub};
@@ -98,6 +99,7 @@ pub struct Tuned<D: Backend> {
     /// From z to counts.
     pub decoder: DecoderNet<D>,
     weights: LossWeights,
+    pairing: Pairing,
     /// Factor of how far control cells are from their mean when they are decoded.
     width: f32,
 }
@@ -142,8 +144,12 @@ impl<D: Backend> Trainable<D> for Tuned<D> {
         let delta = self.predictor.forward(z.clone().put_tape(tape), &batch.asked, rng)?;
         let moved = ops::add(delta, z.clone().put_tape(T::default()))?;
         let target = ops::upload(&self.device, &batch.perturbed)?;
-        let energy =
-            ops::mean(SetDistance::Energy.forward(moved.retaped::<T>(), sets, &target, &batch.perturbed_sets)?)?;
+        let energy = self.pairing.distance(
+            (moved.retaped::<T>(), &batch.z),
+            sets,
+            (&target, &batch.perturbed_sets),
+            context.rng,
+        )?;
         let observed = D::set_mean(target, &batch.perturbed_sets)?;
         let of_means = EmbeddingLoss::L2.forward(D::set_mean(moved.retaped::<T>(), sets)?, &observed)?;
 
@@ -262,7 +268,11 @@ impl Response {
         }
         let data = judge.data;
         let with_remainder = self.decoder.with_remainder();
-        let size = SetSize { cells: config.tuning_cells, draws: config.draws.max(FEWEST_SETS.div_ceil(learned.len())) };
+        let size = SetSize {
+            cells: config.tuning_cells,
+            draws: config.draws.max(FEWEST_SETS.div_ceil(learned.len())),
+            always_left_out: false,
+        };
         let form = (encoder.target_sum, with_remainder);
         let sets = SetSource::new(data, &self.measured, learned, form, size, rng)?;
         let known = &sets.conditions;
@@ -286,6 +296,7 @@ impl Response {
             predictor: self.predictor.clone(),
             decoder: self.decoder.net().clone(),
             weights: config.weights,
+            pairing: config.pairing,
             width: self.share.width as f32,
         };
         let training = TrainConfig { seed: run.seed, ..config.tuning.clone() };

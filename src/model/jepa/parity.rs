@@ -1,0 +1,223 @@
+//! Both phases held against PyTorch, `tests/reference/jepa.py`: embeddings, the terms of the loss, and its gradient for every
+//! trained weight.
+
+use super::{
+    CellJepaConfig, CollapseAlarm, EncoderConfig, GroupConfig, MaskPattern, PredictorConfig, PretrainNet, Size,
+    TokenConfig,
+    heads::Backbone,
+    response::{Asked, DecoderNet, EndToEnd, Predictor as ResponsePredictor, ResponseConfig, SetBatch, Tokens},
+    views::Patterns,
+};
+use crate::{
+    Result,
+    data::Counts,
+    nn::{
+        AttentionConfig, CountTarget, EmaMomentum, GradientBuffers, HostTensor, Linear, Params, RowSets, Scalar,
+        SetEncoderConfig, Snapshot, Visitor, init,
+    },
+    train::StepContext,
+};
+use dfdx::prelude::{Backward, Cpu, Gradients, OwnedTape, Shape, Tensor};
+use ndarray::Array2;
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use serde::Deserialize;
+use serde_json::Value;
+use std::{collections::BTreeMap, sync::Arc};
+
+const GENES: usize = 12;
+const WIDTH: usize = 6;
+/// Largest difference, as a share of the larger of 1 and the number.
+const TOLERANCE: f64 = 1e-4;
+
+/// A case of the reference file.
+#[derive(Deserialize)]
+struct Case {
+    weights: BTreeMap<String, Vec<f32>>,
+    gradients: BTreeMap<String, Vec<f64>>,
+    inputs: BTreeMap<String, Value>,
+    outputs: BTreeMap<String, Vec<f64>>,
+}
+
+impl Case {
+    fn read(name: &str) -> Self {
+        let file = include_str!("../../../tests/reference/jepa.json");
+        let mut all: BTreeMap<String, Self> = serde_json::from_str(file).expect("the reference file");
+        all.remove(name).expect("there is such a case")
+    }
+
+    fn input<T: serde::de::DeserializeOwned>(&self, name: &str) -> T {
+        serde_json::from_value(self.inputs[name].clone()).expect("an input of this form")
+    }
+
+    fn cells(&self, name: &str) -> Array2<f32> {
+        let values: Vec<f32> = self.input(name);
+        Array2::from_shape_vec((values.len() / GENES, GENES), values).expect("whole cells")
+    }
+
+    /// Gives the network the weights of the case, all of them and no others.
+    fn fill(&self, net: &mut impl Params<Cpu>) {
+        let mut filled = Snapshot::default();
+        let shapes = Snapshot::of(net).expect("it walks").into_tensors();
+        let names = |keys: Vec<&String>| keys.into_iter().cloned().collect::<Vec<_>>();
+        assert_eq!(names(shapes.keys().collect()), names(self.weights.keys().collect()));
+        for (name, HostTensor { shape, .. }) in shapes {
+            let values = self.weights[&name].clone();
+            assert_eq!(values.len(), shape.iter().product::<usize>(), "{name}");
+            filled.insert(name, HostTensor { shape, values });
+        }
+        filled.restore(net).expect("of these shapes");
+    }
+
+    #[track_caller]
+    fn close(&self, name: &str, found: impl IntoIterator<Item = f32>) {
+        near(name, found, &self.outputs[name]);
+    }
+
+    /// Holds the gradient of each trained weight against the reference.
+    #[track_caller]
+    fn gradients_are(&self, net: &impl Params<Cpu>, gradients: &Gradients<f32, Cpu>) {
+        let mut found = Found { gradients, all: BTreeMap::new() };
+        net.walk("", &mut found).expect("it walks");
+        let names = |keys: Vec<&String>| keys.into_iter().cloned().collect::<Vec<_>>();
+        assert_eq!(names(found.all.keys().collect()), names(self.gradients.keys().collect()));
+        // A gradient is compared at the scale of its weight's largest.
+        for (name, values) in found.all {
+            near(&name, values, &self.gradients[&name]);
+        }
+    }
+}
+
+#[track_caller]
+fn near(name: &str, found: impl IntoIterator<Item = f32>, wanted: &[f64]) {
+    let found: Vec<f32> = found.into_iter().collect();
+    assert_eq!(found.len(), wanted.len(), "{name}");
+    let scale = wanted.iter().fold(1.0_f64, |scale, value| scale.max(value.abs()));
+    for (place, (&found, wanted)) in found.iter().zip(wanted).enumerate() {
+        let off = (f64::from(found) - wanted).abs() / scale;
+        assert!(off < TOLERANCE, "{name}[{place}]: {found}, PyTorch {wanted}");
+    }
+}
+
+/// Collects gradients by name.
+struct Found<'a> {
+    gradients: &'a Gradients<f32, Cpu>,
+    all: BTreeMap<String, Vec<f32>>,
+}
+
+impl Visitor<Cpu> for Found<'_> {
+    fn param<S: Shape>(&mut self, name: &str, tensor: &Tensor<S, f32, Cpu>) -> Result<()> {
+        self.all.insert(name.to_owned(), self.gradients.get(tensor).as_vec());
+        Ok(())
+    }
+}
+
+fn config(kind: &str) -> CellJepaConfig {
+    let attention = AttentionConfig { heads: 2, dropout: 0.0 };
+    let (encoder, base) = match kind {
+        "groups" => {
+            let sizes = GroupConfig { groups: 3, hidden: 5, tokens: 4, depth: 1, ..GroupConfig::of(Size::Tiny) };
+            let groups = GroupConfig { attention, predictor_depth: 2, ..sizes };
+            (EncoderConfig::Groups(groups), CellJepaConfig::groups(Size::Tiny))
+        }
+        _ => {
+            let set = SetEncoderConfig { width: 4, latents: 2, depth: 1, attention };
+            let tokens = TokenConfig { identity: 3, frequencies: 2, zeros: GENES, set };
+            (EncoderConfig::Tokens(tokens), CellJepaConfig::tokens(Size::Tiny))
+        }
+    };
+    CellJepaConfig { encoder, width: WIDTH, predictor: PredictorConfig { hidden: vec![7], pointer: 3 }, ..base }
+}
+
+fn tape(net: &impl Params<Cpu>) -> OwnedTape<f32, Cpu> {
+    GradientBuffers::default().tape(net, &Cpu::default()).expect("memory")
+}
+
+fn context(rng: &mut ChaCha8Rng) -> StepContext<'_> {
+    StepContext { epoch: 0, step: 0, total_steps: 1, total_epochs: 1, training: false, rng }
+}
+
+#[test]
+fn phase_a_is_that_of_pytorch() {
+    for kind in ["groups", "perceiver"] {
+        let case = Case::read(&format!("phase_a_{kind}"));
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut net = PretrainNet::new(&Cpu::default(), GENES, &config(kind), &mut rng).expect("it fits");
+        case.fill(&mut net);
+        let cells = Counts::from_dense(&case.cells("cells"));
+        let drawn: Vec<(Vec<u32>, Vec<Vec<u32>>)> = case.input("patterns");
+        let (both, tape, mut context) = ([cells.clone(), cells], tape(&net), context(&mut rng));
+        let predicted = match kind {
+            "groups" => net.hidden_places_of(both, &drawn, tape, &mut context),
+            _ => {
+                let rows = both[0].n_cells();
+                let pattern = |(hidden, targets)| MaskPattern { hidden, targets };
+                let patterns = Patterns::of(drawn.into_iter().map(pattern).collect(), GENES, rows);
+                net.masked_of(both, &patterns, tape, &mut context, false)
+            }
+        };
+        let predicted = predicted.expect("it computes");
+        case.close("z", predicted.student.iter().copied());
+        let mut parts = Vec::new();
+        let total = net.total(predicted.loss, predicted.apart, &mut parts).expect("it computes");
+        case.close("prediction", [parts[0].1]);
+        loss_and_gradients_are(&case, &net, total);
+    }
+}
+
+#[track_caller]
+fn loss_and_gradients_are(case: &Case, net: &impl Params<Cpu>, total: Scalar<Cpu, OwnedTape<f32, Cpu>>) {
+    case.close("loss", [crate::nn::ops::to_f32(&total)]);
+    case.gradients_are(net, &total.backward());
+}
+
+#[test]
+fn phase_b_is_that_of_pytorch() {
+    for kind in ["groups", "perceiver"] {
+        let case = Case::read(&format!("phase_b_{kind}"));
+        let (device, mut rng) = (Cpu::default(), ChaCha8Rng::seed_from_u64(1));
+        let mut tower = || Backbone::new(&device, GENES, &config(kind), &mut rng).expect("it fits");
+        let towers = (tower(), tower());
+        let settings = ResponseConfig { hidden: 5, dropout: 0.0, ..ResponseConfig::default() };
+        let zeros = |shape| init::constant(&device, shape, 0.0).expect("memory");
+        let standard =
+            Linear { weight: zeros((WIDTH, WIDTH)), bias: init::constant(&device, (WIDTH,), 0.0).expect("memory") };
+        let columns = case.input("columns");
+        let predictor = ResponsePredictor::new(&device, (WIDTH, 4), columns, &settings, &mut rng).expect("it fits");
+        let decoder = DecoderNet::new(&device, (WIDTH, 0, GENES), true, &mut rng).expect("it fits");
+        let still = EmaMomentum::Constant { momentum: 1.0 };
+        let mut net = EndToEnd::new(towers, standard, predictor, decoder, (&settings, still), CollapseAlarm::default());
+        case.fill(&mut net);
+
+        let (first, second) = (case.cells("first"), case.cells("second"));
+        let (genes, effects): (Vec<Vec<u32>>, Vec<Vec<(u32, f32)>>) = (case.input("genes"), case.input("effects"));
+        let mut effects = effects.into_iter();
+        let tokens: Vec<Tokens> = genes
+            .into_iter()
+            .map(|genes| Tokens { effects: effects.by_ref().take(genes.len()).collect(), genes })
+            .collect();
+        let sizes: Vec<usize> = case.input("control_sets");
+        let scale: Vec<f32> = case.input("scale");
+        let measured = Counts::from_dense(&(&first + &second));
+        let library: Vec<f32> = case.input("library_size");
+        let profiles: Vec<f32> = case.input("profiles");
+        let batch = SetBatch {
+            controls: Arc::new(Counts::from_dense(&case.cells("controls"))),
+            asked: Asked::of(sizes.into_iter().zip(&tokens)),
+            perturbed: Arc::new(measured.clone().scale_rows(&scale)),
+            perturbed_sets: RowSets::from_sizes(case.input::<Vec<usize>>("perturbed_sets")),
+            target: CountTarget { counts: Arc::new(measured), library_size: library.into(), with_remainder: true },
+            scale,
+            profiles: Array2::from_shape_vec((2, GENES + 1), profiles).expect("a row a set"),
+            entropy: 0.0,
+        };
+        case.close("target", net.taught(&batch.perturbed).expect("it computes").as_vec());
+        let parts = ([Counts::from_dense(&first), Counts::from_dense(&second)], case.input("share"));
+        let tape = tape(&net);
+        let loss = net.loss_of(&batch, parts, tape, &mut context(&mut rng)).expect("it computes");
+        for name in ["energy", "means", "profile", "nll", "variance", "covariance"] {
+            let part = loss.parts.iter().find(|(part, _)| *part == name).expect("a part of the loss");
+            case.close(name, [part.1]);
+        }
+        loss_and_gradients_are(&case, &net, loss.total);
+    }
+}
