@@ -12,7 +12,7 @@ use crate::{
 };
 use ndarray::{Array1, Array2, Axis};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{collections::BTreeSet, path::Path};
+use std::{any::Any, collections::BTreeSet, path::Path};
 
 /// Settings of a model and of its training: the tables of a configuration file.
 pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
@@ -172,7 +172,7 @@ impl Sampling {
 }
 
 /// A trained model, whatever its kind. What a model cannot do ([`Trained::abilities`]) is an error that says so.
-pub trait Trained {
+pub trait Trained: Any {
     /// [`Model::KIND`].
     fn kind(&self) -> &'static str;
 
@@ -217,6 +217,15 @@ pub trait Trained {
     fn cells(&self, condition: &Condition, sampling: &Sampling) -> Result<Generated> {
         let _ = (condition, sampling);
         Err(unable(self.kind(), "draws no cells"))
+    }
+
+    /// Cells of a condition whose embeddings are drawn from N(0, I) and decoded: what the decoder alone is worth.
+    ///
+    /// # Errors
+    /// As [`Self::cells`]; a model whose embeddings are not standardised, or that has none.
+    fn cells_of_noise(&self, condition: &Condition, sampling: &Sampling) -> Result<Generated> {
+        let _ = (condition, sampling);
+        Err(unable(self.kind(), "decodes no noise"))
     }
 
     /// One cell for each of the control cells `rows` of `data`: what it would be under the condition.

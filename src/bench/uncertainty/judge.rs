@@ -5,6 +5,7 @@ use crate::{
     data::shuffle,
     eval::{
         calibration::{Sample, crps_gaussian, reliability},
+        pearson,
         sets::{EDistance, GeneMoments, edistance, subsample_cells, variance_correlation, zero_fraction_error},
     },
     math::{Pca, seeds::stream},
@@ -55,6 +56,56 @@ pub struct CellCalibration {
     pub e_distance: Option<f64>,
     /// That between the two halves: what a perfect model would have.
     pub e_distance_halves: Option<f64>,
+    /// Pearson correlation over genes of the log ratio of the drawn variance to control's with that of the observed variance;
+    /// `None` where no control cells were given.
+    #[serde(default)]
+    pub log_variance_ratio_correlation: Option<f64>,
+    /// What else the cells could have been drawn by.
+    #[serde(default)]
+    pub opponents: Vec<Opponent>,
+}
+
+/// Another way to draw cells, judged by the same held-out cells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Opponent {
+    /// What it is.
+    pub name: String,
+    /// Fair CRPS, mean over genes.
+    pub crps: f64,
+    /// E-distance, as that of the drawn cells.
+    pub e_distance: Option<f64>,
+}
+
+impl CellCalibration {
+    /// The same beside `control` cells and `opponents`, `(cells, genes)` of log-normalised expression each; `observed`, `drawn`,
+    /// `space` and `seed` as in [`judge_cells`]. An opponent that cannot be judged is left out.
+    pub fn beside(
+        mut self,
+        (observed, drawn): (&Array2<f32>, &Array2<f32>),
+        control: &Array2<f32>,
+        opponents: &[(&str, Array2<f32>)],
+        space: &Pca,
+        seed: u64,
+    ) -> Self {
+        self.log_variance_ratio_correlation = log_variance_ratio_correlation(observed, drawn, control);
+        let reference =
+            GaussianReference { mean: Array1::zeros(observed.ncols()), deviation: Array1::ones(observed.ncols()) };
+        let judged = opponents.iter().filter_map(|(name, cells)| {
+            let found = judge_cells(observed, cells, &reference, space, seed)?;
+            Some(Opponent { name: (*name).to_owned(), crps: found.crps, e_distance: found.e_distance })
+        });
+        self.opponents = judged.collect();
+        self
+    }
+}
+
+/// Over the genes that vary in all three.
+fn log_variance_ratio_correlation(observed: &Array2<f32>, drawn: &Array2<f32>, control: &Array2<f32>) -> Option<f64> {
+    let variances = |cells: &Array2<f32>| cells.mapv(f64::from).var_axis(Axis(0), 0.0);
+    let [observed, drawn, control] = [observed, drawn, control].map(variances);
+    let all = observed.iter().zip(&drawn).zip(&control).filter(|((o, d), c)| **o > 0.0 && **d > 0.0 && **c > 0.0);
+    let (truth, ours): (Vec<f32>, Vec<f32>) = all.map(|((o, d), c)| ((o / c).ln() as f32, (d / c).ln() as f32)).unzip();
+    pearson(&ours, &truth)
 }
 
 /// Judges drawn cells by observed ones, `(cells, genes)` of log-normalised expression each; E-distances are in the
@@ -100,6 +151,8 @@ pub fn judge_cells(
         zero_fraction_error: zero_fraction_error(&moments.0, &moments.1),
         e_distance,
         e_distance_halves,
+        log_variance_ratio_correlation: None,
+        opponents: Vec::new(),
     })
 }
 

@@ -11,14 +11,18 @@ use crate::{
     },
     math::seeds::derived,
     model::{
+        Sampling, Trained,
         combination::CombinationModel,
         latent_diffusion::{Draw, EffectDiffusion, LatentDiffusion, Library, Novelty, Spread},
     },
 };
-use ndarray::{Array2, Axis};
+use ndarray::{Array1, Array2, Axis};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
+/// Names of the opponents of drawn cells.
+const SHIFTED_CONTROL: &str = "control cells, shifted by the drawn mean";
+const DECODED_NOISE: &str = "decoder, fed with noise";
 /// Draws of a mean effect.
 const DRAWS: usize = 100;
 /// Purpose of the random streams that cells are drawn with, one per condition.
@@ -140,6 +144,10 @@ impl Study {
             };
             let observed = cells.expression.select_cells(&cells.rows[index]).to_dense();
             let judged = judge_cells(&observed, &drawn, &reference, space, seed);
+            let control_cells = control_cells.mapv(|v| v as f32);
+            let opponents = [(SHIFTED_CONTROL, shifted(&control_cells, &drawn))];
+            let judged =
+                judged.map(|judged| judged.beside((&observed, &drawn), &control_cells, &opponents, space, seed));
             if judged.is_none() {
                 study.notes.push(format!("{condition}: fewer than four held-out cells"));
             }
@@ -161,6 +169,54 @@ impl Study {
             study.rows.push(StudyRow { condition: condition.to_string(), seen, cells: judged, means, true_variance });
         }
         study.next = next(model.mean(), model.spread(), task)?;
+        Ok(study)
+    }
+
+    /// Judges the cells of any model on the held-out cells of a task. Mean effects are not judged: the model has no spread of
+    /// them.
+    ///
+    /// # Errors
+    /// A task without cells; a draw that is not finite.
+    pub fn of_model(model: &dyn Trained, task: &Task) -> Result<Self> {
+        let (Some(cells), Some(controls)) = (&task.observed.cells, &task.observed.controls) else {
+            return Err(Error::inapplicable("the task has no cells to judge drawn cells by"));
+        };
+        let seed = task.training.seed;
+        let space = cells.space.pca(&cells.expression)?;
+        let trained_on: HashSet<&Condition> = task.training.effects()?.conditions.iter().collect();
+        let mut study = Self { rows: Vec::new(), next: Vec::new(), notes: Vec::new() };
+        for (index, condition) in task.observed.conditions.iter().enumerate() {
+            let sampling = Sampling::new(CELLS, derived(seed, CELL_DRAWS, index as u64));
+            let drawn = match model.cells(condition, &sampling) {
+                Ok(drawn) => drawn.log_normalised(),
+                Err(error) if error.kind() == ErrorKind::Inapplicable => {
+                    study.note(condition, &error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let control = cells.expression.select_cells(&cells.control_rows[index]).to_dense();
+            let change = mean(&drawn) - mean(&control);
+            let reference = GaussianReference {
+                mean: controls.row(index).mapv(f64::from) + &change,
+                deviation: control.mapv(f64::from).var_axis(Axis(0), 0.0).mapv(f64::sqrt),
+            };
+            let observed = cells.expression.select_cells(&cells.rows[index]).to_dense();
+            let mut opponents = vec![(SHIFTED_CONTROL, shifted(&control, &drawn))];
+            match model.cells_of_noise(condition, &sampling) {
+                Ok(noise) => opponents.push((DECODED_NOISE, noise.log_normalised())),
+                Err(error) if error.kind() == ErrorKind::Inapplicable => {}
+                Err(error) => return Err(error),
+            }
+            let judged = judge_cells(&observed, &drawn, &reference, space, seed)
+                .map(|judged| judged.beside((&observed, &drawn), &control, &opponents, space, seed));
+            if judged.is_none() {
+                study.notes.push(format!("{condition}: fewer than four held-out cells"));
+            }
+            let seen = trained_on.contains(condition);
+            let condition = condition.to_string();
+            study.rows.push(StudyRow { condition, seen, cells: judged, means: None, true_variance: None });
+        }
         Ok(study)
     }
 
@@ -198,6 +254,25 @@ impl Study {
         summary(rows.map(|row| (&row.coverage, [row.crps, row.crps_point, row.crps_gaussian])))
     }
 
+    /// Each opponent of the drawn cells of conditions that were trained on (`seen`) or were not: its name, and the means over
+    /// conditions of its CRPS and of its E-distance.
+    pub fn opponents(&self, seen: bool) -> Vec<(String, f64, Option<f64>)> {
+        let rows = || self.rows.iter().filter(|row| row.seen == seen).filter_map(|row| row.cells.as_ref());
+        let mut names: Vec<&str> = Vec::new();
+        for opponent in rows().flat_map(|cells| &cells.opponents) {
+            if !names.contains(&opponent.name.as_str()) {
+                names.push(&opponent.name);
+            }
+        }
+        let mean = |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+        let of = |name: &str| {
+            let all = || rows().flat_map(|cells| &cells.opponents).filter(|opponent| opponent.name == name);
+            let crps = mean(all().map(|opponent| opponent.crps).collect()).unwrap_or(f64::NAN);
+            (name.to_owned(), crps, mean(all().filter_map(|opponent| opponent.e_distance).collect()))
+        };
+        names.into_iter().map(of).collect()
+    }
+
     /// The mean of a quantity over the conditions that have it, of those trained on or of the others.
     pub fn mean(&self, seen: bool, of: impl Fn(&StudyRow) -> Option<f64>) -> Option<f64> {
         let values: Vec<f64> = self.rows.iter().filter(|row| row.seen == seen).filter_map(of).collect();
@@ -218,6 +293,16 @@ impl Study {
         let of = |value: fn(&MeanCalibration) -> f64| rows.iter().map(|row| value(row) as f32).collect::<Vec<f32>>();
         spearman(&of(|row| row.expected_error), &of(|row| row.error))
     }
+}
+
+/// Mean of each gene over cells.
+fn mean(cells: &Array2<f32>) -> Array1<f64> {
+    cells.mapv(f64::from).mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(cells.ncols()))
+}
+
+/// Control cells moved so that their mean is that of the drawn cells: the same mean with no change of the spread.
+fn shifted(control: &Array2<f32>, drawn: &Array2<f32>) -> Array2<f32> {
+    control + &(mean(drawn) - mean(control)).mapv(|v| v as f32)
 }
 
 /// Means over conditions.

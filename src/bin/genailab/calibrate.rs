@@ -9,23 +9,24 @@ use crate::{
 use genailab::{
     Error, Result,
     bench::{Setup, Task, uncertainty::Study},
-    data::{AnnData, DataKind, GeneSets, Truth},
+    data::{AnnData, DataKind, GeneSets, Opened, Truth},
     model::{
-        ModelConfig, SettingsFile,
-        latent_diffusion::{DiffusionModel, DiffusionSettings},
-        registry::train,
+        Model, SettingsFile,
+        latent_diffusion::DiffusionModel,
+        registry::{Registry, Settings},
     },
     train::Run,
 };
 use serde_json::json;
-use std::{path::PathBuf, time::Instant};
+use std::{any::Any, path::PathBuf, time::Instant};
 
-/// Judge the diffusion models' distributions on conditions (or cells) that they have not seen
+/// Judge the distributions that a model predicts, on conditions (or cells) that it has not seen
 ///
-/// Cells: latent diffusion is trained on the training part, and the cells that it draws are compared with held-out cells,
-/// gene by gene (coverage, CRPS, variance, zeros) and as sets (E-distance). Effects, and the means of cells: draws of the
-/// mean effect are compared with the held-out effect. Pairs that were not measured are ranked by what their experiment
-/// would tell.
+/// Cells: the model is trained on the training part, and the cells that it draws are compared with held-out cells, gene by
+/// gene (coverage, CRPS, variance, zeros) and as sets (E-distance), beside control cells shifted by the same mean and, of a
+/// model with an embedding, its decoder fed with noise. Effects, and the means of cells, for `--model diffusion`: draws of
+/// the mean effect are compared with the held-out effect, and pairs that were not measured are ranked by what their
+/// experiment would tell.
 ///
 /// Writes results.json and report.html into --out. `--split doubles` judges perturbations never seen; `--split
 /// stratified` other cells of perturbations that were.
@@ -34,6 +35,9 @@ pub struct Args {
     /// The .h5ad file to use: cells or effects
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
+    /// The model: diffusion, or any other that draws cells
+    #[arg(long, value_name = "NAME", default_value = DiffusionModel::KIND)]
+    model: String,
     /// What is held out; the names are those of `genailab bench`
     #[arg(long, value_name = "NAME", default_value = "doubles")]
     split: String,
@@ -43,7 +47,7 @@ pub struct Args {
     /// Gene sets (GMT), by which genes are known that were never perturbed
     #[arg(long, value_name = "FILE.gmt")]
     gene_sets: Option<PathBuf>,
-    /// Settings: a TOML file with the tables [effects], [cells], [vae] and [train] (the VAE's training)
+    /// Settings: a TOML file with the tables of the model, as for `genailab train`
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
     /// Folder for the results
@@ -57,12 +61,33 @@ pub fn run(args: &Args) -> Result<()> {
     Setup::plans(&args.split, 1)?;
     args.gene_sets.as_ref().map(GeneSets::open).transpose()?;
     let file = args.config.as_deref().map(SettingsFile::read).transpose()?;
-    let usual = DiffusionSettings::default_for(DataKind::Cells);
-    let mut settings = file.map_or(Ok(usual.clone()), |file| file.over(&usual, DiffusionSettings::validate))?;
-    if let Some(file) = &args.gene_sets {
-        settings.set_gene_sets(file);
-    }
+    let registry = Registry::default();
+    let family = registry.family(&args.model)?;
+    let settings = |kind: DataKind, cells: usize| -> Result<Box<dyn Settings>> {
+        let mut settings = family.settings(None, kind)?;
+        if let Some(size) = settings.size_for(cells) {
+            settings.set_size(size)?;
+        }
+        if let Some(file) = &file {
+            settings.configure(file)?;
+        }
+        if let Some(file) = &args.gene_sets {
+            settings.set_gene_sets(file);
+        }
+        settings.validate()?;
+        Ok(settings)
+    };
+    // Refused before the data is read.
+    family.learns_from().iter().try_for_each(|&kind| settings(kind, 1).map(drop))?;
     let opened = args.columns.open(&args.data)?;
+    let settings = match &opened {
+        Opened::Cells(cells) => settings(DataKind::Cells, cells.n_cells())?,
+        Opened::Effects(_) if family.learns_from().contains(&DataKind::Effects) => settings(DataKind::Effects, 0)?,
+        Opened::Effects(_) => {
+            let problem = format!("an effects dataset has no cells, and {} learns from cells", family.kind());
+            return Err(Error::config(problem).at(args.data.display()));
+        }
+    };
     let name = args.data.file_stem().unwrap_or_default().to_string_lossy();
     let Setup { data, plans } = Setup::new(opened, &name, &args.split, args.seed + 1, &args.columns.options())?;
     let (seed, plan) = plans.last().expect("one plan a seed, and at least one seed");
@@ -70,12 +95,18 @@ pub fn run(args: &Args) -> Result<()> {
     let task = Task::of_plan(&data, plan, *seed)?;
     let start = Instant::now();
     let mut run = Run { interrupt: Some(interrupt_flag()?), ..Run::quiet(task.training.seed) };
-    let study = match train::<DiffusionModel>(&task.training, &settings, &mut run)?.0 {
-        DiffusionModel::Effects(model) => Study::of_effects(&model, &task)?,
-        DiffusionModel::Cells(model) => {
+    let (model, _) = settings.train(&task.training, &mut run)?;
+    let any: &dyn Any = model.as_ref();
+    let study = match any.downcast_ref::<DiffusionModel>() {
+        Some(DiffusionModel::Effects(model)) => Study::of_effects(model, &task)?,
+        Some(DiffusionModel::Cells(model)) => {
             let simulated = AnnData::open(&args.data)?.uns_keys().iter().any(|key| key == "truth");
             let truth = simulated.then(|| Truth::read(&args.data)).transpose()?;
-            Study::of_cells(&model, &task, truth.as_ref())?
+            Study::of_cells(model, &task, truth.as_ref())?
+        }
+        None if model.abilities().cells => Study::of_model(model.as_ref(), &task)?,
+        None => {
+            return Err(Error::config(format!("--model {}: it draws no cells, and has no spread to judge", args.model)));
         }
     };
     if study.rows.iter().all(|row| row.cells.is_none() && row.means.is_none()) {
@@ -85,6 +116,8 @@ pub fn run(args: &Args) -> Result<()> {
     let summary = json!({
         "unseen_cells": study.cells(false),
         "seen_cells": study.cells(true),
+        "unseen_opponents": study.opponents(false),
+        "seen_opponents": study.opponents(true),
         "means": study.effects(),
         "error_correlation": study.error_correlation(),
     });
@@ -93,6 +126,7 @@ pub fn run(args: &Args) -> Result<()> {
         &json!({
             "genailab": env!("CARGO_PKG_VERSION"),
             "dataset": args.data.display().to_string(),
+            "model": args.model,
             "split": args.split,
             "seed": seed,
             "summary": summary,

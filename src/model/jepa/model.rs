@@ -19,6 +19,7 @@ use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
+use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
 /// Added to the variances before they are divided by, as a share of their mean: a feature in which cells do not differ is
@@ -175,6 +176,19 @@ impl Jepa {
         }
     }
 
+    /// Rows of the kept control cells that cells of a condition are drawn from, and the generator that goes on from there.
+    fn kept_controls(&self, condition: &Condition, sampling: &Sampling) -> Result<(Vec<usize>, ChaCha8Rng)> {
+        let reference = &self.trained()?.reference;
+        let here = |row: &usize| reference.contexts[*row] == condition.context;
+        let mut rows: Vec<usize> = (0..reference.contexts.len()).filter(here).collect();
+        if rows.is_empty() {
+            return Err(Error::inapplicable(format!("{condition}: no control cell of its context was trained on")));
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(sampling.seed);
+        shuffle(&mut rows, &mut rng);
+        Ok((rows.into_iter().cycle().take(sampling.cells).collect(), rng))
+    }
+
     fn check_genes(&self, data: &Dataset) -> Result<()> {
         match data.genes.names == self.genes {
             true => Ok(()),
@@ -233,16 +247,15 @@ impl Trained for Jepa {
     /// Each from a control cell of the training that the model keeps, with its library size; each of these is taken once
     /// before any is taken again.
     fn cells(&self, condition: &Condition, sampling: &Sampling) -> Result<Generated> {
-        let reference = &self.trained()?.reference;
-        let here = |row: &usize| reference.contexts[*row] == condition.context;
-        let mut rows: Vec<usize> = (0..reference.contexts.len()).filter(here).collect();
-        if rows.is_empty() {
-            return Err(Error::inapplicable(format!("{condition}: no control cell of its context was trained on")));
-        }
-        let mut rng = ChaCha8Rng::seed_from_u64(sampling.seed);
-        shuffle(&mut rows, &mut rng);
-        let rows: Vec<usize> = rows.into_iter().cycle().take(sampling.cells).collect();
-        self.cells_from(&reference.data, &rows, condition, rng.next_u64())
+        let (rows, mut rng) = self.kept_controls(condition, sampling)?;
+        self.cells_from(&self.trained()?.reference.data, &rows, condition, rng.next_u64())
+    }
+
+    fn cells_of_noise(&self, condition: &Condition, sampling: &Sampling) -> Result<Generated> {
+        self.check(std::slice::from_ref(condition))?;
+        let (rows, mut rng) = self.kept_controls(condition, sampling)?;
+        let z = Array2::from_shape_simple_fn((rows.len(), self.width()), || StandardNormal.sample(&mut rng));
+        self.decoded(&z, condition, (&self.trained()?.reference.data, &rows), rng.next_u64())
     }
 
     fn cells_from(&self, data: &Dataset, rows: &[usize], condition: &Condition, seed: u64) -> Result<Generated> {

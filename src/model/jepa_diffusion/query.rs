@@ -221,6 +221,10 @@ impl Trained for JepaDiffusion {
         self.jepa.decoded(&points, condition, (&data, &rows), rng.next_u64())
     }
 
+    fn cells_of_noise(&self, condition: &Condition, sampling: &Sampling) -> Result<Generated> {
+        self.jepa.cells_of_noise(condition, sampling)
+    }
+
     fn cells_from(&self, data: &Dataset, rows: &[usize], condition: &Condition, seed: u64) -> Result<Generated> {
         let points = self.drawn(&self.generator, (data, rows), condition, seed)?;
         self.jepa.decoded(&points, condition, (data, rows), derived(seed, COUNTS, 0))

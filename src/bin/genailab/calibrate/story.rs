@@ -58,17 +58,22 @@ fn spread_of_cells(study: &Study, seen: bool, summary: &StudySummary) -> (Verdic
     let correlation = of_cells(|row| row.variance_correlation);
     let ratio = of_cells(|row| row.e_distance).zip(of_cells(|row| row.e_distance_halves)).map(|(got, half)| got / half);
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
-    let good = (0.86..=0.94).contains(&covered) && draws < point && draws < gaussian;
+    let opponents = study.opponents(seen);
+    let best = opponents.iter().all(|(_, crps, _)| draws < *crps);
+    let good = (0.86..=0.94).contains(&covered) && draws < point && draws < gaussian && best;
+    let others: String = opponents.iter().map(|(name, crps, _)| format!(", of the {name}, {crps:.4}")).collect();
+    let ratios = of_cells(|row| row.log_variance_ratio_correlation);
     let which = if seen { "Perturbations that were trained on, other cells" } else { "Perturbations never seen" };
     (
         if good { Verdict::Good } else { Verdict::Warning },
         format!(
             "{which}: 90 % intervals hold {:.1} % of the held-out cells ({} conditions); CRPS {draws:.4}, of a point at the \
-             predicted mean {point:.4}, of a normal spread around it {gaussian:.4}; drawn and observed variances of genes \
-             correlate by {}; the E-distance to held-out cells is {} times that between two halves of them.",
+             predicted mean {point:.4}, of a normal spread around it {gaussian:.4}{others}; drawn and observed variances of genes \
+             correlate by {}, their ratios to control's by {}; the E-distance to held-out cells is {} times that between two halves of them.",
             100.0 * covered,
             summary.n,
             number(correlation),
+            number(ratios),
             number(ratio)
         ),
     )
@@ -165,6 +170,7 @@ fn cells(study: &Study) -> Result<Grid> {
             ("zeros off", Align::Right),
             ("E-distance", Align::Right),
             ("of halves", Align::Right),
+            ("of shifted control", Align::Right),
         ],
     );
     for row in &study.rows {
@@ -180,6 +186,7 @@ fn cells(study: &Study) -> Result<Grid> {
             number(cells.zero_fraction_error),
             number(cells.e_distance),
             number(cells.e_distance_halves),
+            number(cells.opponents.first().and_then(|opponent| opponent.e_distance)),
         ])?;
     }
     Ok(grid)
