@@ -10,12 +10,11 @@
 
 use genailab::{
     data::{Dataset, QcConfig, SplitPlan, TargetSum, TrainingData, normalize::log_normalize},
-    device::Device,
     eval::{ProbeConfig, compare_embeddings},
     math::Pca,
     model::{
         CountVae, Model, VaeSettings,
-        jepa::{CellJepa, CellJepaConfig, Reader},
+        jepa::{Pretraining, PretrainingConfig, Reader},
     },
     ndarray::{Array2, Axis},
     train::{LearningRateSchedule, Progress, Run, TrainConfig},
@@ -27,7 +26,7 @@ use std::time::Instant;
 struct Candidate {
     name: String,
     #[serde(default)]
-    model: CellJepaConfig,
+    model: PretrainingConfig,
     #[serde(default)]
     train: TrainConfig,
     #[serde(default)]
@@ -67,7 +66,7 @@ fn main() {
     }
     for run in runs() {
         let begin = Instant::now();
-        let mut jepa = CellJepa::new(&data, &split, run.model, run.seed, Device::Cpu).expect("valid settings");
+        let mut jepa = Pretraining::new(&data, &split, run.model, run.seed).expect("valid settings");
         let options = &mut Run { progress: Progress::Silent, ..Run::default() };
         let history = match jepa.fit_with(&data, &split, &run.train, options) {
             Ok(history) => history,
@@ -97,7 +96,7 @@ fn runs() -> Vec<Candidate> {
         }
         None => vec![Candidate {
             name: "JEPA".to_owned(),
-            model: CellJepaConfig::default(),
+            model: PretrainingConfig::default(),
             train: TrainConfig {
                 epochs: 15,
                 schedule: LearningRateSchedule::WarmupCosine { warmup_steps: 100, final_fraction: 0.01 },

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | the combination model | effects | unseen doubles: L2, its ratio to additive, median Pearson |
 //! | the JEPA | cells | unseen doubles (or another split): L2, Pearson, plain E-distance |
-//! | cell-level pretraining | cells | held-out cells: linear probe, kNN purity, effective rank |
+//! | phase A of the JEPA, alone | cells | held-out cells: linear probe, kNN purity, effective rank |
 //!
 //! A seed draws the split, the weights and the training. All variants are compared over the same seeds.
 
@@ -12,15 +12,14 @@ use super::{BenchmarkData, MeasureOptions, Task, measure};
 use crate::{
     Error, ErrorKind, Result,
     data::{DataKind, Dataset, SplitPlan},
-    device::Device,
     eval::{ProbeConfig, compare_embeddings, l2, pearson},
     model::{
         Model,
         combination::{CombinationConfig, CombinationModel},
         jepa::{
-            AntiCollapse, CellJepa, CellJepaConfig, Conditioning, EncoderConfig, GeneConfig, GroupConfig, Grouping,
-            Jepa, JepaSettings, MaskConfig, MaskKind, Objective, Pairing, Phase, PredictorState, Reader, Size,
-            TeacherSees, ValueTokens, ViewNoise, effective_rank,
+            AntiCollapse, Conditioning, EncoderConfig, GeneConfig, GroupConfig, Grouping, Jepa, JepaSettings,
+            MaskConfig, MaskKind, Objective, Pairing, Phase, PredictorState, Pretraining, PretrainingConfig, Reader,
+            Size, TeacherSees, ValueTokens, ViewNoise, effective_rank,
         },
     },
     nn::EmbeddingLoss,
@@ -205,21 +204,21 @@ fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSettings)> {
     };
     // Another encoder of the same size; one whose tokens have no places predicts the embedding of hidden genes.
     let size = base.encoder.encoder.places().map_or(Size::Small, |places| match places.tokens {
-        ..=32 => Size::Tiny,
-        ..=64 => Size::Small,
-        ..=128 => Size::Medium,
+        0..=32 => Size::Tiny,
+        33..=64 => Size::Small,
+        65..=128 => Size::Medium,
         _ => Size::Large,
     });
-    let encoder = |of: &dyn Fn(Size) -> CellJepaConfig| {
+    let encoder = |of: &dyn Fn(Size) -> PretrainingConfig| {
         with(&|s| {
             let other = of(size);
             (s.encoder.encoder, s.encoder.teacher.sees) = (other.encoder, other.teacher.sees);
         })
     };
     let genes = |value: ValueTokens| {
-        encoder(&|size| CellJepaConfig {
+        encoder(&|size| PretrainingConfig {
             encoder: EncoderConfig::Genes(GeneConfig { value, ..GeneConfig::of(size) }),
-            ..CellJepaConfig::genes(size)
+            ..PretrainingConfig::genes(size)
         })
     };
     vec![
@@ -251,11 +250,11 @@ fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSettings)> {
         ("concatenation", with(&|s| s.response.conditioning = Conditioning::Concatenation)),
         ("random pairs", with(&|s| s.response.pairing = Pairing::Random)),
         ("transport pairs", with(&|s| s.response.pairing = Pairing::Transport)),
-        ("tokens of genes", encoder(&CellJepaConfig::genes)),
+        ("tokens of genes", encoder(&PretrainingConfig::genes)),
         ("tokens of genes, binned", genes(ValueTokens::Bins { levels: 16 })),
         ("tokens of genes, ranked", genes(ValueTokens::Ranks { levels: 16 })),
-        ("Perceiver", encoder(&CellJepaConfig::tokens)),
-        ("perceptron", encoder(&CellJepaConfig::mlp)),
+        ("Perceiver", encoder(&PretrainingConfig::tokens)),
+        ("perceptron", encoder(&PretrainingConfig::mlp)),
         ("context thinned", masks(&|m| m.noise = ViewNoise::Split)),
     ]
 }
@@ -310,13 +309,13 @@ pub fn ablate_jepa(
 }
 
 /// The variants: what is changed, the settings, and the epochs as a share of those given.
-fn variants_of_cells(base: &CellJepaConfig) -> Vec<(&'static str, CellJepaConfig, f64)> {
-    let with = |change: &dyn Fn(&mut CellJepaConfig)| {
+fn variants_of_cells(base: &PretrainingConfig) -> Vec<(&'static str, PretrainingConfig, f64)> {
+    let with = |change: &dyn Fn(&mut PretrainingConfig)| {
         let mut config = base.clone();
         change(&mut config);
         config
     };
-    let masked = |change: &dyn Fn(&mut CellJepaConfig)| {
+    let masked = |change: &dyn Fn(&mut PretrainingConfig)| {
         with(&|c| {
             c.objective = Objective::Masks;
             change(c);
@@ -356,7 +355,7 @@ fn variants_of_cells(base: &CellJepaConfig) -> Vec<(&'static str, CellJepaConfig
 /// Data that cannot be trained on; an interruption.
 pub fn ablate_cells(
     data: &Dataset,
-    base: &CellJepaConfig,
+    base: &PretrainingConfig,
     training: &TrainConfig,
     seeds: u64,
     interrupt: Option<&Arc<AtomicBool>>,
@@ -373,7 +372,7 @@ pub fn ablate_cells(
             let training = TrainConfig { seed, epochs, ..training.clone() };
             let mut options = Run { progress: Progress::Silent, interrupt: interrupt.cloned(), ..Run::default() };
             let start = Instant::now();
-            let mut model = CellJepa::new(data, &split, config, seed, Device::Cpu)?;
+            let mut model = Pretraining::new(data, &split, config, seed)?;
             let fitted = model.fit_with(data, &split, &training, &mut options);
             let seconds = start.elapsed().as_secs_f64();
             let (figures, failure) = match fitted {

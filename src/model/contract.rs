@@ -56,6 +56,11 @@ pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
     fn set_phase(&mut self, phase: &str) -> Result<()> {
         Err(Error::config(format!("--phase {phase}: this model is not trained in phases; leave the option out")))
     }
+
+    /// Whether the trained model embeds cells and predicts nothing: the training is then judged by its embeddings.
+    fn encoder_alone(&self) -> bool {
+        false
+    }
 }
 
 /// The settings of a model that has none.
@@ -84,8 +89,6 @@ pub trait Model: Trained + Sized + 'static {
     const ABOUT: &'static str;
     /// The kinds of datasets that it is trained on.
     const LEARNS_FROM: &'static [DataKind];
-    /// Whether it embeds cells and predicts nothing: its training is then judged by its embeddings.
-    const IS_ENCODER: bool = false;
     /// Its settings.
     type Config: ModelConfig;
 
@@ -188,7 +191,7 @@ pub trait Trained: Any {
     /// Named arrays and a description: everything that [`Model::restore`] needs.
     ///
     /// # Errors
-    /// A model that must not be saved, because its training failed.
+    /// Those of the walk over a network's parameters.
     fn state(&self) -> Result<State>;
 
     /// Mean effects of conditions, `(conditions, genes)`, in the unit of the training data: differences to the control of
@@ -316,7 +319,7 @@ pub trait Trained: Any {
     /// Writes the model to a folder: `model.json` and `model.safetensors`, all or nothing.
     ///
     /// # Errors
-    /// A model that must not be saved; a folder that cannot be written.
+    /// As [`Self::state`]; a folder that cannot be written.
     fn save(&self, dir: &Path) -> Result<()> {
         self.state()?.write(dir, self.kind())
     }

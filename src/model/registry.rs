@@ -21,7 +21,6 @@ fn families() -> Vec<Box<dyn Family>> {
         family_of::<super::CountVae>(),
         family_of::<super::combination::CombinationModel>(),
         family_of::<super::jepa::Jepa>(),
-        family_of::<super::jepa::CellJepa>(),
         family_of::<super::jepa_diffusion::JepaDiffusion>(),
         family_of::<super::latent_diffusion::DiffusionModel>(),
     ]
@@ -85,8 +84,6 @@ pub trait Family: Send + Sync {
     fn about(&self) -> &'static str;
     /// [`Model::LEARNS_FROM`].
     fn learns_from(&self) -> &'static [DataKind];
-    /// [`Model::IS_ENCODER`].
-    fn is_encoder(&self) -> bool;
     /// [`Model::check_device`].
     ///
     /// # Errors
@@ -128,6 +125,8 @@ pub trait Settings: Send + Sync {
     /// # Errors
     /// As there.
     fn set_phase(&mut self, phase: &str) -> Result<()>;
+    /// [`ModelConfig::encoder_alone`].
+    fn encoder_alone(&self) -> bool;
     /// Lays the settings of a file over these; what the file leaves out stays as it is.
     ///
     /// # Errors
@@ -162,9 +161,6 @@ impl<M: Model> Family for Of<M> {
     }
     fn learns_from(&self) -> &'static [DataKind] {
         M::LEARNS_FROM
-    }
-    fn is_encoder(&self) -> bool {
-        M::IS_ENCODER
     }
     fn check_device(&self, device: Device) -> Result<()> {
         M::check_device(device)
@@ -218,6 +214,9 @@ impl<M: Model> Settings for Configured<M> {
     }
     fn set_phase(&mut self, phase: &str) -> Result<()> {
         self.config.set_phase(phase)
+    }
+    fn encoder_alone(&self) -> bool {
+        self.config.encoder_alone()
     }
     fn configure(&mut self, file: &SettingsFile) -> Result<()> {
         self.config = file.over(&self.config, M::Config::validate)?;

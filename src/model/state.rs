@@ -29,10 +29,11 @@ pub const WEIGHTS: &str = "model.safetensors";
 pub(super) const BEGINNING: &str = "training.json";
 
 /// Names of earlier versions, and what to use in their place.
-const RENAMED: [(&str, &str); 5] = [
+const RENAMED: [(&str, &str); 6] = [
     ("count-vae", "it is called vae"),
     ("jepa-sets", "it is called jepa"),
     ("jepa-pairs", "it is called jepa"),
+    ("cell-jepa", "it is phase A of jepa, `genailab train --model jepa --phase a`"),
     ("effect-diffusion", "it is called diffusion"),
     ("latent-diffusion", "it is called diffusion"),
 ];

@@ -3,12 +3,12 @@
 //! Every mistake ends with exit code 1 and one line on stderr that names what was found, where, and what to do; nothing
 //! half-written and no temporary file is left.
 
-mod cell_jepa;
 mod data;
 mod de;
 mod diffusion;
 mod jepa;
 mod jepa_diffusion;
+mod jepa_phase_a;
 mod prediction;
 mod running;
 mod settings;

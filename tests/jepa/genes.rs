@@ -49,7 +49,7 @@ fn hidden_genes_and_genes_without_a_token_change_nothing() {
         let mut counts = Array2::from_shape_fn((3, 12), |(_, gene)| (gene % 5) as f32);
         // Gene 3 has no token, gene 4 is hidden below.
         counts[[1, 3]] = 50.0;
-        counts[[2, 4]] = 50.0;
+        counts[[2, 4]] = 1.5;
         let hidden = Arc::new(IndexSets::from_sets([vec![4_u32, 5]]));
         let seen = Seen::masked(&Counts::from_dense(&counts), &[0, 1, 2], hidden, vec![0; 3].into());
         let visible = encoder.visible(&seen).expect("its genes");

@@ -7,21 +7,21 @@ use genailab::{
     model::{
         Model, Trained,
         jepa::{
-            AntiCollapse, CellJepa, CellJepaConfig, CellJepaSettings, EncoderConfig, MaskConfig, MaskKind, Objective,
-            Reader, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
+            AntiCollapse, EncoderConfig, Jepa, JepaSettings, MaskConfig, MaskKind, Objective, Phase, Pretraining,
+            PretrainingConfig, Reader, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
         },
     },
     ndarray::{Array2, Axis},
     nn::{AttentionConfig, EmaMomentum, EmbeddingLoss, SetEncoderConfig},
-    train::{History, Run, TrainConfig},
+    train::{EpochRecord, Flow, History, Run, TrainConfig},
 };
 
-fn config(objective: Objective) -> CellJepaConfig {
-    CellJepaConfig {
+fn config(objective: Objective) -> PretrainingConfig {
+    PretrainingConfig {
         encoder: EncoderConfig::Mlp { hidden: vec![48] },
         width: 24,
         objective,
-        ..CellJepaConfig::mlp(Size::Small)
+        ..PretrainingConfig::mlp(Size::Small)
     }
 }
 
@@ -31,19 +31,19 @@ fn tokens() -> EncoderConfig {
     EncoderConfig::Tokens(TokenConfig { identity: 8, frequencies: 4, zeros: 8, set })
 }
 
-fn train(data: &Dataset, split: &Split, config: CellJepaConfig, train: &TrainConfig) -> (CellJepa, History) {
-    let mut model = CellJepa::new(data, split, config, 1, Device::Cpu).expect("a valid configuration");
+fn train(data: &Dataset, split: &Split, config: PretrainingConfig, train: &TrainConfig) -> (Pretraining, History) {
+    let mut model = Pretraining::new(data, split, config, 1).expect("a valid configuration");
     let history = model.fit_with(data, split, train, &mut quiet()).expect("it trains");
     (model, history)
 }
 
-fn embed(model: &CellJepa, data: &Dataset) -> Array2<f32> {
+fn embed(model: &Pretraining, data: &Dataset) -> Array2<f32> {
     model.embed(data, &(0..data.n_cells()).collect::<Vec<_>>()).expect("its own genes")
 }
 
 /// The prediction gets better, and the figures are there in every epoch.
 #[track_caller]
-fn check_learns(config: CellJepaConfig, epochs: usize) {
+fn check_learns(config: PretrainingConfig, epochs: usize) {
     let (data, split) = small();
     let (model, history) = train(&data, &split, config.clone(), &short(epochs));
     let of = |epoch: usize, name: &str| history.epochs[epoch].train.parts[name];
@@ -66,7 +66,7 @@ fn check_learns(config: CellJepaConfig, epochs: usize) {
             let live = *distance.expect("there is a teacher");
             // A teacher that never moves stays where the student began, and the student leaves it farther behind.
             let teacher = TeacherConfig { ema: Some(EmaMomentum::Constant { momentum: 1.0 }), ..config.teacher };
-            let (_, dead) = train(&data, &split, CellJepaConfig { teacher, ..config.clone() }, &short(epochs));
+            let (_, dead) = train(&data, &split, PretrainingConfig { teacher, ..config.clone() }, &short(epochs));
             let dead = dead.epochs[epochs - 1].train.parts["teacher_distance"];
             assert!(
                 0.0 < live && live < dead,
@@ -86,20 +86,20 @@ fn masks_learn_with_each_loss_and_regulariser() {
         (EmbeddingLoss::Cosine, AntiCollapse::vicreg(), TeacherSees::Cell),
     ] {
         let teacher = TeacherConfig { sees, ..TeacherConfig::default() };
-        check_learns(CellJepaConfig { loss, anti_collapse, teacher, ..config(Objective::Masks) }, 6);
+        check_learns(PretrainingConfig { loss, anti_collapse, teacher, ..config(Objective::Masks) }, 6);
     }
 }
 
 #[test]
 fn without_ema_the_teacher_is_the_student() {
     let teacher = TeacherConfig { ema: None, ..TeacherConfig::default() };
-    check_learns(CellJepaConfig { teacher, ..config(Objective::Masks) }, 4);
+    check_learns(PretrainingConfig { teacher, ..config(Objective::Masks) }, 4);
 }
 
 #[test]
 fn predictions_can_be_what_is_held_apart() {
-    check_learns(CellJepaConfig { regularise: Regularise::Predictions, ..config(Objective::Masks) }, 4);
-    let wrong = CellJepaConfig { regularise: Regularise::Predictions, ..config(Objective::Reconstruction) };
+    check_learns(PretrainingConfig { regularise: Regularise::Predictions, ..config(Objective::Masks) }, 4);
+    let wrong = PretrainingConfig { regularise: Regularise::Predictions, ..config(Objective::Reconstruction) };
     assert!(wrong.validate().expect_err("nothing to hold apart").to_string().contains("regularise"));
 }
 
@@ -112,7 +112,7 @@ fn views_learn() {
 
 #[test]
 fn reconstruction_learns() {
-    let config = CellJepaConfig {
+    let config = PretrainingConfig {
         anti_collapse: AntiCollapse::None,
         target_sum: Some(1e4),
         ..config(Objective::Reconstruction)
@@ -141,7 +141,7 @@ fn of_enough_cells_hidden_values_are_told_better_than_by_the_genes_means() {
     let off = &expression.select(Axis(0), &split.validation) - &mean;
     // Hidden genes are drawn at random, so that the error over all genes is what is expected over them.
     let by_means = off.mapv(|v| f64::from(v * v)).mean().expect("cells");
-    let config = CellJepaConfig {
+    let config = PretrainingConfig {
         anti_collapse: AntiCollapse::None,
         target_sum: Some(1e4),
         ..config(Objective::Reconstruction)
@@ -158,15 +158,15 @@ fn conditions_learn() {
 
 #[test]
 fn gene_tokens_learn() {
-    let config = CellJepaConfig { encoder: tokens(), ..config(Objective::Masks) };
-    check_learns(CellJepaConfig { masks: MaskConfig { targets: 1, ..MaskConfig::default() }, ..config }, 3);
+    let config = PretrainingConfig { encoder: tokens(), ..config(Objective::Masks) };
+    check_learns(PretrainingConfig { masks: MaskConfig { targets: 1, ..MaskConfig::default() }, ..config }, 3);
 }
 
 #[test]
 fn context_and_target_of_different_molecules_learn() {
     for noise in [ViewNoise::Split, ViewNoise::Poisson] {
         let masks = MaskConfig { noise, ..MaskConfig::default() };
-        check_learns(CellJepaConfig { masks, ..config(Objective::Masks) }, 4);
+        check_learns(PretrainingConfig { masks, ..config(Objective::Masks) }, 4);
     }
 }
 
@@ -188,19 +188,19 @@ fn every_mask_kind_trains() {
         MaskKind::Adversarial,
     ] {
         let masks = MaskConfig { kind, overlap: 0.1, ..MaskConfig::default() };
-        let (_, history) = train(&data, &split, CellJepaConfig { masks, ..config(Objective::Masks) }, &short(2));
+        let (_, history) = train(&data, &split, PretrainingConfig { masks, ..config(Objective::Masks) }, &short(2));
         assert_eq!(history.epochs.len(), 2);
     }
     let masks =
         MaskConfig { kind: MaskKind::Regulons { file: "none.tsv".into(), min_size: 3 }, ..MaskConfig::default() };
-    let mut model = CellJepa::new(&data, &split, CellJepaConfig { masks, ..config(Objective::Masks) }, 0, Device::Cpu)
-        .expect("valid");
+    let mut model =
+        Pretraining::new(&data, &split, PretrainingConfig { masks, ..config(Objective::Masks) }, 0).expect("valid");
     let error = model.fit_with(&data, &split, &short(1), &mut quiet()).expect_err("there is no such file").to_string();
     assert!(error.contains("none.tsv"), "{error}");
 }
 
 #[test]
-fn the_same_seed_gives_the_same_model_and_it_is_read_back() {
+fn the_same_seed_gives_the_same_encoder() {
     let (data, split) = small();
     let (first, history) = train(&data, &split, config(Objective::Masks), &short(2));
     let (second, again) = train(&data, &split, config(Objective::Masks), &short(2));
@@ -208,20 +208,18 @@ fn the_same_seed_gives_the_same_model_and_it_is_read_back() {
     assert_eq!(losses(&history), losses(&again));
     let z = embed(&first, &data);
     assert_eq!(z, embed(&second, &data));
-
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    first.save(dir.path()).expect("it is written");
-    let read = CellJepa::load(dir.path(), Device::Cpu).expect("it was just written");
-    assert_eq!(embed(&read, &data), z);
-    assert_eq!(read.config(), first.config());
     let rows = [5, 2];
-    let student = read.embed_rows(&data, &rows, Reader::Student).expect("its genes");
-    let teacher = read.embed_rows(&data, &rows, Reader::Teacher).expect("its genes");
+    let student = first.embed_rows(&data, &rows, Reader::Student).expect("its genes");
+    let teacher = first.embed_rows(&data, &rows, Reader::Teacher).expect("its genes");
     assert_ne!(student, teacher, "the teacher lags behind");
     assert_eq!(teacher.row(0), z.row(5));
-
     let other = data.select_genes(&[0, 1, 2]).expect("three genes");
-    assert!(read.embed(&other, &[0]).expect_err("other genes").to_string().contains("align them by name"));
+    assert!(first.embed(&other, &[0]).expect_err("other genes").to_string().contains("align them by name"));
+}
+
+/// Stops a training after its second epoch.
+fn stop_after_two(record: &EpochRecord) -> Flow {
+    if record.epoch == 2 { Flow::Stop } else { Flow::Continue }
 }
 
 #[test]
@@ -229,16 +227,13 @@ fn a_training_resumes_bit_for_bit() {
     let (data, split) = small();
     let dir = tempfile::tempdir().expect("a temporary folder");
     let options = |resume| Run { dir: Some(dir.path().to_owned()), resume, ..quiet() };
-    let new = || CellJepa::new(&data, &split, config(Objective::Masks), 1, Device::Cpu).expect("valid");
+    let new = || Pretraining::new(&data, &split, config(Objective::Masks), 1).expect("valid");
     // The EMA's schedule runs over all epochs, so the whole training is stopped by a callback and not by its length.
     let mut whole = new();
     let history = whole.fit_with(&data, &split, &short(4), &mut quiet()).expect("it trains");
     let mut part = new();
     let mut stopped = options(false);
-    stopped.callbacks.push(Box::new(|record: &genailab::train::EpochRecord| match record.epoch {
-        2 => genailab::train::Flow::Stop,
-        _ => genailab::train::Flow::Continue,
-    }));
+    stopped.callbacks.push(Box::new(stop_after_two));
     part.fit_with(&data, &split, &short(4), &mut stopped).expect("it trains");
     let mut rest = new();
     let resumed = rest.fit_with(&data, &split, &short(4), &mut options(true)).expect("it resumes");
@@ -247,18 +242,59 @@ fn a_training_resumes_bit_for_bit() {
     assert_eq!(embed(&rest, &data), embed(&whole, &data));
 }
 
+/// Phase A of the JEPA, with this training.
+fn phase_a(pretraining: TrainConfig) -> JepaSettings {
+    JepaSettings { phase: Phase::A, encoder: config(Objective::Masks), pretraining, ..JepaSettings::default() }
+}
+
 #[test]
-fn the_contract_trains_the_same_model_and_resumes_it() {
+fn phase_a_of_the_jepa_is_this_training_and_resumes_bit_for_bit() {
     let (data, split) = small();
-    let (first, history) = train(&data, &split, config(Objective::Masks), &TrainConfig { seed: 1, ..short(2) });
-    let settings = CellJepaSettings { model: config(Objective::Masks), train: short(2) };
+    let training = TrainingData::of_dataset(data.clone(), &split, 1).expect("its own split");
+    let seeded = TrainConfig { seed: 1, ..short(4) };
+    let (alone, history) = train(&data, &split, config(Objective::Masks), &seeded);
+    let (whole, of_whole) = Jepa::fit(&training, &phase_a(short(4)), &mut Run::quiet(1)).expect("it trains");
+    for (own, other) in history.epochs.iter().zip(&of_whole.epochs) {
+        assert_eq!((&own.train, &own.validation), (&other.train, &other.validation));
+    }
+    // Its embedding has mean 0 and about variance 1 over the training cells, and is else the encoder's.
+    let rows: Vec<usize> = (0..data.n_cells()).collect();
+    let z = whole.embed(&data, &rows).expect("its own genes");
+    let of_training = embed(&alone, &data).select(Axis(0), &split.train);
+    let (mean, sd) = (of_training.mean_axis(Axis(0)).expect("cells"), of_training.std_axis(Axis(0), 0.0));
+    let back = z.select(Axis(0), &split.train).std_axis(Axis(0), 0.0);
+    assert!(back.iter().all(|sd| (0.5..1.01).contains(sd)), "{back}");
+    let standard = (embed(&alone, &data) - mean) / sd * back;
+    assert!((&standard - &z).iter().all(|difference| difference.abs() < 1e-3));
+
+    // Phase A as an interruption after its second epoch leaves it.
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut stopped = Run { dir: Some(dir.path().join("phase-a")), ..quiet() };
+    stopped.callbacks.push(Box::new(stop_after_two));
+    let mut part = Pretraining::new(&data, &split, config(Objective::Masks), 1).expect("valid");
+    part.fit_with(&data, &split, &seeded, &mut stopped).expect("it trains");
+    let mut run = Run { dir: Some(dir.path().to_owned()), resume: true, ..Run::quiet(1) };
+    let (resumed, of_resumed) = Jepa::fit(&training, &phase_a(short(4)), &mut run).expect("it resumes");
+    assert_eq!(of_resumed.epochs.len(), 4);
+    assert_eq!(resumed.embed(&data, &rows).expect("its own genes"), z);
+}
+
+#[test]
+fn phase_a_that_kept_nothing_begins_anew_and_is_read_back_as_it_was_saved() {
+    let (data, split) = small();
     let training = TrainingData::of_dataset(data.clone(), &split, 1).expect("its own split");
     let dir = tempfile::tempdir().expect("a temporary folder");
-    // Nothing was kept of a training that ended before its first epoch: it begins anew.
+    // Nothing was kept of a training that ended before its first epoch.
     let mut run = Run { dir: Some(dir.path().to_owned()), resume: true, ..Run::quiet(1) };
-    let (second, again) = CellJepa::fit(&training, &settings, &mut run).expect("it trains");
-    assert_eq!(history.epochs[1].train, again.epochs[1].train);
-    assert_eq!(embed(&first, &data), embed(&second, &data));
+    let (first, _) = Jepa::fit(&training, &phase_a(short(2)), &mut run).expect("it trains");
+    first.save(dir.path()).expect("it is written");
+    let read = Jepa::load(dir.path(), Device::Cpu).expect("it was just written");
+    let rows: Vec<usize> = (0..data.n_cells()).collect();
+    let z = first.embed(&data, &rows).expect("its own genes");
+    assert_eq!(read.embed(&data, &rows).expect("its own genes"), z);
+    assert_eq!(read.settings(), first.settings());
+    let other = data.select_genes(&[0, 1, 2]).expect("three genes");
+    assert!(read.embed(&other, &[0]).expect_err("other genes").to_string().contains("align them by name"));
 }
 
 #[test]
@@ -267,17 +303,17 @@ fn settings_that_cannot_train_are_named() {
     let masks = |fraction, targets| MaskConfig { fraction, targets, ..MaskConfig::default() };
     let usual = || config(Objective::Masks);
     for (config, word) in [
-        (CellJepaConfig { width: 1, ..usual() }, "width"),
-        (CellJepaConfig { encoder: EncoderConfig::Mlp { hidden: vec![] }, ..usual() }, "encoder.hidden"),
-        (CellJepaConfig { masks: masks(0.4, 3), ..usual() }, "3 targets of 0.4"),
-        (CellJepaConfig { masks: masks(0.0, 3), ..usual() }, "masks.fraction"),
+        (PretrainingConfig { width: 1, ..usual() }, "width"),
+        (PretrainingConfig { encoder: EncoderConfig::Mlp { hidden: vec![] }, ..usual() }, "encoder.hidden"),
+        (PretrainingConfig { masks: masks(0.4, 3), ..usual() }, "3 targets of 0.4"),
+        (PretrainingConfig { masks: masks(0.0, 3), ..usual() }, "masks.fraction"),
         (config(Objective::Views { gene_dropout: 1.0, noise: ViewNoise::Poisson }), "gene_dropout"),
         (config(Objective::Conditions { cells: 0, draws: 1, latents: 1 }), "cells"),
     ] {
-        let error = CellJepa::new(&data, &split, config, 0, Device::Cpu).expect_err(word).to_string();
+        let error = Pretraining::new(&data, &split, config, 0).expect_err(word).to_string();
         assert!(error.contains(word), "{error}");
     }
     let text = serde_json::to_string(&usual()).expect("it serialises");
-    assert_eq!(serde_json::from_str::<CellJepaConfig>(&text).expect("it was just written"), usual());
-    assert!(serde_json::from_str::<CellJepaConfig>(r#"{"widht": 3}"#).is_err());
+    assert_eq!(serde_json::from_str::<PretrainingConfig>(&text).expect("it was just written"), usual());
+    assert!(serde_json::from_str::<PretrainingConfig>(r#"{"widht": 3}"#).is_err());
 }

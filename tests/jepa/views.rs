@@ -3,7 +3,7 @@
 use genailab::{
     data::Counts,
     dfdx::prelude::{Cpu, NoneTape},
-    model::jepa::{CellEncoder, CellJepaConfig, Regulons, Seen, Size},
+    model::jepa::{CellEncoder, PretrainingConfig, Regulons, Seen, Size},
     ndarray::{Array2, array},
     nn::IndexSets,
 };
@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
 fn encoders() -> Vec<CellEncoder<Cpu>> {
-    [CellJepaConfig::mlp(Size::Small), CellJepaConfig::tokens(Size::Small)]
+    [PretrainingConfig::mlp(Size::Small), PretrainingConfig::tokens(Size::Small)]
         .iter()
         .map(|config| {
             CellEncoder::new(&Cpu::default(), 6, config, &mut ChaCha8Rng::seed_from_u64(1)).expect("valid settings")

@@ -100,6 +100,8 @@ fn a_small_model_goes_through_the_registry() {
 fn old_names_say_what_to_use() {
     let error = Registry::default().family("jepa-sets").err().expect("renamed").to_string();
     assert!(error.contains("it is called jepa"), "{error}");
+    let error = Registry::default().family("cell-jepa").err().expect("renamed").to_string();
+    assert!(error.contains("--model jepa --phase a"), "{error}");
     let error = Registry::default().family("gpt").err().expect("unknown").to_string();
     assert!(error.contains("gpt") && error.contains("combination"), "{error}");
 }

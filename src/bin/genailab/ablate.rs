@@ -9,9 +9,9 @@ use genailab::{
     },
     data::{Opened, SplitPlan},
     model::{
-        Model, ModelConfig,
+        ModelConfig,
         combination::CombinationConfig,
-        jepa::{CellJepa, CellJepaConfig, Jepa, JepaSettings, Size},
+        jepa::{JepaSettings, PretrainingConfig, Size},
     },
     show::Report,
     train::{TrainConfig, write_atomically},
@@ -22,8 +22,8 @@ use std::path::PathBuf;
 /// Train a model with one part changed at a time, over several seeds
 ///
 /// On an effects dataset: the combination model, judged on doubles that it has not seen. On a cells dataset: the JEPA at size
-/// tiny, judged on conditions that it has not seen; or, by --model cell-jepa, an encoder of cells, judged on held-out cells by
-/// how well a linear probe and nearest neighbours tell the perturbation.
+/// tiny, judged on conditions that it has not seen; or, by --phase a, its encoder trained alone, judged on held-out cells by how
+/// well a linear probe and nearest neighbours tell the perturbation.
 ///
 /// Writes ablation.json, after each training, and report.html into --out.
 #[derive(clap::Args)]
@@ -31,22 +31,22 @@ pub struct Args {
     /// The .h5ad file to use: cells or effects
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// The model of a cells dataset: jepa or cell-jepa [default: jepa]
-    #[arg(long, value_name = "NAME")]
-    model: Option<String>,
-    /// jepa: what is held out, as in `genailab bench`: doubles, context:COLUMN, ... [default: doubles]
+    /// Cells: `ab`, the whole JEPA, or `a`, its encoder alone, trained without labels [default: ab]
+    #[arg(long, value_name = "PHASE")]
+    phase: Option<String>,
+    /// The whole JEPA: what is held out, as in `genailab bench`: doubles, context:COLUMN, ... [default: doubles]
     #[arg(long, value_name = "SPLIT")]
     split: Option<String>,
-    /// jepa: the variants to train, separated by commas, a space as `_`; an unknown name lists all [default: all]
+    /// The whole JEPA: the variants to train, separated by commas, a space as `_`; an unknown name lists all [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     variants: Vec<String>,
-    /// jepa: go on with the trainings that ablation.json in --out does not have yet
+    /// The whole JEPA: go on with the trainings that ablation.json in --out does not have yet
     #[arg(long)]
     resume: bool,
     /// Number of seeds, from 0
     #[arg(long, value_name = "N", default_value_t = 3)]
     seeds: u64,
-    /// Passes over the training data [default: 60 for effects, 15 for cell-jepa, those of size tiny for jepa]
+    /// Passes over the training data [default: 60 for effects, those of size tiny for the whole JEPA, 15 for --phase a]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Folder for the results
@@ -60,18 +60,19 @@ pub fn run(args: &Args) -> Result<()> {
     if args.seeds == 0 {
         return Err(Error::config("--seeds is 0; give at least 1"));
     }
-    let of_jepa = args.model.as_deref().is_none_or(|model| model == Jepa::KIND);
-    if !of_jepa && args.model.as_deref() != Some(CellJepa::KIND) {
-        return Err(Error::config(format!(
-            "--model {}: there are {} and {}; an effects dataset has one model, which needs no option",
-            args.model.as_deref().unwrap_or_default(),
-            Jepa::KIND,
-            CellJepa::KIND
-        )));
-    }
-    let of_jepa_alone = args.split.is_some() || args.resume || !args.variants.is_empty();
-    if !of_jepa && of_jepa_alone {
-        return Err(Error::config("--split, --variants and --resume are for --model jepa; leave them out"));
+    let encoder_alone = match args.phase.as_deref() {
+        Some("a") => true,
+        None | Some("ab") => false,
+        Some(phase) => {
+            let there_are = "there are a, the encoder alone, and ab, the whole JEPA";
+            return Err(Error::config(format!("--phase {phase}: {there_are}")));
+        }
+    };
+    let of_whole = args.split.is_some() || args.resume || !args.variants.is_empty();
+    if encoder_alone && of_whole {
+        return Err(Error::config(
+            "--split, --variants and --resume are for the whole JEPA, not for --phase a; leave them out",
+        ));
     }
     let variants: Vec<String> = args.variants.iter().map(|name| name.replace('_', " ")).collect();
     let known = names_of_jepa_variants();
@@ -81,8 +82,8 @@ pub fn run(args: &Args) -> Result<()> {
     let split = args.split.as_deref().unwrap_or("doubles");
     let plan = SplitPlan::parse(split, 0)?;
     let opened = args.columns.open(&args.data)?;
-    if matches!(opened, Opened::Effects(_)) && (args.model.is_some() || of_jepa_alone) {
-        return Err(Error::config("--model, --split, --variants and --resume are for cells; leave them out"));
+    if matches!(opened, Opened::Effects(_)) && (args.phase.is_some() || of_whole) {
+        return Err(Error::config("--phase, --split, --variants and --resume are for cells; leave them out"));
     }
     let mut jepa = JepaSettings::preset(Size::Tiny);
     if let Some(epochs) = args.epochs {
@@ -93,7 +94,7 @@ pub fn run(args: &Args) -> Result<()> {
     let interrupt = interrupt_flag()?;
     let dataset = args.data.display().to_string();
     let settings = match opened {
-        Opened::Cells(_) if of_jepa => json!({ "split": split, "jepa": jepa }),
+        Opened::Cells(_) if !encoder_alone => json!({ "split": split, "jepa": jepa }),
         _ => serde_json::Value::Null,
     };
     let mut done = Ablation { dataset, settings, trials: Vec::new() };
@@ -117,7 +118,7 @@ pub fn run(args: &Args) -> Result<()> {
             config.training.validate()?;
             ablate_effects(&BenchmarkData::new(Opened::Effects(data), None)?, &config, args.seeds, &mut told)
         }
-        Opened::Cells(data) if of_jepa => {
+        Opened::Cells(data) if !encoder_alone => {
             let data = BenchmarkData::new(Opened::Cells(data), plan.context_column())?;
             let wanted = |variant: &str, seed: u64| {
                 let done = earlier.iter().any(|trial| trial.variant == variant && trial.seed == seed);
@@ -126,7 +127,7 @@ pub fn run(args: &Args) -> Result<()> {
             ablate_jepa(&data, split, &jepa, args.seeds, &wanted, &mut told)
         }
         Opened::Cells(data) => {
-            let config = CellJepaConfig { width: 64, ..CellJepaConfig::mlp(Size::Small) };
+            let config = PretrainingConfig { width: 64, ..PretrainingConfig::mlp(Size::Small) };
             let training = TrainConfig { epochs: args.epochs.unwrap_or(15), ..TrainConfig::default() };
             training.validate()?;
             ablate_cells(&data, &config, &training, args.seeds, Some(&interrupt), &mut told)

@@ -106,7 +106,10 @@ pub fn run(args: &Args) -> Result<()> {
         }
         None if model.abilities().cells => Study::of_model(model.as_ref(), &task)?,
         None => {
-            return Err(Error::config(format!("--model {}: it draws no cells, and has no spread to judge", args.model)));
+            return Err(Error::config(format!(
+                "--model {}: it draws no cells, and has no spread to judge",
+                args.model
+            )));
         }
     };
     if study.rows.iter().all(|row| row.cells.is_none() && row.means.is_none()) {

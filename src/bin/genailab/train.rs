@@ -35,7 +35,7 @@ const DRAWS: usize = 100;
 ///
 /// Writes model.json and model.safetensors (the model), last.safetensors (the checkpoint of the last epoch, for
 /// --resume; models that consist of several trainings keep theirs in folders of their own), training.json, split.json,
-/// metrics.json, history.jsonl and TensorBoard events into --out; for an encoder of cells also report.html and figures.
+/// metrics.json, history.jsonl and TensorBoard events into --out; for a jepa of --phase a also report.html and figures.
 /// `genailab predict` and `genailab embed` use the model.
 #[derive(clap::Args)]
 pub struct Args {
@@ -57,8 +57,8 @@ pub struct Args {
     /// [default: by the number of cells]
     #[arg(long, value_name = "SIZE")]
     preset: Option<String>,
-    /// jepa: `a` trains the encoder alone, without labels; `ab` then trains predictor and decoder with it; `b` does so from an
-    /// encoder of random weights, for comparison [default: ab]
+    /// jepa: `a` trains the encoder alone, without labels, and reports what its embeddings tell; `ab` then trains predictor and
+    /// decoder with it; `b` does so from an encoder of random weights, for comparison [default: ab]
     #[arg(long, value_name = "PHASE")]
     phase: Option<String>,
     /// Passes over the training data, of each phase (the tuning at the end of a jepa has its own) [default: the configuration's]
@@ -73,11 +73,11 @@ pub struct Args {
     /// Go on from the last checkpoint in --out, with the other arguments as they were; only --epochs may differ
     #[arg(long)]
     resume: bool,
-    /// Encoders of cells: the column of obs that embeddings are probed for, and that colours the pictures [default: the
+    /// --phase a: the column of obs that embeddings are probed for, and that colours the pictures [default: the
     /// perturbation]
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
-    /// Encoders of cells: folder of a VAE that was trained on the same cells, to compare its latent with
+    /// --phase a: folder of a VAE that was trained on the same cells, to compare its latent with
     #[arg(long, value_name = "DIR")]
     compare_vae: Option<PathBuf>,
     #[command(flatten)]
@@ -99,11 +99,6 @@ pub fn run(args: &Args) -> Result<()> {
     let registry = Registry::default();
     let family = registry.family(&args.model)?;
     family.check_device(args.device)?;
-    if !family.is_encoder() && (args.label.is_some() || args.compare_vae.is_some()) {
-        return Err(Error::config(
-            "--label and --compare-vae are for encoders of cells, such as --model cell-jepa; leave them out",
-        ));
-    }
     let file = args.config.as_deref().map(SettingsFile::read).transpose()?;
     let (split, qc) = shared(file.as_ref())?;
     check_settings(family, file.as_ref(), args)?;
@@ -124,7 +119,8 @@ pub fn run(args: &Args) -> Result<()> {
     let settings = settings(family, file.as_ref(), (kind, cells), args)?;
     let seed = args.seed.unwrap_or_else(|| settings.seed());
     let out = OutputFolder::new(&args.out)?;
-    let training = Training { args, family, settings, split: split.unwrap_or_else(|| usual_split(family)), seed, out };
+    let split = split.unwrap_or_else(|| usual_split(settings.as_ref()));
+    let training = Training { args, family, settings, split, seed, out };
     let metrics = match opened {
         Opened::Cells(data) => training.on_cells(data),
         Opened::Effects(data) => training.on_effects(&data),
@@ -135,8 +131,8 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// What is held out where the configuration says nothing; an encoder is judged by a probe, which wants more test cells.
-fn usual_split(family: &dyn Family) -> Fractions {
-    match family.is_encoder() {
+fn usual_split(settings: &dyn Settings) -> Fractions {
+    match settings.encoder_alone() {
         true => Fractions { validation: 0.1, test: 0.2 },
         false => Fractions::default(),
     }
@@ -150,7 +146,15 @@ pub fn shared(file: Option<&SettingsFile>) -> Result<(Option<Fractions>, Option<
 
 /// Refuses settings before the data is read, whatever kind it turns out to be.
 fn check_settings(family: &dyn Family, file: Option<&SettingsFile>, args: &Args) -> Result<()> {
-    family.learns_from().iter().try_for_each(|&kind| settings(family, file, (kind, 1), args).map(drop))
+    for &kind in family.learns_from() {
+        let settings = settings(family, file, (kind, 1), args)?;
+        if !settings.encoder_alone() && (args.label.is_some() || args.compare_vae.is_some()) {
+            return Err(Error::config(
+                "--label and --compare-vae are for an encoder that is trained alone (--model jepa --phase a); leave them out",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The settings of a size, with those of the configuration and of the command line over them.
@@ -232,7 +236,7 @@ impl Training<'_> {
     fn on_cells(&self, data: Dataset) -> Result<Value> {
         let Fractions { validation, test } = self.split;
         let split = data.split(&SplitPlan::Stratified { validation, test, seed: self.seed })?;
-        let report = match self.family.is_encoder() {
+        let report = match self.settings.encoder_alone() {
             true => Some(embedding_report::Prepared::new(self.args, &data, &split)?),
             false => None,
         };

@@ -14,7 +14,7 @@
 //! hidden the sum is zero and not computed.
 
 use super::{
-    config::{CellJepaConfig, EncoderConfig},
+    config::{EncoderConfig, PretrainingConfig},
     tokens::TokenEncoder,
     transformer::TransformerEncoder,
 };
@@ -172,7 +172,7 @@ impl<D: Backend> CellEncoder<D> {
     ///
     /// # Errors
     /// Settings that do not fit together; a device without memory for it.
-    pub fn new(device: &D, genes: usize, config: &CellJepaConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
+    pub fn new(device: &D, genes: usize, config: &PretrainingConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
         let finish = FinishConfig { norm: config.norm, activation: config.activation, dropout: config.dropout };
         Ok(match &config.encoder {
             EncoderConfig::Mlp { hidden } => {

@@ -1,7 +1,7 @@
 //! What stands around the encoder in training: the pooling of a set of cells, the frozen teacher, the predictor, the decoder.
 
 use super::{
-    config::{CellJepaConfig, Objective},
+    config::{Objective, PretrainingConfig},
     encoder::{CellEncoder, Seen},
     transformer::Places,
 };
@@ -29,7 +29,7 @@ pub struct Backbone<D: Backend> {
 walk_params!(Backbone { params: [], buffers: [], layers: [encoder, pool] });
 
 impl<D: Backend> Backbone<D> {
-    pub fn new(device: &D, genes: usize, config: &CellJepaConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
+    pub fn new(device: &D, genes: usize, config: &PretrainingConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
         let encoder = CellEncoder::new(device, genes, config, rng)?;
         let pool = match config.objective {
             Objective::Conditions { latents, .. } => {
@@ -77,7 +77,7 @@ pub struct Pointer {
 }
 
 impl<D: Backend> Predictor<D> {
-    pub fn new(device: &D, genes: Option<usize>, config: &CellJepaConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
+    pub fn new(device: &D, genes: Option<usize>, config: &PretrainingConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
         let pointer = genes.map(|genes| -> Result<Embedding<D>> {
             Ok(Embedding { weight: init::normal(device, (genes, config.predictor.pointer), 1.0, rng)? })
         });
@@ -161,7 +161,7 @@ pub struct Decoder<D: Backend> {
 walk_params!(Decoder { params: [], buffers: [], layers: [trunk, output] });
 
 impl<D: Backend> Decoder<D> {
-    pub fn new(device: &D, genes: usize, config: &CellJepaConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
+    pub fn new(device: &D, genes: usize, config: &PretrainingConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
         let mut widths = vec![config.width];
         widths.extend(&config.predictor.hidden);
         let finish = FinishConfig { norm: config.norm, activation: config.activation, dropout: 0.0 };

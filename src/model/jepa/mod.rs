@@ -2,23 +2,22 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `config` | the settings of cell-level pretraining |
+//! | `config` | the settings of phase A |
 //! | `encoder`, `tokens`, `transformer` | from a cell's visible genes to its embedding: a perceptron, a Perceiver, a transformer |
 //! | `groups` | how genes are divided into groups |
 //! | `masks`, `regulons` | which genes are hidden, and what they are chosen by |
 //! | `views` | the batches, and what a network is shown of them |
 //! | `pretrain`, `heads` | the network in training: student, teacher, predictor, losses |
 //! | `diagnostics` | spread, effective rank, and the alarm for a collapse |
-//! | `cell_jepa`, `contract` | the encoder as users meet it: settings, training, files |
-//! | `model`, `response` | the whole JEPA as users meet it; its phase B: predictor and decoder, trained end to end |
+//! | `pretraining` | phase A: the training of an encoder, without labels |
+//! | `model` | the JEPA in the contract of all models |
+//! | `response` | phase B: predictor and decoder, trained end to end |
 //! | `saved` | its files |
 //! | `space` | the embedding space, for a model that draws points in it |
 //! | `conditional` | from a control's embedding and the perturbed genes to the perturbed state's embedding |
 
-mod cell_jepa;
 pub(super) mod conditional;
 mod config;
-mod contract;
 mod diagnostics;
 mod encoder;
 mod groups;
@@ -28,6 +27,7 @@ mod model;
 #[cfg(test)]
 mod parity;
 mod pretrain;
+mod pretraining;
 mod regulons;
 mod response;
 mod saved;
@@ -36,20 +36,19 @@ mod tokens;
 mod transformer;
 mod views;
 
-pub use cell_jepa::{CellJepa, Reader};
 pub use conditional::{ConditionalPredictor, Conditioning, Perturbed};
 pub use config::{
-    AntiCollapse, CellJepaConfig, CollapseAlarm, EncoderConfig, GeneConfig, GroupConfig, MaskConfig, MaskKind,
-    Objective, OnCollapse, PredictorConfig, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ValueTokens,
+    AntiCollapse, CollapseAlarm, EncoderConfig, GeneConfig, GroupConfig, MaskConfig, MaskKind, Objective, OnCollapse,
+    PredictorConfig, PretrainingConfig, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ValueTokens,
     ViewNoise,
 };
-pub use contract::CellJepaSettings;
 pub use diagnostics::{Spread, effective_rank, spread};
 pub use encoder::{CellEncoder, MlpEncoder, Seen};
 pub use groups::Grouping;
 pub use masks::{GeneMasks, MaskPattern};
 pub use model::{Jepa, JepaSettings, Phase};
 pub use pretrain::PretrainNet;
+pub use pretraining::{Pretraining, Reader};
 pub use regulons::{Regulon, Regulons};
 pub use response::{LossWeights, Pairing, PredictorState, ResponseConfig, Share};
 #[doc(hidden)]

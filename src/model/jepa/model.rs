@@ -1,14 +1,13 @@
 //! The JEPA in the contract of all models: settings, training, what it can be asked.
 
 use super::{
-    CellJepa,
-    cell_jepa::Net,
-    config::{CellJepaConfig, Size},
+    Pretraining,
+    config::{PretrainingConfig, Size},
     response::{Encoder, Response, ResponseConfig},
 };
 use crate::{
     Error, ErrorKind, Result,
-    data::{Condition, DataKind, Dataset, TrainingData, shuffle},
+    data::{Condition, DataKind, Dataset, Split, TrainingData, shuffle},
     model::{Abilities, Generated, Model, ModelConfig, Sampling, State, Trained, forget_checkpoints},
     nn::{EmaMomentum, Linear, init},
     train::{History, LearningRateSchedule, Run, TrainConfig},
@@ -46,7 +45,7 @@ pub struct JepaSettings {
     /// Which part of the training is done.
     pub phase: Phase,
     /// The encoder, and what phase A trains it by.
-    pub encoder: CellJepaConfig,
+    pub encoder: PretrainingConfig,
     /// Phase A.
     pub pretraining: TrainConfig,
     /// Phase B.
@@ -71,7 +70,7 @@ impl JepaSettings {
         let warmup = LearningRateSchedule::WarmupCosine { warmup_steps: 20, final_fraction: 0.01 };
         Self {
             phase: Phase::default(),
-            encoder: CellJepaConfig::groups(size),
+            encoder: PretrainingConfig::groups(size),
             pretraining: TrainConfig { epochs, batch_size, schedule: warmup, ..TrainConfig::default() },
             response: ResponseConfig { hidden, ..ResponseConfig::default() },
         }
@@ -133,6 +132,10 @@ impl ModelConfig for JepaSettings {
             _ => return Err(Error::config(format!("--phase {phase}: there are a, b and ab"))),
         };
         Ok(())
+    }
+
+    fn encoder_alone(&self) -> bool {
+        self.phase == Phase::A
     }
 }
 
@@ -276,7 +279,11 @@ impl Trained for Jepa {
     }
 
     fn notes(&self) -> Vec<String> {
-        vec![self.note_of_choices(), "the validation cells are not used by this model".to_owned()]
+        let unused = "the validation cells are not used by this model".to_owned();
+        match self.response {
+            None => vec![self.note_of_choices()],
+            Some(_) => vec![self.note_of_choices(), unused],
+        }
     }
 
     fn choices(&self) -> serde_json::Value {
@@ -300,8 +307,12 @@ impl Model for Jepa {
         let cells = data.cells.as_ref().ok_or_else(|| {
             Error::inapplicable("an effects dataset has no cells to embed; use the model combination")
         })?;
-        let fold = crate::data::Split { validation: Vec::new(), ..cells.split.clone() };
-        let mut pretrained = CellJepa::new(&cells.data, &fold, config.encoder.clone(), run.seed, run.device)?;
+        // The report on phase A alone shows a validation loss; nothing is chosen by it.
+        let fold = match config.phase {
+            Phase::A => cells.split.clone(),
+            Phase::B | Phase::Ab => Split { validation: Vec::new(), ..cells.split.clone() },
+        };
+        let mut pretrained = Pretraining::new(&cells.data, &fold, config.encoder.clone(), run.seed)?;
         let mut settings = config.clone();
         settings.encoder = pretrained.config().clone();
         let mut part = run.part("phase-a");
@@ -309,20 +320,17 @@ impl Model for Jepa {
         let pretraining = TrainConfig { seed: run.seed, ..config.pretraining.clone() };
         let mut history = History::default();
         if config.phase != Phase::B {
-            history = match (pretrained.fit_with(&cells.data, &fold, &pretraining, &mut part), &part.dir) {
+            history = match (pretrained.fit_with(&cells.data, &fold, &pretraining, &mut part), &run.dir) {
                 // A training cannot go on from a collapse.
                 (Err(error), Some(dir)) if error.kind() == ErrorKind::Numeric => {
                     forget_checkpoints(dir)?;
-                    return Err(error);
+                    return Err(error.at(format!("no model is kept in {}", dir.display())));
                 }
                 (trained, _) => trained?,
             };
         }
         let target_sum = pretrained.target_sum;
-        // A model on another device is refused before it is trained.
-        #[allow(irrefutable_let_patterns)]
-        let Net::Cpu(net) = pretrained.net else { unreachable!("the JEPA is trained on the CPU") };
-        let (student, teacher) = net.into_towers();
+        let (student, teacher) = pretrained.net.into_towers();
         let standard = identity(config.encoder.width)?;
         let mut encoder = Encoder { backbone: teacher, standard, target_sum };
         encoder.standard = standardising(&encoder.embed(&cells.data, &fold.train)?)?;

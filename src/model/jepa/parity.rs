@@ -2,7 +2,7 @@
 //! trained weight.
 
 use super::{
-    CellJepaConfig, CollapseAlarm, EncoderConfig, GroupConfig, MaskPattern, PredictorConfig, PretrainNet, Size,
+    CollapseAlarm, EncoderConfig, GroupConfig, MaskPattern, PredictorConfig, PretrainNet, PretrainingConfig, Size,
     TokenConfig,
     heads::Backbone,
     response::{Asked, DecoderNet, EndToEnd, Predictor as ResponsePredictor, ResponseConfig, SetBatch, Tokens},
@@ -111,21 +111,21 @@ impl Visitor<Cpu> for Found<'_> {
     }
 }
 
-fn config(kind: &str) -> CellJepaConfig {
+fn config(kind: &str) -> PretrainingConfig {
     let attention = AttentionConfig { heads: 2, dropout: 0.0 };
     let (encoder, base) = match kind {
         "groups" => {
             let sizes = GroupConfig { groups: 3, hidden: 5, tokens: 4, depth: 1, ..GroupConfig::of(Size::Tiny) };
             let groups = GroupConfig { attention, predictor_depth: 2, ..sizes };
-            (EncoderConfig::Groups(groups), CellJepaConfig::groups(Size::Tiny))
+            (EncoderConfig::Groups(groups), PretrainingConfig::groups(Size::Tiny))
         }
         _ => {
             let set = SetEncoderConfig { width: 4, latents: 2, depth: 1, attention };
             let tokens = TokenConfig { identity: 3, frequencies: 2, zeros: GENES, set };
-            (EncoderConfig::Tokens(tokens), CellJepaConfig::tokens(Size::Tiny))
+            (EncoderConfig::Tokens(tokens), PretrainingConfig::tokens(Size::Tiny))
         }
     };
-    CellJepaConfig { encoder, width: WIDTH, predictor: PredictorConfig { hidden: vec![7], pointer: 3 }, ..base }
+    PretrainingConfig { encoder, width: WIDTH, predictor: PredictorConfig { hidden: vec![7], pointer: 3 }, ..base }
 }
 
 fn tape(net: &impl Params<Cpu>) -> OwnedTape<f32, Cpu> {
@@ -189,7 +189,8 @@ fn phase_b_is_that_of_pytorch() {
         case.fill(&mut net);
 
         let (first, second) = (case.cells("first"), case.cells("second"));
-        let (genes, effects): (Vec<Vec<u32>>, Vec<Vec<(u32, f32)>>) = (case.input("genes"), case.input("effects"));
+        let genes: Vec<Vec<u32>> = case.input("genes");
+        let effects: Vec<Vec<(u32, f32)>> = case.input("effects");
         let mut effects = effects.into_iter();
         let tokens: Vec<Tokens> = genes
             .into_iter()

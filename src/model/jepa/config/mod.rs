@@ -14,10 +14,10 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Settings of a [`CellJepa`](super::CellJepa).
+/// Settings of a [`Pretraining`](super::Pretraining).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct CellJepaConfig {
+pub struct PretrainingConfig {
     /// What encodes a cell.
     pub encoder: EncoderConfig,
     /// Features of an embedding.
@@ -52,15 +52,15 @@ pub struct CellJepaConfig {
 }
 
 /// Of what was tried on validation cells of Papalexi 2021, the settings whose embedding tells most of the perturbation:
-/// [`Objective::split_views`], 64 features, the small perceptron (`benches/embeddings.rs`). [`CellJepaConfig::mlp`] and
-/// [`CellJepaConfig::tokens`] predict hidden genes instead.
-impl Default for CellJepaConfig {
+/// [`Objective::split_views`], 64 features, the small perceptron (`benches/embeddings.rs`). [`PretrainingConfig::mlp`] and
+/// [`PretrainingConfig::tokens`] predict hidden genes instead.
+impl Default for PretrainingConfig {
     fn default() -> Self {
         Self { objective: Objective::split_views(), width: 64, ..Self::mlp(Size::Small) }
     }
 }
 
-impl CellJepaConfig {
+impl PretrainingConfig {
     /// With the multilayer perceptron, from visible genes to the embedding of hidden ones.
     pub fn mlp(size: Size) -> Self {
         let (hidden, width, predictor) = match size {

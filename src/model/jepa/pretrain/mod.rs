@@ -23,7 +23,7 @@ mod reconstruction;
 mod two_views;
 
 use super::{
-    config::{CellJepaConfig, Objective, TeacherSees},
+    config::{Objective, PretrainingConfig, TeacherSees},
     diagnostics::{Monitor, effective_rank, spread},
     encoder::Seen,
     heads::{Backbone, Decoder, Pointer, Predictor, TokenPredictor},
@@ -50,7 +50,7 @@ const MEASURE_EVERY: usize = 16;
 #[derive(Debug, Clone)]
 pub struct PretrainNet<D: Backend> {
     device: D,
-    config: CellJepaConfig,
+    config: PretrainingConfig,
     student: Backbone<D>,
     teacher: Option<Frozen<Backbone<D>>>,
     predictor: Option<Predictor<D>>,
@@ -69,7 +69,7 @@ impl<D: Backend> PretrainNet<D> {
     ///
     /// # Errors
     /// Settings that cannot train; a device without memory for it.
-    pub fn new(device: &D, genes: usize, config: &CellJepaConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
+    pub fn new(device: &D, genes: usize, config: &PretrainingConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
         config.validate()?;
         let student = Backbone::new(device, genes, config, rng)?;
         // A copy of its own memory: a shared tensor would be copied at every step of the optimizer.

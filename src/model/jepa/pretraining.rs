@@ -1,7 +1,8 @@
-//! Cell-level pretraining as users meet it: made for a dataset, trained on its cells, asked for embeddings.
+//! Pretraining of an encoder without labels: made for a dataset, trained on its cells, asked for embeddings. Phase A of the
+//! JEPA, and by itself where only the encoder is studied.
 
 use super::{
-    config::{CellJepaConfig, EncoderConfig, Objective},
+    config::{EncoderConfig, Objective, PretrainingConfig},
     masks::GeneMasks,
     pretrain::PretrainNet,
     transformer::NOWHERE,
@@ -10,7 +11,6 @@ use super::{
 use crate::{
     Error, Result,
     data::{Dataset, HvgFlavour, Split, TargetSum, highly_variable},
-    device::Device,
     nn::{count_params, ops},
     train::{BatchSource, History, Run, TrainConfig, fit},
 };
@@ -51,26 +51,6 @@ fn most_variable(data: &Dataset, rows: &[usize], n: usize) -> Result<Vec<usize>>
 /// Cells that go through the network at once when nothing is trained.
 const EVALUATION_BATCH: usize = 256;
 
-/// The network on the device that it was made for.
-#[derive(Debug, Clone)]
-pub(super) enum Net {
-    Cpu(PretrainNet<Cpu>),
-    #[cfg(feature = "cuda")]
-    Cuda(PretrainNet<dfdx::prelude::Cuda>),
-}
-
-/// Runs `$body` with `$net` bound to the network, whatever device it is on.
-macro_rules! on_device {
-    ($on:expr, $net:ident => $body:expr) => {
-        match $on {
-            $crate::model::jepa::cell_jepa::Net::Cpu($net) => $body,
-            #[cfg(feature = "cuda")]
-            $crate::model::jepa::cell_jepa::Net::Cuda($net) => $body,
-        }
-    };
-}
-pub(super) use on_device;
-
 /// Which encoder reads cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
@@ -80,41 +60,39 @@ pub enum Reader {
     Teacher,
 }
 
-/// A joint-embedding predictive model of cells: see [`PretrainNet`] for the equations.
+/// An encoder of cells and its training without labels, on the CPU: see [`PretrainNet`] for the equations. What is saved and
+/// read back is a [`Jepa`](super::Jepa).
 ///
 /// ```no_run
-/// use genailab::{data::{Dataset, SplitPlan}, device::Device, model::{Trained, jepa::{CellJepa, CellJepaConfig}}};
+/// use genailab::{data::{Dataset, SplitPlan}, model::jepa::{Pretraining, PretrainingConfig}};
 /// use genailab::train::{Run, TrainConfig};
 ///
 /// let data = Dataset::simulated(7);
 /// let split = data.split(&SplitPlan::default())?;
-/// let mut jepa = CellJepa::new(&data, &split, CellJepaConfig::default(), 0, Device::Cpu)?;
-/// jepa.fit_with(&data, &split, &TrainConfig { epochs: 20, ..TrainConfig::default() }, &mut Run::new(0))?;
-/// let z = jepa.embed(&data, &[0, 1, 2])?; // (cells, width)
+/// let mut encoder = Pretraining::new(&data, &split, PretrainingConfig::default(), 0)?;
+/// encoder.fit_with(&data, &split, &TrainConfig { epochs: 20, ..TrainConfig::default() }, &mut Run::new(0))?;
+/// let z = encoder.embed(&data, &[0, 1, 2])?; // (cells, width)
 /// # Ok::<(), genailab::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct CellJepa {
-    pub(super) config: CellJepaConfig,
-    pub(super) genes: Vec<String>,
+pub struct Pretraining {
+    config: PretrainingConfig,
+    genes: Vec<String>,
     /// What each cell's counts are scaled to.
     pub(super) target_sum: f32,
-    pub(super) net: Net,
-    /// Why the last training failed, if it did: such a model is not saved.
-    pub(super) failure: Option<String>,
+    pub(super) net: PretrainNet<Cpu>,
 }
 
-impl CellJepa {
-    /// A new model for the genes of `data`. The seed of the weights is `seed`.
+impl Pretraining {
+    /// A new network for the genes of `data`. The seed of the weights is `seed`.
     ///
     /// # Errors
-    /// A configuration that cannot train; no training cell; a device that is not there.
-    pub fn new(data: &Dataset, split: &Split, config: CellJepaConfig, seed: u64, device: Device) -> Result<Self> {
+    /// A configuration that cannot train; no training cell.
+    pub fn new(data: &Dataset, split: &Split, mut config: PretrainingConfig, seed: u64) -> Result<Self> {
         if split.train.is_empty() || data.genes.is_empty() {
             return Err(Error::data("there is nothing to train on: no cell or no gene is left"));
         }
         config.validate()?;
-        let mut config = config;
         let place_of = match &mut config.encoder {
             EncoderConfig::Groups(groups) => {
                 groups.groups = groups.groups.min(data.n_genes() / 2).max(2);
@@ -131,38 +109,17 @@ impl CellJepa {
         };
         let libraries: Vec<f32> = split.train.iter().map(|&row| data.library_size[row]).collect();
         let target_sum = config.target_sum.map_or(TargetSum::Median, TargetSum::Fixed).resolve(&libraries)?;
-        let mut model = Self::build(config, data.genes.names.clone(), target_sum, seed, device)?;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut net = PretrainNet::new(&Cpu::seed_from_u64(seed), data.n_genes(), &config, &mut rng)?;
         if let Some(place_of) = place_of {
             let (mean, sd) = moments(data, &split.train, target_sum);
-            on_device!(&mut model.net, net => net.set_places(&place_of, &mean, &sd))?;
+            net.set_places(&place_of, &mean, &sd)?;
         }
-        Ok(model)
-    }
-
-    pub(super) fn build(
-        config: CellJepaConfig,
-        genes: Vec<String>,
-        target_sum: f32,
-        seed: u64,
-        device: Device,
-    ) -> Result<Self> {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        device.check()?;
-        let net = match device {
-            #[cfg(feature = "cuda")]
-            Device::Cuda(ordinal) => {
-                let cuda = dfdx::prelude::Cuda::try_build(ordinal, seed)
-                    .map_err(|e| Error::device(&format!("opening CUDA device {ordinal}"), e))?;
-                Net::Cuda(PretrainNet::new(&cuda, genes.len(), &config, &mut rng)?)
-            }
-            // Nothing else passes the check.
-            _ => Net::Cpu(PretrainNet::new(&Cpu::seed_from_u64(seed), genes.len(), &config, &mut rng)?),
-        };
-        Ok(Self { config, genes, target_sum, net, failure: None })
+        Ok(Self { config, genes: data.genes.names.clone(), target_sum, net })
     }
 
     /// The settings.
-    pub fn config(&self) -> &CellJepaConfig {
+    pub fn config(&self) -> &PretrainingConfig {
         &self.config
     }
 
@@ -171,12 +128,11 @@ impl CellJepa {
     /// # Errors
     /// Those of the walk over the model's parameters.
     pub fn n_params(&self) -> Result<usize> {
-        on_device!(&self.net, net => count_params(net))
+        count_params(&self.net)
     }
 
     /// Trains on the split's training cells and validates on its validation cells, as `run` says of everything but seed and
-    /// device. For a model whose settings are known beforehand, [`Model::fit`](crate::model::Model::fit) makes and trains
-    /// it in one step.
+    /// device.
     ///
     /// The validation loss is against a teacher that moves, and falls or rises with it: it shows a collapse or a
     /// training that diverges, but training must not be stopped early by it.
@@ -197,20 +153,19 @@ impl CellJepa {
         let train = CellSets::new(data, &split.train, &self.genes, objective, self.target_sum, config.seed)?;
         let validation = CellSets::new(data, &split.validation, &self.genes, objective, self.target_sum, config.seed)?;
         let validation = (!validation.is_empty()).then_some(&validation);
-        let done = on_device!(&mut self.net, net => {
-            let device = net.device().clone();
-            net.set_masks(masks);
-            fit(net, &train, validation, &device, config, run)
-        });
-        self.failure = done.as_ref().err().map(ToString::to_string);
-        done
+        let device = self.net.device().clone();
+        self.net.set_masks(masks);
+        fit(&mut self.net, &train, validation, &device, config, run)
     }
 
-    /// The encoder whose embeddings are the model's: the teacher where there is one that averages (as I-JEPA is judged: its
-    /// weights are those of many steps, with less of the last batches' noise in them), else the student.
-    pub fn reader(&self) -> Reader {
+    /// The embeddings of the cells `rows`, `(rows, width)`: by the teacher where there is one that averages (as I-JEPA is
+    /// judged: its weights are those of many steps, with less of the last batches' noise in them), else by the student.
+    ///
+    /// # Errors
+    /// As [`Self::embed_rows`].
+    pub fn embed(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
         let averages = self.config.objective.has_teacher() && self.config.teacher.ema.is_some();
-        if averages { Reader::Teacher } else { Reader::Student }
+        self.embed_rows(data, rows, if averages { Reader::Teacher } else { Reader::Student })
     }
 
     /// The embeddings of the cells `rows` by one of the two encoders, `(rows, width)`; both are the same where there is no
@@ -227,7 +182,7 @@ impl CellJepa {
         let embed = |chunk: &[usize]| -> Result<Array2<f32>> {
             let batch: JepaBatch = source.batch(chunk)?;
             let counts = Arc::new(batch.normalised());
-            on_device!(&self.net, net => Ok(ops::download(&net.embed(counts, reader == Reader::Teacher)?)))
+            Ok(ops::download(&self.net.embed(counts, reader == Reader::Teacher)?))
         };
         let blocks = places.chunks(EVALUATION_BATCH).map(embed).collect::<Result<Vec<_>>>()?;
         let views: Vec<ArrayView2<'_, f32>> = blocks.iter().map(|block| block.view()).collect();
