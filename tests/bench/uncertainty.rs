@@ -35,6 +35,26 @@ fn draws_of_the_truth_are_calibrated_and_others_are_told_from_them() {
 }
 
 #[test]
+fn opponents_are_judged_by_the_same_cells_and_ratios_of_variances_by_control() {
+    let space = Pca::fit(normal(400, 0.0, 1.0, 9).view(), 3, 0).unwrap();
+    let reference = GaussianReference { mean: Array1::zeros(8), deviation: Array1::ones(8) };
+    // Gene g varies (1 + g) times as much as in control.
+    let stretched = |seed: u64| {
+        let mut cells = normal(300, 0.0, 1.0, seed);
+        cells.columns_mut().into_iter().enumerate().for_each(|(gene, mut cells)| cells *= 1.0 + gene as f32);
+        cells
+    };
+    let (observed, drawn, control) = (stretched(1), stretched(2), normal(300, 0.0, 1.0, 3));
+    let judged = judge_cells(&observed, &drawn, &reference, &space, 0).unwrap();
+    let opponents = [("control", control.clone()), ("other genes", Array2::zeros((300, 5)))];
+    let judged = judged.beside((&observed, &drawn), &control, &opponents, &space, 0);
+    assert!(judged.log_variance_ratio_correlation.unwrap() > 0.98);
+    let [control] = judged.opponents.as_slice() else { panic!("what cannot be judged is left out") };
+    assert_eq!(control.name, "control");
+    assert!(judged.crps < control.crps && judged.e_distance < control.e_distance);
+}
+
+#[test]
 fn zeros_that_many_cells_share_do_not_lift_the_coverage_of_transforms() {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let mut cells = || Array2::from_shape_fn((400, 8), |_| if rng.random::<f32>() < 0.93 { 0.0 } else { 1.0 });

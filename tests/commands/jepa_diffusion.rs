@@ -57,6 +57,29 @@ fn cells_are_drawn_in_the_space_of_a_jepa_and_a_training_is_gone_on_with() {
 }
 
 #[test]
+fn its_spread_is_judged_beside_shifted_control_cells_and_decoded_noise() {
+    let place = Place::new().with_cells();
+    let short = "training = { epochs = 1 }\n";
+    place.write("quick.toml", &format!("{short}{QUICK}{short}[jepa.pretraining]\nepochs = 1\n"));
+    let said = place.run("calibrate --data cells.h5ad --model jepa-diffusion --config quick.toml --out c");
+    let words = ["never seen", "control cells, shifted", "decoder, fed with noise"];
+    words.iter().for_each(|word| assert!(said.done().contains(word), "{word}: {}", said.stdout));
+    let found = json(&place.path("c/results.json"));
+    assert_eq!(found["model"], "jepa-diffusion");
+    let opponents = found["summary"]["unseen_opponents"].as_array().expect("there are some");
+    assert_eq!(opponents.len(), 2);
+    assert!(opponents.iter().all(|opponent| opponent[1].as_f64().is_some_and(|crps| crps > 0.0)));
+    let row = &found["study"]["rows"][0];
+    assert!(row["cells"]["log_variance_ratio_correlation"].is_number() && row["means"].is_null(), "{row}");
+
+    let cells = Dataset::open(place.path("cells.h5ad")).expect("cells");
+    Effects::of_cells(&cells).expect("there is control").write(place.path("e.h5ad")).expect("a file");
+    place.fails("calibrate --data e.h5ad --model jepa --out c", &["e.h5ad", "effects dataset", "jepa"]);
+    place.fails("calibrate --data cells.h5ad --model combination --out c", &["--model combination", "draws no cells"]);
+    place.fails("calibrate --data cells.h5ad --model nosuch --out c", &["nosuch", "jepa-diffusion"]);
+}
+
+#[test]
 fn what_it_cannot_be_trained_on_is_refused() {
     let place = Place::new().with_cells();
     let cells = Dataset::open(place.path("cells.h5ad")).expect("cells");

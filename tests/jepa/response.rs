@@ -152,8 +152,10 @@ fn what_cannot_be_trained_is_refused() {
     let (cells, split) = simulated();
     let mut watchful = settings();
     watchful.response.training.early_stopping = Some(2);
-    let single = |row: &usize| cells.perturbation_of(*row).genes().len() < 2;
-    let singles = Split { train: split.train.iter().copied().filter(single).collect(), ..split.clone() };
+    let mut singles = split.clone();
+    let (train, doubles) = split.train.iter().partition(|row| cells.perturbation_of(**row).genes().len() < 2);
+    singles.train = train;
+    singles.test.extend::<Vec<usize>>(doubles);
     let data = TrainingData::of_dataset(Arc::clone(cells), &singles, 0).expect("its own split");
     let error = Jepa::fit(&data, &watchful, &mut Run::quiet(0)).err().expect("nothing to watch").to_string();
     assert!(error.contains("early_stopping") && error.contains("combinations"), "{error}");
@@ -362,7 +364,7 @@ fn early_stopping_watches_combinations_that_are_not_trained_on() {
 
 #[test]
 fn of_pairs_in_several_contexts_one_is_left_out_and_its_perturbation_still_learned() {
-    let config = SimulationConfig { n_cells: 900, n_genes: 60, n_singles: 4, n_cell_types: 3, ..small_world() };
+    let config = SimulationConfig { n_cells: 900, n_genes: 60, doubles_per_class: 0, n_cell_types: 3, ..small_world() };
     let cells = Arc::new(Simulation::new(&config).expect("a small world").dataset);
     let split = cells.split(&SplitPlan::default()).expect("cells can be divided");
     let types = cells.cells.column("cell_type").expect("there are types").to_text();
