@@ -23,7 +23,7 @@ use crate::{
         },
     },
     nn::EmbeddingLoss,
-    predict::ModelPredictor,
+    predict::{ModelPredictor, Predictor},
     train::{Progress, Run, TrainConfig},
 };
 use ndarray::Array2;
@@ -273,7 +273,7 @@ pub fn ablate_jepa(
     data: &BenchmarkData,
     split: &str,
     base: &JepaSettings,
-    seeds: u64,
+    (seeds, interrupt): (u64, Option<&Arc<AtomicBool>>),
     wanted: &dyn Fn(&str, u64) -> bool,
     report: &mut dyn FnMut(Trial) -> Result<()>,
 ) -> Result<()> {
@@ -284,7 +284,10 @@ pub fn ablate_jepa(
             if !wanted(variant, seed) {
                 continue;
             }
-            let model = ModelPredictor::new::<Jepa>(Jepa::KIND, &[DataKind::Cells]).with_config::<Jepa>(settings);
+            let mut model = ModelPredictor::new::<Jepa>(Jepa::KIND, &[DataKind::Cells]).with_config::<Jepa>(settings);
+            if let Some(flag) = interrupt {
+                model.set_interrupt(flag);
+            }
             let (figures, failure) = match task.answer(&model) {
                 Err(error) if error.kind() != ErrorKind::Numeric => return Err(error),
                 Err(error) => (Vec::new(), Some(error.to_string())),

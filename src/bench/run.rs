@@ -220,7 +220,10 @@ impl<'a> Engine<'a> {
                     .map(|&(index, task)| {
                         self.check_interrupt(&done, jobs.len())?;
                         let job = &jobs[index];
-                        let part = self.part(job, task).map_err(|e| e.at(format!("seed {}", self.seed(job))))?;
+                        let part = self.part(job, task).map_err(|error| match error.kind() {
+                            ErrorKind::Interrupted => self.interrupted(&done, jobs.len()),
+                            _ => error.at(format!("seed {}", self.seed(job))),
+                        })?;
                         // A failure may have been one of the machine: it is not kept, so that the next run tries again.
                         if part.failure.is_none() {
                             self.parts.write(&job.key, &part)?;
@@ -247,6 +250,10 @@ impl<'a> Engine<'a> {
         if !self.options.interrupt.is_some_and(|flag| flag.load(Ordering::SeqCst)) {
             return Ok(());
         }
+        Err(self.interrupted(done, total))
+    }
+
+    fn interrupted(&self, done: &AtomicUsize, total: usize) -> Error {
         let done = done.load(Ordering::Relaxed);
         let kept = match self.options.folder {
             Some(folder) => {
@@ -257,7 +264,7 @@ impl<'a> Engine<'a> {
             }
             None => format!("{done} of {total} parts were finished, and none is kept"),
         };
-        Err(Error::new(ErrorKind::Interrupted, format!("interrupted; {kept}")))
+        Error::new(ErrorKind::Interrupted, format!("interrupted; {kept}"))
     }
 
     /// Splits whose training folds fit into memory together.

@@ -2,11 +2,13 @@
 
 pub mod baselines;
 mod control_starts;
+mod hybrid;
 mod model;
 mod predictor;
 mod scgen;
 mod vae_arithmetic;
 
+pub use hybrid::Hybrid;
 pub use model::{ModelPredictor, SavedModel};
 pub use predictor::{Fitted, Predictor};
 pub use scgen::Scgen;

@@ -15,7 +15,7 @@ use ndarray::{Array1, Array2};
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 /// Seed of the draws behind an effect, so that control and perturbed cells start from the same random numbers.
@@ -32,6 +32,7 @@ pub struct ModelPredictor {
     on: &'static [DataKind],
     settings: Box<dyn Settings>,
     device: Device,
+    interrupt: Option<Arc<AtomicBool>>,
 }
 
 impl ModelPredictor {
@@ -39,7 +40,8 @@ impl ModelPredictor {
     pub fn new<M: Model>(name: &str, on: &'static [DataKind]) -> Self {
         let first = on.first().copied().unwrap_or(DataKind::Effects);
         let settings = Box::new(Configured::<M> { config: M::Config::default_for(first) });
-        Self { name: name.to_owned(), description: capitalised(M::ABOUT), on, settings, device: Device::default() }
+        let (name, description) = (name.to_owned(), capitalised(M::ABOUT));
+        Self { name, description, on, settings, device: Device::default(), interrupt: None }
     }
 
     /// The same with these settings.
@@ -59,7 +61,7 @@ impl ModelPredictor {
                 DataKind::Effects => "an effects dataset has no cells to train a model of cells on",
             }));
         }
-        let mut run = Run { device: self.device, ..Run::quiet(data.seed) };
+        let mut run = Run { device: self.device, interrupt: self.interrupt.clone(), ..Run::quiet(data.seed) };
         Ok(self.settings.train(data, &mut run)?.0)
     }
 }
@@ -94,6 +96,10 @@ impl Predictor for ModelPredictor {
         self.settings.check_device(device)?;
         self.device = device;
         Ok(())
+    }
+
+    fn set_interrupt(&mut self, flag: &Arc<AtomicBool>) {
+        self.interrupt = Some(Arc::clone(flag));
     }
 
     fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {

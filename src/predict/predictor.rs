@@ -11,7 +11,10 @@ use crate::{
     model::{SettingsFile, Trained},
 };
 use ndarray::{Array1, Array2};
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 /// A way to predict effects, before it has seen data.
 pub trait Predictor: Send + Sync {
@@ -48,6 +51,11 @@ pub trait Predictor: Send + Sync {
     fn set_device(&mut self, device: Device) -> Result<()> {
         let _ = device;
         Ok(())
+    }
+
+    /// What ends its training early, by Ctrl-C; ignored by predictors that are fitted at once.
+    fn set_interrupt(&mut self, flag: &Arc<AtomicBool>) {
+        let _ = flag;
     }
 
     /// Fits to the training fold.

@@ -35,7 +35,10 @@ use crate::{
 };
 use ndarray::{Array1, Array2, Axis};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 /// Weight of the KL term: `kl_weight` of the published tool.
 const KL_WEIGHT: f32 = 5e-5;
@@ -45,6 +48,7 @@ const KL_WEIGHT: f32 = 5e-5;
 pub struct Scgen {
     settings: VaeSettings,
     device: Device,
+    interrupt: Option<Arc<AtomicBool>>,
 }
 
 impl Default for Scgen {
@@ -67,7 +71,7 @@ impl Scgen {
             encode_condition: false,
             ..settings.model
         };
-        Self { settings: VaeSettings { model, ..settings }, device: Device::default() }
+        Self { settings: VaeSettings { model, ..settings }, device: Device::default(), interrupt: None }
     }
 }
 
@@ -93,7 +97,7 @@ impl Predictor for Scgen {
 
     fn configure(&mut self, file: &SettingsFile) -> Result<()> {
         let settings = file.over(&self.settings, VaeSettings::validate)?;
-        *self = Self { device: self.device, ..Self::new(settings) };
+        *self = Self { device: self.device, interrupt: self.interrupt.take(), ..Self::new(settings) };
         Ok(())
     }
 
@@ -101,6 +105,10 @@ impl Predictor for Scgen {
         CountVae::check_device(device)?;
         self.device = device;
         Ok(())
+    }
+
+    fn set_interrupt(&mut self, flag: &Arc<AtomicBool>) {
+        self.interrupt = Some(Arc::clone(flag));
     }
 
     fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
@@ -111,7 +119,7 @@ impl Predictor for Scgen {
         let conditions = vec![Condition::of(Perturbation::control()); cells.conditions.len()];
         let training = TrainingCells::new(unlabelled.into(), conditions, &cells.split)?;
         let training = TrainingData::of_cells(training, data.seed);
-        let mut run = Run { device: self.device, ..Run::quiet(data.seed) };
+        let mut run = Run { device: self.device, interrupt: self.interrupt.clone(), ..Run::quiet(data.seed) };
         let (vae, _) = CountVae::fit(&training, &self.settings, &mut run)?;
         let unlabelled = training.cells.expect("it was made of cells");
         let rows = &cells.split.train;
@@ -160,7 +168,7 @@ fn deltas(z: &Array2<f32>, conditions: &[Condition], rows: &[usize]) -> BTreeMap
 struct Decoder {
     vae: CountVae,
     /// The cells as the network sees them.
-    cells: std::sync::Arc<TrainingCells>,
+    cells: Arc<TrainingCells>,
     /// `(latent,)` each.
     deltas: BTreeMap<Perturbation, Array1<f64>>,
 }

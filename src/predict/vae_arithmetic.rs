@@ -24,7 +24,10 @@ use crate::{
 };
 use ndarray::{Array1, Array2, Axis};
 use serde_json::json;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 /// Seed of the draws behind an effect, so that control and perturbed cells start from the same latents.
 const EFFECT_SEED: u64 = 0x6566_6665_6374;
@@ -89,11 +92,13 @@ pub struct VaeArithmetic {
     pub settings: VaeSettings,
     /// Where it is trained.
     pub device: Device,
+    /// What ends its training early.
+    pub interrupt: Option<Arc<AtomicBool>>,
 }
 
 impl Default for VaeArithmetic {
     fn default() -> Self {
-        Self { settings: VaeSettings::benchmark_cells(), device: Device::default() }
+        Self { settings: VaeSettings::benchmark_cells(), device: Device::default(), interrupt: None }
     }
 }
 
@@ -121,11 +126,15 @@ impl Predictor for VaeArithmetic {
         Ok(())
     }
 
+    fn set_interrupt(&mut self, flag: &Arc<AtomicBool>) {
+        self.interrupt = Some(Arc::clone(flag));
+    }
+
     fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
         let Some(cells) = &data.cells else {
             return Err(Error::inapplicable("an effects dataset has no cells to train a model of cells on"));
         };
-        let mut run = Run { device: self.device, ..Run::quiet(data.seed) };
+        let mut run = Run { device: self.device, interrupt: self.interrupt.clone(), ..Run::quiet(data.seed) };
         let (vae, _) = CountVae::fit(data, &self.settings, &mut run)?;
         let rows = self.settings.divide_cells(cells, data.seed)?.train;
         let shifts = LatentShifts::of(&vae, &cells.data, &cells.conditions, &rows)?;

@@ -6,11 +6,11 @@ use genailab::{
     ErrorKind,
     bench::{BenchmarkData, Task},
     data::{DataKind, Opened, Perturbation, Simulation, SimulationConfig, SplitPlan},
-    eval::l2,
-    model::{CountVae, VaeConfig, VaeSettings},
+    eval::{l2, pearson},
+    model::{CountVae, SettingsFile, VaeConfig, VaeSettings},
     ndarray::Axis,
     predict::{
-        ModelPredictor, Predictor, VaeArithmetic,
+        Hybrid, ModelPredictor, Predictor, VaeArithmetic,
         baselines::{LatentAdditive, NoChange, predictor},
     },
     train::TrainConfig,
@@ -171,5 +171,34 @@ fn the_vae_of_cells_starts_from_the_context_that_is_asked_for() {
             controls.profiles.rows().into_iter().map(|row| l2(&mean, &row.to_vec()).expect("same")).collect();
         let own = controls.contexts.iter().position(|context| *context == held).expect("its control is trained on");
         assert!(distances.iter().all(|&d| d >= distances[own]), "{}: {distances:?}, own {own}", model.name());
+    }
+}
+
+#[test]
+fn the_hybrid_has_the_means_of_the_other_predictors_and_cells_of_its_own() {
+    let config =
+        SimulationConfig { n_cells: 1_000, n_genes: 100, n_singles: 8, seed: 5, ..SimulationConfig::default() };
+    let data = Simulation::new(&config).expect("valid settings").dataset;
+    let data = BenchmarkData::new(Opened::Cells(data), None).expect("counts");
+    let task = Task::of_plan(&data, &SplitPlan::doubles(0), 0).expect("there are doubles");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("quick.toml");
+    let quick = "[pretraining]\nepochs = 1\n[response.training]\nepochs = 2\n[response.tuning]\nepochs = 0\n";
+    std::fs::write(&file, quick).expect("written");
+    let mut hybrid = Hybrid::default();
+    hybrid.configure(&SettingsFile::read(&file).expect("valid")).expect("settings of the JEPA");
+    let fitted = hybrid.fit(&task.training).expect("it fits");
+    let combination = predictor("combination").expect("exists").fit(&task.training).expect("it fits");
+    for condition in &task.observed.conditions {
+        let effect = fitted.effect(condition).expect("both genes are known");
+        assert_eq!(effect, combination.effect(condition).expect("both genes are known"));
+        let cells = fitted.cells(condition, 200, 1).expect("its own").expect("it draws");
+        let control = fitted.cells(&genailab::data::Condition::of(Perturbation::control()), 200, 1);
+        let control = control.expect("its own").expect("it draws");
+        let change = (cells.mean_axis(Axis(0)).expect("cells") - control.mean_axis(Axis(0)).expect("cells")).to_vec();
+        // Where nothing is cut off at zero the cells have moved by the effect, up to the noise of drawn cells.
+        let agree = pearson(&change, &effect.to_vec()).expect("both vary");
+        assert!(agree > 0.8, "{condition}: {agree}");
+        assert!(cells.iter().all(|value| *value >= 0.0));
     }
 }

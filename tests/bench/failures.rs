@@ -1,16 +1,17 @@
 //! A model that fails is a row with a reason, and the others are measured.
 
-use super::common::{Known, effects_data, plans};
+use super::common::{Known, cells_data, effects_data, plans};
 use genailab::{
     Error, ErrorKind,
     bench::{RunOptions, run, run_with},
-    data::{Condition, TrainingData},
+    data::{Condition, DataKind, TrainingData},
+    model::{CountVae, Model},
     ndarray::Array1,
-    predict::Predictor,
+    predict::{ModelPredictor, Predictor, Scgen, VaeArithmetic},
 };
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 fn zero(training: &TrainingData) -> Array1<f32> {
@@ -68,4 +69,24 @@ fn a_model_that_fails_everywhere_and_one_that_is_interrupted() {
     let models = [failing(ErrorKind::Interrupted, &fits)];
     let error = run(&effects_data(), &plans(2), &models).expect_err("an interruption ends the run");
     assert_eq!(error.kind(), ErrorKind::Interrupted);
+}
+
+#[test]
+fn an_interruption_ends_the_training_that_runs() {
+    let models: [Box<dyn Predictor>; 3] = [
+        Box::new(ModelPredictor::new::<CountVae>(CountVae::KIND, &[DataKind::Cells])),
+        Box::new(Scgen::default()),
+        Box::new(VaeArithmetic::default()),
+    ];
+    for mut model in models {
+        let flag = Arc::new(AtomicBool::new(true));
+        model.set_interrupt(&flag);
+        // The run itself is told of no interruption, so that it is the training that ends.
+        let folder = tempfile::tempdir().unwrap();
+        let options = RunOptions { folder: Some(folder.path()), ..RunOptions::default() };
+        let name = model.name().to_owned();
+        let error = run_with(&cells_data(), &plans(1), &[model], &options).expect_err("interrupted");
+        assert_eq!(error.kind(), ErrorKind::Interrupted, "{name}");
+        assert!(error.to_string().contains("the same command goes on"), "{name}: {error}");
+    }
 }

@@ -102,6 +102,7 @@ pub fn run(args: &Args) -> Result<()> {
         done.resume(&out.join("ablation.json"))?;
     }
     let earlier = done.trials.clone();
+    let kept = format!("the trials so far are in {}", out.join("ablation.json").display());
     let mut told = |trial: Trial| {
         let figures: Vec<String> = trial.figures.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
         let outcome = trial.failure.clone().unwrap_or_else(|| figures.join(", "));
@@ -109,7 +110,7 @@ pub fn run(args: &Args) -> Result<()> {
         done.trials.push(trial);
         let text = serde_json::to_string_pretty(&done).expect("names and numbers always serialise");
         write_atomically(&out.join("ablation.json"), text.as_bytes())?;
-        check_interrupt(&interrupt, format_args!("the trials so far are in {}", out.join("ablation.json").display()))
+        check_interrupt(&interrupt, &kept)
     };
     match opened {
         Opened::Effects(data) => {
@@ -124,7 +125,7 @@ pub fn run(args: &Args) -> Result<()> {
                 let done = earlier.iter().any(|trial| trial.variant == variant && trial.seed == seed);
                 !done && (variants.is_empty() || variants.iter().any(|name| name == variant))
             };
-            ablate_jepa(&data, split, &jepa, args.seeds, &wanted, &mut told)
+            ablate_jepa(&data, split, &jepa, (args.seeds, Some(&interrupt)), &wanted, &mut told)
         }
         Opened::Cells(data) => {
             let config = PretrainingConfig { width: 64, ..PretrainingConfig::mlp(Size::Small) };
@@ -133,7 +134,12 @@ pub fn run(args: &Args) -> Result<()> {
             ablate_cells(&data, &config, &training, args.seeds, Some(&interrupt), &mut told)
         }
     }
-    .map_err(|e| if e.kind() == ErrorKind::Data { e.at(args.data.display()) } else { e })?;
+    .map_err(|e| match e.kind() {
+        ErrorKind::Data => e.at(args.data.display()),
+        // Within a training as well as between two.
+        ErrorKind::Interrupted => check_interrupt(&interrupt, &kept).err().unwrap_or(e),
+        _ => e,
+    })?;
     let table = done.table()?;
     say(&table)?;
     let report =

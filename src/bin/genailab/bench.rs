@@ -105,6 +105,7 @@ pub fn run(args: &Args) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let out = OutputFolder::new(&args.out)?;
     let interrupt = interrupt_flag()?;
+    models.iter_mut().for_each(|model| model.set_interrupt(&interrupt));
     let told = Mutex::new(Instant::now());
     let tell = |progress: &PartProgress<'_>| {
         let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

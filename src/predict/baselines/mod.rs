@@ -45,7 +45,7 @@ pub use nearest::Nearest;
 pub use ridge::Ridge;
 pub use similarity_weighted::SimilarityWeighted;
 
-use super::{Fitted, ModelPredictor, Predictor, Scgen, VaeArithmetic};
+use super::{Fitted, Hybrid, ModelPredictor, Predictor, Scgen, VaeArithmetic};
 use crate::{
     Error, Result,
     data::{Condition, DataKind},
@@ -81,13 +81,14 @@ pub fn baselines() -> Vec<Box<dyn Predictor>> {
 /// All predictors, in the order of the tables: the [`baselines`], then the models that take a training of their own.
 pub fn models() -> Vec<Box<dyn Predictor>> {
     let vae = ModelPredictor::new::<CountVae>;
-    let trained: [Box<dyn Predictor>; 8] = [
+    let trained: [Box<dyn Predictor>; 9] = [
         Box::new(vae("vae", &[DataKind::Effects]).with_config::<CountVae>(VaeSettings::benchmark_effects())),
         Box::new(vae("vae_conditional", &[DataKind::Cells]).with_config::<CountVae>(VaeSettings::benchmark_cells())),
         Box::new(VaeArithmetic::default()),
         Box::new(Scgen::default()),
         Box::new(ModelPredictor::new::<CombinationModel>("combination", &[DataKind::Effects, DataKind::Cells])),
         Box::new(ModelPredictor::new::<Jepa>("jepa", &[DataKind::Cells])),
+        Box::new(Hybrid::default()),
         Box::new(ModelPredictor::new::<JepaDiffusion>("jepa-diffusion", &[DataKind::Cells])),
         Box::new(ModelPredictor::new::<DiffusionModel>("diffusion", &[DataKind::Cells, DataKind::Effects])),
     ];
