@@ -222,6 +222,12 @@ pub trait Trained: Any {
         Err(unable(self.kind(), "draws no cells"))
     }
 
+    /// Whether the training combinations did not train the effects that it predicts: what it misses of them is then how far
+    /// predictions of a combination are off.
+    fn leaves_combinations_out(&self) -> bool {
+        false
+    }
+
     /// Cells of a condition whose embeddings are drawn from N(0, I) and decoded: what the decoder alone is worth.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ mod scgen;
 mod vae_arithmetic;
 
 pub use hybrid::Hybrid;
-pub use model::{ModelPredictor, SavedModel};
+pub use model::{ModelPredictor, SavedModel, fitted};
 pub use predictor::{Fitted, Predictor};
 pub use scgen::Scgen;
 pub use vae_arithmetic::{LatentShifts, VaeArithmetic};

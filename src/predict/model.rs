@@ -107,7 +107,11 @@ impl Predictor for ModelPredictor {
     }
 }
 
-fn fitted(model: Box<dyn Trained>, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+/// A trained model as a fitted predictor; see [`ModelPredictor`] for what its effects are.
+///
+/// # Errors
+/// Training cells that it cannot start from.
+pub fn fitted(model: Box<dyn Trained>, data: &TrainingData) -> Result<Box<dyn Fitted>> {
     match &data.cells {
         Some(cells) if model.abilities().cells_from => {
             Ok(Box::new(FromControls::new(model, Arc::clone(cells), data.seed)?))

@@ -177,7 +177,7 @@ fn the_vae_of_cells_starts_from_the_context_that_is_asked_for() {
 #[test]
 fn the_hybrid_has_the_means_of_the_other_predictors_and_cells_of_its_own() {
     let config =
-        SimulationConfig { n_cells: 1_000, n_genes: 100, n_singles: 8, seed: 5, ..SimulationConfig::default() };
+        SimulationConfig { n_cells: 1_000, n_genes: 100, n_singles: 10, seed: 5, ..SimulationConfig::default() };
     let data = Simulation::new(&config).expect("valid settings").dataset;
     let data = BenchmarkData::new(Opened::Cells(data), None).expect("counts");
     let task = Task::of_plan(&data, &SplitPlan::doubles(0), 0).expect("there are doubles");

@@ -70,7 +70,7 @@ fn its_spread_is_judged_beside_shifted_control_cells_and_decoded_noise() {
     assert_eq!(opponents.len(), 2);
     assert!(opponents.iter().all(|opponent| opponent[1].as_f64().is_some_and(|crps| crps > 0.0)));
     let row = &found["study"]["rows"][0];
-    assert!(row["cells"]["log_variance_ratio_correlation"].is_number() && row["means"].is_null(), "{row}");
+    assert!(row["cells"]["log_variance_ratio_correlation"].is_number(), "{row}");
 
     let cells = Dataset::open(place.path("cells.h5ad")).expect("cells");
     Effects::of_cells(&cells).expect("there is control").write(place.path("e.h5ad")).expect("a file");

@@ -13,8 +13,10 @@ use crate::{
     model::{
         Sampling, Trained,
         combination::CombinationModel,
-        latent_diffusion::{Draw, EffectDiffusion, LatentDiffusion, Library, Novelty, Spread},
+        latent_diffusion::{Draw, EffectDiffusion, LatentDiffusion, LeftOut, Library, Novelty, Spread, SpreadConfig},
     },
+    predict::{Fitted, fitted},
+    train::Run,
 };
 use ndarray::{Array1, Array2, Axis};
 use serde::{Deserialize, Serialize};
@@ -172,19 +174,25 @@ impl Study {
         Ok(study)
     }
 
-    /// Judges the cells of any model on the held-out cells of a task. Mean effects are not judged: the model has no spread of
-    /// them.
+    /// Judges the cells of any model on the held-out cells of a task, and the mean effects of combinations, where the model
+    /// was not trained on combinations: their spread is learned from what it misses of the training combinations.
     ///
     /// # Errors
     /// A task without cells; a draw that is not finite.
-    pub fn of_model(model: &dyn Trained, task: &Task) -> Result<Self> {
+    pub fn of_model(model: Box<dyn Trained>, task: &Task) -> Result<Self> {
         let (Some(cells), Some(controls)) = (&task.observed.cells, &task.observed.controls) else {
             return Err(Error::inapplicable("the task has no cells to judge drawn cells by"));
         };
         let seed = task.training.seed;
         let space = cells.space.pca(&cells.expression)?;
         let trained_on: HashSet<&Condition> = task.training.effects()?.conditions.iter().collect();
+        let fitted = fitted(model, &task.training)?;
+        let Some(model) = fitted.model() else { unreachable!("it was made of a model") };
         let mut study = Self { rows: Vec::new(), next: Vec::new(), notes: Vec::new() };
+        let spread = spread_of_combinations(fitted.as_ref(), task)?;
+        if let Err(reason) = &spread {
+            study.notes.push(format!("mean effects: {reason}"));
+        }
         for (index, condition) in task.observed.conditions.iter().enumerate() {
             let sampling = Sampling::new(CELLS, derived(seed, CELL_DRAWS, index as u64));
             let drawn = match model.cells(condition, &sampling) {
@@ -214,8 +222,20 @@ impl Study {
                 study.notes.push(format!("{condition}: fewer than four held-out cells"));
             }
             let seen = trained_on.contains(condition);
+            let several = condition.perturbation.genes().len() > 1;
+            let means = match spread.as_ref().ok().filter(|_| several && !seen) {
+                None => None,
+                Some(spread) => {
+                    let effect = fitted.effect(condition)?.mapv(f64::from);
+                    let observed = task.observed.effects.row(index).mapv(f64::from);
+                    let draws = spread.draws(effect.view(), Novelty::Combination, DRAWS, seed);
+                    study.means(condition, draws, |draws| {
+                        judge_means(&observed, &effect, draws, spread.deviation(), seed)
+                    })?
+                }
+            };
             let condition = condition.to_string();
-            study.rows.push(StudyRow { condition, seen, cells: judged, means: None, true_variance: None });
+            study.rows.push(StudyRow { condition, seen, cells: judged, means, true_variance: None });
         }
         Ok(study)
     }
@@ -292,6 +312,37 @@ impl Study {
         let rows: Vec<&MeanCalibration> = self.rows.iter().filter_map(|row| row.means.as_ref()).collect();
         let of = |value: fn(&MeanCalibration) -> f64| rows.iter().map(|row| value(row) as f32).collect::<Vec<f32>>();
         spearman(&of(|row| row.expected_error), &of(|row| row.error))
+    }
+}
+
+/// The spread of mean effects around predictions of combinations, learned from the training combinations of a model that did
+/// not train on them; or why there is none.
+fn spread_of_combinations(fitted: &dyn Fitted, task: &Task) -> Result<Result<Spread, String>> {
+    if !fitted.model().is_some_and(Trained::leaves_combinations_out) {
+        return Ok(Err("the model was trained on the training combinations, so that they tell no spread".to_owned()));
+    }
+    let observed = task.training.effects()?;
+    let genes = observed.effects.ncols();
+    let mut left =
+        LeftOut { novelty: Vec::new(), predicted: Array2::zeros((0, genes)), residuals: Array2::zeros((0, genes)) };
+    for (condition, effect) in observed.conditions.iter().zip(observed.effects.rows()) {
+        if condition.perturbation.genes().len() < 2 {
+            continue;
+        }
+        let predicted = match fitted.effect(condition) {
+            Ok(predicted) => predicted.mapv(f64::from),
+            Err(error) if error.kind() == ErrorKind::Inapplicable => continue,
+            Err(error) => return Err(error),
+        };
+        let residual = effect.mapv(f64::from) - &predicted;
+        left.novelty.push(Novelty::Combination);
+        left.predicted.push_row(predicted.view()).expect("a value a gene");
+        left.residuals.push_row(residual.view()).expect("a value a gene");
+    }
+    match Spread::fit(&left, &SpreadConfig::default(), task.training.seed, &mut Run::quiet(task.training.seed)) {
+        Ok((spread, _)) => Ok(Ok(spread)),
+        Err(error) if error.kind() == ErrorKind::Inapplicable => Ok(Err(error.to_string())),
+        Err(error) => Err(error),
     }
 }
 

@@ -104,7 +104,7 @@ pub fn run(args: &Args) -> Result<()> {
             let truth = simulated.then(|| Truth::read(&args.data)).transpose()?;
             Study::of_cells(model, &task, truth.as_ref())?
         }
-        None if model.abilities().cells => Study::of_model(model.as_ref(), &task)?,
+        None if model.abilities().cells => Study::of_model(model, &task)?,
         None => {
             return Err(Error::config(format!(
                 "--model {}: it draws no cells, and has no spread to judge",

@@ -254,6 +254,11 @@ impl Trained for Jepa {
         self.cells_from(&self.trained()?.reference.data, &rows, condition, rng.next_u64())
     }
 
+    /// A factor and the share of an interaction are chosen by them, after the rest is trained.
+    fn leaves_combinations_out(&self) -> bool {
+        true
+    }
+
     fn cells_of_noise(&self, condition: &Condition, sampling: &Sampling) -> Result<Generated> {
         self.check(std::slice::from_ref(condition))?;
         let (rows, mut rng) = self.kept_controls(condition, sampling)?;

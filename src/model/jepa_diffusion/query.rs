@@ -221,6 +221,10 @@ impl Trained for JepaDiffusion {
         self.jepa.decoded(&points, condition, (&data, &rows), rng.next_u64())
     }
 
+    fn leaves_combinations_out(&self) -> bool {
+        true
+    }
+
     fn cells_of_noise(&self, condition: &Condition, sampling: &Sampling) -> Result<Generated> {
         self.jepa.cells_of_noise(condition, sampling)
     }
