@@ -102,15 +102,19 @@ pub fn run(args: &Args) -> Result<()> {
         done.resume(&out.join("ablation.json"))?;
     }
     let earlier = done.trials.clone();
-    let kept = format!("the trials so far are in {}", out.join("ablation.json").display());
+    let file = out.join("ablation.json");
+    let kept = || match file.exists() {
+        true => format!("the trials so far are in {}", file.display()),
+        false => "no trial was finished".to_owned(),
+    };
     let mut told = |trial: Trial| {
         let figures: Vec<String> = trial.figures.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
         let outcome = trial.failure.clone().unwrap_or_else(|| figures.join(", "));
         say(format_args!("seed {}, {}: {outcome}", trial.seed, trial.variant))?;
         done.trials.push(trial);
         let text = serde_json::to_string_pretty(&done).expect("names and numbers always serialise");
-        write_atomically(&out.join("ablation.json"), text.as_bytes())?;
-        check_interrupt(&interrupt, &kept)
+        write_atomically(&file, text.as_bytes())?;
+        check_interrupt(&interrupt, kept())
     };
     match opened {
         Opened::Effects(data) => {
@@ -137,7 +141,7 @@ pub fn run(args: &Args) -> Result<()> {
     .map_err(|e| match e.kind() {
         ErrorKind::Data => e.at(args.data.display()),
         // Within a training as well as between two.
-        ErrorKind::Interrupted => check_interrupt(&interrupt, &kept).err().unwrap_or(e),
+        ErrorKind::Interrupted => check_interrupt(&interrupt, kept()).err().unwrap_or(e),
         _ => e,
     })?;
     let table = done.table()?;
