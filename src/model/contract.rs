@@ -222,8 +222,8 @@ pub trait Trained: Any {
         Err(unable(self.kind(), "draws no cells"))
     }
 
-    /// Whether the training combinations did not train the effects that it predicts: what it misses of them is then how far
-    /// predictions of a combination are off.
+    /// Whether its predicted effects do not depend on the training combinations, so that its errors on them estimate its errors
+    /// on unseen combinations.
     fn leaves_combinations_out(&self) -> bool {
         false
     }

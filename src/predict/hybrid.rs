@@ -1,23 +1,29 @@
-//! Cells of the JEPA, moved so that their mean is that of another predictor.
+//! Cells of the JEPA, shifted gene by gene by the difference of two predicted effects and cut off at 0.
 //!
 //! ```text
 //! y = max(0, y_jepa + (effect_other - effect_jepa))        (cells, genes), log-normalised expression
 //! ```
 //!
-//! The spread and shape of a population are the JEPA's, its mean is that of the predictor that is strong in means: the
+//! The spread and shape of a population are the JEPA's. Its effect is that of a predictor that is strong in means: the
 //! combination model for several genes, and for one gene the effects measured in other contexts, weighted by the similarity of
-//! their control cells ([`SimilarityWeighted`]; the measured effect itself where there is one).
+//! their control cells ([`SimilarityWeighted`]; the measured effect itself where there is one, or where there is one context).
 
-use super::{Fitted, ModelPredictor, Predictor, baselines::SimilarityWeighted};
+use super::{
+    Fitted, ModelPredictor, Predictor,
+    baselines::{Additive, SimilarityWeighted},
+};
 use crate::{
-    Error, Result,
+    Error, ErrorKind, Result,
     data::{Condition, DataKind, TrainingData},
     device::Device,
     model::{SettingsFile, combination::CombinationModel, jepa::Jepa},
 };
 use ndarray::{Array1, Array2};
 use serde_json::{Value, json};
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 /// The hybrid as a predictor: see the module.
 pub struct Hybrid {
@@ -52,6 +58,10 @@ impl Predictor for Hybrid {
         self.jepa.configure(file)
     }
 
+    fn set_gene_sets(&mut self, file: &Path) {
+        self.combination.set_gene_sets(file);
+    }
+
     fn set_device(&mut self, device: Device) -> Result<()> {
         self.jepa.set_device(device)?;
         self.combination.set_device(device)
@@ -66,11 +76,12 @@ impl Predictor for Hybrid {
         if data.cells.is_none() {
             return Err(Error::inapplicable("an effects dataset has no cells to train a model of cells on"));
         }
-        Ok(Box::new(FittedHybrid {
-            cells: self.jepa.fit(data)?,
-            of_several: self.combination.fit(data)?,
-            of_one: SimilarityWeighted.fit(data)?,
-        }))
+        let of_one = match SimilarityWeighted.fit(data) {
+            // With one context a single perturbation has its measured effect.
+            Err(error) if error.kind() == ErrorKind::Inapplicable => Additive.fit(data)?,
+            fitted => fitted?,
+        };
+        Ok(Box::new(FittedHybrid { cells: self.jepa.fit(data)?, of_several: self.combination.fit(data)?, of_one }))
     }
 }
 

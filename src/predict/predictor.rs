@@ -53,7 +53,7 @@ pub trait Predictor: Send + Sync {
         Ok(())
     }
 
-    /// What ends its training early, by Ctrl-C; ignored by predictors that are fitted at once.
+    /// Gives it the flag that ends its training when it is set (Ctrl-C); ignored by predictors that are fitted at once.
     fn set_interrupt(&mut self, flag: &Arc<AtomicBool>) {
         let _ = flag;
     }

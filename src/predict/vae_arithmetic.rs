@@ -92,7 +92,7 @@ pub struct VaeArithmetic {
     pub settings: VaeSettings,
     /// Where it is trained.
     pub device: Device,
-    /// What ends its training early.
+    /// The training ends when this flag is set.
     pub interrupt: Option<Arc<AtomicBool>>,
 }
 

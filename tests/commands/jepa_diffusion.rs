@@ -62,13 +62,13 @@ fn its_spread_is_judged_beside_shifted_control_cells_and_decoded_noise() {
     let short = "training = { epochs = 1 }\n";
     place.write("quick.toml", &format!("{short}{QUICK}{short}[jepa.pretraining]\nepochs = 1\n"));
     let said = place.run("calibrate --data cells.h5ad --model jepa-diffusion --config quick.toml --out c");
-    let words = ["never seen", "control cells, shifted", "decoder, fed with noise"];
+    let words = ["never seen", "control cells shifted", "decoder fed with noise"];
     words.iter().for_each(|word| assert!(said.done().contains(word), "{word}: {}", said.stdout));
     let found = json(&place.path("c/results.json"));
     assert_eq!(found["model"], "jepa-diffusion");
     let opponents = found["summary"]["unseen_opponents"].as_array().expect("there are some");
     assert_eq!(opponents.len(), 2);
-    assert!(opponents.iter().all(|opponent| opponent[1].as_f64().is_some_and(|crps| crps > 0.0)));
+    assert!(opponents.iter().all(|opponent| opponent["crps"].as_f64().is_some_and(|crps| crps > 0.0)));
     let row = &found["study"]["rows"][0];
     assert!(row["cells"]["log_variance_ratio_correlation"].is_number(), "{row}");
 

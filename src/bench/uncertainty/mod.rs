@@ -12,8 +12,8 @@
 mod judge;
 mod study;
 
-pub use judge::{CellCalibration, GaussianReference, MeanCalibration, judge_cells, judge_means};
-pub use study::{NextExperiment, Study, StudyRow, StudySummary, next_experiments};
+pub use judge::{CellCalibration, GaussianReference, MeanCalibration, Opponent, judge_cells, judge_means};
+pub use study::{NextExperiment, SHIFTED_CONTROL, Study, StudyRow, StudySummary, next_experiments};
 
 /// Levels of the central intervals that coverage is reported at.
 pub const LEVELS: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];

@@ -1,6 +1,6 @@
-//! A diffusion model judged on the held-out conditions of a task.
+//! A model that draws cells or mean effects, judged on the held-out conditions of a task.
 
-use super::{CellCalibration, GaussianReference, LEVELS, MeanCalibration, judge_cells, judge_means};
+use super::{CellCalibration, GaussianReference, LEVELS, MeanCalibration, Opponent, judge_cells, judge_means};
 use crate::{
     Error, ErrorKind, Result,
     bench::Task,
@@ -22,9 +22,10 @@ use ndarray::{Array1, Array2, Axis};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
-/// Names of the opponents of drawn cells.
-const SHIFTED_CONTROL: &str = "control cells, shifted by the drawn mean";
-const DECODED_NOISE: &str = "decoder, fed with noise";
+/// The name of the opponent that has the mean of the drawn cells and the spread of control cells.
+pub const SHIFTED_CONTROL: &str = "control cells shifted by the drawn mean";
+/// That of the decoder alone.
+const DECODED_NOISE: &str = "decoder fed with noise";
 /// Draws of a mean effect.
 const DRAWS: usize = 100;
 /// Purpose of the random streams that cells are drawn with, one per condition.
@@ -53,7 +54,7 @@ pub struct StudyRow {
     pub true_variance: Option<f64>,
 }
 
-/// A diffusion model judged on a task.
+/// A model that draws cells or mean effects, judged on a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Study {
     /// One row per held-out condition.
@@ -190,7 +191,9 @@ impl Study {
         let Some(model) = fitted.model() else { unreachable!("it was made of a model") };
         let mut study = Self { rows: Vec::new(), next: Vec::new(), notes: Vec::new() };
         let spread = spread_of_combinations(fitted.as_ref(), task)?;
-        if let Err(reason) = &spread {
+        let unseen =
+            |condition: &&Condition| condition.perturbation.genes().len() > 1 && !trained_on.contains(*condition);
+        if let (Err(reason), Some(_)) = (&spread, task.observed.conditions.iter().find(unseen)) {
             study.notes.push(format!("mean effects: {reason}"));
         }
         for (index, condition) in task.observed.conditions.iter().enumerate() {
@@ -274,9 +277,8 @@ impl Study {
         summary(rows.map(|row| (&row.coverage, [row.crps, row.crps_point, row.crps_gaussian])))
     }
 
-    /// Each opponent of the drawn cells of conditions that were trained on (`seen`) or were not: its name, and the means over
-    /// conditions of its CRPS and of its E-distance.
-    pub fn opponents(&self, seen: bool) -> Vec<(String, f64, Option<f64>)> {
+    /// Each opponent of the drawn cells of conditions that were trained on (`seen`) or were not: means over conditions.
+    pub fn opponents(&self, seen: bool) -> Vec<Opponent> {
         let rows = || self.rows.iter().filter(|row| row.seen == seen).filter_map(|row| row.cells.as_ref());
         let mut names: Vec<&str> = Vec::new();
         for opponent in rows().flat_map(|cells| &cells.opponents) {
@@ -287,8 +289,9 @@ impl Study {
         let mean = |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
         let of = |name: &str| {
             let all = || rows().flat_map(|cells| &cells.opponents).filter(|opponent| opponent.name == name);
-            let crps = mean(all().map(|opponent| opponent.crps).collect()).unwrap_or(f64::NAN);
-            (name.to_owned(), crps, mean(all().filter_map(|opponent| opponent.e_distance).collect()))
+            let crps = mean(all().map(|opponent| opponent.crps).collect()).expect("at least one has this name");
+            let e_distance = mean(all().filter_map(|opponent| opponent.e_distance).collect());
+            Opponent { name: name.to_owned(), crps, e_distance }
         };
         names.into_iter().map(of).collect()
     }

@@ -17,13 +17,13 @@ use genailab::{
     train::{TrainConfig, write_atomically},
 };
 use serde_json::json;
-use std::path::PathBuf;
+use std::{cell::Cell, path::PathBuf};
 
 /// Train a model with one part changed at a time, over several seeds
 ///
 /// On an effects dataset: the combination model, judged on doubles that it has not seen. On a cells dataset: the JEPA at size
-/// tiny, judged on conditions that it has not seen; or, by --phase a, its encoder trained alone, judged on held-out cells by how
-/// well a linear probe and nearest neighbours tell the perturbation.
+/// tiny, judged on conditions that it has not seen; or, by --phase a, the pretraining of a perceptron alone, judged on held-out cells by
+/// how well a linear probe and nearest neighbours tell the perturbation.
 ///
 /// Writes ablation.json, after each training, and report.html into --out.
 #[derive(clap::Args)]
@@ -103,9 +103,10 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let earlier = done.trials.clone();
     let file = out.join("ablation.json");
-    let kept = || match file.exists() {
-        true => format!("the trials so far are in {}", file.display()),
-        false => "no trial was finished".to_owned(),
+    let finished = Cell::new(done.trials.len());
+    let kept = || match finished.get() {
+        0 => "no trial was finished".to_owned(),
+        _ => format!("the trials so far are in {}", file.display()),
     };
     let mut told = |trial: Trial| {
         let figures: Vec<String> = trial.figures.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
@@ -114,6 +115,7 @@ pub fn run(args: &Args) -> Result<()> {
         done.trials.push(trial);
         let text = serde_json::to_string_pretty(&done).expect("names and numbers always serialise");
         write_atomically(&file, text.as_bytes())?;
+        finished.set(done.trials.len());
         check_interrupt(&interrupt, kept())
     };
     match opened {

@@ -60,7 +60,7 @@ pub struct Args {
     /// What the rows of --predictions are: effects, profiles or cells [default: as the file says]
     #[arg(long, value_name = "KIND")]
     predictions_are: Option<PredictionKind>,
-    /// Gene sets (GMT): for the metrics of enrichment, and for jepa and diffusion, which know genes that were never perturbed by them
+    /// Gene sets (GMT): for the metrics of enrichment, and for combination and diffusion, which know genes that were never perturbed by them
     #[arg(long, value_name = "FILE.gmt")]
     gene_sets: Option<PathBuf>,
     /// Threads to use [default: all cores]; the results do not depend on it

@@ -24,9 +24,9 @@ use std::{any::Any, path::PathBuf, time::Instant};
 ///
 /// Cells: the model is trained on the training part, and the cells that it draws are compared with held-out cells, gene by
 /// gene (coverage, CRPS, variance, zeros) and as sets (E-distance), beside control cells shifted by the same mean and, of a
-/// model with an embedding, its decoder fed with noise. Effects, and the means of cells, for `--model diffusion`: draws of
-/// the mean effect are compared with the held-out effect, and pairs that were not measured are ranked by what their
-/// experiment would tell.
+/// model with an embedding, its decoder fed with noise. Mean effects: draws are compared with the held-out effect, of diffusion
+/// and, for combinations, of models that leave the training combinations out (jepa). For diffusion, pairs that were not
+/// measured are ranked by what their experiment would tell.
 ///
 /// Writes results.json and report.html into --out. `--split doubles` judges perturbations never seen; `--split
 /// stratified` other cells of perturbations that were.
@@ -72,9 +72,19 @@ pub fn run(args: &Args) -> Result<()> {
             settings.configure(file)?;
         }
         if let Some(file) = &args.gene_sets {
+            let without = settings.to_json();
             settings.set_gene_sets(file);
+            if settings.to_json() == without {
+                return Err(Error::config(format!(
+                    "--gene-sets: {} has no use for gene sets; leave it out",
+                    family.kind()
+                )));
+            }
         }
         settings.validate()?;
+        if settings.encoder_alone() {
+            return Err(Error::config("an encoder that is trained alone draws no cells; take out phase = \"a\""));
+        }
         Ok(settings)
     };
     // Refused before the data is read.

@@ -216,11 +216,14 @@ impl<D: Backend> CellEncoder<D> {
         }
     }
 
-    /// Sets the place of each gene and starts the first layer at standardised genes; tokens of other encoders have no places.
-    pub fn set_places(&mut self, place_of: &[u32], mean: &[f64], sd: &[f64]) {
+    /// Sets the place of each gene and, with its mean and standard deviation, starts the first layer at standardised genes;
+    /// tokens of other encoders have no places.
+    pub fn set_places(&mut self, place_of: &[u32], moments: Option<&(Vec<f64>, Vec<f64>)>) {
         if let Self::Transformer(encoder) = self {
             encoder.set_places(place_of);
-            encoder.standardise_inputs(mean, sd);
+            if let Some((mean, sd)) = moments {
+                encoder.standardise_inputs(mean, sd);
+            }
         }
     }
 

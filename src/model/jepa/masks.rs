@@ -129,6 +129,10 @@ impl GeneMasks {
                 _ => {
                     let drawn = count(&mut self.target(rng).into_iter().map(|gene| gene as usize));
                     let mut order: Vec<u32> = (0..n_places as u32).collect();
+                    // Places of one gene each are drawn or not: ties must not be broken by their numbers.
+                    if sizes.iter().all(|&size| size <= 1.0) {
+                        order.shuffle(rng);
+                    }
                     let rate = |place: u32| drawn[place as usize] / sizes[place as usize].max(1.0);
                     order.sort_by(|&a, &b| rate(b).total_cmp(&rate(a)));
                     order.truncate(size);

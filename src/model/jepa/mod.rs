@@ -55,5 +55,5 @@ pub use response::{LossWeights, Pairing, PredictorState, ResponseConfig, Share};
 pub use response::{expected_expression, profile_loss};
 pub(crate) use space::EmbeddedCells;
 pub use tokens::TokenEncoder;
-pub use transformer::{Entry, NOWHERE, PlacedTokens, TransformerEncoder};
+pub use transformer::{Entry, FourierEntry, GroupEntry, NOWHERE, PlacedTokens, Places, TransformerEncoder};
 pub use views::{CellSets, JepaBatch};

@@ -3,7 +3,7 @@
 use super::{
     Pretraining,
     config::{PretrainingConfig, Size},
-    response::{Encoder, Response, ResponseConfig},
+    response::{Encoder, PredictorState, Response, ResponseConfig, check_watched},
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -165,6 +165,9 @@ impl Jepa {
     pub(crate) fn note_of_choices(&self) -> String {
         match &self.response {
             None => "phase A alone: no label is used in this training".to_owned(),
+            Some(_) if self.settings.response.predictor != PredictorState::Trained => {
+                "the predictor is not the trained one: a combination is the sum of its perturbations".to_owned()
+            }
             Some(response) if response.interactions.is_empty() => format!(
                 "{} training combinations are too few to learn an interaction from: a combination is {:.2} times the sum",
                 response.share.combinations, response.share.factor
@@ -254,9 +257,10 @@ impl Trained for Jepa {
         self.cells_from(&self.trained()?.reference.data, &rows, condition, rng.next_u64())
     }
 
-    /// A factor and the share of an interaction are chosen by them, after the rest is trained.
+    /// True unless an interaction is used, which is trained on the combinations. The factor of the sum, one number, is chosen
+    /// on them in any case.
     fn leaves_combinations_out(&self) -> bool {
-        true
+        self.response.as_ref().is_some_and(|response| response.share.interaction == 0.0)
     }
 
     fn cells_of_noise(&self, condition: &Condition, sampling: &Sampling) -> Result<Generated> {
@@ -312,6 +316,9 @@ impl Model for Jepa {
         let cells = data.cells.as_ref().ok_or_else(|| {
             Error::inapplicable("an effects dataset has no cells to embed; use the model combination")
         })?;
+        if config.phase != Phase::A && config.response.training.early_stopping.is_some() {
+            check_watched(&cells.conditions, &cells.split.train)?;
+        }
         // The report on phase A alone shows a validation loss; nothing is chosen by it.
         let fold = match config.phase {
             Phase::A => cells.split.clone(),

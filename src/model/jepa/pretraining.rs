@@ -112,8 +112,10 @@ impl Pretraining {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut net = PretrainNet::new(&Cpu::seed_from_u64(seed), data.n_genes(), &config, &mut rng)?;
         if let Some(place_of) = place_of {
-            let (mean, sd) = moments(data, &split.train, target_sum);
-            net.set_places(&place_of, &mean, &sd)?;
+            // Tokens of genes do not standardise.
+            let moments =
+                matches!(config.encoder, EncoderConfig::Groups(_)).then(|| moments(data, &split.train, target_sum));
+            net.set_places(&place_of, moments.as_ref())?;
         }
         Ok(Self { config, genes: data.genes.names.clone(), target_sum, net })
     }

@@ -1,17 +1,17 @@
 //! A transformer over the tokens of a cell: one for each group of genes, or one for each of its most variable genes.
 //!
-//! x is log1p-normalised expression, G_k the genes of group k, v_k the value of gene k:
+//! For a cell of log1p-normalised expression x:
 //!
 //! ```text
-//! h_k = GELU( sum over g in G_k of x_g W_g + b_k )      W (genes, hidden), b (groups, hidden)      of groups
-//! t_k = h_k V + c + p_k                                 V (hidden, width), p (places, width) the place's identity
-//! t_k = phi(v_k) + p_k                                  phi: see below                             of genes
-//! T   = LN(blocks(t))                                   self-attention among the tokens of a cell
-//! z   = [T_1, T_2, ...] R + r                           the embedding of the cell; 0 for a place without a token
+//! groups:  t_k = GELU( sum over g in G_k of x_g W_g + b_k ) V + c + p_k    W (genes, hidden), b (groups, hidden), V (hidden, width)
+//! genes:   t_k = phi(x_k) + p_k
+//! both:    T = LN(blocks(t))                  self-attention among the tokens of the cell
+//!          z = [T_1, T_2, ...] R + r          its embedding; 0 for a place without a token
 //! ```
 //!
-//! phi is a linear map of Fourier features of the value (Tancik et al. 2020), or a learned vector for each level of it:
-//! bins of log1p expression (scBERT, Yang et al. 2022) or ranks within the cell (scGPT's value binning, Cui et al. 2024).
+//! G_k are the genes of group k; p `(places, width)` says which group or gene a token is of. phi is a linear map of Fourier features
+//! of the value (Tancik et al. 2020), or a learned vector for each level of it: bins of log1p expression (scBERT, Yang et al. 2022) or
+//! ranks among the visible genes of the cell (scGPT's value binning, Cui et al. 2024).
 //!
 //! The readout R sees every token at its place. Attention pooling would average the tokens, and with them how the cells of
 //! one condition differ.
@@ -117,7 +117,7 @@ pub enum Entry<D: Backend> {
     Groups(GroupEntry<D>),
     /// Of genes, by Fourier features.
     Fourier(FourierEntry<D>),
-    /// Of genes, by levels, of which there is a learned vector each; by rank within the cell or by bins.
+    /// Of genes, by the level of their value, a bin or a rank within the cell: each level has a learned vector.
     Levels {
         /// The vectors, `(levels, width)`.
         table: Embedding<D>,
@@ -147,7 +147,7 @@ impl<D: Backend> Entry<D> {
     fn of_groups(device: &D, genes: usize, config: &GroupConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
         let GroupConfig { groups, hidden, tokens, .. } = *config;
         Ok(Self::Groups(GroupEntry {
-            // A token sees the genes of its group only: weights start as of a layer of so many inputs.
+            // A token sees the genes of its group only: its weights start as those of a layer with genes / groups inputs.
             input: SparseLinear {
                 weight: init::uniform(device, (genes, hidden), init::kaiming_bound(genes / groups), rng)?,
                 bias: init::constant(device, (hidden,), 0.0)?,
@@ -198,7 +198,7 @@ impl<D: Backend> Entry<D> {
 /// The places of the tokens, and the transformer over them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Places {
-    /// How many.
+    /// Number of places.
     pub places: usize,
     /// Features of a token.
     pub tokens: usize,
@@ -210,15 +210,27 @@ pub struct Places {
     pub predictor_depth: usize,
 }
 
+impl From<&GroupConfig> for Places {
+    fn from(config: &GroupConfig) -> Self {
+        let GroupConfig { groups, tokens, depth, attention, predictor_depth, .. } = *config;
+        Self { places: groups, tokens, depth, attention, predictor_depth }
+    }
+}
+
+impl From<&GeneConfig> for Places {
+    fn from(config: &GeneConfig) -> Self {
+        let GeneConfig { genes, tokens, depth, attention, predictor_depth, .. } = *config;
+        Self { places: genes, tokens, depth, attention, predictor_depth }
+    }
+}
+
 impl EncoderConfig {
     /// The places of its tokens; `None` for an encoder whose tokens have none.
     pub fn places(&self) -> Option<Places> {
-        match *self {
-            Self::Groups(GroupConfig { groups: places, tokens, depth, attention, predictor_depth, .. })
-            | Self::Genes(GeneConfig { genes: places, tokens, depth, attention, predictor_depth, .. }) => {
-                Some(Places { places, tokens, depth, attention, predictor_depth })
-            }
-            _ => None,
+        match self {
+            Self::Groups(groups) => Some(groups.into()),
+            Self::Genes(genes) => Some(genes.into()),
+            Self::Mlp { .. } | Self::Tokens(_) => None,
         }
     }
 }
@@ -257,8 +269,7 @@ impl<D: Backend> TransformerEncoder<D> {
     ) -> Result<Self> {
         let entry = Entry::of_groups(device, genes, config, rng)?;
         let place_of: Vec<u32> = (0..genes).map(|gene| (gene % config.groups) as u32).collect();
-        let places = EncoderConfig::Groups(config.clone()).places().expect("groups have places");
-        Self::with(device, entry, (&places, &place_of), width, rng)
+        Self::with(device, entry, (&config.into(), &place_of), width, rng)
     }
 
     /// An encoder of `genes` genes by those that have a place, to embeddings of `width` features; the first ones until
@@ -270,8 +281,7 @@ impl<D: Backend> TransformerEncoder<D> {
         let entry = Entry::of_genes(device, config, rng)?;
         let place_of: Vec<u32> =
             (0..genes).map(|gene| if gene < config.genes { gene as u32 } else { NOWHERE }).collect();
-        let places = EncoderConfig::Genes(config.clone()).places().expect("genes have places");
-        Self::with(device, entry, (&places, &place_of), width, rng)
+        Self::with(device, entry, (&config.into(), &place_of), width, rng)
     }
 
     fn with(
@@ -308,12 +318,12 @@ impl<D: Backend> TransformerEncoder<D> {
     pub fn standardise_inputs(&mut self, mean: &[f64], sd: &[f64]) {
         /// Keeps genes that hardly vary from being blown up.
         const SOFTENING: f64 = 0.1;
-        let place_of = self.places();
+        let place_of = self.place_of_genes();
         let Entry::Groups(GroupEntry { input, bias: biases, .. }) = &mut self.entry else { return };
         let hidden = biases.shape().1;
         let mut weight = input.weight.as_vec();
         let mut bias = biases.as_vec();
-        for (gene, &place) in place_of.iter().enumerate() {
+        for (gene, &place) in place_of.iter().enumerate().filter(|(_, place)| **place != NOWHERE) {
             let scale = (1.0 / (sd[gene] + SOFTENING)) as f32;
             for unit in 0..hidden {
                 let w = &mut weight[gene * hidden + unit];
@@ -326,7 +336,7 @@ impl<D: Backend> TransformerEncoder<D> {
     }
 
     /// The place of each gene, [`NOWHERE`] for none.
-    pub fn places(&self) -> Vec<u32> {
+    pub fn place_of_genes(&self) -> Vec<u32> {
         let place = |place: f32| if place < 0.0 { NOWHERE } else { place as u32 };
         self.place_of.as_vec().into_iter().map(place).collect()
     }
@@ -336,7 +346,7 @@ impl<D: Backend> TransformerEncoder<D> {
     /// # Errors
     /// Another number of genes.
     pub fn visible(&self, seen: &Seen) -> Result<PlacedTokens> {
-        let (place_of, n_places) = (self.places(), self.identity.shape().0);
+        let (place_of, n_places) = (self.place_of_genes(), self.identity.shape().0);
         let place = |gene: u32| Some(place_of[gene as usize] as usize).filter(|&place| place < n_places);
         let genes = seen.counts.n_genes();
         if genes != place_of.len() {

@@ -221,8 +221,9 @@ impl Trained for JepaDiffusion {
         self.jepa.decoded(&points, condition, (&data, &rows), rng.next_u64())
     }
 
+    /// As the JEPA, and if what it misses of training conditions is not added to its means.
     fn leaves_combinations_out(&self) -> bool {
-        true
+        self.jepa.leaves_combinations_out() && self.chosen.mean == 0.0
     }
 
     fn cells_of_noise(&self, condition: &Condition, sampling: &Sampling) -> Result<Generated> {

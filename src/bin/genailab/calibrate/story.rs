@@ -2,7 +2,7 @@
 
 use genailab::{
     Result,
-    bench::uncertainty::{LEVELS, Study, StudySummary},
+    bench::uncertainty::{LEVELS, Opponent, SHIFTED_CONTROL, Study, StudySummary},
     show::{Align, Figure, Grid, Panel, Report, Series, Verdict, training_curves},
 };
 
@@ -59,9 +59,10 @@ fn spread_of_cells(study: &Study, seen: bool, summary: &StudySummary) -> (Verdic
     let ratio = of_cells(|row| row.e_distance).zip(of_cells(|row| row.e_distance_halves)).map(|(got, half)| got / half);
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
     let opponents = study.opponents(seen);
-    let best = opponents.iter().all(|(_, crps, _)| draws < *crps);
+    let best = opponents.iter().all(|opponent| draws < opponent.crps);
     let good = (0.86..=0.94).contains(&covered) && draws < point && draws < gaussian && best;
-    let others: String = opponents.iter().map(|(name, crps, _)| format!(", of the {name}, {crps:.4}")).collect();
+    let others: String =
+        opponents.iter().map(|Opponent { name, crps, .. }| format!(", of the {name} {crps:.4}")).collect();
     let ratios = of_cells(|row| row.log_variance_ratio_correlation);
     let which = if seen { "Perturbations that were trained on, other cells" } else { "Perturbations never seen" };
     (
@@ -69,7 +70,7 @@ fn spread_of_cells(study: &Study, seen: bool, summary: &StudySummary) -> (Verdic
         format!(
             "{which}: 90 % intervals hold {:.1} % of the held-out cells ({} conditions); CRPS {draws:.4}, of a point at the \
              predicted mean {point:.4}, of a normal spread around it {gaussian:.4}{others}; drawn and observed variances of genes \
-             correlate by {}, their ratios to control's by {}; the E-distance to held-out cells is {} times that between two halves of them.",
+             correlate by {}, their log ratios to the variances of control cells by {}; the E-distance to held-out cells is {} times that between two halves of them.",
             100.0 * covered,
             summary.n,
             number(correlation),
@@ -175,6 +176,7 @@ fn cells(study: &Study) -> Result<Grid> {
     );
     for row in &study.rows {
         let Some(cells) = &row.cells else { continue };
+        let shifted = cells.opponents.iter().find(|opponent| opponent.name == SHIFTED_CONTROL);
         grid.push([
             row.condition.clone(),
             if row.seen { "yes" } else { "no" }.to_owned(),
@@ -186,7 +188,7 @@ fn cells(study: &Study) -> Result<Grid> {
             number(cells.zero_fraction_error),
             number(cells.e_distance),
             number(cells.e_distance_halves),
-            number(cells.opponents.first().and_then(|opponent| opponent.e_distance)),
+            number(shifted.and_then(|opponent| opponent.e_distance)),
         ])?;
     }
     Ok(grid)

@@ -12,8 +12,8 @@ pub enum TeacherSees {
     Target,
     /// All genes; each prediction is of the whole cell's embedding (data2vec, Baevski et al. 2022).
     Cell,
-    /// All genes; the targets are the teacher's output tokens at the hidden groups, and beside them the embedding of the
-    /// whole cell (I-JEPA, Assran et al. 2023). Needs an encoder of gene-group tokens.
+    /// All genes; the targets are the teacher's output tokens at the hidden groups or genes, and beside them the embedding of
+    /// the whole cell (I-JEPA, Assran et al. 2023). Needs `encoder.kind` = groups or genes.
     Tokens,
 }
 

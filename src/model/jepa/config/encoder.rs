@@ -51,7 +51,8 @@ pub enum ValueTokens {
         /// How many bins, the first of which is no count, and the last open.
         levels: usize,
     },
-    /// As its rank among the counted genes of its cell that have a token: a learned vector a level of it.
+    /// As its rank among the counted genes of its cell that have a token (in masked training, a visible one): a learned vector a
+    /// level of it.
     Ranks {
         /// How many levels, the first of which is no count.
         levels: usize,

@@ -33,7 +33,7 @@ impl<D: Backend> PretrainNet<D> {
     ) -> Result<Predicted<D, T>> {
         let counts = batch.pair(self.config.masks.noise, context.rng);
         let encoder = self.student.encoder.as_transformer().ok_or_else(no_places)?;
-        let (place_of, n_places) = (encoder.places(), encoder.identity.shape().0);
+        let (place_of, n_places) = (encoder.place_of_genes(), encoder.identity.shape().0);
         let masks =
             self.masks.as_ref().ok_or_else(|| Error::config("this objective hides genes; set the masks first"))?;
         let patterns = self.config.masks.patterns.min(counts[0].n_cells()).max(1);
@@ -52,7 +52,7 @@ impl<D: Backend> PretrainNet<D> {
     ) -> Result<Predicted<D, T>> {
         let (rows, patterns) = (counts.n_cells(), drawn.len());
         let encoder = self.student.encoder.as_transformer().ok_or_else(no_places)?;
-        let (place_of, n_places) = (encoder.places(), encoder.identity.shape().0);
+        let (place_of, n_places) = (encoder.place_of_genes(), encoder.identity.shape().0);
         let genes_of = |places: &Vec<u32>| -> Vec<u32> {
             let hidden = |gene: &u32| places.binary_search(&place_of[*gene as usize]).is_ok();
             (0..place_of.len() as u32).filter(hidden).collect()

@@ -113,12 +113,13 @@ impl<D: Backend> PretrainNet<D> {
         self.masks = masks;
     }
 
-    /// Sets the place of each gene, for an encoder whose tokens have places.
+    /// Sets the place of each gene, and the mean and standard deviation that group tokens standardise it by, for an encoder whose
+    /// tokens have places.
     ///
     /// # Errors
     /// None that networks of the same settings can have.
-    pub fn set_places(&mut self, place_of: &[u32], mean: &[f64], sd: &[f64]) -> Result<()> {
-        self.student.encoder.set_places(place_of, mean, sd);
+    pub fn set_places(&mut self, place_of: &[u32], moments: Option<&(Vec<f64>, Vec<f64>)>) -> Result<()> {
+        self.student.encoder.set_places(place_of, moments);
         match &mut self.teacher {
             Some(teacher) => ema_update(&mut teacher.0, &self.student, 0.0),
             None => Ok(()),

@@ -52,7 +52,7 @@ pub enum PredictorState {
     #[default]
     Trained,
     /// The one that the training began with, in place of the trained one: shifts as measured in the embedding of phase A, F = 0,
-    /// f = 1, no interaction.
+    /// a = 0, f = 1, no interaction. Encoder and decoder are the trained ones.
     Initial,
     /// As `initial`, with the shifts measured in the embedding of the trained encoder.
     Measured,
@@ -81,7 +81,8 @@ pub struct ResponseConfig {
     /// Weights of the loss.
     pub weights: LossWeights,
     /// The training, end to end; a batch is of sets. `early_stopping` watches the loss of what is left out of it: the training
-    /// combinations, and a tenth of the (perturbation, context) pairs whose perturbation was measured in other contexts too.
+    /// combinations, and a tenth of the (perturbation, context) pairs whose perturbation was measured in other contexts too, at
+    /// most one a perturbation. Their cells still count in phase A, in the decoder's start and in each gene's mean effect.
     pub training: TrainConfig,
     /// The end of the training, of predictor and decoder alone; 0 epochs leave it out.
     pub tuning: TrainConfig,
@@ -113,6 +114,7 @@ impl Default for ResponseConfig {
             training: TrainConfig {
                 epochs: 20,
                 batch_size: 8,
+                validation_batch_size: 8,
                 learning_rate: 2e-3,
                 clip_norm: Some(5.0),
                 weight_decay: 1e-2,
@@ -167,6 +169,10 @@ impl ResponseConfig {
             (weights.iter().any(|w| !w.is_finite() || *w < 0.0), "no weight may be negative"),
             (energy + means + profile == 0.0, "one of the weights of energy, means and profile must be above 0"),
             (counts == 0.0, "the weight of counts must be above 0: it trains the decoder"),
+            (
+                self.pairing != Pairing::None && energy == 0.0,
+                "pairing needs a weight of energy above 0: its loss takes the place of the energy distance",
+            ),
         ];
         match rules.into_iter().find(|(broken, _)| *broken) {
             Some((_, rule)) => Err(Error::config(format!("response configuration: {rule}"))),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    data::{Condition, Dataset, TrainingCells, TrainingData, shuffle},
+    data::{Condition, Dataset, TrainingCells, TrainingData, rows_by_condition, shuffle},
     model::{
         Likelihood, forget_checkpoints,
         jepa::{CollapseAlarm, OnCollapse, heads::Backbone, views::thinned},
@@ -114,23 +114,17 @@ impl Response {
             .partition(|condition| condition.perturbation.genes().len() < 2);
         let stops_early = config.training.early_stopping.is_some();
         let (trained, left_out) = match stops_early {
-            true => leave_pairs_out(&learned, &measured, combinations, &mut rng),
+            true => leave_pairs_out(&learned, combinations, &mut rng),
             false => (learned.clone(), Vec::new()),
         };
         let size = SetSize { cells: config.cells, draws: config.draws, always_left_out: false };
         let form = (encoder.target_sum, with_remainder);
         let sets = SetSource::new(dataset, &measured, &trained, form, size, &mut rng)?;
-        let watched = match (stops_early, left_out.is_empty()) {
-            (false, _) => None,
-            (true, true) => {
-                return Err(Error::config(
-                    "response.training.early_stopping watches combinations and perturbations that were measured in several \
-                     contexts, and the training cells have neither; leave it out",
-                ));
-            }
-            (true, false) => {
+        let watched = match left_out.as_slice() {
+            [] => None,
+            left_out => {
                 let size = SetSize { always_left_out: true, draws: WATCHED_SETS, ..size };
-                Some(SetSource::new(dataset, &measured, &left_out, form, size, &mut rng)?)
+                Some(SetSource::new(dataset, &measured, left_out, form, size, &mut rng)?)
             }
         };
         let towers = (student, encoder.backbone.clone());
@@ -214,27 +208,49 @@ impl Response {
     }
 }
 
+/// Refuses early stopping where there is nothing to watch.
+///
+/// # Errors
+/// Training cells of no combination, and of no perturbation in several contexts.
+pub fn check_watched(conditions: &[Condition], train: &[usize]) -> Result<()> {
+    let trained: Vec<Condition> = rows_by_condition(conditions, train).into_keys().cloned().collect();
+    let combination = |condition: &Condition| condition.perturbation.genes().len() > 1;
+    match trained.iter().any(combination) || !in_several_contexts(&trained).is_empty() {
+        true => Ok(()),
+        false => Err(Error::config(
+            "response.training.early_stopping watches combinations and perturbations that were measured in several contexts, \
+             and the training cells have neither; leave it out",
+        )),
+    }
+}
+
+/// The conditions of single perturbations that are also among the others in another context.
+fn in_several_contexts(conditions: &[Condition]) -> Vec<Condition> {
+    let single = |condition: &&Condition| condition.perturbation.genes().len() == 1;
+    let elsewhere = |condition: &&Condition| {
+        conditions
+            .iter()
+            .any(|other| other.perturbation == condition.perturbation && other.context != condition.context)
+    };
+    conditions.iter().filter(single).filter(elsewhere).cloned().collect()
+}
+
 /// Splits the conditions of no and single perturbations into those that are trained on and those that are left out, which the
-/// `combinations` join: a share of the pairs of a perturbation and a context, of perturbations that were measured elsewhere too.
+/// `combinations` join: a share of the pairs of a perturbation and a context, of perturbations that were measured elsewhere too,
+/// at most one a perturbation.
 fn leave_pairs_out(
     learned: &[Condition],
-    measured: &Measured,
     combinations: Vec<Condition>,
     rng: &mut ChaCha8Rng,
 ) -> (Vec<Condition>, Vec<Condition>) {
-    let elsewhere = |condition: &&Condition| match condition.perturbation.genes() {
-        [gene] => measured.effects.iter().filter(|(other, _)| other == gene).count() > 1,
-        _ => false,
-    };
-    let mut pairs: Vec<Condition> = learned.iter().filter(elsewhere).cloned().collect();
+    let mut pairs = in_several_contexts(learned);
     shuffle(&mut pairs, rng);
-    // At least one pair of each perturbation is trained on.
-    let (mut left_out, mut left) = (combinations, HashSet::new());
     let wanted = (LEFT_OUT * pairs.len() as f64).ceil() as usize;
+    let mut left = HashSet::new();
     pairs.retain(|pair| left.insert(pair.perturbation.clone()));
     pairs.truncate(wanted);
-    left_out.extend(pairs.iter().cloned());
-    (learned.iter().filter(|condition| !pairs.contains(condition)).cloned().collect(), left_out)
+    let trained = learned.iter().filter(|condition| !pairs.contains(condition)).cloned().collect();
+    (trained, combinations.into_iter().chain(pairs).collect())
 }
 
 /// The column of each of `genes` among `names`.
@@ -263,4 +279,34 @@ fn begin_decoder(
     let z = encoder.embed(&part, &(0..rows.len()).collect::<Vec<_>>())?;
     decoder.begin_with(&z, &second, &libraries, &bias);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Perturbation;
+
+    #[test]
+    fn at_most_one_pair_of_a_perturbation_is_left_out_and_nothing_is_lost() {
+        let condition = |gene: &str, context: &str| Condition {
+            perturbation: Perturbation::of([gene]),
+            context: Some(context.to_owned()),
+        };
+        let genes: Vec<String> = (0..10).map(|gene| format!("G{gene}")).collect();
+        let mut learned: Vec<Condition> =
+            genes.iter().flat_map(|gene| ["a", "b", "c"].map(|context| condition(gene, context))).collect();
+        learned.push(condition("ALONE", "a"));
+        let double = Condition { perturbation: Perturbation::of(["G1", "G2"]), context: Some("a".to_owned()) };
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let (trained, left_out) = leave_pairs_out(&learned, vec![double.clone()], &mut rng);
+        // A tenth of 30 pairs, and the combination.
+        assert_eq!((trained.len(), left_out.len()), (learned.len() - 3, 4));
+        assert!(left_out.contains(&double) && trained.contains(&condition("ALONE", "a")));
+        let perturbations: HashSet<&Perturbation> = left_out.iter().map(|pair| &pair.perturbation).collect();
+        assert_eq!(perturbations.len(), 4, "each is of another perturbation");
+        assert!(learned.iter().all(|condition| trained.contains(condition) != left_out.contains(condition)));
+        let all: Vec<usize> = (0..learned.len()).collect();
+        assert!(check_watched(&learned, &all).is_ok());
+        assert!(check_watched(&learned[..1], &[0]).is_err());
+    }
 }

@@ -78,7 +78,7 @@ pub use config::{LossWeights, PredictorState, ResponseConfig};
 pub(super) use decoder::Decoder;
 pub(super) use embedded::{Embedded, Encoder};
 pub use fit::Share;
-pub(super) use fit::{Response, columns_of};
+pub(super) use fit::{Response, check_watched, columns_of};
 pub(super) use interaction::Interaction;
 pub(super) use judge::Judge;
 pub(super) use measured::Measured;

@@ -349,7 +349,7 @@ impl<D: Backend> EndToEnd<D> {
             self.monitor.add(spread);
         }
         let mut parts = vec![
-            ("energy", ops::to_f32(&energy)),
+            (self.pairing.part(), ops::to_f32(&energy)),
             ("means", ops::to_f32(&of_means)),
             ("profile", ops::to_f32(&profile) - batch.entropy),
             ("nll", ops::to_f32(&nll)),

@@ -149,7 +149,8 @@ pub struct SetSize {
     pub cells: usize,
     /// Sets of each condition.
     pub draws: usize,
-    /// Whether the effect of a condition itself, where others can stand for it, is left out of every set or of every second.
+    /// If true, every set of a condition leaves out its own measured effect where other contexts can replace it; if false, every
+    /// second set.
     pub always_left_out: bool,
 }
 

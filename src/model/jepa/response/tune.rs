@@ -172,7 +172,7 @@ impl<D: Backend> Trainable<D> for Tuned<D> {
         let nll = D::count_nll(logits, Dispersion::Gene(&self.decoder.log_theta), None, &batch.rest)?;
         let nll = ops::mean(nll)?;
         let parts = vec![
-            ("energy", ops::to_f32(&energy)),
+            (self.pairing.part(), ops::to_f32(&energy)),
             ("means", ops::to_f32(&of_means)),
             ("effect", ops::to_f32(&effect)),
             ("nll", ops::to_f32(&nll)),
