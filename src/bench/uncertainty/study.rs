@@ -1,10 +1,13 @@
 //! A model that draws cells or mean effects, judged on the held-out conditions of a task.
 
-use super::{CellCalibration, GaussianReference, LEVELS, MeanCalibration, Opponent, judge_cells, judge_means};
+use super::{
+    CellCalibration, GaussianReference, LEVELS, MeanCalibration, NextExperiment, Opponent, judge_cells, judge_means,
+    next::next,
+};
 use crate::{
     Error, ErrorKind, Result,
     bench::Task,
-    data::{Condition, Perturbation, Truth},
+    data::{Condition, Truth},
     eval::{
         calibration::{calibration_error, selective_curve},
         pearson, spearman,
@@ -12,7 +15,6 @@ use crate::{
     math::seeds::derived,
     model::{
         Sampling, Trained,
-        combination::CombinationModel,
         latent_diffusion::{Draw, EffectDiffusion, LatentDiffusion, LeftOut, Library, Novelty, Spread, SpreadConfig},
     },
     predict::{Fitted, fitted},
@@ -34,10 +36,6 @@ const CELL_DRAWS: u64 = 1;
 const CELLS: usize = 500;
 /// Cells drawn to know variances of counts.
 const COUNTED: usize = 1000;
-/// Most pairs of perturbed genes that are ranked for the next experiment, in the order of their names.
-const MOST_PAIRS: usize = 20_000;
-/// Pairs that are predicted at once.
-const PAIRS_AT_ONCE: usize = 256;
 
 /// The results of one held-out condition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -116,11 +114,8 @@ impl Study {
     /// # Errors
     /// A task without cells; a draw that is not finite.
     pub fn of_cells(model: &LatentDiffusion, task: &Task, truth: Option<&Truth>) -> Result<Self> {
-        let (Some(cells), Some(controls)) = (&task.observed.cells, &task.observed.controls) else {
-            return Err(Error::inapplicable("the task has no cells to judge drawn cells by"));
-        };
+        let controls = task.observed.controls.as_ref().ok_or_else(no_cells)?;
         let seed = task.training.seed;
-        let space = cells.space.pca(&cells.expression)?;
         let mut study = Self { rows: Vec::new(), next: Vec::new(), notes: Vec::new() };
         for (index, condition) in task.observed.conditions.iter().enumerate() {
             let draw = Draw { cells: CELLS, ..Draw::default() };
@@ -140,20 +135,7 @@ impl Study {
                     Some(effect) if seen => effect.mapv(f64::from),
                     _ => model.mean().effect(condition)?,
                 };
-            let control_cells = cells.expression.select_cells(&cells.control_rows[index]).to_dense().mapv(f64::from);
-            let reference = GaussianReference {
-                mean: &control + &predicted,
-                deviation: control_cells.var_axis(Axis(0), 0.0).mapv(f64::sqrt),
-            };
-            let observed = cells.expression.select_cells(&cells.rows[index]).to_dense();
-            let judged = judge_cells(&observed, &drawn, &reference, space, seed);
-            let control_cells = control_cells.mapv(|v| v as f32);
-            let opponents = [(SHIFTED_CONTROL, shifted(&control_cells, &drawn))];
-            let judged =
-                judged.map(|judged| judged.beside((&observed, &drawn), &control_cells, &opponents, space, seed));
-            if judged.is_none() {
-                study.notes.push(format!("{condition}: fewer than four held-out cells"));
-            }
+            let judged = study.judged(task, index, &drawn, &control + &predicted, None)?;
             let means = match model.spread() {
                 _ if seen => None,
                 Err(reason) => {
@@ -182,10 +164,9 @@ impl Study {
     /// A task without cells; a draw that is not finite.
     pub fn of_model(model: Box<dyn Trained>, task: &Task) -> Result<Self> {
         let (Some(cells), Some(controls)) = (&task.observed.cells, &task.observed.controls) else {
-            return Err(Error::inapplicable("the task has no cells to judge drawn cells by"));
+            return Err(no_cells());
         };
         let seed = task.training.seed;
-        let space = cells.space.pca(&cells.expression)?;
         let trained_on: HashSet<&Condition> = task.training.effects()?.conditions.iter().collect();
         let fitted = fitted(model, &task.training)?;
         let Some(model) = fitted.model() else { unreachable!("it was made of a model") };
@@ -206,24 +187,14 @@ impl Study {
                 }
                 Err(error) => return Err(error),
             };
-            let control = cells.expression.select_cells(&cells.control_rows[index]).to_dense();
-            let change = mean(&drawn) - mean(&control);
-            let reference = GaussianReference {
-                mean: controls.row(index).mapv(f64::from) + &change,
-                deviation: control.mapv(f64::from).var_axis(Axis(0), 0.0).mapv(f64::sqrt),
-            };
-            let observed = cells.expression.select_cells(&cells.rows[index]).to_dense();
-            let mut opponents = vec![(SHIFTED_CONTROL, shifted(&control, &drawn))];
-            match model.cells_of_noise(condition, &sampling) {
-                Ok(noise) => opponents.push((DECODED_NOISE, noise.log_normalised())),
-                Err(error) if error.kind() == ErrorKind::Inapplicable => {}
+            let noise = match model.cells_of_noise(condition, &sampling) {
+                Ok(noise) => Some(noise.log_normalised()),
+                Err(error) if error.kind() == ErrorKind::Inapplicable => None,
                 Err(error) => return Err(error),
-            }
-            let judged = judge_cells(&observed, &drawn, &reference, space, seed)
-                .map(|judged| judged.beside((&observed, &drawn), &control, &opponents, space, seed));
-            if judged.is_none() {
-                study.notes.push(format!("{condition}: fewer than four held-out cells"));
-            }
+            };
+            let control = cells.expression.select_cells(&cells.control_rows[index]).to_dense();
+            let centre = controls.row(index).mapv(f64::from) + &(mean(&drawn) - mean(&control));
+            let judged = study.judged(task, index, &drawn, centre, noise)?;
             let seen = trained_on.contains(condition);
             let several = condition.perturbation.genes().len() > 1;
             let means = match spread.as_ref().ok().filter(|_| several && !seen) {
@@ -241,6 +212,31 @@ impl Study {
             study.rows.push(StudyRow { condition, seen, cells: judged, means, true_variance: None });
         }
         Ok(study)
+    }
+
+    /// Judges the cells drawn of the condition of this index beside a point at the predicted mean `(genes,)`, shifted control
+    /// cells and decoded noise, or notes why it cannot.
+    fn judged(
+        &mut self,
+        task: &Task,
+        index: usize,
+        drawn: &Array2<f32>,
+        mean: Array1<f64>,
+        noise: Option<Array2<f32>>,
+    ) -> Result<Option<CellCalibration>> {
+        let cells = task.observed.cells.as_ref().ok_or_else(no_cells)?;
+        let (space, seed) = (cells.space.pca(&cells.expression)?, task.training.seed);
+        let control = cells.expression.select_cells(&cells.control_rows[index]).to_dense();
+        let deviation = control.mapv(f64::from).var_axis(Axis(0), 0.0).mapv(f64::sqrt);
+        let observed = cells.expression.select_cells(&cells.rows[index]).to_dense();
+        let mut opponents = vec![(SHIFTED_CONTROL, shifted(&control, drawn))];
+        opponents.extend(noise.map(|noise| (DECODED_NOISE, noise)));
+        let judged = judge_cells(&observed, drawn, &GaussianReference { mean, deviation }, space, seed)
+            .map(|judged| judged.beside((&observed, drawn), &control, &opponents, space, seed));
+        if judged.is_none() {
+            self.notes.push(format!("{}: fewer than four held-out cells", task.observed.conditions[index]));
+        }
+        Ok(judged)
     }
 
     /// Judges drawn means, or notes why there are none.
@@ -318,6 +314,10 @@ impl Study {
     }
 }
 
+fn no_cells() -> Error {
+    Error::inapplicable("the task has no cells to judge drawn cells by")
+}
+
 /// The spread of mean effects around predictions of combinations, learned from the training combinations of a model that did
 /// not train on them; or why there is none.
 fn spread_of_combinations(fitted: &dyn Fitted, task: &Task) -> Result<Result<Spread, String>> {
@@ -354,7 +354,8 @@ fn mean(cells: &Array2<f32>) -> Array1<f64> {
     cells.mapv(f64::from).mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(cells.ncols()))
 }
 
-/// Control cells moved so that their mean is that of the drawn cells: the same mean with no change of the spread.
+/// Control cells moved so that their mean is that of the drawn cells: the same mean with no change of the spread. They are not
+/// cut off at 0, which would move the mean.
 fn shifted(control: &Array2<f32>, drawn: &Array2<f32>) -> Array2<f32> {
     control + &(mean(drawn) - mean(control)).mapv(|v| v as f32)
 }
@@ -389,59 +390,4 @@ fn true_variance(model: &LatentDiffusion, condition: &Condition, truth: &Truth, 
     let truth = truth.select_genes(&model.vae().vocabulary().genes)?;
     let predicted = drawn.values.mapv(f64::from).var_axis(Axis(0), 1.0).mapv(|v| v as f32);
     Ok(pearson(&predicted.to_vec(), &truth.variances.row(row).to_vec()))
-}
-
-/// The pairs of perturbed genes that were not trained on, the least known first; none where no spread is known.
-fn next(model: &CombinationModel, spread: Result<&Spread, &str>, task: &Task) -> Result<Vec<NextExperiment>> {
-    let Ok(spread) = spread else { return Ok(Vec::new()) };
-    let genes: Vec<&String> = model.perturbed().collect();
-    let known: HashSet<&Perturbation> = task.training.effects()?.conditions.iter().map(|c| &c.perturbation).collect();
-    let all = genes.iter().enumerate().flat_map(|(i, a)| genes[i + 1..].iter().map(move |b| [a.as_str(), b.as_str()]));
-    let pairs: Vec<Condition> =
-        all.map(Perturbation::of).filter(|pair| !known.contains(pair)).map(Condition::of).take(MOST_PAIRS).collect();
-    let mut candidates = Vec::with_capacity(pairs.len());
-    for pairs in pairs.chunks(PAIRS_AT_ONCE) {
-        for (pair, effect) in pairs.iter().zip(model.effects(pairs)?.rows()) {
-            // Without a combination in training no spread of one is known, and none can be ranked.
-            let Ok(error) = spread.expected_error(effect, Novelty::Combination) else { return Ok(Vec::new()) };
-            let size = (effect.dot(&effect) / effect.len().max(1) as f64).sqrt();
-            candidates.push((pair.to_string(), error, size));
-        }
-    }
-    Ok(next_experiments(candidates))
-}
-
-/// A perturbation that was not measured, and how informative its experiment would be.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NextExperiment {
-    /// Its name.
-    pub perturbation: String,
-    /// How far the prediction is expected to be off, root mean square over genes.
-    pub expected_error: f64,
-    /// Size of the predicted effect, root mean square over genes.
-    pub effect: f64,
-    /// `expected_error` as a share of `effect`: near or above 1 the prediction says little.
-    pub relative: f64,
-}
-
-/// Perturbations by how informative their experiment would be, most first. An experiment removes the expected error of the
-/// prediction (in units of expression), so the largest error comes first (uncertainty sampling; Settles 2009), and among equal
-/// errors the larger effect.
-///
-/// Each is a name, an expected error and the size of the predicted effect, root mean squares over genes; those that are
-/// not finite are left out.
-pub fn next_experiments(candidates: impl IntoIterator<Item = (String, f64, f64)>) -> Vec<NextExperiment> {
-    let mut ranked: Vec<NextExperiment> = candidates
-        .into_iter()
-        .filter(|(_, error, effect)| error.is_finite() && effect.is_finite())
-        .map(|(perturbation, expected_error, effect)| {
-            let relative = expected_error / effect.max(1e-12);
-            NextExperiment { perturbation, expected_error, effect, relative }
-        })
-        .collect();
-    ranked.sort_by(|a, b| {
-        let by_error = b.expected_error.total_cmp(&a.expected_error);
-        by_error.then(b.effect.total_cmp(&a.effect)).then(a.perturbation.cmp(&b.perturbation))
-    });
-    ranked
 }

@@ -31,7 +31,7 @@ pub struct Args {
     /// The .h5ad file to use: cells or effects
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Cells: `ab`, the whole JEPA, or `a`, its encoder alone, trained without labels [default: ab]
+    /// Cells: `ab`, the whole JEPA, or `a`, pretraining alone, of a perceptron, without labels [default: ab]
     #[arg(long, value_name = "PHASE")]
     phase: Option<String>,
     /// The whole JEPA: what is held out, as in `genailab bench`: doubles, context:COLUMN, ... [default: doubles]

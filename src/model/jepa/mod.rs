@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `config` | the settings of phase A |
 //! | `encoder`, `tokens`, `transformer` | from a cell's visible genes to its embedding: a perceptron, a Perceiver, a transformer |
+//! | `entry` | how expression enters the tokens of the transformer |
 //! | `groups` | how genes are divided into groups |
 //! | `masks`, `regulons` | which genes are hidden, and what they are chosen by |
 //! | `views` | the batches, and what a network is shown of them |
@@ -20,6 +21,7 @@ pub(super) mod conditional;
 mod config;
 mod diagnostics;
 mod encoder;
+mod entry;
 mod groups;
 mod heads;
 mod masks;
@@ -44,6 +46,7 @@ pub use config::{
 };
 pub use diagnostics::{Spread, effective_rank, spread};
 pub use encoder::{CellEncoder, MlpEncoder, Seen};
+pub use entry::{Entry, FourierEntry, GroupEntry, PlacedTokens};
 pub use groups::Grouping;
 pub use masks::{GeneMasks, MaskPattern};
 pub use model::{Jepa, JepaSettings, Phase};
@@ -55,5 +58,5 @@ pub use response::{LossWeights, Pairing, PredictorState, ResponseConfig, Share};
 pub use response::{expected_expression, profile_loss};
 pub(crate) use space::EmbeddedCells;
 pub use tokens::TokenEncoder;
-pub use transformer::{Entry, FourierEntry, GroupEntry, NOWHERE, PlacedTokens, Places, TransformerEncoder};
+pub use transformer::{NOWHERE, Places, TransformerEncoder};
 pub use views::{CellSets, JepaBatch};

@@ -99,7 +99,7 @@ pub fn sections(mut report: Report, study: &Study) -> Result<Report> {
         )
         .figure(coverage(study)?);
     if study.rows.iter().any(|row| row.cells.is_some()) {
-        report = report.table(cells(study)?);
+        report = report.table(cells(study)?).table(sets(study)?);
     }
     if study.rows.iter().any(|row| row.means.is_some()) {
         report = report.table(means(study)?);
@@ -169,14 +169,10 @@ fn cells(study: &Study) -> Result<Grid> {
             ("of a point", Align::Right),
             ("variance r", Align::Right),
             ("zeros off", Align::Right),
-            ("E-distance", Align::Right),
-            ("of halves", Align::Right),
-            ("of shifted control", Align::Right),
         ],
     );
     for row in &study.rows {
         let Some(cells) = &row.cells else { continue };
-        let shifted = cells.opponents.iter().find(|opponent| opponent.name == SHIFTED_CONTROL);
         grid.push([
             row.condition.clone(),
             if row.seen { "yes" } else { "no" }.to_owned(),
@@ -186,10 +182,28 @@ fn cells(study: &Study) -> Result<Grid> {
             number(Some(cells.crps_point)),
             number(cells.variance_correlation),
             number(cells.zero_fraction_error),
-            number(cells.e_distance),
-            number(cells.e_distance_halves),
-            number(shifted.and_then(|opponent| opponent.e_distance)),
         ])?;
+    }
+    Ok(grid)
+}
+
+/// The cells of each condition as a set.
+fn sets(study: &Study) -> Result<Grid> {
+    let mut grid = Grid::new(
+        "Drawn cells against held-out cells, as sets: plain E-distance",
+        [
+            ("condition", Align::Left),
+            ("drawn cells", Align::Right),
+            ("another half of the held-out cells", Align::Right),
+            ("shifted control cells", Align::Right),
+        ],
+    );
+    for row in &study.rows {
+        let Some(cells) = &row.cells else { continue };
+        let shifted = cells.opponents.iter().find(|opponent| opponent.name == SHIFTED_CONTROL);
+        let distances = [cells.e_distance, cells.e_distance_halves, shifted.and_then(|opponent| opponent.e_distance)];
+        let [drawn, half, shifted] = distances.map(number);
+        grid.push([row.condition.clone(), drawn, half, shifted])?;
     }
     Ok(grid)
 }

@@ -82,7 +82,8 @@ pub struct ResponseConfig {
     pub weights: LossWeights,
     /// The training, end to end; a batch is of sets. `early_stopping` watches the loss of what is left out of it: the training
     /// combinations, and a tenth of the (perturbation, context) pairs whose perturbation was measured in other contexts too, at
-    /// most one a perturbation. Their cells still count in phase A, in the decoder's start and in each gene's mean effect.
+    /// most one a perturbation. Their cells still count in phase A, in the decoder's start and in each gene's mean effect, and
+    /// those pairs in the tuning.
     pub training: TrainConfig,
     /// The end of the training, of predictor and decoder alone; 0 epochs leave it out.
     pub tuning: TrainConfig,
