@@ -222,10 +222,10 @@ pub trait Trained: Any {
         Err(unable(self.kind(), "draws no cells"))
     }
 
-    /// Whether its predicted effects do not depend on the training combinations, so that its errors on them estimate its errors
-    /// on unseen combinations.
-    fn leaves_combinations_out(&self) -> bool {
-        false
+    /// The same model without what it knows of the training combinations: its errors on them estimate the errors of this one on
+    /// unseen combinations, which both predict alike. `None` where they took part in what predicts unseen ones.
+    fn without_combinations(&self) -> Option<Box<dyn Trained>> {
+        None
     }
 
     /// Cells of a condition whose embeddings are drawn from N(0, I) and decoded: what the decoder alone is worth.

@@ -1,6 +1,7 @@
 //! Tests of cell-level pretraining: what networks see, that they learn, that a collapse is noticed, and the probes.
 
 mod collapse;
+mod contexts;
 mod effects;
 mod genes;
 mod groups;

@@ -21,7 +21,7 @@ use genailab::{
 };
 use std::sync::{Arc, OnceLock};
 
-fn small_world() -> SimulationConfig {
+pub fn small_world() -> SimulationConfig {
     SimulationConfig {
         n_cells: 1_500,
         n_genes: 120,
@@ -45,7 +45,7 @@ fn simulated() -> &'static (Arc<Dataset>, Split) {
     })
 }
 
-fn settings() -> JepaSettings {
+pub fn settings() -> JepaSettings {
     let mut settings = JepaSettings::preset(Size::Tiny);
     let groups = GroupConfig { groups: 6, hidden: 24, tokens: 16, depth: 1, ..GroupConfig::of(Size::Tiny) };
     settings.encoder.encoder = EncoderConfig::Groups(groups);

@@ -17,7 +17,7 @@ use crate::{
         Sampling, Trained,
         latent_diffusion::{Draw, EffectDiffusion, LatentDiffusion, LeftOut, Library, Novelty, Spread, SpreadConfig},
     },
-    predict::{Fitted, fitted},
+    predict::fitted,
     train::Run,
 };
 use ndarray::{Array1, Array2, Axis};
@@ -168,10 +168,10 @@ impl Study {
         };
         let seed = task.training.seed;
         let trained_on: HashSet<&Condition> = task.training.effects()?.conditions.iter().collect();
+        let mut study = Self { rows: Vec::new(), next: Vec::new(), notes: Vec::new() };
+        let spread = spread_of_combinations(model.without_combinations(), task)?;
         let fitted = fitted(model, &task.training)?;
         let Some(model) = fitted.model() else { unreachable!("it was made of a model") };
-        let mut study = Self { rows: Vec::new(), next: Vec::new(), notes: Vec::new() };
-        let spread = spread_of_combinations(fitted.as_ref(), task)?;
         let unseen =
             |condition: &&Condition| condition.perturbation.genes().len() > 1 && !trained_on.contains(*condition);
         if let (Err(reason), Some(_)) = (&spread, task.observed.conditions.iter().find(unseen)) {
@@ -318,12 +318,13 @@ fn no_cells() -> Error {
     Error::inapplicable("the task has no cells to judge drawn cells by")
 }
 
-/// The spread of mean effects around predictions of combinations, learned from the training combinations of a model that did
-/// not train on them; or why there is none.
-fn spread_of_combinations(fitted: &dyn Fitted, task: &Task) -> Result<Result<Spread, String>> {
-    if !fitted.model().is_some_and(Trained::leaves_combinations_out) {
+/// The spread of mean effects around predictions of combinations, learned from what a model without them misses of the training
+/// combinations; or why there is none.
+fn spread_of_combinations(model: Option<Box<dyn Trained>>, task: &Task) -> Result<Result<Spread, String>> {
+    let Some(model) = model else {
         return Ok(Err("the model was trained on the training combinations, so that they tell no spread".to_owned()));
-    }
+    };
+    let fitted = fitted(model, &task.training)?;
     let observed = task.training.effects()?;
     let genes = observed.effects.ncols();
     let mut left =

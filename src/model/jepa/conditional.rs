@@ -14,7 +14,7 @@ use crate::{
     Result,
     nn::{
         AttentionConfig, Backend, CrossAttentionBlock, Film, FinishConfig, LayerNorm, Linear, Matrix, Mlp, Norm,
-        RowSets, init, ops, walk_params,
+        RowSets, ops, walk_params,
     },
 };
 use dfdx::prelude::Tape;
@@ -84,20 +84,13 @@ impl<D: Backend> ConditionalPredictor<D> {
         })
     }
 
-    /// The same with an output layer of zeros: before training it predicts 0 everywhere, so that what is added to it
-    /// is what a training starts from.
-    ///
-    /// # Errors
-    /// A device without memory.
-    pub fn with_zero_output(mut self) -> Result<Self> {
-        use dfdx::prelude::HasShape;
-        let (weight, bias) = (&self.output.weight, &self.output.bias);
-        let device = weight.device();
-        self.output = Linear {
-            weight: init::constant(device, *weight.shape(), 0.0)?,
-            bias: init::constant(device, *bias.shape(), 0.0)?,
-        };
-        Ok(self)
+    /// Multiplies the output by a factor. With 0, before training, it predicts 0 everywhere, so that what is added to it is what a
+    /// training starts from.
+    pub fn scale_output(&mut self, factor: f32) {
+        let times = |values: Vec<f32>| values.into_iter().map(|value| value * factor).collect::<Vec<_>>();
+        let Linear { weight, bias } = &mut self.output;
+        weight.copy_from(&times(weight.as_vec()));
+        bias.copy_from(&times(bias.as_vec()));
     }
 
     /// z of each row; `rows` says which rows of h are under which perturbation. Dropout where `rng` is given.

@@ -53,7 +53,7 @@ pub use model::{Jepa, JepaSettings, Phase};
 pub use pretrain::PretrainNet;
 pub use pretraining::{Pretraining, Reader};
 pub use regulons::{Regulon, Regulons};
-pub use response::{LossWeights, Pairing, PredictorState, ResponseConfig, Share};
+pub use response::{ContextShare, LossWeights, NewContexts, Pairing, PredictorState, ResponseConfig, Share};
 #[doc(hidden)]
 pub use response::{expected_expression, profile_loss};
 pub(crate) use space::EmbeddedCells;

@@ -3,7 +3,7 @@
 use super::{
     Pretraining,
     config::{PretrainingConfig, Size},
-    response::{Encoder, PredictorState, Response, ResponseConfig, check_watched},
+    response::{Encoder, Hidden, PredictorState, Response, ResponseConfig, check_watched},
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -140,6 +140,7 @@ impl ModelConfig for JepaSettings {
 }
 
 /// A joint-embedding predictive architecture of perturbed cells; see the equations of the module.
+#[derive(Clone)]
 pub struct Jepa {
     pub(super) settings: JepaSettings,
     pub(super) genes: Vec<String>,
@@ -153,6 +154,14 @@ impl Jepa {
         &self.settings
     }
 
+    /// Without what training combinations were measured to do beyond what is predicted from their genes.
+    pub(crate) fn of_genes_alone(mut self) -> Self {
+        if let Some(response) = &mut self.response {
+            response.forget_combinations();
+        }
+        self
+    }
+
     pub(super) fn trained(&self) -> Result<&Response> {
         self.response.as_ref().ok_or_else(|| {
             Error::inapplicable(
@@ -161,23 +170,37 @@ impl Jepa {
         })
     }
 
-    /// What phase B chose inside the training fold, as a sentence.
+    /// What phase B chose inside the training fold, in words.
     pub(crate) fn note_of_choices(&self) -> String {
-        match &self.response {
-            None => "phase A alone: no label is used in this training".to_owned(),
-            Some(_) if self.settings.response.predictor != PredictorState::Trained => {
-                "the predictor is not the trained one: a combination is the sum of its perturbations".to_owned()
+        let Some(response) = &self.response else {
+            return "phase A alone: no label is used in this training".to_owned();
+        };
+        let share = &response.share;
+        let of_combinations = match () {
+            () if self.settings.response.predictor != PredictorState::Trained => {
+                "the predictor is not the trained one: an unseen combination is the sum of its perturbations".to_owned()
             }
-            Some(response) if response.interactions.is_empty() => format!(
-                "{} training combinations are too few to learn an interaction from: a combination is {:.2} times the sum",
-                response.share.combinations, response.share.factor
+            () if response.interactions.is_empty() => format!(
+                "{} training combinations are too few to learn an interaction from: an unseen one is {:.2} times the sum",
+                share.combinations, share.factor
             ),
-            Some(response) => format!(
+            () => format!(
                 "training combinations: {:.2} times the sum; left out, {:.0} % of the interaction is used, E-distance {:.3} of \
                  the scaled sum's",
-                response.share.factor,
-                100.0 * response.share.interaction,
-                response.share.error
+                share.factor,
+                100.0 * share.interaction,
+                share.error
+            ),
+        };
+        match share.contexts {
+            None => of_combinations,
+            Some(of) => format!(
+                "{of_combinations}; {} training contexts, left out: {:.2} times the shift of the others, {:.0} % of the learned \
+                 response is used, E-distance {:.3} of that without",
+                of.contexts,
+                of.factor,
+                100.0 * of.response,
+                of.error
             ),
         }
     }
@@ -233,7 +256,7 @@ impl Trained for Jepa {
 
     fn check(&self, conditions: &[Condition]) -> Result<()> {
         let response = self.trained()?;
-        conditions.iter().try_for_each(|condition| response.measured.tokens(condition, false).map(drop))
+        conditions.iter().try_for_each(|condition| response.measured.tokens(condition, Hidden::Nothing).map(drop))
     }
 
     /// z of the teacher, with every gene visible.
@@ -257,10 +280,13 @@ impl Trained for Jepa {
         self.cells_from(&self.trained()?.reference.data, &rows, condition, rng.next_u64())
     }
 
-    /// True unless an interaction is used, which is trained on the combinations. The factor of the sum, one number, is chosen
-    /// on them in any case.
-    fn leaves_combinations_out(&self) -> bool {
-        self.response.as_ref().is_some_and(|response| response.share.interaction == 0.0)
+    /// None where an interaction is used, which is trained on the combinations. The factor of the sum, one number, is chosen on
+    /// them in any case.
+    fn without_combinations(&self) -> Option<Box<dyn Trained>> {
+        match &self.response {
+            Some(response) if response.share.interaction == 0.0 => Some(Box::new(self.clone().of_genes_alone())),
+            _ => None,
+        }
     }
 
     fn cells_of_noise(&self, condition: &Condition, sampling: &Sampling) -> Result<Generated> {

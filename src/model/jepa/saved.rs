@@ -3,10 +3,11 @@
 use super::{
     heads::Backbone,
     model::{Jepa, JepaSettings, identity},
-    response::{Decoder, Encoder, Interaction, Measured, Predictor, Reference, Response, Share, columns_of},
+    response::{Beyond, Decoder, Encoder, Interaction, Measured, Predictor, Reference, Response, Share, columns_of},
 };
 use crate::{
     Error, Result,
+    data::Condition,
     model::{ModelConfig, State},
 };
 use dfdx::prelude::Cpu;
@@ -29,7 +30,10 @@ struct SavedResponse {
     effects: Vec<(String, Option<String>)>,
     contexts: Vec<Option<String>>,
     distances: Vec<Vec<f64>>,
+    /// The training combinations that [`Response::beyond`] has a row for.
+    combinations: Vec<Condition>,
     interactions: usize,
+    transfers: usize,
     share: Share,
     /// Mean z of the control cells of each context that has some.
     centres: Vec<Vec<f32>>,
@@ -45,7 +49,9 @@ impl Jepa {
             effects: response.measured.effects.clone(),
             contexts: response.measured.contexts.clone(),
             distances: response.measured.distances.clone(),
+            combinations: response.beyond.conditions.clone(),
             interactions: response.interactions.len(),
+            transfers: response.transfers.len(),
             share: response.share,
             centres: response.measured.centres.rows().into_iter().map(|row| row.to_vec()).collect(),
             with_remainder: response.decoder.with_remainder(),
@@ -64,7 +70,10 @@ impl Jepa {
             for (number, interaction) in response.interactions.iter().enumerate() {
                 state = state.with_network(&format!("interaction.{number}"), interaction)?;
             }
-            state = response.decoder.add_to(state)?;
+            for (number, predictor) in response.transfers.iter().enumerate() {
+                state = state.with_network(&format!("transfer.{number}"), predictor)?;
+            }
+            state = response.decoder.add_to(state)?.with_array("beyond", &response.beyond.shifts.mapv(f64::from));
         }
         Ok(state)
     }
@@ -89,8 +98,14 @@ impl Jepa {
                 .map_err(|_| Error::data("model.json is damaged: a centre of control cells has another width"))?;
             let measured = Measured::restored(saved.effects, saved.contexts, saved.distances, centres);
             let (shape, columns) = ((width, measured.effects.len()), columns_of(&measured.genes, &genes));
-            let mut predictor = Predictor::new(&cpu, shape, columns, config, &mut rng)?;
-            state.fill("predictor", &mut predictor)?;
+            let mut filled = |name: &str| {
+                let mut predictor = Predictor::new(&cpu, shape, columns.clone(), config, &mut rng)?;
+                state.fill(name, &mut predictor)?;
+                Ok::<_, Error>(predictor)
+            };
+            let predictor = filled("predictor")?;
+            let transfers =
+                (0..saved.transfers).map(|number| filled(&format!("transfer.{number}"))).collect::<Result<_>>()?;
             let decoder = Decoder::restored((width, config.decoder, genes.len()), saved.with_remainder, &state)?;
             let mut interactions = Vec::new();
             for number in 0..saved.interactions {
@@ -103,8 +118,9 @@ impl Jepa {
             let library = state.vector("reference.library", saved.reference.len())?.mapv(|size| size as f32).to_vec();
             let counts = counts.mapv(|count| count as f32);
             let reference = Reference::from_parts(&counts, &genes, library, saved.reference)?;
-            let share = saved.share;
-            Ok::<_, Error>(Response { measured, predictor, interactions, share, decoder, reference })
+            let shifts = state.array("beyond", Some(saved.combinations.len()), Some(width))?.mapv(|shift| shift as f32);
+            let (beyond, share) = (Beyond { conditions: saved.combinations, shifts }, saved.share);
+            Ok::<_, Error>(Response { measured, predictor, transfers, interactions, share, beyond, decoder, reference })
         });
         let response = response.transpose()?;
         Ok(Self { settings, genes, encoder, response })

@@ -2,7 +2,7 @@
 
 use super::{
     Jepa,
-    response::{Embedded, Judge, Response},
+    response::{Embedded, Hidden, Judge, Response},
 };
 use crate::{
     Result,
@@ -49,7 +49,7 @@ impl Jepa {
     /// `e(p) = sum over g of e_g`, the predictor's embedding of a perturbation, `(width,)`; 0 for control.
     pub(crate) fn perturbation_embedding(&self, condition: &Condition) -> Result<Array1<f32>> {
         let response = self.trained()?;
-        let genes = response.measured.tokens(condition, false)?.genes;
+        let genes = response.measured.tokens(condition, Hidden::Nothing)?.genes;
         if genes.is_empty() {
             return Ok(Array1::zeros(self.width()));
         }

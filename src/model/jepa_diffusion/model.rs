@@ -36,6 +36,7 @@ struct Description {
 }
 
 /// Draws cells in the embedding space of a JEPA; see the equations of the module.
+#[derive(Clone)]
 pub struct JepaDiffusion {
     pub(super) settings: JepaDiffusionSettings,
     pub(super) jepa: Jepa,
@@ -73,6 +74,9 @@ impl JepaDiffusion {
     ) -> Result<(Self, History)> {
         settings.validate()?;
         let (split, conditions, seed) = (&cells.split, cells.conditions.as_slice(), run.seed);
+        // What it is told of a training combination is what it will be told of an unseen one; what the JEPA misses of the
+        // former is learned here.
+        let jepa = jepa.of_genes_alone();
         let kept = KeptControls::of(&jepa)?;
         let embedded = jepa.embedded(cells, &split.train)?;
         let baseline = baseline(&embedded, &kept, conditions, &split.train)?;

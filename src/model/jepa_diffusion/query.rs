@@ -221,9 +221,10 @@ impl Trained for JepaDiffusion {
         self.jepa.decoded(&points, condition, (&data, &rows), rng.next_u64())
     }
 
-    /// As the JEPA, and if what it misses of training conditions is not added to its means.
-    fn leaves_combinations_out(&self) -> bool {
-        self.jepa.leaves_combinations_out() && self.chosen.mean == 0.0
+    /// As the JEPA, and none where what it misses of training conditions is added to its means.
+    fn without_combinations(&self) -> Option<Box<dyn Trained>> {
+        let apart = self.jepa.without_combinations().is_some() && self.chosen.mean == 0.0;
+        apart.then(|| Box::new(self.clone()) as Box<dyn Trained>)
     }
 
     fn cells_of_noise(&self, condition: &Condition, sampling: &Sampling) -> Result<Generated> {

@@ -54,8 +54,19 @@ pub enum PredictorState {
     /// The one that the training began with, in place of the trained one: shifts as measured in the embedding of phase A, F = 0,
     /// a = 0, f = 1, no interaction. Encoder and decoder are the trained ones.
     Initial,
-    /// As `initial`, with the shifts measured in the embedding of the trained encoder.
+    /// As `initial`, with the shifts measured in the embedding of the trained encoder, those of training combinations too.
     Measured,
+}
+
+/// What predicts a perturbation in a context where it was not measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NewContexts {
+    /// The predictor of the end-to-end training: every second set of which did without the effect measured in its own context.
+    #[default]
+    EndToEnd,
+    /// What was chosen and trained by leaving contexts out: safer where contexts are few and effects noisy.
+    LeftOut,
 }
 
 /// Settings of phase B.
@@ -78,6 +89,8 @@ pub struct ResponseConfig {
     pub pairing: Pairing,
     /// Which predictor is kept at the end.
     pub predictor: PredictorState,
+    /// What predicts a perturbation in a context where it was not measured.
+    pub new_contexts: NewContexts,
     /// Weights of the loss.
     pub weights: LossWeights,
     /// The training, end to end; a batch is of sets. `early_stopping` watches the loss of what is left out of it: the training
@@ -94,10 +107,14 @@ pub struct ResponseConfig {
     /// Rank of the interaction of two perturbations.
     pub rank: usize,
     /// Parts that the training combinations are divided into: an interaction is trained without each and stopped by it, and
-    /// the share of the interaction that is used is chosen on all of them.
+    /// the share of the interaction that is used is chosen on all of them. The same with contexts, and what carries an effect to
+    /// a new one.
     pub folds: usize,
     /// The training of the interaction; a batch is of combinations.
     pub interaction: TrainConfig,
+    /// With `new_contexts = left_out`, the training of what carries an effect to a context where it was not measured; a batch is
+    /// of sets. With 0 epochs it is the mean of those of other contexts, times a factor.
+    pub transfer: TrainConfig,
 }
 
 impl Default for ResponseConfig {
@@ -111,6 +128,7 @@ impl Default for ResponseConfig {
             train_encoder: true,
             pairing: Pairing::default(),
             predictor: PredictorState::default(),
+            new_contexts: NewContexts::default(),
             weights: LossWeights::default(),
             training: TrainConfig {
                 epochs: 20,
@@ -143,6 +161,16 @@ impl Default for ResponseConfig {
                 early_stopping: Some(10),
                 ..TrainConfig::default()
             },
+            transfer: TrainConfig {
+                epochs: 6,
+                batch_size: 8,
+                validation_batch_size: 8,
+                learning_rate: 1e-3,
+                clip_norm: Some(5.0),
+                weight_decay: 1e-2,
+                early_stopping: Some(2),
+                ..TrainConfig::default()
+            },
         }
     }
 }
@@ -154,8 +182,10 @@ impl ResponseConfig {
     /// A size of 0, a share or a weight out of range: named.
     pub fn validate(&self) -> Result<()> {
         self.training.validate()?;
-        // 0 epochs leave the tuning out; its other settings are checked all the same.
-        TrainConfig { epochs: self.tuning.epochs.max(1), ..self.tuning.clone() }.validate()?;
+        // 0 epochs leave a training out; its other settings are checked all the same.
+        for optional in [&self.tuning, &self.transfer] {
+            TrainConfig { epochs: optional.epochs.max(1), ..optional.clone() }.validate()?;
+        }
         self.interaction.validate()?;
         let LossWeights { energy, means, profile, counts, variance, covariance, effect, .. } = self.weights;
         let weights = [energy, means, profile, effect, counts, variance, covariance];

@@ -1,6 +1,6 @@
 //! Cells in embedding space.
 
-use super::measured::Measured;
+use super::measured::{Hidden, Measured};
 use crate::{
     Result,
     data::{Condition, Dataset, Perturbation},
@@ -96,13 +96,7 @@ impl Embedded {
             let shift = self.mean(measured.rows(&condition)) - self.mean(measured.controls(context.as_deref())?);
             effects.push_row(shift.view()).expect("every effect has the same width");
         }
-        let mut means = Array2::zeros((measured.genes.len(), self.z.ncols()));
-        for (mut mean, gene) in means.rows_mut().into_iter().zip(&measured.genes) {
-            let rows: Vec<usize> =
-                (0..measured.effects.len()).filter(|&row| measured.effects[row].0 == *gene).collect();
-            rows.iter().for_each(|&row| mean += &effects.row(row));
-            mean /= rows.len() as f64;
-        }
+        let means = measured.means(&effects, Hidden::Nothing);
         Ok((effects, means))
     }
 }

@@ -1,15 +1,17 @@
 //! The training of phase B, and its predictions in embedding space.
 
 use super::{
-    config::{PredictorState, ResponseConfig},
+    beyond::Beyond,
+    config::{NewContexts, PredictorState, ResponseConfig},
     decoder::{Decoder, DecoderNet, size_factors},
     embedded::{Embedded, Encoder},
     interaction::Interaction,
     judge::{Judge, WIDTHS},
-    measured::Measured,
+    measured::{Hidden, Measured},
     net::{EndToEnd, Predictor},
     reference::Reference,
-    source::{Asked, SetSize, SetSource},
+    source::{Asked, SetSize, SetSource, Tokens},
+    transfer::ContextShare,
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -54,6 +56,8 @@ pub struct Share {
     pub error: f64,
     /// Number of training combinations that it was chosen on.
     pub combinations: usize,
+    /// For contexts in which a perturbation was not measured; `None` where none could be left out.
+    pub contexts: Option<ContextShare>,
 }
 
 /// A trained phase B.
@@ -62,7 +66,10 @@ pub struct Response {
     pub(in crate::model::jepa) measured: Measured,
     pub(in crate::model::jepa) predictor: Predictor<Cpu>,
     pub(in crate::model::jepa) interactions: Vec<Interaction<Cpu>>,
+    /// Predictors for contexts where a gene was not measured; none where that was not learned.
+    pub(in crate::model::jepa) transfers: Vec<Predictor<Cpu>>,
     pub(in crate::model::jepa) share: Share,
+    pub(in crate::model::jepa) beyond: Beyond,
     pub(in crate::model::jepa) decoder: Decoder,
     pub(in crate::model::jepa) reference: Reference,
 }
@@ -117,13 +124,13 @@ impl Response {
             true => leave_pairs_out(&learned, combinations, &mut rng),
             false => (learned.clone(), Vec::new()),
         };
-        let size = SetSize { cells: config.cells, draws: config.draws, always_left_out: false };
+        let size = SetSize { cells: config.cells, draws: config.draws, hidden: None };
         let form = (encoder.target_sum, with_remainder);
         let sets = SetSource::new(dataset, &measured, &trained, form, size, &mut rng)?;
         let watched = match left_out.as_slice() {
             [] => None,
             left_out => {
-                let size = SetSize { always_left_out: true, draws: WATCHED_SETS, ..size };
+                let size = SetSize { hidden: Some(Hidden::Own), draws: WATCHED_SETS, ..size };
                 Some(SetSource::new(dataset, &measured, left_out, form, size, &mut rng)?)
             }
         };
@@ -148,16 +155,14 @@ impl Response {
         encoder.backbone = net.teacher.0.clone();
 
         let z = Embedded::of(encoder, dataset, train)?;
-        measured.centres = Array2::zeros((0, width));
-        for context in &measured.contexts {
-            let centre = z.mean(measured.controls(context.as_deref())?).mapv(|v| v as f32);
-            measured.centres.push_row(centre.view()).expect("all have one width");
-        }
+        measured.place_contexts(&z)?;
         let mut fitted = Self {
             measured,
             predictor: net.predictor,
             interactions: Vec::new(),
-            share: Share { width: 1.0, factor: 1.0, interaction: 0.0, error: 1.0, combinations: 0 },
+            beyond: Beyond::none(width),
+            transfers: Vec::new(),
+            share: Share { width: 1.0, factor: 1.0, interaction: 0.0, error: 1.0, combinations: 0, contexts: None },
             decoder: Decoder::new(net.decoder),
             reference: Reference::of(dataset, &cells.conditions, train, seed)?,
         };
@@ -165,12 +170,19 @@ impl Response {
         fitted.choose_width(&judge, &learned, &WIDTHS)?;
         fitted.tune(&judge, data.effects()?, (encoder, &learned), config, run, &mut rng)?;
         match config.predictor {
-            PredictorState::Trained => fitted.fit_interaction(&judge, config, run, &mut rng)?,
+            PredictorState::Trained => {
+                if config.new_contexts == NewContexts::LeftOut {
+                    fitted.fit_transfer((&judge, data.effects()?), (encoder, &learned), config, run, &mut rng)?;
+                }
+                fitted.fit_interaction(&judge, config, run, &mut rng)?;
+                fitted.measure_combinations(&z)?;
+            }
             PredictorState::Initial => fitted.predictor = beginning,
             PredictorState::Measured => {
                 fitted.predictor = beginning;
                 let (effects, means) = z.effects(&fitted.measured)?;
                 fitted.predictor.begin_with(&effects, &means);
+                fitted.measure_combinations(&z)?;
             }
         }
         Ok((fitted, history))
@@ -181,7 +193,7 @@ impl Response {
     /// # Errors
     /// As [`Self::moved`].
     pub fn own(&self, condition: &Condition) -> Result<Array1<f32>> {
-        let asked = Asked::of([(1, &self.measured.tokens(condition, false)?)]);
+        let asked = Asked::of([(1, &self.measured.tokens(condition, Hidden::Nothing)?)]);
         let own = self.predictor.own_logits::<NoneTape>(&asked, self.decoder.n_genes())?;
         Ok(ops::download(&own).row(0).to_owned())
     }
@@ -191,12 +203,15 @@ impl Response {
     /// # Errors
     /// Genes that were never perturbed alone in training, all named: [`ErrorKind::Inapplicable`](crate::ErrorKind).
     pub fn moved(&self, z: &Array2<f32>, condition: &Condition) -> Result<Array2<f32>> {
-        let tokens = self.measured.tokens(condition, false)?;
+        let tokens = self.measured.tokens(condition, Hidden::Nothing)?;
         if tokens.genes.is_empty() {
             return Ok(z.clone());
         }
         let factor = if tokens.genes.len() > 1 { self.share.factor } else { 1.0 };
-        let mut moved = z + &(self.predictor.shift(z, &Asked::of([(z.nrows(), &tokens)]))? * factor as f32);
+        let mut moved = z + &(self.shift(z, condition, &tokens)? * factor as f32);
+        if let Some(beyond) = self.beyond.of(condition, &self.measured) {
+            moved += &beyond;
+        }
         if tokens.genes.len() > 1 && self.share.interaction > 0.0 {
             let (sum, pairs) = self.together(&tokens);
             let each = (self.share.interaction / self.interactions.len() as f64) as f32;
@@ -205,6 +220,26 @@ impl Response {
             }
         }
         Ok(moved)
+    }
+
+    /// The sum of D over the genes of a condition, `(cells, width)`; in a context where one was not measured, by what carries it
+    /// there.
+    pub(super) fn shift(&self, z: &Array2<f32>, condition: &Condition, tokens: &Tokens) -> Result<Array2<f32>> {
+        let genes = &self.measured.genes;
+        let here = |gene: u32| self.measured.here(&genes[gene as usize], condition.context.as_ref());
+        let [known, carried] = tokens.parted(|gene| self.transfers.is_empty() || here(gene));
+        let mut sum = Array2::zeros(z.dim());
+        if !known.genes.is_empty() {
+            sum += &self.predictor.shift(z, &Asked::of([(z.nrows(), &known)]))?;
+        }
+        if !carried.genes.is_empty() {
+            let asked = Asked::of([(z.nrows(), &carried)]);
+            let each = 1.0 / self.transfers.len() as f32;
+            for predictor in &self.transfers {
+                sum.scaled_add(each, &predictor.shift(z, &asked)?);
+            }
+        }
+        Ok(sum)
     }
 }
 

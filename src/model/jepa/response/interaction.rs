@@ -4,9 +4,10 @@ use super::{
     config::{LossWeights, ResponseConfig},
     decoder::DecoderNet,
     fit::Response,
-    judge::{JUDGED, JUDGES, Judge, least_of},
+    judge::{JUDGED, JUDGES, Judge, gained, least_of},
+    measured::Hidden,
     net::{profile_loss, spread_over},
-    source::{Asked, Tokens, profile},
+    source::{Tokens, profile},
 };
 use crate::{
     Error, Result,
@@ -227,12 +228,12 @@ impl Response {
         let mut combinations: Vec<Combination> = Vec::new();
         let remainder = self.decoder.net().with_remainder;
         for condition in self.measured.conditions().filter(|c| c.perturbation.genes().len() > 1) {
-            let Ok(tokens) = self.measured.tokens(condition, false) else { continue };
+            let Ok(tokens) = self.measured.tokens(condition, Hidden::Nothing) else { continue };
             let few = |rows: &[usize]| rows[..rows.len().min(JUDGED)].to_vec();
             let from = few(self.measured.controls(condition.context.as_deref())?);
             let rows = few(self.measured.rows(condition));
             let (h, target) = (z.pick(&from), z.pick(&rows));
-            let shift = self.predictor.shift(&h, &Asked::of([(h.nrows(), &tokens)]))?;
+            let shift = self.shift(&h, condition, &tokens)?;
             let (sum, pairs) = self.together(&tokens);
             combinations.push(Combination {
                 widened: self.widened(&h, h.clone(), condition),
@@ -300,15 +301,8 @@ impl Response {
             }
             self.interactions.push(interaction);
         }
-        let mean = |share: usize| errors.iter().map(|of| of[share]).sum::<f64>() / errors.len() as f64;
-        let best = least_of(&(0..SHARES.len()).map(mean).collect::<Vec<_>>());
-        // A few combinations are easily fitted by chance: the gain has to be more than one standard error of itself.
-        let gain = mean(0) - mean(best);
-        let variance = errors.iter().map(|of| (of[0] - of[best] - gain).powi(2)).sum::<f64>();
-        let standard_error = (variance / ((errors.len() - 1) * errors.len()) as f64).sqrt();
-        if gain > standard_error {
-            self.share.interaction = SHARES[best];
-            self.share.error = mean(best) / mean(0).max(f64::MIN_POSITIVE);
+        if let Some((best, error)) = gained(&errors) {
+            (self.share.interaction, self.share.error) = (SHARES[best], error);
         }
         Ok(())
     }

@@ -31,6 +31,18 @@ pub fn least_of(values: &[f64]) -> usize {
     (0..values.len()).min_by(|&a, &b| values[a].total_cmp(&values[b])).expect("there is a value")
 }
 
+/// The share with the least mean error, and that error as a share of the first share's, 0; `None` where the gain over it is
+/// not more than its own standard error: a few conditions are easily fitted by chance.
+pub fn gained<const N: usize>(errors: &[[f64; N]]) -> Option<(usize, f64)> {
+    let n = errors.len();
+    let mean = |share: usize| errors.iter().map(|of| of[share]).sum::<f64>() / n.max(1) as f64;
+    let best = least_of(&(0..N).map(mean).collect::<Vec<_>>());
+    let gain = mean(0) - mean(best);
+    let variance = errors.iter().map(|of| (of[0] - of[best] - gain).powi(2)).sum::<f64>();
+    let standard_error = (variance / (n.saturating_sub(1).max(1) * n.max(1)) as f64).sqrt();
+    (gain > standard_error).then(|| (best, mean(best) / mean(0).max(f64::MIN_POSITIVE)))
+}
+
 /// Judges decoded cells by their E-distance to observed ones, in principal components of the training cells' log-normalised
 /// expression.
 pub struct Judge<'a> {

@@ -1,12 +1,30 @@
 //! What the training cells say of each condition, and which measured effects stand for a gene in a context.
 
+use super::{embedded::Embedded, source::Tokens};
 use crate::{
     Error, Result,
     data::{Condition, Controls, Perturbation, rows_by_condition, similarities, squared_distance},
-    model::jepa::response::source::Tokens,
 };
 use ndarray::{Array1, Array2, Axis};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Measured effects that a prediction may not use.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Hidden<'a> {
+    /// It may use all.
+    #[default]
+    Nothing,
+    /// That of the same gene in the same context.
+    Own,
+    /// That one, and all of these contexts.
+    Contexts(&'a [Option<String>]),
+}
+
+impl Hidden<'_> {
+    fn hides(self, context: Option<&String>) -> bool {
+        matches!(self, Self::Contexts(hidden) if hidden.iter().any(|known| known.as_ref() == context))
+    }
+}
 
 /// The training cells by condition, and the single perturbations that were measured.
 #[derive(Debug, Clone)]
@@ -21,7 +39,7 @@ pub struct Measured {
     pub contexts: Vec<Option<String>>,
     /// Squared distance of the mean control profiles of each two contexts.
     pub distances: Vec<Vec<f64>>,
-    /// Mean z of the control cells of each context, `(contexts, width)`; no rows before the encoder is trained.
+    /// Mean z of the control cells of each context, `(contexts, width)`; no columns before the encoder is trained.
     pub centres: Array2<f32>,
 }
 
@@ -39,14 +57,22 @@ impl Measured {
         let distance = |a: usize, b: usize| squared_distance(controls.profiles.row(a), controls.profiles.row(b));
         let n = controls.contexts.len();
         let distances = (0..n).map(|a| (0..n).map(|b| distance(a, b)).collect()).collect();
-        Self {
-            rows,
-            effects,
-            genes: genes.into_iter().collect(),
-            contexts: controls.contexts.clone(),
-            distances,
-            centres: Array2::zeros((0, 0)),
+        let (contexts, centres) = (controls.contexts.clone(), Array2::zeros((n, 0)));
+        Self { rows, effects, genes: genes.into_iter().collect(), contexts, distances, centres }
+    }
+
+    /// Says where the contexts lie in the space of these embeddings: at the means of their control cells.
+    ///
+    /// # Errors
+    /// None for a context that [`Self::new`] found.
+    pub fn place_contexts(&mut self, z: &Embedded) -> Result<()> {
+        let mut centres = Array2::zeros((0, z.z.ncols()));
+        for context in &self.contexts {
+            let centre = z.mean(self.controls(context.as_deref())?).mapv(|v| v as f32);
+            centres.push_row(centre.view()).expect("all have one width");
         }
+        self.centres = centres;
+        Ok(())
     }
 
     /// From what is saved.
@@ -91,12 +117,11 @@ impl Measured {
     }
 
     /// The tokens of a condition. The effect of a gene is the one measured in this context; where there is none, or it is
-    /// left out, those measured in other contexts, weighted by `exp(-d^2 / (2 d_min^2))`, d the distance of the mean control
-    /// profiles and `d_min` the least of them.
+    /// hidden, those measured in other contexts, near ones first: see [`Self::weights`].
     ///
     /// # Errors
     /// Genes that were never perturbed alone, all named: [`ErrorKind::Inapplicable`](crate::ErrorKind).
-    pub fn tokens(&self, condition: &Condition, leave_out: bool) -> Result<Tokens> {
+    pub fn tokens(&self, condition: &Condition, hidden: Hidden<'_>) -> Result<Tokens> {
         let mut tokens = Tokens::default();
         let mut unknown = Vec::new();
         for gene in condition.perturbation.genes() {
@@ -105,7 +130,7 @@ impl Measured {
                 continue;
             };
             tokens.genes.push(number as u32);
-            tokens.effects.push(self.weighted(gene, condition.context.as_ref(), leave_out));
+            tokens.effects.push(self.weighted(gene, condition.context.as_ref(), hidden));
         }
         match unknown.as_slice() {
             [] => Ok(tokens),
@@ -115,6 +140,19 @@ impl Measured {
                 genes.join(", ")
             ))),
         }
+    }
+
+    /// The mean over contexts that are not hidden of each gene's measured effects `(rows, width)`: `(genes, width)`, 0 where all
+    /// are hidden.
+    pub fn means(&self, effects: &Array2<f64>, hidden: Hidden<'_>) -> Array2<f64> {
+        let mut means = Array2::zeros((self.genes.len(), effects.ncols()));
+        for (mut mean, gene) in means.rows_mut().into_iter().zip(&self.genes) {
+            let of_gene = |row: &usize| self.effects[*row].0 == *gene && !hidden.hides(self.effects[*row].1.as_ref());
+            let rows: Vec<usize> = (0..self.effects.len()).filter(of_gene).collect();
+            rows.iter().for_each(|&row| mean += &effects.row(row));
+            mean /= rows.len().max(1) as f64;
+        }
+        means
     }
 
     fn place(&self, context: Option<&String>) -> Option<usize> {
@@ -129,23 +167,43 @@ impl Measured {
         }
     }
 
-    fn weighted(&self, gene: &str, context: Option<&String>, leave_out: bool) -> Vec<(u32, f32)> {
-        let of_gene = |row: &usize| self.effects[*row].0 == gene;
-        let all: Vec<usize> = (0..self.effects.len()).filter(of_gene).collect();
-        let own = all.iter().copied().find(|&row| self.effects[row].1.as_ref() == context);
-        let others: Vec<usize> = all.into_iter().filter(|row| Some(*row) != own).collect();
-        match own {
-            Some(row) if !leave_out || others.is_empty() => return vec![(row as u32, 1.0)],
-            _ => {}
-        }
+    /// How much an effect that was measured in each of the contexts `others` says of `context`; the weights sum to 1. They are
+    /// `exp(-d^2 / (2 d_min^2))`, d the distance of the mean control profiles and `d_min` the least of them.
+    pub fn weights<'a>(&self, context: Option<&String>, others: impl Iterator<Item = Option<&'a String>>) -> Vec<f32> {
         let here = self.place(context);
-        let distance = |row: &usize| match (here, self.place(self.effects[*row].1.as_ref())) {
+        let distance = |other: Option<&String>| match (here, self.place(other)) {
             (Some(here), Some(there)) => self.distances[here][there],
             _ => 0.0,
         };
-        let distances: Vec<f64> = others.iter().map(distance).collect();
-        let weights = similarities(&distances);
+        let weights = similarities(&others.map(distance).collect::<Vec<f64>>());
         let total: f64 = weights.iter().sum();
-        others.iter().zip(weights).map(|(&row, weight)| (row as u32, (weight / total) as f32)).collect()
+        weights.into_iter().map(|weight| (weight / total) as f32).collect()
+    }
+
+    /// Whether a single perturbation was measured in a context that is not this one and not hidden.
+    pub fn elsewhere(&self, gene: &str, context: Option<&String>, hidden: Hidden<'_>) -> bool {
+        self.effects
+            .iter()
+            .any(|(known, other)| known == gene && other.as_ref() != context && !hidden.hides(other.as_ref()))
+    }
+
+    /// Whether a single perturbation was measured in this context.
+    pub fn here(&self, gene: &str, context: Option<&String>) -> bool {
+        self.effects.iter().any(|(known, other)| known == gene && other.as_ref() == context)
+    }
+
+    fn weighted(&self, gene: &str, context: Option<&String>, hidden: Hidden<'_>) -> Vec<(u32, f32)> {
+        let of_gene = |row: &usize| self.effects[*row].0 == gene;
+        let all: Vec<usize> = (0..self.effects.len()).filter(of_gene).collect();
+        let context_of = |row: usize| self.effects[row].1.as_ref();
+        let own = all.iter().copied().find(|&row| context_of(row) == context);
+        let others: Vec<usize> =
+            all.into_iter().filter(|&row| Some(row) != own && !hidden.hides(context_of(row))).collect();
+        match own {
+            Some(row) if matches!(hidden, Hidden::Nothing) || others.is_empty() => return vec![(row as u32, 1.0)],
+            _ => {}
+        }
+        let weights = self.weights(context, others.iter().map(|&row| context_of(row)));
+        others.iter().map(|&row| row as u32).zip(weights).collect()
     }
 }

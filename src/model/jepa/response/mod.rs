@@ -15,7 +15,7 @@
 //!
 //! s is a learned vector for each gene and context in which it was perturbed alone, which starts at the measured
 //! difference of the teacher's mean embeddings. In a context where it was not measured it is the mean of those of other
-//! contexts, weighted by the similarity of their control cells; half of the training sets leave their own out, so that F
+//! contexts, weighted by how similar their control profiles are; half of the training sets leave their own out, so that F
 //! learns what that mean lacks.
 //!
 //! No cell is measured both before and after, so that control and perturbed cells come as sets. The loss of a set:
@@ -38,6 +38,8 @@
 //! At the end f and gamma are chosen by the same distance: f by all training combinations, which nothing before was trained on.
 //! The interaction is trained on the training combinations in folds, without each fold and stopped by it; gamma is the
 //! share that predicts the left-out combinations best, or 0 where the gain over no interaction is below its standard error.
+//! A combination that was itself trained on, here or in another context, is moved further by what it was measured to do beyond
+//! the prediction (`beyond`).
 //!
 //! | file | what |
 //! |---|---|
@@ -48,6 +50,8 @@
 //! | `pairing` | what predicted cells are drawn to: a set, or partners |
 //! | `tune` | the end of phase B: predictor and decoder, by the effects that are decoded |
 //! | `interaction` | what combinations do beyond the sum |
+//! | `transfer` | what carries effects to contexts where they were not measured |
+//! | `beyond` | what the training combinations were measured to do beyond all this |
 //! | `judge` | the E-distance of decoded cells, and what is chosen by it |
 //! | `decoder` | from embeddings to counts |
 //! | `reference` | the control cells that a model carries with it |
@@ -55,6 +59,7 @@
 //!
 //! Sources: Szekely and Rizzo 2013 (energy distance), Assran et al. 2023 (I-JEPA), Bardes et al. 2022 (VICReg).
 
+mod beyond;
 mod config;
 mod decoder;
 mod embedded;
@@ -66,6 +71,7 @@ mod net;
 mod pairing;
 mod reference;
 mod source;
+mod transfer;
 mod tune;
 
 #[cfg(test)]
@@ -74,18 +80,20 @@ pub(super) use self::{
     net::EndToEnd,
     source::{Asked, SetBatch, Tokens},
 };
-pub use config::{LossWeights, PredictorState, ResponseConfig};
+pub(super) use beyond::Beyond;
+pub use config::{LossWeights, NewContexts, PredictorState, ResponseConfig};
 pub(super) use decoder::Decoder;
 pub(super) use embedded::{Embedded, Encoder};
 pub use fit::Share;
 pub(super) use fit::{Response, check_watched, columns_of};
 pub(super) use interaction::Interaction;
 pub(super) use judge::Judge;
-pub(super) use measured::Measured;
+pub(super) use measured::{Hidden, Measured};
 pub(super) use net::Predictor;
 #[doc(hidden)]
 pub use net::profile_loss;
 pub use pairing::Pairing;
 pub(super) use reference::Reference;
+pub use transfer::ContextShare;
 #[doc(hidden)]
 pub use tune::expected_expression;

@@ -65,17 +65,23 @@ impl<D: Backend> Predictor<D> {
     ) -> Result<Self> {
         let genes = columns.len();
         let ResponseConfig { hidden, conditioning, dropout, .. } = *config;
-        let response = ConditionalPredictor::new(device, width, hidden, conditioning, dropout, rng)?;
+        let mut response = ConditionalPredictor::new(device, width, hidden, conditioning, dropout, rng)?;
+        response.scale_output(0.0);
         Ok(Self {
             device: device.clone(),
             effects: init::constant(device, (rows, width), 0.0)?,
             identity: Embedding { weight: init::normal(device, (genes, width), 0.1, rng)? },
             measured: Linear::new(device, width, width, rng)?,
-            response: response.with_zero_output()?,
+            response,
             features: init::constant(device, (genes, width), 0.0)?,
             own: init::constant(device, (genes, 1), 0.0)?,
             columns,
         })
+    }
+
+    /// The column of each perturbed gene; `None` for one that is not measured.
+    pub fn columns(&self) -> &[Option<usize>] {
+        &self.columns
     }
 
     /// Sets what the training begins with: the measured effects `(rows, width)`, and each gene's mean `(genes, width)`.

@@ -1,6 +1,6 @@
 //! Sets of control cells and of perturbed cells of the same context, as batches.
 
-use super::measured::Measured;
+use super::measured::{Hidden, Measured};
 use crate::{
     Error, Result,
     data::{Condition, Counts, Dataset, shuffle},
@@ -97,6 +97,19 @@ pub struct Tokens {
     pub effects: Vec<Vec<(u32, f32)>>,
 }
 
+impl Tokens {
+    /// Those of the genes that `first` accepts, and the others.
+    pub fn parted(&self, first: impl Fn(u32) -> bool) -> [Self; 2] {
+        let mut parts = [Self::default(), Self::default()];
+        for (&gene, effects) in self.genes.iter().zip(&self.effects) {
+            let part = &mut parts[usize::from(!first(gene))];
+            part.genes.push(gene);
+            part.effects.push(effects.clone());
+        }
+        parts
+    }
+}
+
 /// Some sets.
 pub struct SetBatch {
     /// Control cells, counts scaled to one sum.
@@ -144,19 +157,18 @@ pub struct SetSource<'a> {
 
 /// How sets are drawn.
 #[derive(Debug, Clone, Copy)]
-pub struct SetSize {
+pub struct SetSize<'a> {
     /// Cells of each side.
     pub cells: usize,
     /// Sets of each condition.
     pub draws: usize,
-    /// If true, every set of a condition leaves out its own measured effect where other contexts can replace it; if false, every
-    /// second set.
-    pub always_left_out: bool,
+    /// Measured effects that no set may use; if none is given, every second set may not use its own.
+    pub hidden: Option<Hidden<'a>>,
 }
 
 impl<'a> SetSource<'a> {
     /// Sets of the `conditions`. In every second set (or all, as `size` says) of a condition whose perturbation was measured
-    /// elsewhere too, its own measured effect is left out, as it is missing for an unseen context.
+    /// elsewhere too, its own measured effect is hidden, as it is missing for an unseen context.
     ///
     /// # Errors
     /// A condition whose context has no control cell.
@@ -165,7 +177,7 @@ impl<'a> SetSource<'a> {
         measured: &Measured,
         conditions: &[Condition],
         (target_sum, with_remainder): (f32, bool),
-        size: SetSize,
+        size: SetSize<'_>,
         rng: &mut ChaCha8Rng,
     ) -> Result<Self> {
         let mut source = Self {
@@ -187,7 +199,8 @@ impl<'a> SetSource<'a> {
             source.profiles.push(profile);
             source.conditions.push(condition.clone());
             for number in 0..size.draws {
-                let tokens = measured.tokens(condition, size.always_left_out || number % 2 == 1)?;
+                let every_second = if number % 2 == 1 { Hidden::Own } else { Hidden::Nothing };
+                let tokens = measured.tokens(condition, size.hidden.unwrap_or(every_second))?;
                 let mut draw = |from: &[usize]| {
                     let mut from = from.to_vec();
                     shuffle(&mut from, rng);

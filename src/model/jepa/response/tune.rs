@@ -19,6 +19,7 @@ use super::{
     embedded::Encoder,
     fit::Response,
     judge::Judge,
+    measured::Hidden,
     net::{Predictor, shares_of, spread_over},
     pairing::Pairing,
     source::{Asked, SetSize, SetSource},
@@ -27,7 +28,10 @@ use crate::{
     Error, Result,
     data::{Condition, Counts, EffectTable},
     model::{NORMALISED_TOTAL, jepa::views::thinned, vae::Log1p},
-    nn::{Backend, CountTarget, Dispersion, EmbeddingLoss, Matrix, RowSets, Scalar, ops, walk_params},
+    nn::{
+        Backend, CountTarget, Dispersion, EmbeddingLoss, Matrix, Params, RowSets, Scalar, Visitor, VisitorMut, join,
+        ops,
+    },
     train::{BatchSource, Loss, Run, StepContext, TrainConfig, Trainable, fit},
 };
 use dfdx::prelude::{Cpu, HasShape, PutTape, Rank0, SumTo, Tape, TrySub};
@@ -90,6 +94,15 @@ fn effect_loss<D: Backend, T: Tape<f32, D>>(
     error.try_square().and_then(|square| square.try_sum::<Rank0, _>()).map_err(fail)
 }
 
+/// What a tuning moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moves {
+    /// The predictor and the decoder, which keeps to real cells by their counts.
+    Both,
+    /// F of the predictor alone.
+    Response,
+}
+
 /// Predictor and decoder.
 #[derive(Debug, Clone)]
 pub struct Tuned<D: Backend> {
@@ -98,13 +111,55 @@ pub struct Tuned<D: Backend> {
     pub predictor: Predictor<D>,
     /// From z to counts.
     pub decoder: DecoderNet<D>,
+    moves: Moves,
     weights: LossWeights,
     pairing: Pairing,
     /// Factor of how far control cells are from their mean when they are decoded.
     width: f32,
 }
 
-walk_params!(Tuned { params: [], buffers: [], layers: [predictor, decoder] });
+impl<D: Backend> Tuned<D> {
+    /// The tuning of the predictor and of a model's decoder.
+    pub fn new(
+        device: &D,
+        (predictor, decoder): (Predictor<D>, DecoderNet<D>),
+        moves: Moves,
+        (config, width): (&ResponseConfig, f64),
+    ) -> Self {
+        let ResponseConfig { weights, pairing, .. } = *config;
+        Self { device: device.clone(), predictor, decoder, moves, weights, pairing, width: width as f32 }
+    }
+}
+
+impl<D: Backend> Params<D> for Tuned<D> {
+    fn walk<V: Visitor<D>>(&self, path: &str, visitor: &mut V) -> Result<()> {
+        match self.moves {
+            Moves::Both => {
+                self.predictor.walk(&join(path, "predictor"), visitor)?;
+                self.decoder.walk(&join(path, "decoder"), visitor)
+            }
+            Moves::Response => {
+                self.predictor.identity.walk(&join(path, "identity"), visitor)?;
+                self.predictor.measured.walk(&join(path, "measured"), visitor)?;
+                self.predictor.response.walk(&join(path, "response"), visitor)
+            }
+        }
+    }
+
+    fn walk_mut<V: VisitorMut<D>>(&mut self, path: &str, visitor: &mut V) -> Result<()> {
+        match self.moves {
+            Moves::Both => {
+                self.predictor.walk_mut(&join(path, "predictor"), visitor)?;
+                self.decoder.walk_mut(&join(path, "decoder"), visitor)
+            }
+            Moves::Response => {
+                self.predictor.identity.walk_mut(&join(path, "identity"), visitor)?;
+                self.predictor.measured.walk_mut(&join(path, "measured"), visitor)?;
+                self.predictor.response.walk_mut(&join(path, "response"), visitor)
+            }
+        }
+    }
+}
 
 /// Some sets.
 pub struct TuneBatch {
@@ -123,9 +178,9 @@ pub struct TuneBatch {
     /// Observed effect of each set, `(sets, genes)`, 0 of control, and its weight.
     effects: Array2<f32>,
     effect_weights: Vec<f32>,
-    /// z of a part of the molecules of each perturbed cell, and the counts of the rest.
-    part: Array2<f32>,
-    rest: CountTarget,
+    with_remainder: bool,
+    /// z of a part of the molecules of each perturbed cell, and the counts of the rest; where the decoder moves.
+    real: Option<(Array2<f32>, CountTarget)>,
 }
 
 impl<D: Backend> Trainable<D> for Tuned<D> {
@@ -138,7 +193,7 @@ impl<D: Backend> Trainable<D> for Tuned<D> {
         context: &mut StepContext<'_>,
     ) -> Result<Loss<D, T>> {
         let weights = self.weights;
-        let (sets, genes) = (&batch.asked.cells, batch.rest.counts.n_genes());
+        let (sets, genes) = (&batch.asked.cells, batch.effects.ncols());
         let z = ops::upload(&self.device, &batch.z)?;
         let rng = context.training.then_some(&mut *context.rng);
         let delta = self.predictor.forward(z.clone().put_tape(tape), &batch.asked, rng)?;
@@ -160,45 +215,80 @@ impl<D: Backend> Trainable<D> for Tuned<D> {
         };
         let log_theta = self.decoder.log_theta.as_vec();
         let expected = |logits: Matrix<D, T>| {
-            let shares = shares_of(logits, batch.rest.with_remainder)?;
+            let shares = shares_of(logits, batch.with_remainder)?;
             D::set_mean(expected_expression(shares, (&batch.sizes, &batch.scales), &log_theta)?, sets)
         };
         let under = expected(ops::add(self.decoder.logits(ops::add(moved, further()?)?)?, own_of(sets)?)?)?;
         let before = expected(self.decoder.logits(ops::add(z.put_tape(T::default()), further()?)?)?)?;
         let effect = effect_loss(under, before, &batch.effects, &batch.effect_weights)?;
 
-        let part = ops::upload(&self.device, &batch.part)?.put_tape(T::default());
-        let logits = ops::add(self.decoder.logits(part)?, own_of(&batch.perturbed_sets)?)?;
-        let nll = D::count_nll(logits, Dispersion::Gene(&self.decoder.log_theta), None, &batch.rest)?;
-        let nll = ops::mean(nll)?;
-        let parts = vec![
+        let mut parts = vec![
             (self.pairing.part(), ops::to_f32(&energy)),
             ("means", ops::to_f32(&of_means)),
             ("effect", ops::to_f32(&effect)),
-            ("nll", ops::to_f32(&nll)),
         ];
         let mut total = ops::scaled(energy, weights.energy)?;
-        let terms = [(of_means, weights.means), (effect, weights.effect), (nll, weights.counts / genes.max(1) as f32)];
-        for (term, weight) in terms {
+        for (term, weight) in [(of_means, weights.means), (effect, weights.effect)] {
             total = ops::add_scaled(total, term, weight)?;
+        }
+        if let Some((part, rest)) = &batch.real {
+            let part = ops::upload(&self.device, part)?.put_tape(T::default());
+            let logits = ops::add(self.decoder.logits(part)?, own_of(&batch.perturbed_sets)?)?;
+            let nll = ops::mean(D::count_nll(logits, Dispersion::Gene(&self.decoder.log_theta), None, rest)?)?;
+            parts.push(("nll", ops::to_f32(&nll)));
+            total = ops::add_scaled(total, nll, weights.counts / genes.max(1) as f32)?;
         }
         Ok(Loss { total: ops::keep_tape(total, own)?, parts })
     }
 }
 
+/// The molecules of the training cells in two parts.
+struct Halved {
+    /// z of one part of each cell.
+    z: Array2<f32>,
+    /// The counts of the rest, and the share of the first part.
+    rest: Counts,
+    shares: Vec<f32>,
+}
+
 /// Sets of embedded cells.
-struct TuneSource<'a> {
+pub struct TuneSource<'a> {
     sets: SetSource<'a>,
     judge: &'a Judge<'a>,
     /// Mean z of the control cells of each condition's context.
     centres: Vec<Array1<f32>>,
     /// Observed effect of each condition (control has none), and its weight.
     effects: Vec<(Option<ArrayView1<'a, f32>>, f32)>,
-    /// z of a part of each training cell, the counts of the rest, and the share of the part.
-    part: Array2<f32>,
-    rest: Counts,
-    shares: Vec<f32>,
+    /// Where the decoder moves.
+    halved: Option<Halved>,
     with_remainder: bool,
+}
+
+impl<'a> TuneSource<'a> {
+    /// Of the sets of `response`'s training cells, with the observed effects of their conditions.
+    pub fn new(sets: SetSource<'a>, judge: &'a Judge<'a>, observed: &'a EffectTable, response: &Response) -> Self {
+        let (known, measured) = (&sets.conditions, &response.measured);
+        let centres = known.iter().map(|condition| measured.centre(condition.context.as_ref())).collect();
+        let cells = |condition: &Condition| measured.rows(condition).len() as f32;
+        let mean_cells = known.iter().map(cells).sum::<f32>() / known.len() as f32;
+        let effect = |condition: &Condition| {
+            let row = observed.conditions.iter().position(|other| other == condition);
+            (row.map(|row| observed.effects.row(row)), cells(condition) / mean_cells)
+        };
+        let effects = known.iter().map(effect).collect();
+        let with_remainder = response.decoder.with_remainder();
+        Self { sets, judge, centres, effects, halved: None, with_remainder }
+    }
+
+    /// With the counts of real cells, which the decoder is kept to.
+    fn with_real_cells(self, encoder: &Encoder, rng: &mut ChaCha8Rng) -> Result<Self> {
+        let mut part = self.judge.data.select_cells(self.judge.z.rows());
+        let ([first, rest], shares) = thinned(&part.counts, SEEN_SHARE..SEEN_SHARE + 1e-6, rng);
+        part.counts = first;
+        part.library_size.iter_mut().zip(&shares).for_each(|(size, share)| *size *= share);
+        let z = encoder.embed(&part, &(0..part.n_cells()).collect::<Vec<_>>())?;
+        Ok(Self { halved: Some(Halved { z, rest, shares }), ..self })
+    }
 }
 
 impl BatchSource for TuneSource<'_> {
@@ -224,10 +314,18 @@ impl BatchSource for TuneSource<'_> {
                 row.assign(&effect);
             }
         }
-        let places = self.judge.z.places(&perturbed);
-        let sizes = size_factors(data, &perturbed, self.with_remainder);
-        let library_size: Vec<f32> =
-            sizes.iter().zip(&places).map(|(size, &at)| size * (1.0 - self.shares[at])).collect();
+        let real = self.halved.as_ref().map(|halved| {
+            let places = self.judge.z.places(&perturbed);
+            let sizes = size_factors(data, &perturbed, self.with_remainder);
+            let library_size: Vec<f32> =
+                sizes.iter().zip(&places).map(|(size, &at)| size * (1.0 - halved.shares[at])).collect();
+            let rest = CountTarget {
+                counts: Arc::new(halved.rest.select_cells(&places)),
+                library_size: library_size.into(),
+                with_remainder: self.with_remainder,
+            };
+            (halved.z.select(Axis(0), &places), rest)
+        });
         Ok(TuneBatch {
             z,
             off_centre,
@@ -238,18 +336,20 @@ impl BatchSource for TuneSource<'_> {
             perturbed_sets: RowSets::from_sizes(items.iter().map(|item| item.perturbed.len())),
             effects,
             effect_weights: items.iter().map(|item| self.effects[item.condition].1).collect(),
-            part: self.part.select(Axis(0), &places),
-            rest: CountTarget {
-                counts: Arc::new(self.rest.select_cells(&places)),
-                library_size: library_size.into(),
-                with_remainder: self.with_remainder,
-            },
+            with_remainder: self.with_remainder,
+            real,
         })
     }
 
     fn name(&self, row: usize) -> String {
         self.sets.name(row)
     }
+}
+
+/// Sets of a tuning on this number of conditions.
+pub fn set_size<'a>(config: &ResponseConfig, conditions: usize, hidden: Option<Hidden<'a>>) -> SetSize<'a> {
+    let draws = config.draws.max(FEWEST_SETS.div_ceil(conditions.max(1)));
+    SetSize { cells: config.tuning_cells, draws, hidden }
 }
 
 impl Response {
@@ -266,39 +366,13 @@ impl Response {
         if config.tuning.epochs == 0 {
             return Ok(());
         }
-        let data = judge.data;
-        let with_remainder = self.decoder.with_remainder();
-        let size = SetSize {
-            cells: config.tuning_cells,
-            draws: config.draws.max(FEWEST_SETS.div_ceil(learned.len())),
-            always_left_out: false,
-        };
-        let form = (encoder.target_sum, with_remainder);
-        let sets = SetSource::new(data, &self.measured, learned, form, size, rng)?;
-        let known = &sets.conditions;
-        let centres = known.iter().map(|condition| self.measured.centre(condition.context.as_ref())).collect();
-        let cells = |condition: &Condition| self.measured.rows(condition).len() as f32;
-        let mean_cells = known.iter().map(cells).sum::<f32>() / known.len() as f32;
-        let effect = |condition: &Condition| {
-            let row = observed.conditions.iter().position(|other| other == condition);
-            (row.map(|row| observed.effects.row(row)), cells(condition) / mean_cells)
-        };
-        let effects = known.iter().map(effect).collect();
-        let mut part = data.select_cells(judge.z.rows());
-        let ([first, rest], shares) = thinned(&part.counts, SEEN_SHARE..SEEN_SHARE + 1e-6, rng);
-        part.counts = first;
-        part.library_size.iter_mut().zip(&shares).for_each(|(size, share)| *size *= share);
-        let part = encoder.embed(&part, &(0..part.n_cells()).collect::<Vec<_>>())?;
-        let source = TuneSource { sets, judge, centres, effects, part, rest, shares, with_remainder };
+        let size = set_size(config, learned.len(), None);
+        let form = (encoder.target_sum, self.decoder.with_remainder());
+        let sets = SetSource::new(judge.data, &self.measured, learned, form, size, rng)?;
+        let source = TuneSource::new(sets, judge, observed, self).with_real_cells(encoder, rng)?;
         let device = Cpu::seed_from_u64(run.seed);
-        let mut net = Tuned {
-            device: device.clone(),
-            predictor: self.predictor.clone(),
-            decoder: self.decoder.net().clone(),
-            weights: config.weights,
-            pairing: config.pairing,
-            width: self.share.width as f32,
-        };
+        let both = (self.predictor.clone(), self.decoder.net().clone());
+        let mut net = Tuned::new(&device, both, Moves::Both, (config, self.share.width));
         let training = TrainConfig { seed: run.seed, ..config.tuning.clone() };
         let mut tuning = run.part("tuning");
         tuning.progress = run.progress;
