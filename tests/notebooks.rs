@@ -78,7 +78,7 @@ const PLANTED: [Planted; 9] = [
 
 fn main() -> ExitCode {
     // First of all: evcxr starts this binary again, as the process in which the cells run.
-    evcxr::runtime_hook();
+    genailab_kernel::start_process();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository");
     if let Some(echo) = worker::role() {
         return worker::serve(root, &plan(root, &Options::default()), echo);

@@ -42,7 +42,7 @@ const DEFAULT_OPT_LEVEL: &str = "1";
 pub struct Cells {
     notebooks: PathBuf,
     slot: PathBuf,
-    dependencies: Vec<String>,
+    config: Config,
     _lock: File,
 }
 
@@ -64,8 +64,7 @@ impl Cells {
         if number > 1 {
             copy_dependencies(&build.join("1"), &slot)?;
         }
-        let dependencies = config.dependencies.keys().cloned().collect();
-        Ok(Self { notebooks, slot, dependencies, _lock: lock })
+        Ok(Self { notebooks, slot, config, _lock: lock })
     }
 
     /// Makes the notebooks' folder this process's working folder and names the slot to evcxr.
@@ -98,7 +97,7 @@ impl Cells {
     /// `cargo test` put their target folder on the search path, where it comes before the path in the cell's own
     /// library; there lies a `libgenailab` of another profile.
     fn holds_another_build(&self, folder: &Path) -> bool {
-        self.dependencies.iter().any(|name| {
+        self.config.dependencies.keys().any(|name| {
             folder
                 .join(format!("{}{}{}", env::consts::DLL_PREFIX, name.replace('-', "_"), env::consts::DLL_SUFFIX))
                 .exists()
@@ -108,6 +107,19 @@ impl Cells {
     /// The folder of the notebooks, absolute.
     pub fn notebooks(&self) -> &Path {
         &self.notebooks
+    }
+
+    /// What evcxr has to run before the first cell, so that cells see the dependencies and the prelude of
+    /// `evcxr.toml`: commands, then Rust code. evcxr's own `:load_config` does the same in two cells.
+    pub fn first_cell(&self) -> String {
+        let Config { dependencies, prelude, .. } = &self.config;
+        let commands: String = dependencies.iter().map(|(name, value)| format!(":dep {name} = {value}\n")).collect();
+        format!("{commands}{prelude}\n")
+    }
+
+    /// The file that asks the running cell to end, absolute.
+    pub fn interrupt_file(&self) -> PathBuf {
+        self.slot.join("interrupt")
     }
 
     /// What evcxr calls tmpdir, absolute.
@@ -149,10 +161,14 @@ fn take_slot(build: &Path) -> Result<(usize, File)> {
     bail!("{MAX_SLOTS} notebooks are running already: shut one down (Kernel > Shut Down Kernel)")
 }
 
-/// What `evcxr.toml` says that concerns the build.
+/// What `evcxr.toml` says.
+#[derive(Debug)]
 struct Config {
+    /// With absolute paths.
     dependencies: Table,
     opt_level: String,
+    /// Code that stands before every cell.
+    prelude: String,
     /// The `Cargo.lock` beside the first dependency by path.
     lock: Option<PathBuf>,
 }
@@ -173,13 +189,10 @@ impl Config {
             lock = lock.or_else(|| folder.ancestors().map(|f| f.join("Cargo.lock")).find(|file| file.is_file()));
             *relative = Value::String(folder.to_string_lossy().into_owned());
         }
-        let opt_level = config
-            .get("evcxr")
-            .and_then(|evcxr| evcxr.get("opt_level"))
-            .and_then(Value::as_str)
-            .unwrap_or(DEFAULT_OPT_LEVEL)
-            .to_owned();
-        Ok(Self { dependencies, opt_level, lock })
+        let setting = |name| config.get("evcxr").and_then(|evcxr| evcxr.get(name)).and_then(Value::as_str);
+        let opt_level = setting("opt_level").unwrap_or(DEFAULT_OPT_LEVEL).to_owned();
+        let prelude = setting("prelude").unwrap_or_default().to_owned();
+        Ok(Self { dependencies, opt_level, prelude, lock })
     }
 
     fn write_workspace(&self, slot: &Path) -> Result<()> {
@@ -310,7 +323,8 @@ mod tests {
         root
     }
 
-    const CONFIG: &str = "[evcxr]\nopt_level = \"2\"\n[dependencies]\nlab = { path = \"..\" }\n";
+    const CONFIG: &str =
+        "[evcxr]\nopt_level = \"2\"\nprelude = \"use lab::x;\"\n[dependencies]\nlab = { path = \"..\" }\n";
 
     #[test]
     fn a_slot_holds_the_pinned_lock_and_the_dependencies() {
@@ -324,6 +338,7 @@ mod tests {
         assert_eq!(Path::new(path), root.path().canonicalize().expect("it exists"));
         assert_eq!(manifest["profile"]["dev"]["opt-level"].as_integer(), Some(3));
         assert_eq!(manifest["profile"]["dev"]["package"]["ctx"]["opt-level"].as_integer(), Some(2));
+        assert_eq!(cells.first_cell(), format!(":dep lab = {{ path = \"{path}\" }}\nuse lab::x;\n"));
     }
 
     #[test]

@@ -1,7 +1,23 @@
-//! What stands around evcxr so that a notebook of this repository compiles the pinned dependencies, optimised, from
-//! any folder of the course, with several notebooks open at once. The kernel and the headless test runner share it.
+//! The Jupyter kernel of the course, on the `evcxr` library.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`cells`] | where cells are compiled: pinned dependencies, optimised, one folder per open notebook |
+//! | [`engine`] | runs cells: output while they run, errors with their place, interruption |
+//! | [`jupyter`] | speaks Jupyter's protocol over the engine |
+//! | [`kernelspec`] | registers the kernel with Jupyter |
+//!
+//! The kernel and the headless test runner share the engine. Both are also the process in which the cells run: see
+//! [`start_process`].
 
 #![deny(missing_docs)]
 
 pub mod cells;
+#[cfg(feature = "engine")]
+pub mod engine;
+#[cfg(feature = "engine")]
+pub mod jupyter;
 pub mod kernelspec;
+
+#[cfg(feature = "engine")]
+pub use engine::start_process;

@@ -1,8 +1,11 @@
 //! `genailab-kernel`: the Jupyter kernel of the notebooks. See `--help`.
 
 use anyhow::{Context, Result, bail};
-use evcxr::CommandContext;
-use genailab_kernel::{cells::Cells, kernelspec};
+use genailab_kernel::{
+    cells::Cells,
+    engine::{self, Engine, Interrupt},
+    jupyter, kernelspec,
+};
 use std::{env, path::Path, process::ExitCode, time::Instant};
 
 const HELP: &str = "\
@@ -20,11 +23,11 @@ Usage: genailab-kernel COMMAND
 
 fn main() -> ExitCode {
     // First of all: evcxr starts this binary again, as the process in which the cells run.
-    evcxr::runtime_hook();
+    genailab_kernel::start_process();
     let args: Vec<String> = env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args[..] {
-        ["--control_file", _] => run(),
+        ["--control_file", file] => run(file),
         ["--install"] => install(None),
         ["--install", "--prefix", prefix] => install(Some(Path::new(prefix))),
         ["--uninstall"] => uninstall(None),
@@ -53,27 +56,36 @@ fn main() -> ExitCode {
     }
 }
 
-fn enter(folder: &Path) -> Result<Cells> {
+fn enter(folder: &Path) -> Result<(Cells, Interrupt)> {
     let cells = Cells::prepare(folder)?;
     // SAFETY: called from main before anything that starts a thread.
-    unsafe { cells.enter()? };
-    Ok(cells)
+    let interrupt = unsafe {
+        cells.enter()?;
+        engine::remember_backtrace();
+        Interrupt::new(cells.interrupt_file())?
+    };
+    Ok((cells, interrupt))
 }
 
-fn run() -> Result<()> {
-    let _cells = enter(Path::new("."))?;
-    evcxr_jupyter::main()
+fn run(connection_file: &str) -> Result<()> {
+    // The working folder changes below.
+    let connection_file = Path::new(connection_file).canonicalize().context("no connection file")?;
+    let (cells, interrupt) = enter(Path::new("."))?;
+    // Jupyter sets this where the kernel has to end with it.
+    if env::var_os("JPY_PARENT_PID").is_some() {
+        engine::end_with_parent();
+    }
+    jupyter::serve(&connection_file, cells.first_cell(), interrupt)?;
+    // The engine's thread may be in the middle of a cell.
+    std::process::exit(0)
 }
 
 fn prepare(folder: &str) -> Result<()> {
     let started = Instant::now();
-    let cells = enter(Path::new(folder))?;
+    let (cells, interrupt) = enter(Path::new(folder))?;
     println!("compiling what the notebooks need in {} (once: a minute or two)", cells.tmpdir().display());
-    let (mut context, outputs) = CommandContext::new()?;
-    // Nobody reads the outputs: a dropped receiver makes evcxr discard them.
-    drop(outputs);
-    context.execute(":load_config --quiet").context("the dependencies of evcxr.toml do not compile")?;
-    if context.execute("let answer: i32 = 42; assert_eq!(answer, 42);").is_err() {
+    let mut engine = Engine::start(cells.first_cell(), interrupt, Box::new(|_| ()))?;
+    if engine.run("let answer: i32 = 42; assert_eq!(answer, 42);", &|_, _| String::new()).is_err() {
         bail!("the dependencies are compiled, but a cell with an assert fails; remove {}", cells.tmpdir().display());
     }
     println!("ready after {:.0} s", started.elapsed().as_secs_f32());

@@ -1,15 +1,14 @@
-//! Runs a notebook in evcxr, as Jupyter would, and tells apart the ways in which a cell can fail. Two of them look like
-//! success to Jupyter: a `?` that ended the cell, and a variable that is gone.
+//! Runs a notebook in the kernel's engine, as Jupyter would, and tells apart the ways in which a cell can fail. One of
+//! them looks like success to Jupyter: a variable that is gone.
 //!
-//! One evcxr runs many notebooks: between two of them it forgets every variable, item and import and starts a new
+//! One engine runs many notebooks: between two of them it forgets every variable, item and import and starts a new
 //! process for the cells. What it keeps is rust-analyzer's knowledge of the library, which takes seconds to gather.
 
 use super::notebook::{Notebook, Role};
-use evcxr::{CommandContext, Error};
+use genailab_kernel::engine::{CellError, Engine, Interrupt, Kind, Output, Shown};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     fmt,
-    process::Child,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -19,8 +18,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Set first in every cell that holds a `?`. evcxr drops what a cell defined when a `?` ends it, this name included.
-const WITNESS: &str = "went_to_the_end";
 /// Output lines shown with a failure.
 const TAIL: usize = 15;
 
@@ -112,9 +109,10 @@ pub fn run(notebook: &Notebook, session: &mut Session, limits: Limits) -> Outcom
     outcome
 }
 
-/// A running evcxr.
+/// A running engine.
 pub struct Session {
-    context: CommandContext,
+    engine: Engine,
+    interrupt: Interrupt,
     output: Arc<Mutex<Vec<String>>>,
     lost: bool,
 }
@@ -122,37 +120,28 @@ pub struct Session {
 impl Session {
     /// Compiles the dependencies, unless they are compiled, and lets rust-analyzer read them. What cells print goes to
     /// standard error with `echo`.
-    pub fn start(echo: bool) -> Result<Self, String> {
-        let (context, channels) = CommandContext::new().map_err(|error| describe(&error))?;
+    pub fn start(first_cell: String, interrupt: &Interrupt, echo: bool) -> Result<Self, String> {
         let output = Arc::new(Mutex::new(Vec::new()));
-        // evcxr waits until its output has been taken: it must be taken on other threads than the one that executes.
-        for channel in [channels.stdout, channels.stderr] {
-            let output = Arc::clone(&output);
-            thread::spawn(move || {
-                for line in channel {
-                    if echo {
-                        eprintln!("    {line}");
-                    }
-                    output.lock().expect("no thread panics with the lock").push(line);
-                }
-            });
-        }
-        let mut session = Self { context, output, lost: false };
-        session.clear()?;
-        // The first variable is what makes rust-analyzer read the dependencies.
-        session.context.execute("let warm: i32 = 42;").map_err(|error| describe(&error))?;
-        Ok(session)
+        let kept = Arc::clone(&output);
+        let sink = move |output| {
+            let (Output::Stdout(text) | Output::Stderr(text)) = output;
+            let line = text.trim_end_matches('\n');
+            if echo {
+                eprintln!("    {line}");
+            }
+            kept.lock().expect("no thread panics with the lock").push(line.to_owned());
+        };
+        let engine =
+            Engine::start(first_cell, interrupt.clone(), Box::new(sink)).map_err(|error| format!("{error:#}"))?;
+        Ok(Self { engine, interrupt: interrupt.clone(), output, lost: false })
     }
 
     /// Forgets everything that cells have defined, as a new kernel would.
     fn clear(&mut self) -> Result<(), String> {
-        for command in [":clear", ":load_config --quiet"] {
-            if let Err(error) = self.context.execute(command) {
-                self.lost = true;
-                return Err(describe(&error));
-            }
-        }
-        Ok(())
+        self.engine.clear().map_err(|error| {
+            self.lost = true;
+            format!("{error:#}")
+        })
     }
 
     /// Whether it could not be cleared, so that no other notebook can be run in it.
@@ -164,60 +153,48 @@ impl Session {
     fn run(&mut self, source: &str, limit: Duration) -> Result<usize, Failure> {
         let before = self.variables();
         self.output.lock().expect("no thread panics with the lock").clear();
-        let witnessed = source.contains('?');
-        let source = if witnessed { format!("let {WITNESS}: bool = true;\n{source}") } else { source.to_owned() };
-        let watchdog = Watchdog::start(self.context.process_handle(), limit);
-        let result = self.context.execute(&source);
-        let timed_out = watchdog.stop();
-        match result {
-            _ if timed_out => Err(Failure::Timeout(limit)),
-            Err(Error::SubprocessTerminated(status)) => {
-                let tail = self.tail();
-                if tail.contains("panicked at") {
-                    Err(Failure::Panic(tail))
-                } else {
-                    Err(Failure::Crash(format!("{status}\n{tail}")))
-                }
-            }
-            Err(error) => Err(Failure::Compile(describe(&error))),
-            Ok(_) if witnessed && !self.variables().contains(WITNESS) => Err(Failure::QuestionMark(self.tail())),
-            Ok(outputs) => {
-                let after = self.variables();
-                let lost: Vec<String> = before
-                    .difference(&after)
-                    .filter(|name| *name != WITNESS && !source.contains(&format!("drop({name})")))
-                    .cloned()
-                    .collect();
-                if !lost.is_empty() {
-                    return Err(Failure::LostVariable(lost));
-                }
-                if let Some(text) = debug_text(&outputs.content_by_mime_type) {
-                    return Err(Failure::DebugText(text));
-                }
-                Ok(outputs.content_by_mime_type.iter().filter(|(mime, content)| is_figure(mime, content)).count())
-            }
+        let watchdog = Watchdog::start(self.interrupt.clone(), limit);
+        let result = self.engine.run(source, &|_, _| String::new());
+        if watchdog.stop() {
+            return Err(Failure::Timeout(limit));
+        }
+        let shown = result.map_err(|error| self.failure(&error))?;
+        let after = self.variables();
+        let lost: Vec<String> =
+            before.difference(&after).filter(|name| !source.contains(&format!("drop({name})"))).cloned().collect();
+        if !lost.is_empty() {
+            return Err(Failure::LostVariable(lost));
+        }
+        if let Some(text) = debug_text(&shown) {
+            return Err(Failure::DebugText(text));
+        }
+        Ok(shown.iter().filter(|(mime, content)| is_figure(mime, content)).count())
+    }
+
+    fn failure(&self, error: &CellError) -> Failure {
+        let text: String = error.traceback.iter().map(|line| format!("    {line}\n")).collect();
+        match error.kind {
+            Kind::Panic => Failure::Panic(text),
+            Kind::Returned => Failure::QuestionMark(text),
+            Kind::Interrupted | Kind::Terminated => Failure::Crash(text + &self.tail()),
+            Kind::Compile | Kind::Refused => Failure::Compile(text),
         }
     }
 
     fn variables(&self) -> BTreeSet<String> {
-        self.context.variables_and_types().map(|(name, _)| name.to_owned()).collect()
+        self.engine.variables().into_iter().map(|(name, _)| name).collect()
     }
 
-    /// The last lines that the cell wrote; of a panic, its message rather than its backtrace.
+    /// The last lines that the cell wrote.
     fn tail(&self) -> String {
         let lines = self.output.lock().expect("no thread panics with the lock");
-        let start = lines
-            .iter()
-            .position(|line| line.contains("panicked at"))
-            .unwrap_or_else(|| lines.len().saturating_sub(TAIL));
-        let shown = lines[start..].iter().take_while(|line| !line.starts_with("stack backtrace")).take(TAIL);
-        shown.map(|line| format!("    {line}\n")).collect()
+        lines[lines.len().saturating_sub(TAIL)..].iter().map(|line| format!("    {line}\n")).collect()
     }
 }
 
 /// The beginning of an output that evcxr printed by `Debug` for want of anything better, if it is that of a struct with
 /// fields: `Figure { svg: "…`. Numbers, text and lists are fit to be seen.
-fn debug_text(outputs: &HashMap<String, String>) -> Option<String> {
+fn debug_text(outputs: &Shown) -> Option<String> {
     let text = outputs.get("text/plain").filter(|_| !outputs.contains_key("text/html"))?;
     let (name, _) = text.split_once(" {")?;
     let is_type = name.starts_with(char::is_uppercase) && name.chars().all(|c| c.is_alphanumeric() || c == '_');
@@ -232,13 +209,6 @@ fn is_figure(mime: &str, content: &str) -> bool {
     }
 }
 
-fn describe(error: &Error) -> String {
-    match error {
-        Error::CompilationErrors(errors) => errors.iter().map(|error| format!("    {}\n", error.rendered())).collect(),
-        other => other.to_string(),
-    }
-}
-
 /// Kills the process that runs the cells if it takes too long.
 struct Watchdog {
     done: mpsc::Sender<()>,
@@ -247,15 +217,14 @@ struct Watchdog {
 }
 
 impl Watchdog {
-    fn start(process: Arc<Mutex<Child>>, limit: Duration) -> Self {
+    fn start(interrupt: Interrupt, limit: Duration) -> Self {
         let (done, wait) = mpsc::channel();
         let fired = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&fired);
         let thread = thread::spawn(move || {
             if wait.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
                 flag.store(true, Ordering::SeqCst);
-                // It may have ended by itself just now, which is as good.
-                let _ = process.lock().expect("no thread panics with the lock").kill();
+                interrupt.kill();
             }
         });
         Self { done, fired, thread }

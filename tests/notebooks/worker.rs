@@ -8,7 +8,7 @@
 //! ```
 
 use super::{Test, session::Session, verdict::Verdict};
-use genailab_kernel::cells::Cells;
+use genailab_kernel::{cells::Cells, engine::Interrupt};
 use serde_json::{Value, json};
 use std::{
     collections::VecDeque,
@@ -38,16 +38,23 @@ pub fn serve(root: &Path, tests: &[Test], echo: bool) -> ExitCode {
     unsafe { env::remove_var(ROLE) };
     let cells = Cells::prepare(&root.join("notebooks")).and_then(|cells| {
         // SAFETY: nothing has started a thread yet.
-        unsafe { cells.enter() }.map(|()| cells)
+        let interrupt = unsafe {
+            cells.enter()?;
+            Interrupt::new(cells.interrupt_file())?
+        };
+        Ok((cells, interrupt))
     });
-    let mut cells = match cells {
-        Ok(cells) => Some(cells),
+    let (cells, interrupt) = match cells {
+        Ok(prepared) => prepared,
         Err(error) => {
             eprintln!("error: {error:#}");
             return ExitCode::FAILURE;
         }
     };
-    let mut session = Session::start(echo);
+    let first_cell = cells.first_cell();
+    let mut cells = Some(cells);
+    let start = || Session::start(first_cell.clone(), &interrupt, echo);
+    let mut session = start();
     say(&json!({ READY: null }));
     for name in std::io::stdin().lines().map_while(Result::ok) {
         let test = tests.iter().find(|test| test.name() == name).expect("the plan is the same in every process");
@@ -58,7 +65,7 @@ pub fn serve(root: &Path, tests: &[Test], echo: bool) -> ExitCode {
             test.through_jupyter()
         } else {
             if session.as_ref().map_or(true, Session::is_lost) {
-                session = Session::start(echo);
+                session = start();
             }
             match &mut session {
                 Ok(session) => test.headless(session),

@@ -1,0 +1,189 @@
+//! The thread of the engine: it starts evcxr, then runs cells, completes and inspects, one request after the other.
+
+use super::{history::History, message::Message, publisher::Publisher, replies, text};
+use crate::engine::{CellError, Engine, Interrupt, Kind};
+use serde_json::{Value, json};
+use std::{
+    process::Command,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// How often a cell that waits for the user's answer looks whether it was interrupted.
+const INPUT_CHECK: Duration = Duration::from_millis(100);
+
+/// Hands requests to the engine's thread.
+pub struct Executor {
+    jobs: mpsc::Sender<Message>,
+    /// Requests handed over so far.
+    handed: Arc<AtomicUsize>,
+}
+
+/// Where the engine's thread sends what it has to say, and what it shares with the sockets.
+pub struct Channels {
+    pub shell: UnboundedSender<Message>,
+    pub stdin: UnboundedSender<Message>,
+    /// What the user answers to a question of a cell.
+    pub answers: mpsc::Receiver<String>,
+    pub publisher: Publisher,
+    pub history: Arc<Mutex<History>>,
+}
+
+impl Executor {
+    /// Starts the thread, and evcxr in it.
+    pub fn start(first_cell: String, interrupt: Interrupt, channels: Channels) -> Self {
+        let (jobs, requests) = mpsc::channel();
+        let handed = Arc::new(AtomicUsize::new(0));
+        let worker =
+            Worker { first_cell, interrupt, channels, handed: Arc::clone(&handed), engine: None, count: 0, aborted: 0 };
+        thread::spawn(move || worker.work(&requests));
+        Self { jobs, handed }
+    }
+
+    pub fn hand_over(&self, request: Message) {
+        self.handed.fetch_add(1, Ordering::SeqCst);
+        self.jobs.send(request).expect("the engine's thread lives as long as the kernel");
+    }
+}
+
+struct Worker {
+    first_cell: String,
+    interrupt: Interrupt,
+    channels: Channels,
+    handed: Arc<AtomicUsize>,
+    engine: Option<Engine>,
+    /// Number of the last cell.
+    count: usize,
+    /// Cells up to this request are not run, because one before them failed.
+    aborted: usize,
+}
+
+impl Worker {
+    fn work(mut self, requests: &mpsc::Receiver<Message>) {
+        if let Err(error) = self.start() {
+            eprintln!("{}: {}", error.name, error.traceback.join("\n"));
+        }
+        for (number, request) in (1..).zip(requests) {
+            let publisher = self.channels.publisher.clone();
+            publisher.while_running(&request, || {
+                let reply = match request.kind() {
+                    "execute_request" if number <= self.aborted => replies::aborted(self.count),
+                    "execute_request" => self.execute(&request),
+                    "complete_request" => self.complete(&request),
+                    _ => self.inspect(&request),
+                };
+                // It fails only once the kernel shuts down.
+                let _ = self.channels.shell.send(request.reply(reply));
+            });
+        }
+    }
+
+    /// Starts evcxr, if it is not there: it is tried again for each cell, as the user may have mended the library.
+    fn start(&mut self) -> Result<(), CellError> {
+        if self.engine.is_some() {
+            return Ok(());
+        }
+        let publisher = self.channels.publisher.clone();
+        let sink = Box::new(move |output| publisher.output(output));
+        match Engine::start(self.first_cell.clone(), self.interrupt.clone(), sink) {
+            Ok(engine) => self.engine = Some(engine),
+            Err(error) => {
+                let no_rust = Command::new("cargo").arg("--version").output().is_err();
+                let value = match no_rust {
+                    true => "Rust is missing: install it from https://rustup.rs, then restart the kernel".to_owned(),
+                    false => format!("{error:#}"),
+                };
+                let details = value.lines().skip(1).map(str::to_owned).collect();
+                return Err(CellError::new(Kind::Refused, "StartFailed", &value, details));
+            }
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, request: &Message) -> Value {
+        let cell = request.text("code");
+        let silent = request.flag("silent", false);
+        if request.flag("store_history", !silent) && !silent {
+            self.count += 1;
+            self.channels.history.lock().expect("no thread panics with the lock").add(self.count, cell);
+        }
+        let publisher = self.channels.publisher.clone();
+        publisher.output_belongs_to((!silent).then_some(request));
+        if !silent {
+            publisher.send(request.child("execute_input", json!({"code": cell, "execution_count": self.count})));
+        }
+        let result = self.start().and_then(|()| {
+            let engine = self.engine.as_mut().expect("it was started");
+            engine.run(cell, &|prompt, secret| ask(request, &self.channels, &self.interrupt, prompt, secret))
+        });
+        match result {
+            Ok(shown) => {
+                if !silent && !shown.is_empty() {
+                    publisher.result(request, self.count, shown);
+                }
+                replies::executed(self.count)
+            }
+            Err(error) => {
+                if !silent {
+                    publisher.send(request.child("error", replies::error(&error)));
+                }
+                if request.flag("stop_on_error", true) {
+                    self.aborted = self.handed.load(Ordering::SeqCst);
+                }
+                replies::failed(&error, self.count)
+            }
+        }
+    }
+
+    fn complete(&mut self, request: &Message) -> Value {
+        let cell = request.text("code");
+        let position = text::to_bytes(cell, request.number("cursor_pos"));
+        let completions = self.engine.as_mut().and_then(|engine| engine.complete(cell, position).ok());
+        let (start, end) = completions.as_ref().map_or((position, position), |c| (c.start_offset, c.end_offset));
+        let (start, end) = (text::to_characters(cell, start), text::to_characters(cell, end));
+        let found = completions.map(|completions| completions.completions).unwrap_or_default();
+        let matches: Vec<&str> = found.iter().map(|completion| completion.code.as_str()).collect();
+        let types: Vec<Value> = found
+            .iter()
+            .map(|found| json!({"text": found.code, "type": found.kind, "signature": found.label, "start": start, "end": end}))
+            .collect();
+        json!({
+            "status": "ok",
+            "matches": matches,
+            "cursor_start": start,
+            "cursor_end": end,
+            "metadata": {"_jupyter_types_experimental": types},
+        })
+    }
+
+    fn inspect(&mut self, request: &Message) -> Value {
+        let cell = request.text("code");
+        let position = text::end_of_name(cell, text::to_bytes(cell, request.number("cursor_pos")));
+        replies::inspected(self.engine.as_mut().and_then(|engine| engine.inspect(cell, position)))
+    }
+}
+
+/// Asks the user on behalf of a cell. The answer is empty if the client cannot ask, or the cell is interrupted.
+fn ask(request: &Message, channels: &Channels, interrupt: &Interrupt, prompt: &str, secret: bool) -> String {
+    if !request.flag("allow_stdin", false) {
+        return String::new();
+    }
+    // An answer to an earlier question that came too late.
+    while channels.answers.try_recv().is_ok() {}
+    let question = request.to_sender("input_request", json!({"prompt": prompt, "password": secret}));
+    // It fails only once the kernel shuts down.
+    let _ = channels.stdin.send(question);
+    loop {
+        match channels.answers.recv_timeout(INPUT_CHECK) {
+            Ok(answer) => return answer,
+            Err(mpsc::RecvTimeoutError::Timeout) if !interrupt.is_requested() => {}
+            Err(_) => return String::new(),
+        }
+    }
+}
