@@ -39,6 +39,7 @@ mod files;
 pub mod math;
 pub mod model;
 pub mod nn;
+mod notebook;
 pub mod predict;
 pub mod prelude;
 pub mod show;

@@ -2,11 +2,7 @@
 //! layers of SVG by plotters' backend, with pictures between them.
 
 use super::style::{Mark, SHOWN_WIDTH, WIDTH};
-use crate::{
-    Error, Result,
-    files::write_atomically,
-    show::{escape, show_in_notebook},
-};
+use crate::{Error, Result, files::write_atomically, notebook, show::escape};
 use base64::Engine;
 use plotters::{
     prelude::{DrawingBackend, SVGBackend},
@@ -74,7 +70,13 @@ impl Figure {
 
     /// Shows the figure in a notebook cell whose last expression it is (evcxr calls this).
     pub fn evcxr_display(&self) {
-        show_in_notebook(&self.to_html(), &self.to_string());
+        notebook::show_at_end(&self.to_html(), &self.to_string());
+    }
+
+    /// Shows the figure in a notebook at once, below what the cell has shown before: several figures in one cell, with
+    /// text between them. A kernel other than `genailab-kernel` prints the caption, and shows the cell's last figure.
+    pub fn show(&self) {
+        notebook::show_now(&self.to_html(), &self.to_string());
     }
 
     /// Writes the picture as an `.svg` file, whole or not at all.

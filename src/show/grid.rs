@@ -1,6 +1,6 @@
 //! A result table that reads well as plain text (terminal) and as HTML (notebook, report).
 
-use crate::{Error, Result};
+use crate::{Error, Result, notebook};
 use serde::Serialize;
 use std::fmt;
 
@@ -168,7 +168,12 @@ impl Grid {
 
     /// Shows the table in a notebook cell whose last expression it is (evcxr calls this).
     pub fn evcxr_display(&self) {
-        show_in_notebook(&self.to_html(), &self.to_string());
+        notebook::show_at_end(&self.to_html(), &self.to_string());
+    }
+
+    /// Shows the table in a notebook at once, as [`Figure::show`](super::Figure::show) does a figure.
+    pub fn show(&self) {
+        notebook::show_now(&self.to_html(), &self.to_string());
     }
 }
 
@@ -219,11 +224,4 @@ pub(crate) fn escape(text: &str) -> String {
         }
     }
     safe
-}
-
-/// Hands a notebook both forms of an output, by the protocol of the evcxr kernel.
-pub(crate) fn show_in_notebook(html: &str, text: &str) {
-    // One print each: lines of another thread must not fall between the markers.
-    println!("EVCXR_BEGIN_CONTENT text/html\n{html}\nEVCXR_END_CONTENT");
-    println!("EVCXR_BEGIN_CONTENT text/plain\n{text}\nEVCXR_END_CONTENT");
 }

@@ -4,7 +4,8 @@ use super::Figure;
 use crate::{
     Result,
     files::write_atomically,
-    show::{Grid, escape, show_in_notebook},
+    notebook::show_at_end,
+    show::{Grid, escape},
 };
 use std::{fmt, path::Path};
 
@@ -149,7 +150,7 @@ impl Report {
 
     /// Shows the report in a notebook cell whose last expression it is (evcxr calls this).
     pub fn evcxr_display(&self) {
-        show_in_notebook(&format!("<div>\n{}</div>", self.body()), &self.to_string());
+        show_at_end(&format!("<div>\n{}</div>", self.body()), &self.to_string());
     }
 }
 

@@ -1,9 +1,10 @@
 //! Results as tables: text in a terminal, HTML in a notebook.
 
-use super::{Align, Grid, show_in_notebook};
+use super::{Align, Grid};
 use crate::{
     Result,
     bench::{Benchmark, Evaluation, Metric, OwnSpace, PerturbationScore, Role, Significance, ablation::Ablation},
+    notebook::show_at_end,
 };
 use std::fmt;
 
@@ -67,7 +68,7 @@ impl Benchmark {
 
     /// Shows the table in a notebook cell whose last expression it is (evcxr calls this).
     pub fn evcxr_display(&self) {
-        show_in_notebook(&self.to_grid().to_html(), &self.to_string());
+        show_at_end(&self.to_grid().to_html(), &self.to_string());
     }
 }
 
@@ -149,7 +150,7 @@ impl Evaluation {
 
     /// Shows the table in a notebook cell whose last expression it is (evcxr calls this).
     pub fn evcxr_display(&self) {
-        show_in_notebook(&self.to_grid().to_html(), &self.to_string());
+        show_at_end(&self.to_grid().to_html(), &self.to_string());
     }
 }
 

@@ -7,6 +7,7 @@ mod callback;
 mod config;
 mod events;
 mod history;
+mod live;
 mod objective;
 mod progress;
 mod run;

@@ -1,13 +1,15 @@
-//! How a training shows its progress: a bar in a terminal, elsewhere one line per epoch.
+//! How a training shows its progress: a bar in a terminal, a bar and a curve in a notebook of `genailab-kernel`,
+//! elsewhere one line per epoch.
 
-use super::EpochRecord;
+use super::{EpochRecord, live::LiveProgress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Progress {
-    /// [`Progress::Bar`] if standard error is a terminal, else [`Progress::Lines`].
+    /// [`Progress::Bar`] if standard error is a terminal; a bar and a growing curve in a notebook whose kernel is
+    /// `genailab-kernel`; else [`Progress::Lines`].
     #[default]
     Auto,
     /// A bar for the running epoch and a line for each finished one, on standard error.
@@ -25,6 +27,7 @@ pub(super) struct Reporter {
 
 enum Show {
     Bar(ProgressBar),
+    Live(LiveProgress),
     Lines,
     Nothing,
 }
@@ -34,27 +37,37 @@ impl Reporter {
         let show = match progress {
             Progress::Auto if std::io::stderr().is_terminal() => Show::bar(steps_per_epoch),
             Progress::Bar => Show::bar(steps_per_epoch),
-            Progress::Auto | Progress::Lines => Show::Lines,
+            Progress::Auto => LiveProgress::new(epochs, steps_per_epoch).map_or(Show::Lines, Show::Live),
+            Progress::Lines => Show::Lines,
             Progress::Silent => Show::Nothing,
         };
         Self { epochs, show }
     }
 
     /// A step of `epoch` (from 1) is done; `loss` is that of its batch.
-    pub(super) fn step(&self, epoch: usize, loss: f64) {
-        if let Show::Bar(bar) = &self.show {
-            bar.set_prefix(format!("epoch {epoch}/{}", self.epochs));
-            bar.set_message(format!("loss {loss:.2}"));
-            bar.inc(1);
+    pub(super) fn step(&mut self, epoch: usize, loss: f64) {
+        let epochs = self.epochs;
+        match &mut self.show {
+            Show::Bar(bar) => {
+                bar.set_prefix(format!("epoch {epoch}/{epochs}"));
+                bar.set_message(format!("loss {loss:.2}"));
+                bar.inc(1);
+            }
+            Show::Live(live) => live.step(|| format!("epoch {epoch}/{epochs}  loss of the batch {loss:.2}")),
+            Show::Lines | Show::Nothing => {}
         }
     }
 
     /// An epoch is done.
-    pub(super) fn epoch(&self, record: &EpochRecord) {
-        match &self.show {
+    pub(super) fn epoch(&mut self, record: &EpochRecord) {
+        match &mut self.show {
             Show::Bar(bar) => {
                 bar.suspend(|| say(std::io::stderr(), record, self.epochs));
                 bar.reset();
+            }
+            Show::Live(live) => {
+                let validation = record.validation.as_ref().map(|validation| validation.loss);
+                live.epoch(record.train.loss, validation, &line(record, self.epochs));
             }
             Show::Lines => say(std::io::stdout(), record, self.epochs),
             Show::Nothing => {}

@@ -1,7 +1,7 @@
 //! One run of a training: everything about it that is neither data nor a setting of the model.
 
 use super::{Callback, Progress};
-use crate::{Error, ErrorKind, Result, device::Device};
+use crate::{Error, ErrorKind, Result, device::Device, notebook};
 use std::{
     path::PathBuf,
     sync::{
@@ -24,8 +24,8 @@ pub struct Run<'a> {
     pub dir: Option<PathBuf>,
     /// Go on from the checkpoint in `dir`, bit for bit as if the training had never stopped.
     pub resume: bool,
-    /// Once it is true, the training ends before its next step with
-    /// [`ErrorKind::Interrupted`].
+    /// Once it is true, the training ends before its next step with [`ErrorKind::Interrupted`]. A notebook's user can
+    /// interrupt without it: a training that has finished an epoch then ends early, with what it has learned.
     pub interrupt: Option<Arc<AtomicBool>>,
     /// How progress is shown.
     pub progress: Progress,
@@ -63,9 +63,9 @@ impl Run<'_> {
         }
     }
 
-    /// Whether the run was interrupted.
+    /// Whether the run was interrupted, by its flag or by the user of a notebook.
     pub fn is_interrupted(&self) -> bool {
-        self.interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))
+        self.interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) || notebook::is_interrupted()
     }
 
     /// Ends work between trainings once the run was interrupted.

@@ -10,13 +10,13 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     nn::{Adam, Backend, GradientBuffers, Scalar, Snapshot},
+    notebook,
 };
 use dfdx::prelude::{Backward, NoneTape, Tape};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use std::{
     path::PathBuf,
-    sync::atomic::Ordering,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -114,7 +114,11 @@ where
     fn run(mut self) -> Result<History> {
         let mut log = Log::open(self.options.dir.clone(), &self.state.history)?;
         while self.state.epochs < self.config.epochs && !self.state.stopping.is_over(self.config) {
-            let record = self.epoch()?;
+            let record = match self.epoch() {
+                // Whoever stops a cell of a notebook wants to look at what there is.
+                Err(error) if error.kind() == ErrorKind::Interrupted && self.can_end_early() => break,
+                record => record?,
+            };
             if let Some(dir) = &self.options.dir {
                 self.state.save(dir, &*self.model, self.best.as_ref(), &self.adam)?;
             }
@@ -245,8 +249,13 @@ where
         format!("epoch {}, {what} {} (cells {})", self.state.epochs + 1, number + 1, cells.join(", "))
     }
 
+    /// Whether an interrupted training gives its unfinished model: in a notebook, after an epoch at least.
+    fn can_end_early(&self) -> bool {
+        notebook::is_interrupted() && self.state.epochs > 0
+    }
+
     fn check_interrupt(&self) -> Result<()> {
-        if !self.options.interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+        if !self.options.is_interrupted() {
             return Ok(());
         }
         let State { epochs, .. } = self.state;

@@ -5,7 +5,7 @@
 //! process for the cells. What it keeps is rust-analyzer's knowledge of the library, which takes seconds to gather.
 
 use super::notebook::{Notebook, Role};
-use genailab_kernel::engine::{CellError, Engine, Interrupt, Kind, Output, Shown};
+use genailab_kernel::engine::{CellError, Display, Engine, Interrupt, Kind, Output, Shown};
 use std::{
     collections::BTreeSet,
     fmt,
@@ -109,11 +109,18 @@ pub fn run(notebook: &Notebook, session: &mut Session, limits: Limits) -> Outcom
     outcome
 }
 
+/// What a cell put out before its end.
+#[derive(Default)]
+struct Printed {
+    lines: Vec<String>,
+    figures: usize,
+}
+
 /// A running engine.
 pub struct Session {
     engine: Engine,
     interrupt: Interrupt,
-    output: Arc<Mutex<Vec<String>>>,
+    output: Arc<Mutex<Printed>>,
     lost: bool,
 }
 
@@ -121,15 +128,24 @@ impl Session {
     /// Compiles the dependencies, unless they are compiled, and lets rust-analyzer read them. What cells print goes to
     /// standard error with `echo`.
     pub fn start(first_cell: String, interrupt: &Interrupt, echo: bool) -> Result<Self, String> {
-        let output = Arc::new(Mutex::new(Vec::new()));
+        let output = Arc::new(Mutex::new(Printed::default()));
         let kept = Arc::clone(&output);
         let sink = move |output| {
-            let (Output::Stdout(text) | Output::Stderr(text)) = output;
+            let mut kept = kept.lock().expect("no thread panics with the lock");
+            let text = match output {
+                Output::Stdout(text) | Output::Stderr(text) => text,
+                // A figure that is replaced in place is one figure.
+                Output::Display(Display { update: true, .. }) => return,
+                Output::Display(Display { data, .. }) => {
+                    kept.figures += figures(&data);
+                    return;
+                }
+            };
             let line = text.trim_end_matches('\n');
             if echo {
                 eprintln!("    {line}");
             }
-            kept.lock().expect("no thread panics with the lock").push(line.to_owned());
+            kept.lines.push(line.to_owned());
         };
         let engine =
             Engine::start(first_cell, interrupt.clone(), Box::new(sink)).map_err(|error| format!("{error:#}"))?;
@@ -152,7 +168,7 @@ impl Session {
     /// Runs one cell and counts the figures that it showed.
     fn run(&mut self, source: &str, limit: Duration) -> Result<usize, Failure> {
         let before = self.variables();
-        self.output.lock().expect("no thread panics with the lock").clear();
+        *self.output.lock().expect("no thread panics with the lock") = Printed::default();
         let watchdog = Watchdog::start(self.interrupt.clone(), limit);
         let result = self.engine.run(source, &|_, _| String::new());
         if watchdog.stop() {
@@ -168,7 +184,7 @@ impl Session {
         if let Some(text) = debug_text(&shown) {
             return Err(Failure::DebugText(text));
         }
-        Ok(shown.iter().filter(|(mime, content)| is_figure(mime, content)).count())
+        Ok(figures(&shown) + self.output.lock().expect("no thread panics with the lock").figures)
     }
 
     fn failure(&self, error: &CellError) -> Failure {
@@ -187,7 +203,7 @@ impl Session {
 
     /// The last lines that the cell wrote.
     fn tail(&self) -> String {
-        let lines = self.output.lock().expect("no thread panics with the lock");
+        let lines = &self.output.lock().expect("no thread panics with the lock").lines;
         lines[lines.len().saturating_sub(TAIL)..].iter().map(|line| format!("    {line}\n")).collect()
     }
 }
@@ -199,6 +215,10 @@ fn debug_text(outputs: &Shown) -> Option<String> {
     let (name, _) = text.split_once(" {")?;
     let is_type = name.starts_with(char::is_uppercase) && name.chars().all(|c| c.is_alphanumeric() || c == '_');
     is_type.then(|| text.chars().take(80).collect())
+}
+
+fn figures(shown: &Shown) -> usize {
+    shown.iter().filter(|(mime, content)| is_figure(mime, content)).count()
 }
 
 fn is_figure(mime: &str, content: &str) -> bool {

@@ -12,7 +12,7 @@ mod termination;
 pub use child::{end_with_parent, remember_backtrace, start_process};
 pub use error::{CellError, Kind, MAX_LINES};
 pub use interrupt::{GRACE, Interrupt, VARIABLE};
-pub use output::{Output, Sink};
+pub use output::{Display, Output, Sink};
 pub use source::is_users;
 
 use anyhow::{Context, Result};
@@ -91,7 +91,7 @@ impl Engine {
         self.output.flush_panic();
         match (result, stop) {
             (Err(Error::SubprocessTerminated(report)), _) => Err(self.terminated(&report, stop, panic, cell, &before)),
-            (_, Some(_)) => Err(interrupted(panic)),
+            (_, Some(_)) => Err(interrupted(panic, failed)),
             (Err(Error::CompilationErrors(errors)), _) => {
                 Err(CellError::of_compiler(&errors, cell, |line| source.line_of_cell(line)))
             }
@@ -177,9 +177,12 @@ impl Engine {
     }
 }
 
-fn interrupted(panic: Option<Panic>) -> CellError {
+fn interrupted(panic: Option<Panic>, ended_early: bool) -> CellError {
     let mut details: Vec<String> = panic.map(|panic| panic.message).unwrap_or_default();
-    details.push("variables of earlier cells are kept".to_owned());
+    details.push(match ended_early {
+        true => "variables of earlier cells are kept".to_owned(),
+        false => "the work in it ended early; all variables are kept, with what there was by then".to_owned(),
+    });
     CellError::new(Kind::Interrupted, "Interrupted", "the cell was stopped", details)
 }
 

@@ -4,9 +4,11 @@
 //! emptied on a thread of their own. The report of a panic on standard error is held back: if the cell ends with it,
 //! it becomes the cell's error; if the panic was caught, it is shown as the text that it is.
 
-use super::{interrupt::Interrupt, source};
+use super::{Shown, interrupt::Interrupt, source};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use crossbeam_channel::{Receiver, Select};
 use evcxr::EvalContextOutputs;
+use serde::Deserialize;
 use std::{
     collections::VecDeque,
     mem,
@@ -29,6 +31,19 @@ pub enum Output {
     Stdout(String),
     /// Text on standard error.
     Stderr(String),
+    /// A figure, a table, a progress bar.
+    Display(Display),
+}
+
+/// What the library shows while a cell runs; the JSON of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Display {
+    /// The content by MIME type.
+    pub data: Shown,
+    /// The name under which it can be replaced.
+    pub id: Option<String>,
+    /// Whether it replaces what was shown under its name.
+    pub update: bool,
 }
 
 /// Takes the output of cells, in order.
@@ -104,6 +119,12 @@ impl Collector {
     }
 }
 
+/// Reads the record of a display: `display` and, in base64, its JSON.
+fn display(record: &str) -> Option<Display> {
+    let json = STANDARD.decode(record.strip_prefix("display ")?).ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
 /// Runs until both channels are closed. Lines are taken under the lock: who finds a channel empty and then gets the
 /// lock knows that they are passed on.
 fn pass_on(state: &Mutex<State>, stdout: &Receiver<String>, stderr: &Receiver<String>) {
@@ -140,7 +161,12 @@ impl State {
             (self.sink)(Output::Stdout(text.to_owned()));
         }
         if record == source::RUNNING {
-            self.interrupt.running();
+            return self.interrupt.running();
+        }
+        match display(record) {
+            Some(display) => (self.sink)(Output::Display(display)),
+            // Not the library's: the cell printed the control character itself.
+            None => (self.sink)(Output::Stdout(format!("{}{record}\n", source::RECORD))),
         }
     }
 
@@ -172,5 +198,20 @@ impl State {
         for line in mem::take(&mut self.panic) {
             (self.sink)(Output::Stderr(format!("{line}\n")));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_display_is_read_and_other_text_is_left_alone() {
+        let json = r#"{"data": {"text/html": "<b>1</b>"}, "id": "a", "update": false}"#;
+        let read = display(&format!("display {}", STANDARD.encode(json))).expect("a record");
+        assert_eq!(read.data["text/html"], "<b>1</b>");
+        assert_eq!((read.id.as_deref(), read.update), (Some("a"), false));
+        assert_eq!(display("display nonsense"), None);
+        assert_eq!(display("something else"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! What all clients see, on the iopub socket.
 
 use super::message::Message;
-use crate::engine::{Output, Shown};
+use crate::engine::{Display, Output, Shown};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::mpsc::UnboundedSender;
@@ -64,29 +64,40 @@ impl Publisher {
     }
 
     pub fn output(&self, output: Output) {
-        let (name, text) = match output {
-            Output::Stdout(text) => ("stdout", text),
-            Output::Stderr(text) => ("stderr", text),
+        let stream = |name, text| ("stream", json!({"name": name, "text": text}));
+        let (kind, content) = match output {
+            Output::Stdout(text) => stream("stdout", text),
+            Output::Stderr(text) => stream("stderr", text),
+            Output::Display(Display { data, id, update }) => {
+                let kind = if update { "update_display_data" } else { "display_data" };
+                let transient = id.map_or_else(|| json!({}), |id| json!({"display_id": id}));
+                (kind, json!({"data": by_mime_type(data), "metadata": {}, "transient": transient}))
+            }
         };
         if let Some(cell) = &self.lock().cell {
-            self.send(cell.child("stream", json!({"name": name, "text": text})));
+            self.send(cell.child(kind, content));
         }
     }
 
     pub fn result(&self, cell: &Message, count: usize, shown: Shown) {
-        let data: Map<String, Value> = shown
-            .into_iter()
-            .map(|(mime, content)| {
-                let json = mime.contains("json").then(|| serde_json::from_str(&content).ok()).flatten();
-                (mime, json.unwrap_or(Value::String(content)))
-            })
-            .collect();
-        self.send(cell.child("execute_result", json!({"execution_count": count, "data": data, "metadata": {}})));
+        let content = json!({"execution_count": count, "data": by_mime_type(shown), "metadata": {}});
+        self.send(cell.child("execute_result", content));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no thread panics with the lock")
     }
+}
+
+/// JSON is sent as JSON, everything else as text.
+fn by_mime_type(shown: Shown) -> Map<String, Value> {
+    shown
+        .into_iter()
+        .map(|(mime, content)| {
+            let json = mime.contains("json").then(|| serde_json::from_str(&content).ok()).flatten();
+            (mime, json.unwrap_or(Value::String(content)))
+        })
+        .collect()
 }
 
 fn status(request: &Message, state: &str) -> Message {
