@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The runner must not be fooled, so it first runs notebooks that are planted to fail (`tests/planted/`), each of
-//! which has to fail in its own way; and some go through the real Jupyter kernel too (`nbclient.py`).
+//! which has to fail in its own way; and some go through the real Jupyter kernel too, as do Jupyter's messages one by
+//! one (`nbclient_run.py`, `protocol.py`).
 
 #[path = "notebooks/jupyter.rs"]
 mod jupyter;
@@ -131,6 +132,8 @@ enum Test {
     Notebook { path: PathBuf, name: String, role: Role, has_solution: bool },
     /// A notebook through the real kernel, and whether it has to pass.
     Jupyter(PathBuf, bool),
+    /// The kernel's protocol, message by message.
+    Protocol,
 }
 
 impl Test {
@@ -142,11 +145,12 @@ impl Test {
             Self::Jupyter(path, _) => {
                 format!("jupyter/{}", path.file_stem().unwrap_or_default().to_string_lossy())
             }
+            Self::Protocol => "jupyter/protocol".to_owned(),
         }
     }
 
     fn is_jupyter(&self) -> bool {
-        matches!(self, Self::Jupyter(..))
+        matches!(self, Self::Jupyter(..) | Self::Protocol)
     }
 
     fn is_planted(&self) -> bool {
@@ -156,7 +160,7 @@ impl Test {
     /// A guess at how long it runs, to begin with the longest: most cells take about as long, to compile.
     fn length(&self) -> usize {
         let (path, role) = match self {
-            Self::Careless(_) | Self::Jupyter(..) => return 0,
+            Self::Careless(_) | Self::Jupyter(..) | Self::Protocol => return 0,
             Self::Planted(path, _) => (path, Role::Planted),
             Self::Notebook { path, role, .. } => (path, *role),
         };
@@ -186,7 +190,7 @@ impl Test {
                     if found.is_empty() { Ok(summary(&outcome)) } else { Err(found) }
                 })
             }
-            Self::Jupyter(..) => unreachable!("it needs no session"),
+            Self::Jupyter(..) | Self::Protocol => unreachable!("it needs no session"),
         };
         let verdict = match result {
             Ok(summary) => Verdict::passed(&name, summary),
@@ -197,9 +201,13 @@ impl Test {
 
     /// Runs one through the real kernel, which starts for it.
     fn through_jupyter(&self) -> Verdict {
-        let Self::Jupyter(path, must_pass) = self else { unreachable!("it needs a session") };
         let begun = Instant::now();
-        jupyter::run(&self.name(), path, *must_pass).after(begun.elapsed())
+        let verdict = match self {
+            Self::Jupyter(path, must_pass) => jupyter::run(&self.name(), path, *must_pass),
+            Self::Protocol => jupyter::replay_messages(&self.name()),
+            _ => unreachable!("it needs a session"),
+        };
+        verdict.after(begun.elapsed())
     }
 }
 
@@ -221,7 +229,7 @@ fn plan(root: &Path, options: &Options) -> Vec<Test> {
         }));
     }
     let good = course.into_iter().next().unwrap_or_else(|| planted("three_cells"));
-    tests.extend([Test::Jupyter(good, true), Test::Jupyter(planted("panic"), false)]);
+    tests.extend([Test::Jupyter(good, true), Test::Jupyter(planted("panic"), false), Test::Protocol]);
     tests.retain(|test| options.wants(test));
     tests
 }

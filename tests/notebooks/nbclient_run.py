@@ -19,9 +19,9 @@ def main() -> int:
     client = NotebookClient(
         notebook,
         kernel_name="genailab",
-        timeout=600,
-        # The kernel compiles the notebook's dependencies before it answers.
-        startup_timeout=1800,
+        # The first cell waits until the notebook's dependencies are compiled.
+        timeout=1800,
+        startup_timeout=60,
         resources={"metadata": {"path": folder}},
     )
     begun = time.monotonic()
