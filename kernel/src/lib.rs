@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cells`] | where cells are compiled: pinned dependencies, optimised, one folder per open notebook |
 //! | [`engine`] | runs cells: output while they run, errors with their place, interruption |
+//! | [`headless`] | runs notebooks without Jupyter |
 //! | [`jupyter`] | speaks Jupyter's protocol over the engine |
 //! | [`kernelspec`] | registers the kernel with Jupyter |
 //!
@@ -15,6 +16,8 @@
 pub mod cells;
 #[cfg(feature = "engine")]
 pub mod engine;
+#[cfg(feature = "engine")]
+pub mod headless;
 #[cfg(feature = "engine")]
 pub mod jupyter;
 pub mod kernelspec;

@@ -4,9 +4,18 @@ use anyhow::{Context, Result, bail};
 use genailab_kernel::{
     cells::Cells,
     engine::{self, Engine, Interrupt},
+    headless::{Notebook, Runner},
     jupyter, kernelspec,
 };
-use std::{env, path::Path, process::ExitCode, time::Instant};
+use std::{
+    env,
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+/// Seconds that a cell may take unless told otherwise.
+const TIMEOUT: &str = "600";
 
 const HELP: &str = "\
 The Jupyter kernel of genailab's notebooks: evcxr, with the repository's pinned dependencies.
@@ -19,6 +28,10 @@ Usage: genailab-kernel COMMAND
   --prepare [FOLDER]           compile what the notebooks of FOLDER (default: notebooks) depend on, so that the first
                                one opens in seconds
   --control_file FILE          run; Jupyter calls this
+  run [--timeout SECONDS] NOTEBOOK...     execute notebooks one after the other and write their outputs into them;
+                                          a cell may take 600 seconds, unless told otherwise
+  check [--timeout SECONDS] NOTEBOOK...   execute them, but leave the files as they are
+  clear NOTEBOOK...                       remove outputs and cell numbers
   --version, --help";
 
 fn main() -> ExitCode {
@@ -34,6 +47,11 @@ fn main() -> ExitCode {
         ["--uninstall", "--prefix", prefix] => uninstall(Some(Path::new(prefix))),
         ["--prepare"] => prepare("notebooks"),
         ["--prepare", folder] => prepare(folder),
+        ["run", "--timeout", seconds, ref notebooks @ ..] => execute(notebooks, seconds, true),
+        ["run", ref notebooks @ ..] => execute(notebooks, TIMEOUT, true),
+        ["check", "--timeout", seconds, ref notebooks @ ..] => execute(notebooks, seconds, false),
+        ["check", ref notebooks @ ..] => execute(notebooks, TIMEOUT, false),
+        ["clear", ref notebooks @ ..] => clear(notebooks),
         ["--version"] => {
             println!("genailab-kernel {} (evcxr 0.22.0)", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -89,6 +107,51 @@ fn prepare(folder: &str) -> Result<()> {
         bail!("the dependencies are compiled, but a cell with an assert fails; remove {}", cells.tmpdir().display());
     }
     println!("ready after {:.0} s", started.elapsed().as_secs_f32());
+    Ok(())
+}
+
+/// Executes notebooks of one course; fails if a cell of one fails.
+fn execute(notebooks: &[&str], seconds: &str, write: bool) -> Result<()> {
+    let seconds = seconds.parse().with_context(|| format!("--timeout {seconds}: not a number of seconds"))?;
+    let limit = Duration::try_from_secs_f64(seconds).context("--timeout")?;
+    // The working folder changes below.
+    let paths = notebooks
+        .iter()
+        .map(|path| Path::new(path).canonicalize().with_context(|| format!("there is no {path}")))
+        .collect::<Result<Vec<_>>>()?;
+    let first = paths.first().and_then(|path| path.parent()).context("name a notebook")?;
+    let (cells, interrupt) = enter(first)?;
+    if let Some(other) = paths.iter().find(|path| !path.starts_with(cells.notebooks())) {
+        bail!("{} is not in {}: run it on its own", other.display(), cells.notebooks().display());
+    }
+    let mut runner = Runner::start(cells.first_cell(), interrupt, limit)?;
+    let mut failed = 0;
+    for (name, path) in notebooks.iter().zip(&paths) {
+        let outcome = runner.run(path)?;
+        if write {
+            outcome.notebook.write(path)?;
+        }
+        let seconds = outcome.time.as_secs_f32();
+        match outcome.failure {
+            None => println!("{name}: {} cells ok in {seconds:.1} s", outcome.cells),
+            Some((cell, error)) => {
+                failed += 1;
+                println!("{name}: cell {cell} failed after {seconds:.1} s\n{}", error.traceback.join("\n"));
+            }
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} of {} notebooks failed", paths.len());
+    }
+    Ok(())
+}
+
+fn clear(notebooks: &[&str]) -> Result<()> {
+    for path in notebooks.iter().map(Path::new) {
+        let mut notebook = Notebook::read(path)?;
+        notebook.clear();
+        notebook.write(path)?;
+    }
     Ok(())
 }
 

@@ -19,9 +19,11 @@ use std::{
 
 /// Lines of standard error that are remembered, to say why a process ended.
 const REMEMBERED: usize = 50;
-/// How long standard error may stay silent before a failed cell's last word is said.
-const QUIET: Duration = Duration::from_millis(30);
-/// How long to wait for that at most.
+/// How long standard error has to be silent at the end of a cell: evcxr does not wait for it. A failed cell's report
+/// comes there.
+const QUIET: Duration = Duration::from_millis(20);
+const QUIET_AFTER_FAILURE: Duration = Duration::from_millis(100);
+/// How long to wait for that at most: other threads may go on writing.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A piece of output.
@@ -86,13 +88,13 @@ impl Collector {
 
     /// Waits until all that the cell has printed is passed on.
     pub fn settle(&self, failed: bool) {
-        let until = Instant::now() + PATIENCE;
-        // Standard output is complete when evcxr says that the cell has ended, unless its process has.
-        while Instant::now() < until {
-            let quiet = self.stdout.is_empty() && self.stderr.is_empty();
+        let begun = Instant::now();
+        let quiet = if failed { QUIET_AFTER_FAILURE } else { QUIET };
+        while begun.elapsed() < PATIENCE {
+            let empty = self.stdout.is_empty() && self.stderr.is_empty();
             // The lock is free once no line is on its way.
-            let since = self.lock().last.elapsed();
-            if quiet && (!failed || since > QUIET) {
+            let last = self.lock().last.max(begun);
+            if empty && last.elapsed() > quiet {
                 return;
             }
             thread::sleep(Duration::from_millis(1));

@@ -7,7 +7,7 @@ use std::{
     process::Command,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -18,11 +18,24 @@ use tokio::sync::mpsc::UnboundedSender;
 /// How often a cell that waits for the user's answer looks whether it was interrupted.
 const INPUT_CHECK: Duration = Duration::from_millis(100);
 
+/// What the first cell shows while it waits.
+const STARTING: &str = "The kernel is starting: it reads the library, and compiles it if it has changed.\n";
+
 /// Hands requests to the engine's thread.
 pub struct Executor {
     jobs: mpsc::Sender<Message>,
     /// Requests handed over so far.
     handed: Arc<AtomicUsize>,
+    start: Arc<Start>,
+    publisher: Publisher,
+}
+
+/// How far evcxr's start is.
+#[derive(Default)]
+struct Start {
+    done: AtomicBool,
+    /// A cell that waits for it says so.
+    announced: AtomicBool,
 }
 
 /// Where the engine's thread sends what it has to say, and what it shares with the sockets.
@@ -40,14 +53,28 @@ impl Executor {
     pub fn start(first_cell: String, interrupt: Interrupt, channels: Channels) -> Self {
         let (jobs, requests) = mpsc::channel();
         let handed = Arc::new(AtomicUsize::new(0));
-        let worker =
-            Worker { first_cell, interrupt, channels, handed: Arc::clone(&handed), engine: None, count: 0, aborted: 0 };
+        let start = Arc::<Start>::default();
+        let publisher = channels.publisher.clone();
+        let worker = Worker {
+            first_cell,
+            interrupt,
+            channels,
+            handed: Arc::clone(&handed),
+            starting: Arc::clone(&start),
+            engine: None,
+            count: 0,
+            aborted: 0,
+        };
         thread::spawn(move || worker.work(&requests));
-        Self { jobs, handed }
+        Self { jobs, handed, start, publisher }
     }
 
     pub fn hand_over(&self, request: Message) {
         self.handed.fetch_add(1, Ordering::SeqCst);
+        let waits = request.kind() == "execute_request" && !request.flag("silent", false);
+        if waits && !self.start.done.load(Ordering::SeqCst) && !self.start.announced.swap(true, Ordering::SeqCst) {
+            self.publisher.send(request.child("stream", json!({"name": "stderr", "text": STARTING})));
+        }
         self.jobs.send(request).expect("the engine's thread lives as long as the kernel");
     }
 }
@@ -57,6 +84,7 @@ struct Worker {
     interrupt: Interrupt,
     channels: Channels,
     handed: Arc<AtomicUsize>,
+    starting: Arc<Start>,
     engine: Option<Engine>,
     /// Number of the last cell.
     count: usize,
@@ -69,6 +97,7 @@ impl Worker {
         if let Err(error) = self.start() {
             eprintln!("{}: {}", error.name, error.traceback.join("\n"));
         }
+        self.starting.done.store(true, Ordering::SeqCst);
         for (number, request) in (1..).zip(requests) {
             let publisher = self.channels.publisher.clone();
             publisher.while_running(&request, || {
@@ -116,6 +145,9 @@ impl Worker {
         let publisher = self.channels.publisher.clone();
         publisher.output_belongs_to((!silent).then_some(request));
         if !silent {
+            if self.starting.announced.swap(false, Ordering::SeqCst) {
+                publisher.send(request.child("clear_output", json!({"wait": false})));
+            }
             publisher.send(request.child("execute_input", json!({"code": cell, "execution_count": self.count})));
         }
         let result = self.start().and_then(|()| {
