@@ -27,7 +27,7 @@ test:
 
 lab:
 	@scripts/setup.sh lab
-	target/kernel/genailab-kernel --prepare
+	target/kernel/genailab-kernel prepare
 	cd notebooks && JUPYTER_PREFER_ENV_PATH=1 ../.venv/bin/jupyter-lab $(ARGS)
 
 setup:
@@ -58,7 +58,7 @@ kernel:
 
 # What the notebooks' cells are linked to.
 notebook-dependencies:
-	target/kernel/genailab-kernel --prepare
+	target/kernel/genailab-kernel prepare
 
 # ONLY=01 runs the notebooks whose name contains 01.
 notebooks:

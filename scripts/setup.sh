@@ -125,7 +125,7 @@ lab)
     rust_components
     python_venv scripts/requirements.txt scripts/requirements-lab.txt
     cargo build --profile kernel --locked -p genailab-kernel
-    target/kernel/genailab-kernel --install --prefix .venv
+    target/kernel/genailab-kernel install --prefix .venv
     ;;
 *) fail "unknown level '$level': run, test or lab" ;;
 esac

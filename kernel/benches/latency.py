@@ -2,7 +2,7 @@
 
 Usage: latency.py NOTEBOOK [WORKING_FOLDER]
 
-Run it on a quiet machine, after `genailab-kernel --prepare`, with the kernel registered (`--install`). Training cells,
+Run it on a quiet machine, after `genailab-kernel prepare`, with the kernel registered (`install`). Training cells,
 which take as long as the training does, are left out of the median: those whose source contains `::fit(`.
 """
 

@@ -18,20 +18,22 @@ use std::{
 const TIMEOUT: &str = "600";
 
 const HELP: &str = "\
-The Jupyter kernel of genailab's notebooks: evcxr, with the repository's pinned dependencies.
+The Jupyter kernel of genailab's notebooks, on evcxr, with the repository's pinned dependencies.
 
 Usage: genailab-kernel COMMAND
 
-  --install [--prefix DIR]     register the kernel `genailab` with Jupyter: for this user, or in DIR (a virtual
+  install [--prefix DIR]       register the kernel `genailab` with Jupyter: for this user, or in DIR (a virtual
                                environment)
-  --uninstall [--prefix DIR]   undo that
-  --prepare [FOLDER]           compile what the notebooks of FOLDER (default: notebooks) depend on, so that the first
+  uninstall [--prefix DIR]     undo that
+  prepare [FOLDER]             compile what the notebooks of FOLDER (default: notebooks) depend on, so that the first
                                one opens in seconds
-  --control_file FILE          run; Jupyter calls this
-  run [--timeout SECONDS] NOTEBOOK...     execute notebooks one after the other and write their outputs into them;
-                                          a cell may take 600 seconds, unless told otherwise
-  check [--timeout SECONDS] NOTEBOOK...   execute them, but leave the files as they are
-  clear NOTEBOOK...                       remove outputs and cell numbers
+  run [--timeout SECONDS] NOTEBOOK...
+                               execute notebooks one after the other and write their outputs into them; a cell may
+                               take 600 seconds, unless told otherwise
+  check [--timeout SECONDS] NOTEBOOK...
+                               execute them, but leave the files as they are
+  clear NOTEBOOK...            remove outputs and cell numbers
+  --control_file FILE          serve a client; Jupyter calls this
   --version, --help";
 
 fn main() -> ExitCode {
@@ -41,12 +43,12 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args[..] {
         ["--control_file", file] => run(file),
-        ["--install"] => install(None),
-        ["--install", "--prefix", prefix] => install(Some(Path::new(prefix))),
-        ["--uninstall"] => uninstall(None),
-        ["--uninstall", "--prefix", prefix] => uninstall(Some(Path::new(prefix))),
-        ["--prepare"] => prepare("notebooks"),
-        ["--prepare", folder] => prepare(folder),
+        ["install"] => install(None),
+        ["install", "--prefix", prefix] => install(Some(Path::new(prefix))),
+        ["uninstall"] => uninstall(None),
+        ["uninstall", "--prefix", prefix] => uninstall(Some(Path::new(prefix))),
+        ["prepare"] => prepare("notebooks"),
+        ["prepare", folder] => prepare(folder),
         ["run", "--timeout", seconds, ref notebooks @ ..] => execute(notebooks, seconds, true),
         ["run", ref notebooks @ ..] => execute(notebooks, TIMEOUT, true),
         ["check", "--timeout", seconds, ref notebooks @ ..] => execute(notebooks, seconds, false),

@@ -64,10 +64,9 @@ impl Engine {
     fn load(&mut self, command: &str) -> Result<()> {
         // A panic loses nothing but what its cell defines. It is an error all the same: see `source`.
         let keep = ":preserve_vars_on_panic 1\n";
-        // The first variable is what makes rust-analyzer infer types.
-        let variable = format!("let {WITNESS}: bool = true;");
-        let cell = format!("{command}{keep}{}{variable}", self.first_cell);
-        self.context.execute(&cell).context("the dependencies of evcxr.toml do not compile")?;
+        // The witness is the first variable, which makes rust-analyzer infer types: the user's first cell finds it done.
+        let cell = Source::new(&format!("{command}{keep}{}();", self.first_cell), self.interrupt.file());
+        self.context.execute(&cell.code).context("the dependencies of evcxr.toml do not compile")?;
         Ok(())
     }
 
