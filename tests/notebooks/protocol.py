@@ -7,6 +7,7 @@ Exit code: 0 everything as the protocol and this kernel's documentation say, 1 s
 
 import sys
 import time
+from random import Random
 
 import nbformat
 from jupyter_client.manager import KernelManager
@@ -16,6 +17,7 @@ from nbclient import NotebookClient
 # Generous: the machine may be busy with other tests.
 PATIENCE = 600
 MAX_TRACEBACK = 15
+FUZZED = 10_000
 # What the endless loop gets. The cells before it have warmed the kernel.
 ENDLESS = 10
 
@@ -114,6 +116,31 @@ def signatures(kernel):
     check(not kernel.client.shell_channel.is_alive() or not socket.poll(1000), "an unsigned request was answered")
     reply = kernel.ask("kernel_info_request", {})
     check(reply["status"] == "ok" and reply["protocol_version"] == "5.4", reply)
+
+
+def fuzz(kernel):
+    """Random frames, and rightly signed messages with random content, neither crash nor hang the kernel."""
+    random = Random(0)
+    kinds = ["execute_request", "complete_request", "inspect_request", "is_complete_request", "history_request",
+             "comm_info_request", "comm_open", "comm_msg", "kernel_info_request", "input_reply", "", "nonsense"]
+    values = [None, True, -1, 0, 7, 1e300, "", "é∂", "{", "let", "*", [], {}, [[]], {"code": 1}]
+    # A cell is compiled if it holds code, so its code is none here.
+    no_code = [value for value in values if not isinstance(value, str)] + ["", "// é"]
+    session, socket = kernel.client.session, kernel.client.shell_channel.socket
+    fields = ["cursor_pos", "pattern", "n", "start", "stop", "hist_access_type", "unique", "silent", "store_history",
+              "comm_id", "data", "value", "detail_level"]
+    for number in range(FUZZED):
+        if number % 2:
+            frames = [random.randbytes(random.randrange(40)) for _ in range(random.randrange(1, 9))]
+            if random.random() < 0.7:
+                frames.insert(random.randrange(len(frames) + 1), b"<IDS|MSG>")
+            socket.send_multipart(frames)
+        else:
+            kind = random.choice(kinds)
+            content = {field: random.choice(values) for field in random.sample(fields, 4)}
+            content["code"] = random.choice(no_code if kind == "execute_request" else values)
+            session.send(socket, session.msg(kind, random.choice([content, content, content, "[]", "{"])))
+    check(kernel.run("6 * 7")[1][-1][1]["data"] == {"text/plain": "42"})
 
 
 def execution(kernel):
@@ -247,7 +274,7 @@ def main():
     try:
         kernel.client.wait_for_ready(timeout=60)
         ready = time.monotonic() - begun
-        for part in (signatures, execution, small_requests, displays, interruption, shutdown):
+        for part in (signatures, fuzz, execution, small_requests, displays, interruption, shutdown):
             part(kernel)
             print(f"{part.__name__}: ok after {time.monotonic() - begun:.0f} s", flush=True)
     finally:

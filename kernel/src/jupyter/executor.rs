@@ -4,6 +4,7 @@ use super::{history::History, message::Message, publisher::Publisher, replies, t
 use crate::engine::{CellError, Engine, Interrupt, Kind};
 use serde_json::{Value, json};
 use std::{
+    panic,
     process::Command,
     sync::{
         Arc, Mutex,
@@ -101,12 +102,14 @@ impl Worker {
         for (number, request) in (1..).zip(requests) {
             let publisher = self.channels.publisher.clone();
             publisher.while_running(&request, || {
-                let reply = match request.kind() {
+                // A panic of evcxr or rust-analyzer must not end the thread, and with it the kernel.
+                let work = panic::AssertUnwindSafe(|| match request.kind() {
                     "execute_request" if number <= self.aborted => replies::aborted(self.count),
                     "execute_request" => self.execute(&request),
                     "complete_request" => self.complete(&request),
                     _ => self.inspect(&request),
-                };
+                });
+                let reply = panic::catch_unwind(work).unwrap_or_else(|_| self.fault(&request));
                 // It fails only once the kernel shuts down.
                 let _ = self.channels.shell.send(request.reply(reply));
             });
@@ -171,6 +174,21 @@ impl Worker {
                 replies::failed(&error, self.count)
             }
         }
+    }
+
+    /// The reply to a request at which evcxr panicked. What a cell has left of it cannot be trusted.
+    fn fault(&mut self, request: &Message) -> Value {
+        let value = "evcxr panicked at this request; the report is in the log of Jupyter";
+        let lost = "all variables, functions and imports are lost; evcxr is started again for the next cell";
+        let is_cell = request.kind() == "execute_request";
+        let details = if is_cell { vec![lost.to_owned()] } else { Vec::new() };
+        let error = CellError::new(Kind::Terminated, "KernelFault", value, details);
+        if is_cell {
+            self.engine = None;
+            self.aborted = self.handed.load(Ordering::SeqCst);
+            self.channels.publisher.send(request.child("error", replies::error(&error)));
+        }
+        replies::failed(&error, self.count)
     }
 
     fn complete(&mut self, request: &Message) -> Value {
