@@ -3,13 +3,13 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`cells`] | where cells are compiled: pinned dependencies, optimised, one folder per open notebook |
-//! | [`engine`] | runs cells: output while they run, errors with their place, interruption |
-//! | [`headless`] | runs notebooks without Jupyter |
-//! | [`jupyter`] | speaks Jupyter's protocol over the engine |
+//! | `engine` | runs cells: output while they run, errors with their place, interruption |
+//! | `headless` | runs notebooks without Jupyter |
+//! | `jupyter` | speaks Jupyter's protocol over the engine |
 //! | [`kernelspec`] | registers the kernel with Jupyter |
 //!
 //! The kernel and the headless test runner share the engine. Both are also the process in which the cells run: see
-//! [`start_process`].
+//! `start_process`.
 
 #![deny(missing_docs)]
 
