@@ -20,7 +20,7 @@ PATIENCE = 600
 MAX_TRACEBACK = 15
 FUZZED = 10_000
 # What the endless loop gets. The cells before it have warmed the kernel.
-ENDLESS = 10
+ENDLESS = 30
 
 TRAINING = """
 let data: std::sync::Arc<Dataset> = std::sync::Arc::new(Dataset::simulated(7));
@@ -261,7 +261,7 @@ def shutdown(kernel):
     kernel.client.control_channel.send(reply)
     answer = kernel.client.get_control_msg(timeout=PATIENCE)["content"]
     check(answer == {"status": "ok", "restart": False}, answer)
-    for _ in range(50):
+    for _ in range(300):
         if not kernel.manager.is_alive():
             return
         time.sleep(0.1)
