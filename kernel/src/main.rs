@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         ["run", ref notebooks @ ..] => execute(notebooks, TIMEOUT, true),
         ["check", "--timeout", seconds, ref notebooks @ ..] => execute(notebooks, seconds, false),
         ["check", ref notebooks @ ..] => execute(notebooks, TIMEOUT, false),
-        ["clear", ref notebooks @ ..] => clear(notebooks),
+        ["clear", ref notebooks @ ..] if !notebooks.is_empty() => clear(notebooks),
         ["--version"] => {
             println!("genailab-kernel {} (evcxr 0.22.0)", env!("CARGO_PKG_VERSION"));
             Ok(())

@@ -12,7 +12,7 @@ mod termination;
 pub use child::{end_with_parent, remember_backtrace, start_process};
 pub use error::{CellError, Kind, MAX_LINES};
 pub use interrupt::{GRACE, Interrupt, VARIABLE};
-pub use output::{Display, Output, Sink};
+pub use output::{Display, Output, Sink, by_mime_type};
 pub use source::is_users;
 
 use anyhow::{Context, Result};

@@ -9,6 +9,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use crossbeam_channel::{Receiver, Select};
 use evcxr::EvalContextOutputs;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::{
     collections::VecDeque,
     mem,
@@ -46,6 +47,15 @@ pub struct Display {
     pub id: Option<String>,
     /// Whether it replaces what was shown under its name.
     pub update: bool,
+}
+
+/// Content by MIME type in the form of a message or of a notebook: JSON as JSON, everything else as `text` makes it.
+pub fn by_mime_type(shown: &Shown, text: impl Fn(&str) -> Value) -> Map<String, Value> {
+    let form = |mime: &str, content: &str| {
+        let json = mime.contains("json").then(|| serde_json::from_str(content).ok()).flatten();
+        json.unwrap_or_else(|| text(content))
+    };
+    shown.iter().map(|(mime, content)| (mime.clone(), form(mime, content))).collect()
 }
 
 /// Takes the output of cells, in order.

@@ -1,8 +1,8 @@
 //! What a cell puts out, in the form in which a notebook stores it.
 
 use super::notebook::lines;
-use crate::engine::{CellError, Display, Output, Shown};
-use serde_json::{Map, Value, json};
+use crate::engine::{CellError, Display, Output, Shown, by_mime_type};
+use serde_json::{Value, json};
 
 /// The outputs of a cell so far.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Outputs {
             .map(|(_, stored)| match stored {
                 Stored::Stream(name, text) => json!({"output_type": "stream", "name": name, "text": lines(&text)}),
                 Stored::Display(data) => {
-                    json!({"output_type": "display_data", "data": by_mime_type(&data), "metadata": {}})
+                    json!({"output_type": "display_data", "data": by_mime_type(&data, lines), "metadata": {}})
                 }
             })
             .collect();
@@ -56,7 +56,7 @@ impl Outputs {
             Ok(shown) => outputs.push(json!({
                 "output_type": "execute_result",
                 "execution_count": count,
-                "data": by_mime_type(shown),
+                "data": by_mime_type(shown, lines),
                 "metadata": {},
             })),
             Err(error) => outputs.push(json!({
@@ -68,14 +68,6 @@ impl Outputs {
         }
         outputs
     }
-}
-
-fn by_mime_type(shown: &Shown) -> Map<String, Value> {
-    let stored = |content: &String, is_json: bool| match serde_json::from_str(content) {
-        Ok(json) if is_json => json,
-        _ => lines(content),
-    };
-    shown.iter().map(|(mime, content)| (mime.clone(), stored(content, mime.contains("json")))).collect()
 }
 
 #[cfg(test)]

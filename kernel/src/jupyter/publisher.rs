@@ -1,8 +1,8 @@
 //! What all clients see, on the iopub socket.
 
 use super::message::Message;
-use crate::engine::{Display, Output, Shown};
-use serde_json::{Map, Value, json};
+use crate::engine::{Display, Output, Shown, by_mime_type};
+use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -71,7 +71,7 @@ impl Publisher {
             Output::Display(Display { data, id, update }) => {
                 let kind = if update { "update_display_data" } else { "display_data" };
                 let transient = id.map_or_else(|| json!({}), |id| json!({"display_id": id}));
-                (kind, json!({"data": by_mime_type(data), "metadata": {}, "transient": transient}))
+                (kind, json!({"data": by_mime_type(&data, as_sent), "metadata": {}, "transient": transient}))
             }
         };
         if let Some(cell) = &self.lock().cell {
@@ -80,7 +80,7 @@ impl Publisher {
     }
 
     pub fn result(&self, cell: &Message, count: usize, shown: Shown) {
-        let content = json!({"execution_count": count, "data": by_mime_type(shown), "metadata": {}});
+        let content = json!({"execution_count": count, "data": by_mime_type(&shown, as_sent), "metadata": {}});
         self.send(cell.child("execute_result", content));
     }
 
@@ -89,17 +89,10 @@ impl Publisher {
     }
 }
 
-/// JSON is sent as JSON, everything else as text.
-fn by_mime_type(shown: Shown) -> Map<String, Value> {
-    shown
-        .into_iter()
-        .map(|(mime, content)| {
-            let json = mime.contains("json").then(|| serde_json::from_str(&content).ok()).flatten();
-            (mime, json.unwrap_or(Value::String(content)))
-        })
-        .collect()
-}
-
 fn status(request: &Message, state: &str) -> Message {
     request.child("status", json!({"execution_state": state}))
+}
+
+fn as_sent(text: &str) -> Value {
+    json!(text)
 }

@@ -1,8 +1,9 @@
 //! The files of a JEPA.
 
 use super::{
+    Jepa, JepaSettings,
     heads::Backbone,
-    model::{Jepa, JepaSettings, identity},
+    model::identity,
     response::{Beyond, Decoder, Encoder, Interaction, Measured, Predictor, Reference, Response, Share, columns_of},
 };
 use crate::{
@@ -96,6 +97,10 @@ impl Jepa {
             let config = &settings.response;
             let centres = Array2::from_shape_vec((saved.contexts.len(), width), saved.centres.concat())
                 .map_err(|_| Error::data("model.json is damaged: a centre of control cells has another width"))?;
+            let n = saved.contexts.len();
+            if saved.distances.len() != n || saved.distances.iter().any(|row| row.len() != n) {
+                return Err(Error::data("model.json is damaged: there is not a distance for each two contexts"));
+            }
             let measured = Measured::restored(saved.effects, saved.contexts, saved.distances, centres);
             let (shape, columns) = ((width, measured.effects.len()), columns_of(&measured.genes, &genes));
             let mut filled = |name: &str| {

@@ -89,7 +89,8 @@ pub struct ResponseConfig {
     pub pairing: Pairing,
     /// Which predictor is kept at the end.
     pub predictor: PredictorState,
-    /// What predicts a perturbation in a context where it was not measured.
+    /// What predicts a perturbation in a context where it was not measured. It matters only to cells of several contexts
+    /// (`bench`, `ablate`): `train` knows of none.
     pub new_contexts: NewContexts,
     /// Weights of the loss.
     pub weights: LossWeights,

@@ -9,10 +9,9 @@ use ndarray::{Array1, Array2, Axis};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Measured effects that a prediction may not use.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub enum Hidden<'a> {
     /// It may use all.
-    #[default]
     Nothing,
     /// That of the same gene in the same context.
     Own,
@@ -64,7 +63,7 @@ impl Measured {
     /// Says where the contexts lie in the space of these embeddings: at the means of their control cells.
     ///
     /// # Errors
-    /// None for a context that [`Self::new`] found.
+    /// As [`Self::controls`]; not for the contexts that [`Self::new`] has found.
     pub fn place_contexts(&mut self, z: &Embedded) -> Result<()> {
         let mut centres = Array2::zeros((0, z.z.ncols()));
         for context in &self.contexts {

@@ -19,7 +19,6 @@ use super::{
     embedded::Encoder,
     fit::Response,
     judge::Judge,
-    measured::Hidden,
     net::{Predictor, shares_of, spread_over},
     pairing::Pairing,
     source::{Asked, SetSize, SetSource},
@@ -346,12 +345,6 @@ impl BatchSource for TuneSource<'_> {
     }
 }
 
-/// Sets of a tuning on this number of conditions.
-pub fn set_size<'a>(config: &ResponseConfig, conditions: usize, hidden: Option<Hidden<'a>>) -> SetSize<'a> {
-    let draws = config.draws.max(FEWEST_SETS.div_ceil(conditions.max(1)));
-    SetSize { cells: config.tuning_cells, draws, hidden }
-}
-
 impl Response {
     /// Trains predictor and decoder further with the encoder as it is, and calibrates the decoder anew.
     pub(in crate::model::jepa) fn tune(
@@ -366,7 +359,8 @@ impl Response {
         if config.tuning.epochs == 0 {
             return Ok(());
         }
-        let size = set_size(config, learned.len(), None);
+        let draws = config.draws.max(FEWEST_SETS.div_ceil(learned.len()));
+        let size = SetSize { cells: config.tuning_cells, draws, hidden: None };
         let form = (encoder.target_sum, self.decoder.with_remainder());
         let sets = SetSource::new(judge.data, &self.measured, learned, form, size, rng)?;
         let source = TuneSource::new(sets, judge, observed, self).with_real_cells(encoder, rng)?;

@@ -1,0 +1,127 @@
+//! The settings of a JEPA: its sizes, and what a configuration file and the command line can change.
+
+use super::{
+    config::{PretrainingConfig, Size},
+    response::ResponseConfig,
+};
+use crate::{
+    Error, Result,
+    data::DataKind,
+    model::ModelConfig,
+    train::{LearningRateSchedule, TrainConfig},
+};
+use serde::{Deserialize, Serialize};
+
+/// Which part of the training is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The encoder alone, without labels.
+    A,
+    /// Predictor and decoder with an encoder of random weights: what phase A is compared with.
+    B,
+    /// The encoder, then predictor and decoder with it, end to end.
+    #[default]
+    Ab,
+}
+
+/// The tables of a configuration file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JepaSettings {
+    /// Which part of the training is done.
+    pub phase: Phase,
+    /// The encoder, and what phase A trains it by.
+    pub encoder: PretrainingConfig,
+    /// Phase A.
+    pub pretraining: TrainConfig,
+    /// Phase B.
+    pub response: ResponseConfig,
+}
+
+impl Default for JepaSettings {
+    fn default() -> Self {
+        Self::preset(Size::Small)
+    }
+}
+
+impl JepaSettings {
+    /// The settings of a size.
+    pub fn preset(size: Size) -> Self {
+        let (epochs, batch_size, hidden) = match size {
+            Size::Tiny => (6, 256, 32),
+            Size::Small => (10, 256, 64),
+            Size::Medium => (20, 256, 128),
+            Size::Large => (40, 256, 256),
+        };
+        let warmup = LearningRateSchedule::WarmupCosine { warmup_steps: 20, final_fraction: 0.01 };
+        Self {
+            phase: Phase::default(),
+            encoder: PretrainingConfig::groups(size),
+            pretraining: TrainConfig { epochs, batch_size, schedule: warmup, ..TrainConfig::default() },
+            response: ResponseConfig { hidden, ..ResponseConfig::default() },
+        }
+    }
+}
+
+impl ModelConfig for JepaSettings {
+    fn default_for(_: DataKind) -> Self {
+        Self::default()
+    }
+
+    fn validate(&self) -> Result<()> {
+        // The loss of phase A is against a teacher that moves, and the tuning is short.
+        if [&self.pretraining, &self.response.tuning].iter().any(|training| training.early_stopping.is_some()) {
+            return Err(Error::config(
+                "early_stopping: of a jepa only response.training can be stopped early; leave it out of pretraining and \
+                 response.tuning",
+            ));
+        }
+        self.encoder.validate()?;
+        self.pretraining.validate()?;
+        self.response.validate()
+    }
+
+    fn set_epochs(&mut self, epochs: usize) {
+        self.pretraining.epochs = epochs;
+        self.response.training.epochs = epochs;
+    }
+
+    fn seed(&self) -> u64 {
+        self.pretraining.seed
+    }
+
+    fn of_size(size: &str) -> Option<Self> {
+        let size = match size {
+            "tiny" => Size::Tiny,
+            "small" => Size::Small,
+            "medium" => Size::Medium,
+            "large" => Size::Large,
+            _ => return None,
+        };
+        Some(Self::preset(size))
+    }
+
+    /// `large` is never chosen by itself: it is for a GPU.
+    fn size_for(cells: usize) -> Option<&'static str> {
+        Some(match cells {
+            0..2_000 => "tiny",
+            2_000..100_000 => "small",
+            _ => "medium",
+        })
+    }
+
+    fn set_phase(&mut self, phase: &str) -> Result<()> {
+        self.phase = match phase {
+            "a" => Phase::A,
+            "b" => Phase::B,
+            "ab" => Phase::Ab,
+            _ => return Err(Error::config(format!("--phase {phase}: there are a, b and ab"))),
+        };
+        Ok(())
+    }
+
+    fn encoder_alone(&self) -> bool {
+        self.phase == Phase::A
+    }
+}
