@@ -74,7 +74,11 @@ impl Jepa {
             for (number, predictor) in response.transfers.iter().enumerate() {
                 state = state.with_network(&format!("transfer.{number}"), predictor)?;
             }
-            state = response.decoder.add_to(state)?.with_array("beyond", &response.beyond.shifts.mapv(f64::from));
+            state = response
+                .decoder
+                .add_to(state)?
+                .with_array("beyond", &response.beyond.shifts.mapv(f64::from))
+                .with_array("beyond.predicted", &response.beyond.predicted.mapv(f64::from));
         }
         Ok(state)
     }
@@ -123,8 +127,12 @@ impl Jepa {
             let library = state.vector("reference.library", saved.reference.len())?.mapv(|size| size as f32).to_vec();
             let counts = counts.mapv(|count| count as f32);
             let reference = Reference::from_parts(&counts, &genes, library, saved.reference)?;
-            let shifts = state.array("beyond", Some(saved.combinations.len()), Some(width))?.mapv(|shift| shift as f32);
-            let (beyond, share) = (Beyond { conditions: saved.combinations, shifts }, saved.share);
+            let of_combinations = |name: &str| {
+                let array = state.array(name, Some(saved.combinations.len()), Some(width))?;
+                Ok::<_, Error>(array.mapv(|shift| shift as f32))
+            };
+            let (shifts, predicted) = (of_combinations("beyond")?, of_combinations("beyond.predicted")?);
+            let (beyond, share) = (Beyond { conditions: saved.combinations, shifts, predicted }, saved.share);
             Ok::<_, Error>(Response { measured, predictor, transfers, interactions, share, beyond, decoder, reference })
         });
         let response = response.transpose()?;

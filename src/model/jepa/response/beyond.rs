@@ -11,7 +11,8 @@
 //!
 //! the best linear estimate of r where the true ones have variance tau^2 (empirical Bayes: Efron and Morris 1973). In a context
 //! where p was not measured it is the mean of those of other contexts, near ones first ([`Measured::weights`]). A combination
-//! that was trained on nowhere has none.
+//! that was trained on nowhere has none. Where contexts were left out to learn what carries over (`transfer`), the whole shift is
+//! carried in its place, as for a single perturbation: `f_c` times the mean of `predicted shift + B` in the other contexts.
 
 use super::{
     embedded::Embedded,
@@ -29,19 +30,38 @@ pub struct Beyond {
     pub conditions: Vec<Condition>,
     /// `(combinations, width)`.
     pub shifts: Array2<f32>,
+    /// The mean shifts that were predicted from their genes, `(combinations, width)`.
+    pub predicted: Array2<f32>,
 }
 
 impl Beyond {
     /// Of no combination.
     pub fn none(width: usize) -> Self {
-        Self { conditions: Vec::new(), shifts: Array2::zeros((0, width)) }
+        Self { conditions: Vec::new(), shifts: Array2::zeros((0, width)), predicted: Array2::zeros((0, width)) }
     }
 
     /// B of a condition, `(width,)`; `None` for one whose combination was trained on nowhere.
     pub fn of(&self, condition: &Condition, measured: &Measured) -> Option<Array1<f32>> {
-        if let Some(own) = self.conditions.iter().position(|known| known == condition) {
-            return Some(self.shifts.row(own).to_owned());
+        match self.conditions.iter().position(|known| known == condition) {
+            Some(own) => Some(self.shifts.row(own).to_owned()),
+            None => self.mean_elsewhere(condition, measured, |row| self.shifts.row(row).to_owned()),
         }
+    }
+
+    /// The whole shift of a combination that was trained on in other contexts, but not in this one, `(width,)`.
+    pub fn whole(&self, condition: &Condition, measured: &Measured) -> Option<Array1<f32>> {
+        match self.conditions.contains(condition) {
+            true => None,
+            false => self.mean_elsewhere(condition, measured, |row| &self.predicted.row(row) + &self.shifts.row(row)),
+        }
+    }
+
+    fn mean_elsewhere(
+        &self,
+        condition: &Condition,
+        measured: &Measured,
+        of_row: impl Fn(usize) -> Array1<f32>,
+    ) -> Option<Array1<f32>> {
         let rows: Vec<usize> = (0..self.conditions.len())
             .filter(|&row| self.conditions[row].perturbation == condition.perturbation)
             .collect();
@@ -51,7 +71,7 @@ impl Beyond {
         let contexts = rows.iter().map(|&row| self.conditions[row].context.as_ref());
         let weights = measured.weights(condition.context.as_ref(), contexts);
         let mut mean = Array1::zeros(self.shifts.ncols());
-        rows.iter().zip(weights).for_each(|(&row, weight)| mean.scaled_add(weight, &self.shifts.row(row)));
+        rows.iter().zip(weights).for_each(|(&row, weight)| mean.scaled_add(weight, &of_row(row)));
         Some(mean)
     }
 }
@@ -75,8 +95,9 @@ impl Response {
             let (before, after) = (z.pick(controls), z.pick(self.measured.rows(condition)));
             let from = z.pick(&controls[..controls.len().min(JUDGED)]);
             let shift = mean(&(self.moved(&from, condition)? - &from));
-            let beyond = mean(&after) - mean(&before) - shift;
+            let beyond = mean(&after) - mean(&before) - &shift;
             found.shifts.push_row(beyond.view()).expect("all have one width");
+            found.predicted.push_row(shift.view()).expect("all have one width");
             found.conditions.push(condition.clone());
             // The variance of control for both: a few perturbed cells would not tell theirs.
             let variance = before.var_axis(Axis(0), 0.0).sum();

@@ -207,6 +207,9 @@ impl Response {
         if tokens.genes.is_empty() {
             return Ok(z.clone());
         }
+        if let (Some(of_contexts), Some(shift)) = (self.share.contexts, self.beyond.whole(condition, &self.measured)) {
+            return Ok(z + &(shift * of_contexts.factor as f32));
+        }
         let factor = if tokens.genes.len() > 1 { self.share.factor } else { 1.0 };
         let mut moved = z + &(self.shift(z, condition, &tokens)? * factor as f32);
         if let Some(beyond) = self.beyond.of(condition, &self.measured) {
