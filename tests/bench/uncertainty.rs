@@ -1,7 +1,7 @@
 //! Drawn cells and drawn means of known distributions, and what to measure next.
 
 use genailab::{
-    bench::uncertainty::{GaussianReference, judge_cells, judge_means, next_experiments},
+    bench::uncertainty::{GaussianReference, judge_cells, judge_means, next_experiments, spread_entropy},
     math::Pca,
     ndarray::{Array1, Array2},
 };
@@ -49,6 +49,13 @@ fn opponents_are_judged_by_the_same_cells_and_ratios_of_variances_by_control() {
     let opponents = [("control", control.clone()), ("other genes", Array2::zeros((300, 5)))];
     let judged = judged.beside((&observed, &drawn), &control, &opponents, &space, 0);
     assert!(judged.log_variance_ratio_correlation.unwrap() > 0.98);
+    // Both are spread alike, and wider than control in the components of unstretched cells.
+    let [drawn_more, observed_more] = judged.entropy.unwrap();
+    assert!((drawn_more - observed_more).abs() < 0.3 && observed_more > 1.0, "{drawn_more}, {observed_more}");
+    // ln of the factor, for each column; and the entropy of N(0, I) is 1/2 ln(2 pi e) = 1.4189 a column.
+    let points = normal(20_000, 0.0, 1.0, 4);
+    let (one, three) = (spread_entropy(points.view()).unwrap(), spread_entropy((points * 3.0).view()).unwrap());
+    assert!((one - 8.0 * 1.4189).abs() < 0.1 && (three - one - 8.0 * 3.0_f64.ln()).abs() < 1e-3, "{one}, {three}");
     let [control] = judged.opponents.as_slice() else { panic!("what cannot be judged is left out") };
     assert_eq!(control.name, "control");
     assert!(judged.crps < control.crps && judged.e_distance < control.e_distance);

@@ -10,7 +10,7 @@ use crate::{
     },
     math::{Pca, seeds::stream},
 };
-use ndarray::{Array1, Array2, ArrayView1, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -60,6 +60,10 @@ pub struct CellCalibration {
     /// `None` where no control cells were given.
     #[serde(default)]
     pub log_variance_ratio_correlation: Option<f64>,
+    /// Entropy of the drawn and of the observed cells less that of control cells, in nats: see [`spread_entropy`]. `None` where no
+    /// control cells were given.
+    #[serde(default)]
+    pub entropy: Option<[f64; 2]>,
     /// What else the cells could have been drawn by.
     #[serde(default)]
     pub opponents: Vec<Opponent>,
@@ -87,6 +91,7 @@ impl CellCalibration {
         space: &Pca,
         seed: u64,
     ) -> Self {
+        self.entropy = entropies([drawn, observed, control], space, seed);
         self.log_variance_ratio_correlation = log_variance_ratio_correlation(observed, drawn, control);
         let reference =
             GaussianReference { mean: Array1::zeros(observed.ncols()), deviation: Array1::ones(observed.ncols()) };
@@ -106,6 +111,31 @@ fn log_variance_ratio_correlation(observed: &Array2<f32>, drawn: &Array2<f32>, c
     let all = observed.iter().zip(&drawn).zip(&control).filter(|((o, d), c)| **o > 0.0 && **d > 0.0 && **c > 0.0);
     let (truth, ours): (Vec<f32>, Vec<f32>) = all.map(|((o, d), c)| ((o / c).ln() as f32, (d / c).ln() as f32)).unzip();
     pearson(&ours, &truth)
+}
+
+/// The differential entropy of a normal distribution with the variances of some points `(points, width)`, in nats:
+/// `1/2 sum over columns of ln(2 pi e variance)`. `None` with a column that does not vary.
+///
+/// In principal components, which hardly correlate, it bounds the entropy of the points from above, and is defined for fewer
+/// points than components. It is too low by about `width / (2 (n - 1))` for n points: compare equal numbers.
+pub fn spread_entropy(points: ArrayView2<'_, f32>) -> Option<f64> {
+    if points.nrows() < 2 {
+        return None;
+    }
+    let variances = points.mapv(f64::from).var_axis(Axis(0), 1.0);
+    let of_one = |variance: &f64| 0.5 * (2.0 * std::f64::consts::PI * std::f64::consts::E * variance).ln();
+    variances.iter().all(|variance| *variance > 0.0).then(|| variances.iter().map(of_one).sum())
+}
+
+/// The entropies of the first two of equally many cells, less that of the third.
+fn entropies(cells: [&Array2<f32>; 3], space: &Pca, seed: u64) -> Option<[f64; 2]> {
+    let few = cells.iter().map(|cells| cells.nrows()).min()?;
+    let of = |cells: &Array2<f32>| {
+        let points = space.transform(subsample_cells(cells.view(), few, seed).view()).ok()?;
+        spread_entropy(points.view())
+    };
+    let [drawn, observed, control] = cells.map(of);
+    Some([drawn? - control?, observed? - control?])
 }
 
 /// Judges drawn cells by observed ones, `(cells, genes)` of log-normalised expression each; E-distances are in the
@@ -152,6 +182,7 @@ pub fn judge_cells(
         e_distance,
         e_distance_halves,
         log_variance_ratio_correlation: None,
+        entropy: None,
         opponents: Vec::new(),
     })
 }

@@ -14,7 +14,9 @@ mod judge;
 mod next;
 mod study;
 
-pub use judge::{CellCalibration, GaussianReference, MeanCalibration, Opponent, judge_cells, judge_means};
+pub use judge::{
+    CellCalibration, GaussianReference, MeanCalibration, Opponent, judge_cells, judge_means, spread_entropy,
+};
 pub use next::{NextExperiment, next_experiments};
 pub use study::{SHIFTED_CONTROL, Study, StudyRow, StudySummary};
 

@@ -64,13 +64,18 @@ fn spread_of_cells(study: &Study, seen: bool, summary: &StudySummary) -> (Verdic
     let others: String =
         opponents.iter().map(|Opponent { name, crps, .. }| format!(", of the {name} {crps:.4}")).collect();
     let ratios = of_cells(|row| row.log_variance_ratio_correlation);
+    let entropy = |side: usize| study.mean(seen, |row| row.cells.as_ref()?.entropy.map(|of| of[side]));
+    let entropies = entropy(0).zip(entropy(1)).map_or_else(String::new, |(drawn, observed)| {
+        format!("; drawn cells have {drawn:+.2} nats more entropy than control cells, observed ones {observed:+.2}")
+    });
     let which = if seen { "Perturbations that were trained on, other cells" } else { "Perturbations never seen" };
     (
         if good { Verdict::Good } else { Verdict::Warning },
         format!(
             "{which}: 90 % intervals hold {:.1} % of the held-out cells ({} conditions); CRPS {draws:.4}, of a point at the \
              predicted mean {point:.4}, of a normal spread around it {gaussian:.4}{others}; drawn and observed variances of genes \
-             correlate by {}, their log ratios to the variances of control cells by {}; the E-distance to held-out cells is {} times that between two halves of them.",
+             correlate by {}, their log ratios to the variances of control cells by {}; the E-distance to held-out cells is {} times \
+             that between two halves of them{entropies}.",
             100.0 * covered,
             summary.n,
             number(correlation),
