@@ -6,10 +6,14 @@
 //! | the JEPA | cells | unseen doubles (or another split): L2, Pearson, plain E-distance |
 //! | pretraining alone, of a perceptron | cells | held-out cells: linear probe, kNN purity, effective rank |
 //!
+//! [`scale_jepa`] changes the size of the JEPA and the number of training cells instead, at equal compute.
+//!
 //! A seed draws the split, the weights and the training. All variants are compared over the same seeds.
 
+mod scaling;
 mod variants;
 
+pub use scaling::{Scale, scale_jepa};
 pub use variants::names_of_jepa_variants;
 
 use super::{BenchmarkData, MeasureOptions, Task, measure};
@@ -158,31 +162,39 @@ pub fn ablate_jepa(
             if !wanted(variant, seed) {
                 continue;
             }
-            let mut model = ModelPredictor::new::<Jepa>(Jepa::KIND, &[DataKind::Cells]).with_config::<Jepa>(settings);
-            if let Some(flag) = interrupt {
-                model.set_interrupt(flag);
-            }
-            let (figures, failure) = match task.answer(&model) {
-                Err(error) if error.kind() != ErrorKind::Numeric => return Err(error),
-                Err(error) => (Vec::new(), Some(error.to_string())),
-                Ok(answer) => {
-                    let scores = measure(&task.observed, &answer.predicted, &MeasureOptions::default(), seed);
-                    let mean = |name: &'static str| {
-                        let values: Vec<f64> =
-                            scores.rows.iter().filter(|row| row.metric == name).map(|row| row.value).collect();
-                        (!values.is_empty())
-                            .then(|| (name.to_owned(), values.iter().sum::<f64>() / values.len() as f64))
-                    };
-                    let mut figures: Vec<_> =
-                        ["l2", "pearson", "edistance_plain"].into_iter().filter_map(mean).collect();
-                    figures.push(("seconds".to_owned(), answer.fit_seconds));
-                    (figures, None)
-                }
-            };
-            report(Trial { variant: variant.to_owned(), seed, figures, failure })?;
+            report(judged(&task, variant, settings, (seed, interrupt))?)?;
         }
     }
     Ok(())
+}
+
+/// Trains a JEPA and judges it. A training that collapses is a failed trial.
+fn judged(
+    task: &Task,
+    variant: &str,
+    settings: JepaSettings,
+    (seed, interrupt): (u64, Option<&Arc<AtomicBool>>),
+) -> Result<Trial> {
+    let mut model = ModelPredictor::new::<Jepa>(Jepa::KIND, &[DataKind::Cells]).with_config::<Jepa>(settings);
+    if let Some(flag) = interrupt {
+        model.set_interrupt(flag);
+    }
+    let (figures, failure) = match task.answer(&model) {
+        Err(error) if error.kind() != ErrorKind::Numeric => return Err(error),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+        Ok(answer) => {
+            let scores = measure(&task.observed, &answer.predicted, &MeasureOptions::default(), seed);
+            let mean = |name: &'static str| {
+                let values: Vec<f64> =
+                    scores.rows.iter().filter(|row| row.metric == name).map(|row| row.value).collect();
+                (!values.is_empty()).then(|| (name.to_owned(), values.iter().sum::<f64>() / values.len() as f64))
+            };
+            let mut figures: Vec<_> = ["l2", "pearson", "edistance_plain"].into_iter().filter_map(mean).collect();
+            figures.push(("seconds".to_owned(), answer.fit_seconds));
+            (figures, None)
+        }
+    };
+    Ok(Trial { variant: variant.to_owned(), seed, figures, failure })
 }
 
 /// Every variant on a stratified split of each seed; `report` gets each trial when it is done. A training that an

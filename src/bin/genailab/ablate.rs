@@ -5,7 +5,9 @@ use genailab::{
     Error, ErrorKind, Result,
     bench::{
         BenchmarkData,
-        ablation::{Ablation, Trial, ablate_cells, ablate_effects, ablate_jepa, names_of_jepa_variants},
+        ablation::{
+            Ablation, Scale, Trial, ablate_cells, ablate_effects, ablate_jepa, names_of_jepa_variants, scale_jepa,
+        },
     },
     data::{Opened, SplitPlan},
     model::{
@@ -40,6 +42,10 @@ pub struct Args {
     /// The whole JEPA: the variants to train, separated by commas, a space as `_`; an unknown name lists all [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     variants: Vec<String>,
+    /// The whole JEPA: in place of variants, three widths of its encoder and three shares of the training cells, at equal compute:
+    /// cells x passes x weights of the encoder
+    #[arg(long, conflicts_with = "variants")]
+    scaling: bool,
     /// The whole JEPA: go on with the trainings that ablation.json in --out does not have yet
     #[arg(long)]
     resume: bool,
@@ -68,10 +74,10 @@ pub fn run(args: &Args) -> Result<()> {
             return Err(Error::config(format!("--phase {phase}: {there_are}")));
         }
     };
-    let of_whole = args.split.is_some() || args.resume || !args.variants.is_empty();
+    let of_whole = args.split.is_some() || args.resume || args.scaling || !args.variants.is_empty();
     if encoder_alone && of_whole {
         return Err(Error::config(
-            "--split, --variants and --resume are for the whole JEPA, not for --phase a; leave them out",
+            "--split, --variants, --scaling and --resume are for the whole JEPA, not for --phase a; leave them out",
         ));
     }
     let variants: Vec<String> = args.variants.iter().map(|name| name.replace('_', " ")).collect();
@@ -83,7 +89,9 @@ pub fn run(args: &Args) -> Result<()> {
     let plan = SplitPlan::parse(split, 0)?;
     let opened = args.columns.open(&args.data)?;
     if matches!(opened, Opened::Effects(_)) && (args.phase.is_some() || of_whole) {
-        return Err(Error::config("--phase, --split, --variants and --resume are for cells; leave them out"));
+        return Err(Error::config(
+            "--phase, --split, --variants, --scaling and --resume are for cells; leave them out",
+        ));
     }
     let mut jepa = JepaSettings::preset(Size::Tiny);
     if let Some(epochs) = args.epochs {
@@ -131,7 +139,11 @@ pub fn run(args: &Args) -> Result<()> {
                 let done = earlier.iter().any(|trial| trial.variant == variant && trial.seed == seed);
                 !done && (variants.is_empty() || variants.iter().any(|name| name == variant))
             };
-            ablate_jepa(&data, split, &jepa, (args.seeds, Some(&interrupt)), &wanted, &mut told)
+            let runs = (args.seeds, Some(&interrupt));
+            match args.scaling {
+                true => scale_jepa(&data, split, &jepa, runs, &wanted, &mut told),
+                false => ablate_jepa(&data, split, &jepa, runs, &wanted, &mut told),
+            }
         }
         Opened::Cells(data) => {
             let config = PretrainingConfig { width: 64, ..PretrainingConfig::mlp(Size::Small) };
@@ -148,8 +160,12 @@ pub fn run(args: &Args) -> Result<()> {
     })?;
     let table = done.table()?;
     say(&table)?;
-    let report =
-        Report::new("What each part of the model is good for").section("One thing changed at a time").table(table);
+    let report = match args.scaling {
+        true => Report::new("Size and data").section("At equal compute").table(table).figure(Scale::figure(&done)?),
+        false => {
+            Report::new("What each part of the model is good for").section("One thing changed at a time").table(table)
+        }
+    };
     report.save(out.join("report.html"))?;
     say(format_args!("report: {}", out.join("report.html").display()))
 }
