@@ -57,6 +57,14 @@ pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
         Err(Error::config(format!("--phase {phase}: this model is not trained in phases; leave the option out")))
     }
 
+    /// Begins with the encoder of a trained model of other data, in the folder `dir`.
+    ///
+    /// # Errors
+    /// A model that cannot.
+    fn set_from(&mut self, dir: &Path) -> Result<()> {
+        Err(Error::config(format!("--from {}: this model begins anew; leave the option out", dir.display())))
+    }
+
     /// Whether the trained model embeds cells and predicts nothing: the training is then judged by its embeddings.
     fn encoder_alone(&self) -> bool {
         false

@@ -125,6 +125,11 @@ pub trait Settings: Send + Sync {
     /// # Errors
     /// As there.
     fn set_phase(&mut self, phase: &str) -> Result<()>;
+    /// [`ModelConfig::set_from`].
+    ///
+    /// # Errors
+    /// As there.
+    fn set_from(&mut self, dir: &Path) -> Result<()>;
     /// [`ModelConfig::encoder_alone`].
     fn encoder_alone(&self) -> bool;
     /// Lays the settings of a file over these; what the file leaves out stays as it is.
@@ -214,6 +219,9 @@ impl<M: Model> Settings for Configured<M> {
     }
     fn set_phase(&mut self, phase: &str) -> Result<()> {
         self.config.set_phase(phase)
+    }
+    fn set_from(&mut self, dir: &Path) -> Result<()> {
+        self.config.set_from(dir)
     }
     fn encoder_alone(&self) -> bool {
         self.config.encoder_alone()

@@ -20,7 +20,7 @@ use std::{
 };
 
 /// Raised when saved models of the version before could not be read any more.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 const DESCRIPTION: &str = "model.json";
 /// The file of a finished model's arrays.
 pub const WEIGHTS: &str = "model.safetensors";

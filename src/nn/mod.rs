@@ -7,6 +7,7 @@
 mod attention;
 mod backend;
 mod checkpoint;
+mod contrastive;
 mod ema;
 mod embedding;
 mod film;
@@ -30,6 +31,7 @@ pub mod vicreg;
 pub use attention::{AttentionConfig, MultiHeadAttention};
 pub use backend::Backend;
 pub use checkpoint::{Checkpoint, HostTensor, Snapshot, copy_params, load_params, save_params};
+pub use contrastive::info_nce;
 pub use ema::{Ema, EmaMomentum, ema_update};
 pub use embedding::Embedding;
 pub use film::Film;

@@ -71,6 +71,45 @@ fn an_encoder_of_cells_is_trained_judged_and_used() {
 }
 
 #[test]
+fn an_encoder_goes_on_with_cells_of_other_genes() {
+    let place = Place::new().with_cells();
+    place.write("short.toml", SHORT);
+    place.run(&format!("{TRAIN} --config short.toml --epochs 1 --out m")).done();
+    // A part of the genes, and one that the encoder has never seen.
+    let data = Dataset::open(place.path("cells.h5ad")).expect("cells");
+    let mut other = data.select_genes(&(20..150).collect::<Vec<_>>()).expect("genes");
+    other.genes.names[7] = "UNHEARD".to_owned();
+    other.write(place.path("other.h5ad")).expect("a file");
+    place.write(
+        "b.toml",
+        "[response]\nhidden = 16\ncells = 12\ndraws = 2\nfolds = 2\nrank = 2\ninteraction = { epochs = 2 }\n",
+    );
+    let train = "train --data other.h5ad --model jepa --from m --config b.toml --epochs 1 --seed 2";
+    let said = place.run(&format!("{train} --out n"));
+    let wanted = "began as that of m: 129 of its 150 genes are in the data, and 1 genes of the data are new to it";
+    assert!(said.done().contains(wanted), "{}", said.stdout);
+    let settings = &json(&place.path("n/model.json"))["settings"];
+    assert_eq!(settings["encoder"]["width"], 16, "the encoder is that of m: {settings}");
+    let weights = || std::fs::read(place.path("n/model.safetensors")).expect("a model");
+    let first = weights();
+    place.run(&format!("{train} --resume --out n")).done();
+    assert_eq!(weights(), first);
+    place.run("predict --model n --perturbations control --cells 20 --out p.h5ad").done();
+    // Phase A goes on, from a model of phases A and B too.
+    let said = place.run("train --data cells.h5ad --model jepa --from n --phase a --epochs 1 --out o");
+    assert!(said.done().contains("129 of its 130 genes"), "{}", said.stdout);
+
+    place.fails(&format!("{TRAIN} --config short.toml --from m --out q"), &["--from", "[encoder]"]);
+    place.fails("train --data cells.h5ad --model vae --from m --out q", &["--from m", "begins anew"]);
+    place.fails("train --data cells.h5ad --model jepa --from nothing --out q", &["nothing"]);
+    place.run("simulate --cells 200 --genes 90 --seed 4 --out stranger.h5ad").done();
+    let mut stranger = Dataset::open(place.path("stranger.h5ad")).expect("cells");
+    stranger.genes.names.iter_mut().for_each(|name| name.push_str("-other"));
+    stranger.write(place.path("stranger.h5ad")).expect("a file");
+    place.fails("train --data stranger.h5ad --model jepa --from m --out q", &["0 of the encoder's 150 genes"]);
+}
+
+#[test]
 fn cells_without_anything_to_tell_apart_are_trained_on_and_embedded() {
     let place = Place::new().with_cells();
     let data = Dataset::open(place.path("cells.h5ad")).expect("cells");

@@ -110,7 +110,7 @@ fn folders_that_hold_no_such_model() {
     place.fails(predict, &["no model \"jepa-sets\" any more", "it is called jepa"]);
     changed("\"model\": \"vae\"", "\"model\": \"cell-jepa\"");
     place.fails(predict, &["model: ", "no model \"cell-jepa\" any more", "--model jepa --phase a"]);
-    changed("\"format\": 4", "\"format\": 99");
+    changed("\"format\": 5", "\"format\": 99");
     place.fails(predict, &["model/model.json", "format 99", "train again"]);
     changed("\"latent\": 64", "\"latent\": 32");
     place.fails(predict, &["model: ", "64", "32"]);

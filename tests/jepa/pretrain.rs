@@ -4,6 +4,7 @@ use super::{quiet, short, small};
 use genailab::{
     data::{Dataset, Simulation, SimulationConfig, Split, SplitPlan, TargetSum, TrainingData, normalize},
     device::Device,
+    math::Pca,
     model::{
         Model, Trained,
         jepa::{
@@ -11,7 +12,7 @@ use genailab::{
             PretrainingConfig, Reader, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
         },
     },
-    ndarray::{Array2, Axis},
+    ndarray::{Array2, Axis, s},
     nn::{AttentionConfig, EmaMomentum, EmbeddingLoss, SetEncoderConfig},
     train::{EpochRecord, Flow, History, Run, TrainConfig},
 };
@@ -108,6 +109,34 @@ fn views_learn() {
     check_learns(config(Objective::views()), 6);
     check_learns(config(Objective::Views { gene_dropout: 0.2, noise: ViewNoise::Split }), 6);
     check_learns(config(Objective::Views { gene_dropout: 0.3, noise: ViewNoise::None }), 6);
+}
+
+#[test]
+fn what_embeddings_are_compared_with_learns() {
+    for objective in [Objective::contrastive(), Objective::Variational { beta: 1.0 }] {
+        check_learns(config(objective), 6);
+    }
+    let groups = PretrainingConfig::groups(Size::Tiny);
+    let teacher = TeacherConfig { sees: TeacherSees::Target, ..groups.teacher };
+    for objective in [Objective::contrastive(), Objective::Variational { beta: 0.5 }] {
+        check_learns(PretrainingConfig { objective, teacher, ..groups.clone() }, 4);
+    }
+    check_learns(PretrainingConfig { encoder: EncoderConfig::Linear, ..config(Objective::Masks) }, 4);
+}
+
+#[test]
+fn a_linear_encoder_begins_at_the_principal_components() {
+    let (data, split) = small();
+    let linear =
+        PretrainingConfig { encoder: EncoderConfig::Linear, target_sum: Some(1e4), ..config(Objective::Masks) };
+    let z = embed(&Pretraining::new(&data, &split, linear, 1).expect("a valid configuration"), &data);
+    let expression = normalize::log_normalize(&data, TargetSum::Fixed(1e4)).expect("counts").to_dense();
+    let pca = Pca::fit(expression.select(Axis(0), &split.train).view(), 24, 1).expect("cells enough");
+    let scores = pca.transform(expression.view()).expect("its own genes").mapv(|v| v as f32);
+    let scale = scores.iter().fold(0.0, |most: f32, v| most.max(v.abs()));
+    let off =
+        (&z.slice(s![.., ..3]).to_owned() - &scores.slice(s![.., ..3])).fold(0.0, |most: f32, v| most.max(v.abs()));
+    assert!(off < 1e-3 * scale, "{off} of {scale}");
 }
 
 #[test]
@@ -308,6 +337,7 @@ fn settings_that_cannot_train_are_named() {
         (PretrainingConfig { masks: masks(0.4, 3), ..usual() }, "3 targets of 0.4"),
         (PretrainingConfig { masks: masks(0.0, 3), ..usual() }, "masks.fraction"),
         (config(Objective::Views { gene_dropout: 1.0, noise: ViewNoise::Poisson }), "gene_dropout"),
+        (config(Objective::Variational { beta: 0.0 }), "temperature and beta"),
         (config(Objective::Conditions { cells: 0, draws: 1, latents: 1 }), "cells"),
     ] {
         let error = Pretraining::new(&data, &split, config, 0).expect_err(word).to_string();

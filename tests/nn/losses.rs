@@ -4,7 +4,7 @@ use super::{harness::*, oracle};
 use genailab::{
     ErrorKind,
     dfdx::prelude::*,
-    nn::{Backend, EmbeddingLoss, composed, layer_normed, vicreg},
+    nn::{Backend, EmbeddingLoss, composed, info_nce, layer_normed, vicreg},
 };
 
 const TOLERANCE: f64 = 1e-5;
@@ -140,6 +140,42 @@ fn vicreg_terms_agree() {
         outcome(y.reshape_like(&(1,)), upstream, &[Leaf::Matrix(a), Leaf::Matrix(b)])
     };
     matches_reference("vicreg_invariance", &["a", "b"], &invariance, TOLERANCE);
+}
+
+#[test]
+fn contrast_agrees() {
+    let (rows, width, temperature) = (7, 5, 0.4);
+    let plain = |i: &[Vec<f64>]| {
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let row = |view: usize, at: usize| &i[view][at * width..(at + 1) * width];
+        let cosine = |at: usize, to: usize| {
+            let (a, b) = (row(0, at), row(1, to));
+            dot(a, b) / (dot(a, a) * dot(b, b)).sqrt() / f64::from(temperature)
+        };
+        let of_row = |at: usize| {
+            let found = (0..rows).map(|to| cosine(at, to).exp()).sum::<f64>().ln();
+            let back = (0..rows).map(|from| cosine(from, at).exp()).sum::<f64>().ln();
+            found + back - 2.0 * cosine(at, at)
+        };
+        vec![(0..rows).map(of_row).sum::<f64>() / (2 * rows) as f64]
+    };
+    let contrast = |temperature: f32, width: usize| {
+        move |inputs: &[Vec<f32>], upstream: &[f32]| {
+            let (a, b) = (matrix(&inputs[0], width), matrix(&inputs[1], width));
+            let y = info_nce(a.leaky_trace(), b.leaky_trace(), temperature).expect("shapes fit");
+            outcome(y.reshape_like(&(1,)), upstream, &[Leaf::Matrix(a), Leaf::Matrix(b)])
+        }
+    };
+    let values = [normal(rows * width, 4), normal(rows * width, 5)];
+    let (output, gradients) = oracle::differentiate(&plain, &[wide(&values[0]), wide(&values[1])], &[3.0]);
+    agree("info_nce", &contrast(temperature, width)(&values, &[3.0]), &output, &gradients, 1e-4);
+    matches_reference("info_nce", &["a", "b"], &contrast(0.3, 4), 1e-4);
+    let x = matrix(&[0.0; 6], 3);
+    assert!(info_nce(x.clone(), x.clone(), 0.0).is_err() && info_nce(x, matrix(&[0.0; 6], 2), 1.0).is_err());
+    // A row of zeros is as far from all others, and its gradient is finite.
+    let zeros = [vec![0.0, 0.0, 1.0, 0.0], vec![1.0, 0.0, 0.0, 1.0]];
+    let got = contrast(1.0, 2)(&zeros, &[1.0]);
+    assert!(got.gradients.iter().flatten().all(|g| g.is_finite()), "{:?}", got.gradients);
 }
 
 #[test]

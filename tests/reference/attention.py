@@ -201,6 +201,15 @@ def variance_hinge(z):
     return F.relu(1 - torch.sqrt(z.var(dim=0) + 1e-4)).mean()
 
 
+def info_nce(temperature):
+    """The symmetric loss of openai/CLIP's paper, figure 3, at a fixed temperature."""
+    def loss(a, b):
+        logits = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / temperature
+        own = torch.arange(len(a))
+        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    return loss
+
+
 def covariance(z):
     c = z - z.mean(dim=0)
     c = c.T @ c / (len(z) - 1)
@@ -310,6 +319,7 @@ def build():
             {"x": sets["x"]}, lambda x, f=f: per_set(f)(x, sets["y"], n, m),
             queries=n, keys=m, target=flat(sets["y"]), gammas=gammas, directions=flat(directions),
         )
+    cases["info_nce"] = case({"a": torch.randn(6, d), "b": torch.randn(6, d)}, info_nce(0.3))
     return cases
 
 

@@ -68,13 +68,20 @@ pub(super) fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSe
             }
         })
     };
-    let reconstruction = |s: &mut JepaSettings| {
-        s.encoder.objective = Objective::Reconstruction;
-        s.encoder.teacher.sees = TeacherSees::default();
+    let of_cells = |objective: Objective| {
+        move |s: &mut JepaSettings| {
+            s.encoder.objective = objective.clone();
+            s.encoder.teacher.sees = TeacherSees::default();
+        }
     };
-    let two_views = |s: &mut JepaSettings| {
-        s.encoder.objective = Objective::split_views();
+    let reconstruction = of_cells(Objective::Reconstruction);
+    let two_views = of_cells(Objective::split_views());
+    let contrastive = of_cells(Objective::contrastive());
+    let variational = of_cells(Objective::Variational { beta: 1.0 });
+    let components = |s: &mut JepaSettings| {
+        s.encoder.encoder = EncoderConfig::Linear;
         s.encoder.teacher.sees = TeacherSees::default();
+        s.phase = Phase::B;
     };
     // Another encoder of the same size; one whose tokens have no places predicts the embedding of hidden genes.
     let size = base.encoder.encoder.places().map_or(Size::Small, |places| match places.tokens {
@@ -105,6 +112,9 @@ pub(super) fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSe
         ("encoder frozen after phase A", frozen(&|_| {})),
         ("encoder frozen after reconstruction", frozen(&reconstruction)),
         ("encoder frozen after two views", frozen(&two_views)),
+        ("encoder frozen after contrast", frozen(&contrastive)),
+        ("encoder frozen after a VAE", frozen(&variational)),
+        ("encoder frozen at principal components", frozen(&components)),
         ("encoder frozen at random weights", frozen(&|s| s.phase = Phase::B)),
         ("no EMA", with(&|s| s.encoder.teacher.ema = None)),
         ("no VICReg", with(&|s| (s.response.weights.variance, s.response.weights.covariance) = (0.0, 0.0))),

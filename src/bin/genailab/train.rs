@@ -58,9 +58,13 @@ pub struct Args {
     #[arg(long, value_name = "SIZE")]
     preset: Option<String>,
     /// jepa: `a` trains the encoder alone, without labels, and reports what its embeddings tell; `ab` then trains predictor and
-    /// decoder with it; `b` does so from an encoder of random weights, for comparison [default: ab]
+    /// decoder with it; `b` does so from an encoder of random weights, for comparison, or from that of --from [default: ab]
     #[arg(long, value_name = "PHASE")]
     phase: Option<String>,
+    /// jepa: folder of a jepa that was trained on other data: begin with its encoder. Genes are matched by name, and those that
+    /// this data does not have are hidden. Trains phase b, unless --phase says ab or a
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
     /// Passes over the training data, of each phase (the tuning at the end of a jepa has its own) [default: the configuration's]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -170,6 +174,10 @@ fn settings(
     }
     if let Some(file) = file {
         settings.configure(file)?;
+    }
+    if let Some(dir) = &args.from {
+        settings.set_from(dir)?;
+        settings.set_phase("b")?;
     }
     if let Some(phase) = &args.phase {
         settings.set_phase(phase)?;

@@ -7,7 +7,7 @@
 //! z = MLP(finish(h)) V + c                          (rows, width)
 //! ```
 //!
-//! The other forms are [`TokenEncoder`], a Perceiver over a token for each gene, and [`TransformerEncoder`], a transformer over a
+//! [`LinearEncoder`] is the first line alone, with hidden = width. The other forms are [`TokenEncoder`], a Perceiver over a token for each gene, and [`TransformerEncoder`], a transformer over a
 //! token for each group of genes or for each of the most variable genes.
 //!
 //! Rows of a batch share a few patterns of hidden genes, so that P is summed once a pattern and not once a row. With nothing
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     Result,
     data::Counts,
+    math::Pca,
     nn::{
         Backend, Embedding, Finish, FinishConfig, IndexSets, Linear, Matrix, Mlp, Params, SparseLinear, Visitor,
         VisitorMut, init, ops, walk_params,
@@ -130,18 +131,51 @@ impl<D: Backend> MlpEncoder<D> {
     }
 
     fn enter<T: Tape<f32, D>>(&self, seen: &Seen, tape: T) -> Result<Matrix<D, T>> {
-        let h = self.input.forward(&seen.counts, tape)?; // (rows, hidden)
-        if !seen.hides() {
-            return Ok(h);
-        }
-        let hidden = self.hidden.forward(&seen.hidden, T::default())?; // (patterns, hidden)
-        ops::add(h, D::take_rows(hidden, &seen.pattern)?)
+        enter((&self.input, &self.hidden), seen, tape)
     }
+}
+
+/// A linear map of expression, beside which a hidden gene has a vector as in the perceptron.
+#[derive(Debug, Clone)]
+pub struct LinearEncoder<D: Backend> {
+    /// From log1p expression to the embedding.
+    pub input: SparseLinear<D>,
+    /// P, `(genes, width)`.
+    pub hidden: Embedding<D>,
+}
+
+walk_params!(LinearEncoder { params: [], buffers: [], layers: [input, hidden] });
+
+impl<D: Backend> LinearEncoder<D> {
+    /// An encoder of `genes` genes.
+    ///
+    /// # Errors
+    /// A device without memory for it.
+    pub fn new(device: &D, genes: usize, width: usize, rng: &mut ChaCha8Rng) -> Result<Self> {
+        let hidden = Embedding { weight: init::uniform(device, (genes, width), init::kaiming_bound(genes), rng)? };
+        Ok(Self { input: SparseLinear::new(device, genes, width, rng)?, hidden })
+    }
+}
+
+/// `log1p(x) W + b + sum over hidden genes of P_g`, `(rows, hidden)`.
+fn enter<D: Backend, T: Tape<f32, D>>(
+    (input, hidden): (&SparseLinear<D>, &Embedding<D>),
+    seen: &Seen,
+    tape: T,
+) -> Result<Matrix<D, T>> {
+    let h = input.forward(&seen.counts, tape)?;
+    if !seen.hides() {
+        return Ok(h);
+    }
+    let hidden = hidden.forward(&seen.hidden, T::default())?; // (patterns, hidden)
+    ops::add(h, D::take_rows(hidden, &seen.pattern)?)
 }
 
 /// Any of the encoders.
 #[derive(Debug, Clone)]
 pub enum CellEncoder<D: Backend> {
+    /// Linear in expression.
+    Linear(Box<LinearEncoder<D>>),
     /// On expression.
     Mlp(Box<MlpEncoder<D>>),
     /// A Perceiver on gene tokens.
@@ -153,6 +187,7 @@ pub enum CellEncoder<D: Backend> {
 impl<D: Backend> Params<D> for CellEncoder<D> {
     fn walk<V: Visitor<D>>(&self, path: &str, visitor: &mut V) -> Result<()> {
         match self {
+            Self::Linear(encoder) => encoder.walk(path, visitor),
             Self::Mlp(encoder) => encoder.walk(path, visitor),
             Self::Tokens(encoder) => encoder.walk(path, visitor),
             Self::Transformer(encoder) => encoder.walk(path, visitor),
@@ -160,6 +195,7 @@ impl<D: Backend> Params<D> for CellEncoder<D> {
     }
     fn walk_mut<V: VisitorMut<D>>(&mut self, path: &str, visitor: &mut V) -> Result<()> {
         match self {
+            Self::Linear(encoder) => encoder.walk_mut(path, visitor),
             Self::Mlp(encoder) => encoder.walk_mut(path, visitor),
             Self::Tokens(encoder) => encoder.walk_mut(path, visitor),
             Self::Transformer(encoder) => encoder.walk_mut(path, visitor),
@@ -175,6 +211,7 @@ impl<D: Backend> CellEncoder<D> {
     pub fn new(device: &D, genes: usize, config: &PretrainingConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
         let finish = FinishConfig { norm: config.norm, activation: config.activation, dropout: config.dropout };
         Ok(match &config.encoder {
+            EncoderConfig::Linear => Self::Linear(Box::new(LinearEncoder::new(device, genes, config.width, rng)?)),
             EncoderConfig::Mlp { hidden } => {
                 Self::Mlp(Box::new(MlpEncoder::new(device, genes, hidden, config.width, finish, rng)?))
             }
@@ -196,6 +233,7 @@ impl<D: Backend> CellEncoder<D> {
     /// Another number of genes.
     pub fn forward<T: Tape<f32, D>>(&self, seen: &Seen, tape: T) -> Result<Matrix<D, T>> {
         match self {
+            Self::Linear(encoder) => enter((&encoder.input, &encoder.hidden), seen, tape),
             Self::Mlp(encoder) => {
                 let h = encoder.finish.forward(encoder.enter(seen, tape)?)?;
                 encoder.output.forward(encoder.trunk.forward(h)?)
@@ -227,6 +265,16 @@ impl<D: Backend> CellEncoder<D> {
         }
     }
 
+    /// Starts a linear encoder at principal components; the others have none.
+    pub fn begin_at(&mut self, components: &Pca) {
+        if let Self::Linear(encoder) = self {
+            let weight = components.components.t();
+            encoder.input.weight.copy_from(&weight.iter().map(|&v| v as f32).collect::<Vec<_>>());
+            let bias = -components.mean.dot(&weight);
+            encoder.input.bias.copy_from(&bias.iter().map(|&v| v as f32).collect::<Vec<_>>());
+        }
+    }
+
     /// As [`Self::forward`], with dropout.
     ///
     /// # Errors
@@ -238,6 +286,7 @@ impl<D: Backend> CellEncoder<D> {
         rng: &mut ChaCha8Rng,
     ) -> Result<Matrix<D, T>> {
         match self {
+            Self::Linear(_) => self.forward(seen, tape),
             Self::Mlp(encoder) => {
                 let h = encoder.enter(seen, tape)?;
                 let h = encoder.finish.forward_training(h, rng)?;

@@ -14,6 +14,7 @@
 //! | `model` | the JEPA in the contract of all models |
 //! | `response` | phase B: predictor and decoder, trained end to end |
 //! | `saved` | its files |
+//! | `other_genes` | an encoder of one dataset for another |
 //! | `space` | the embedding space, for a model that draws points in it |
 //! | `conditional` | from a control's embedding and the perturbed genes to the perturbed state's embedding |
 
@@ -26,6 +27,7 @@ mod groups;
 mod heads;
 mod masks;
 mod model;
+mod other_genes;
 #[cfg(test)]
 mod parity;
 mod pretrain;

@@ -29,7 +29,11 @@ pub struct Jepa {
     pub(super) settings: JepaSettings,
     pub(super) genes: Vec<String>,
     pub(super) encoder: Encoder,
+    /// Mean log1p expression of each gene over the training cells, `(genes,)`.
+    pub(super) means: Vec<f32>,
     pub(super) response: Option<Response>,
+    /// What it began with, in words, if that was the encoder of another.
+    pub(super) begun: Option<String>,
 }
 
 impl Jepa {
@@ -203,10 +207,10 @@ impl Trained for Jepa {
 
     fn notes(&self) -> Vec<String> {
         let unused = "the validation cells are not used by this model".to_owned();
-        match self.response {
-            None => vec![self.note_of_choices()],
-            Some(_) => vec![self.note_of_choices(), unused],
-        }
+        let mut notes: Vec<String> = self.begun.iter().cloned().collect();
+        notes.push(self.note_of_choices());
+        notes.extend(self.response.is_some().then_some(unused));
+        notes
     }
 
     fn choices(&self) -> serde_json::Value {
@@ -238,9 +242,20 @@ impl Model for Jepa {
             Phase::A => cells.split.clone(),
             Phase::B | Phase::Ab => Split { validation: Vec::new(), ..cells.split.clone() },
         };
-        let mut pretrained = Pretraining::new(&cells.data, &fold, config.encoder.clone(), run.seed)?;
+        let mut begun = None;
+        let mut pretrained = match &config.from {
+            None => Pretraining::new(&cells.data, &fold, config.encoder.clone(), run.seed)?,
+            Some(dir) => {
+                let trained = Self::load(dir, crate::device::Device::Cpu)?;
+                let (pretrained, matched) =
+                    Pretraining::begun_with(&trained, &cells.data, &fold, run.seed).map_err(|e| e.at(dir.display()))?;
+                begun = Some(format!("the encoder began as that of {}: {matched}", dir.display()));
+                pretrained
+            }
+        };
         let mut settings = config.clone();
         settings.encoder = pretrained.config().clone();
+        settings.from = None;
         let mut part = run.part("phase-a");
         part.progress = run.progress;
         let pretraining = TrainConfig { seed: run.seed, ..config.pretraining.clone() };
@@ -255,24 +270,24 @@ impl Model for Jepa {
                 (trained, _) => trained?,
             };
         }
-        let target_sum = pretrained.target_sum;
+        let (target_sum, means) = (pretrained.target_sum, pretrained.means);
         let (student, teacher) = pretrained.net.into_towers();
-        let standard = identity(config.encoder.width)?;
+        let standard = identity(settings.encoder.width)?;
         let mut encoder = Encoder { backbone: teacher, standard, target_sum };
         encoder.standard = standardising(&encoder.embed(&cells.data, &fold.train)?)?;
         run.check_interrupt()?;
         let response = match config.phase {
             Phase::A => None,
             Phase::B | Phase::Ab => {
-                let momentum = config.encoder.teacher.ema.unwrap_or(EmaMomentum::Constant { momentum: 0.0 });
+                let momentum = settings.encoder.teacher.ema.unwrap_or(EmaMomentum::Constant { momentum: 0.0 });
                 let towers = (student, &mut encoder);
-                let teaching = (momentum, config.encoder.alarm);
+                let teaching = (momentum, settings.encoder.alarm);
                 let (response, trained) = Response::fit(data, cells, towers, &config.response, teaching, run)?;
                 history = trained;
                 Some(response)
             }
         };
-        Ok((Self { settings, genes: cells.data.genes.names.clone(), encoder, response }, history))
+        Ok((Self { settings, genes: cells.data.genes.names.clone(), encoder, means, response, begun }, history))
     }
 
     fn restore(state: State, device: crate::device::Device) -> Result<Self> {

@@ -2,15 +2,18 @@
 //! JEPA, and by itself where only the encoder is studied.
 
 use super::{
+    Jepa,
     config::{EncoderConfig, Objective, PretrainingConfig},
     masks::GeneMasks,
+    other_genes::Matched,
     pretrain::PretrainNet,
     transformer::NOWHERE,
     views::{CellSets, JepaBatch},
 };
 use crate::{
     Error, Result,
-    data::{Dataset, HvgFlavour, Split, TargetSum, highly_variable},
+    data::{Dataset, HvgFlavour, Split, TargetSum, highly_variable, shuffle},
+    math::Pca,
     nn::{count_params, ops},
     train::{BatchSource, History, Run, TrainConfig, fit},
 };
@@ -48,6 +51,22 @@ fn most_variable(data: &Dataset, rows: &[usize], n: usize) -> Result<Vec<usize>>
     }
 }
 
+/// Cells that principal components are computed from, at most.
+const COMPONENT_CELLS: usize = 6_000;
+
+/// The first `width` principal components of log1p expression at this target sum over the cells `rows`.
+///
+/// # Errors
+/// Fewer cells or genes than components.
+fn components(data: &Dataset, rows: &[usize], (width, target_sum): (usize, f32), seed: u64) -> Result<Pca> {
+    let mut rows = rows.to_vec();
+    shuffle(&mut rows, &mut ChaCha8Rng::seed_from_u64(seed));
+    rows.truncate(COMPONENT_CELLS);
+    let scales: Vec<f32> = rows.iter().map(|&row| target_sum / data.library_size[row].max(1.0)).collect();
+    let cells = data.counts.select_cells(&rows).scale_rows(&scales).map_values(f32::ln_1p).to_dense();
+    Pca::fit(cells.view(), width, seed)
+}
+
 /// Cells that go through the network at once when nothing is trained.
 const EVALUATION_BATCH: usize = 256;
 
@@ -81,6 +100,8 @@ pub struct Pretraining {
     /// What each cell's counts are scaled to.
     pub(super) target_sum: f32,
     pub(super) net: PretrainNet<Cpu>,
+    /// Mean log1p expression of each gene over the training cells.
+    pub(super) means: Vec<f32>,
 }
 
 impl Pretraining {
@@ -93,6 +114,9 @@ impl Pretraining {
             return Err(Error::data("there is nothing to train on: no cell or no gene is left"));
         }
         config.validate()?;
+        let libraries: Vec<f32> = split.train.iter().map(|&row| data.library_size[row]).collect();
+        let target_sum = config.target_sum.map_or(TargetSum::Median, TargetSum::Fixed).resolve(&libraries)?;
+        let moments = moments(data, &split.train, target_sum);
         let place_of = match &mut config.encoder {
             EncoderConfig::Groups(groups) => {
                 groups.groups = groups.groups.min(data.n_genes() / 2).max(2);
@@ -105,19 +129,43 @@ impl Pretraining {
                 chosen.iter().enumerate().for_each(|(place, &gene)| place_of[gene] = place as u32);
                 Some(place_of)
             }
-            EncoderConfig::Mlp { .. } | EncoderConfig::Tokens(_) => None,
+            EncoderConfig::Linear | EncoderConfig::Mlp { .. } | EncoderConfig::Tokens(_) => None,
         };
-        let libraries: Vec<f32> = split.train.iter().map(|&row| data.library_size[row]).collect();
-        let target_sum = config.target_sum.map_or(TargetSum::Median, TargetSum::Fixed).resolve(&libraries)?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut net = PretrainNet::new(&Cpu::seed_from_u64(seed), data.n_genes(), &config, &mut rng)?;
         if let Some(place_of) = place_of {
             // Tokens of genes do not standardise.
-            let moments =
-                matches!(config.encoder, EncoderConfig::Groups(_)).then(|| moments(data, &split.train, target_sum));
-            net.set_places(&place_of, moments.as_ref())?;
+            let standardises = matches!(config.encoder, EncoderConfig::Groups(_));
+            net.set_places(&place_of, standardises.then_some(&moments))?;
         }
-        Ok(Self { config, genes: data.genes.names.clone(), target_sum, net })
+        if config.encoder == EncoderConfig::Linear {
+            net.begin_at(&components(data, &split.train, (config.width, target_sum), seed)?)?;
+        }
+        let means = moments.0.iter().map(|&mean| mean as f32).collect();
+        Ok(Self { config, genes: data.genes.names.clone(), target_sum, net, means })
+    }
+
+    /// A network that begins with the encoder of a trained JEPA, for the genes of `data`. The target sum is that of the JEPA.
+    ///
+    /// # Errors
+    /// No training cell; fewer than two genes of the JEPA in `data`.
+    pub(super) fn begun_with(trained: &Jepa, data: &Dataset, split: &Split, seed: u64) -> Result<(Self, Matched)> {
+        let config = trained.settings.encoder.clone();
+        let matched = Matched::new(&trained.genes, &data.genes.names);
+        if split.train.is_empty() || matched.shared() < 2 {
+            let found = matched.shared();
+            return Err(Error::data(format!(
+                "{found} of the encoder's {} genes are in the data, by name, of {} training cells: there is nothing to begin with",
+                trained.genes.len(),
+                split.train.len()
+            )));
+        }
+        let target_sum = trained.encoder.target_sum;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut net = PretrainNet::new(&Cpu::seed_from_u64(seed), data.n_genes(), &config, &mut rng)?;
+        net.set_encoder(&trained.encoder.backbone.encoder.for_genes(&matched, &trained.means)?)?;
+        let means = moments(data, &split.train, target_sum).0.into_iter().map(|mean| mean as f32).collect();
+        Ok((Self { config, genes: data.genes.names.clone(), target_sum, net, means }, matched))
     }
 
     /// The settings.

@@ -22,6 +22,7 @@ struct Description {
     settings: JepaSettings,
     genes: Vec<String>,
     target_sum: f32,
+    begun: Option<String>,
     response: Option<SavedResponse>,
 }
 
@@ -59,9 +60,11 @@ impl Jepa {
             reference: response.reference.contexts.clone(),
         });
         let (settings, genes, target_sum) = (self.settings.clone(), self.genes.clone(), self.encoder.target_sum);
-        let mut state = State::new(&Description { settings, genes, target_sum, response })
+        let begun = self.begun.clone();
+        let mut state = State::new(&Description { settings, genes, target_sum, begun, response })
             .with_network("encoder", &self.encoder.backbone)?
-            .with_network("standard", &self.encoder.standard)?;
+            .with_network("standard", &self.encoder.standard)?
+            .with_vector("means", &self.means.iter().copied().map(f64::from).collect());
         if let Some(response) = &self.response {
             let reference = &response.reference.data;
             state = state
@@ -88,7 +91,7 @@ impl Jepa {
     /// # Errors
     /// Arrays that are missing or have other shapes than the description says.
     pub(super) fn restored(state: State) -> Result<Self> {
-        let Description { settings, genes, target_sum, response: saved } = state.description()?;
+        let Description { settings, genes, target_sum, begun, response: saved } = state.description()?;
         settings.validate()?;
         let (cpu, mut rng) = (Cpu::default(), ChaCha8Rng::seed_from_u64(0));
         let width = settings.encoder.width;
@@ -97,6 +100,7 @@ impl Jepa {
         let mut standard = identity(width)?;
         state.fill("standard", &mut standard)?;
         let encoder = Encoder { backbone, standard, target_sum };
+        let means = state.vector("means", genes.len())?.iter().map(|&mean| mean as f32).collect();
         let response = saved.map(|saved| {
             let config = &settings.response;
             let centres = Array2::from_shape_vec((saved.contexts.len(), width), saved.centres.concat())
@@ -136,6 +140,6 @@ impl Jepa {
             Ok::<_, Error>(Response { measured, predictor, transfers, interactions, share, beyond, decoder, reference })
         });
         let response = response.transpose()?;
-        Ok(Self { settings, genes, encoder, response })
+        Ok(Self { settings, genes, encoder, means, response, begun })
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     train::{LearningRateSchedule, TrainConfig},
 };
 use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
 /// Which part of the training is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -18,12 +19,16 @@ use serde::{Deserialize, Serialize};
 pub enum Phase {
     /// The encoder alone, without labels.
     A,
-    /// Predictor and decoder with an encoder of random weights: what phase A is compared with.
+    /// Predictor and decoder with an encoder of random weights, which phase A is compared with, or with that of `from`.
     B,
     /// The encoder, then predictor and decoder with it, end to end.
     #[default]
     Ab,
 }
+
+/// The sizes by their names.
+const SIZES: [(&str, Size); 4] =
+    [("tiny", Size::Tiny), ("small", Size::Small), ("medium", Size::Medium), ("large", Size::Large)];
 
 /// The tables of a configuration file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +36,10 @@ pub enum Phase {
 pub struct JepaSettings {
     /// Which part of the training is done.
     pub phase: Phase,
+    /// The folder of a trained JEPA to begin with, of other data: its encoder, whose settings then are `encoder`. Genes are
+    /// matched by name, and those that the data does not have are hidden. `phase` is then `b`, or `ab` or `a` to go on with phase
+    /// A on the new cells.
+    pub from: Option<PathBuf>,
     /// The encoder, and what phase A trains it by.
     pub encoder: PretrainingConfig,
     /// Phase A.
@@ -57,6 +66,7 @@ impl JepaSettings {
         let warmup = LearningRateSchedule::WarmupCosine { warmup_steps: 20, final_fraction: 0.01 };
         Self {
             phase: Phase::default(),
+            from: None,
             encoder: PretrainingConfig::groups(size),
             pretraining: TrainConfig { epochs, batch_size, schedule: warmup, ..TrainConfig::default() },
             response: ResponseConfig { hidden, ..ResponseConfig::default() },
@@ -77,6 +87,12 @@ impl ModelConfig for JepaSettings {
                  response.tuning",
             ));
         }
+        let of_sizes = || SIZES.map(|(_, size)| Self::preset(size).encoder);
+        if self.from.is_some() && !of_sizes().contains(&self.encoder) {
+            return Err(Error::config(
+                "the encoder's settings are those of the model that `from` (--from) names; leave the table [encoder] out",
+            ));
+        }
         self.encoder.validate()?;
         self.pretraining.validate()?;
         self.response.validate()
@@ -92,14 +108,7 @@ impl ModelConfig for JepaSettings {
     }
 
     fn of_size(size: &str) -> Option<Self> {
-        let size = match size {
-            "tiny" => Size::Tiny,
-            "small" => Size::Small,
-            "medium" => Size::Medium,
-            "large" => Size::Large,
-            _ => return None,
-        };
-        Some(Self::preset(size))
+        SIZES.iter().find(|(name, _)| *name == size).map(|&(_, size)| Self::preset(size))
     }
 
     /// `large` is never chosen by itself: it is for a GPU.
@@ -118,6 +127,11 @@ impl ModelConfig for JepaSettings {
             "ab" => Phase::Ab,
             _ => return Err(Error::config(format!("--phase {phase}: there are a, b and ab"))),
         };
+        Ok(())
+    }
+
+    fn set_from(&mut self, dir: &Path) -> Result<()> {
+        self.from = Some(dir.to_owned());
         Ok(())
     }
 

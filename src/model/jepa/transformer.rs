@@ -75,7 +75,7 @@ impl EncoderConfig {
         match self {
             Self::Groups(groups) => Some(groups.into()),
             Self::Genes(genes) => Some(genes.into()),
-            Self::Mlp { .. } | Self::Tokens(_) => None,
+            Self::Linear | Self::Mlp { .. } | Self::Tokens(_) => None,
         }
     }
 }

@@ -24,6 +24,8 @@ pub enum Size {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum EncoderConfig {
+    /// A linear map of log1p-normalised expression that begins at the principal components of the training cells.
+    Linear,
     /// A multilayer perceptron on log1p-normalised expression.
     Mlp {
         /// Widths of its hidden layers.

@@ -136,6 +136,7 @@ impl PretrainingConfig {
             | EmaMomentum::Ramp { from: momentum } => !(0.0..=1.0).contains(&momentum),
         });
         let (no_layer, no_token) = match &self.encoder {
+            EncoderConfig::Linear => (false, false),
             EncoderConfig::Mlp { hidden } => (hidden.is_empty() || hidden.contains(&0), false),
             EncoderConfig::Tokens(TokenConfig { identity, frequencies, set, .. }) => {
                 (false, [*identity, *frequencies, set.width, set.latents].contains(&0))
@@ -152,12 +153,18 @@ impl PretrainingConfig {
             }
         };
         let views = match self.objective {
-            Objective::Views { gene_dropout, .. } => !(0.0..1.0).contains(&gene_dropout),
+            Objective::Views { gene_dropout, .. } | Objective::Contrastive { gene_dropout, .. } => {
+                !(0.0..1.0).contains(&gene_dropout)
+            }
             _ => false,
         };
         let sets = match self.objective {
             Objective::Conditions { cells, draws, latents } => [cells, draws, latents].contains(&0),
             _ => false,
+        };
+        let positive = match self.objective {
+            Objective::Contrastive { temperature: value, .. } | Objective::Variational { beta: value } => value,
+            _ => 1.0,
         };
         let raise = match self.alarm.then {
             OnCollapse::Raise { factor, .. } => Some((factor, self.anti_collapse == AntiCollapse::None)),
@@ -193,8 +200,9 @@ impl PretrainingConfig {
                 "target_sum must be a positive number of counts".to_owned(),
             ),
             (
-                self.regularise == Regularise::Predictions && self.objective == Objective::Reconstruction,
-                "regularise = predictions: a reconstruction predicts no embeddings; leave it out".to_owned(),
+                self.regularise == Regularise::Predictions
+                    && matches!(self.objective, Objective::Reconstruction | Objective::Variational { .. }),
+                "regularise = predictions: what is predicted are no embeddings here; leave it out".to_owned(),
             ),
             (
                 self.regularise == Regularise::Predictions && self.teacher.sees == TeacherSees::Tokens,
@@ -203,6 +211,10 @@ impl PretrainingConfig {
             ),
             (patterns == 0, "masks.patterns must be at least 1".to_owned()),
             (views, "objective.gene_dropout must be 0 or more and below 1".to_owned()),
+            (
+                !(positive > 0.0 && positive.is_finite()),
+                "objective: temperature and beta must be positive numbers".to_owned(),
+            ),
             (sets, "objective: cells, draws and latents must be at least 1".to_owned()),
             (momentum, "teacher.ema: the momentum must be from 0 to 1".to_owned()),
             (negative, "anti_collapse: no weight may be negative".to_owned()),

@@ -33,6 +33,21 @@ pub enum Objective {
         /// How the counts of the two views are disturbed.
         noise: ViewNoise,
     },
+    /// Of two disturbed views of each cell, which belong together (InfoNCE): what the other objectives are compared with.
+    Contrastive {
+        /// Share of the genes that is hidden in a view.
+        gene_dropout: f64,
+        /// How the counts of the two views are disturbed.
+        noise: ViewNoise,
+        /// What the cosines of the views are divided by.
+        temperature: f32,
+    },
+    /// The counts of a cell from a sample around its embedding, which is kept near the standard normal distribution (Kingma and
+    /// Welling 2014, with negative binomial counts as Lopez et al. 2018): what the other objectives are compared with.
+    Variational {
+        /// Weight of the Kullback-Leibler divergence.
+        beta: f32,
+    },
     /// From the visible genes of a cell, the values of the hidden ones (He et al. 2022, *Masked Autoencoders*): what the
     /// other objectives are compared with.
     Reconstruction,
@@ -57,6 +72,11 @@ impl Objective {
     /// Papalexi 2021, the embedding that tells most of the perturbation.
     pub fn split_views() -> Self {
         Self::Views { gene_dropout: 0.2, noise: ViewNoise::Split }
+    }
+
+    /// The views of [`Self::split_views`], told apart at a temperature of 0.2.
+    pub fn contrastive() -> Self {
+        Self::Contrastive { gene_dropout: 0.2, noise: ViewNoise::Split, temperature: 0.2 }
     }
 
     /// Sets of 32 cells, 40 a condition.

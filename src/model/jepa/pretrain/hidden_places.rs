@@ -72,13 +72,18 @@ impl<D: Backend> PretrainNet<D> {
         let taught = teacher.tokens(&all, NoneTape, None)?; // (rows * places, tokens)
         let embedded = teacher.embedding(taught.clone(), &all)?;
 
-        // Of each row the places of its targets: which query, and which row of the teacher's tokens.
+        // Of each row the places of its targets: which query, and which row of the teacher's tokens. A place whose genes the
+        // data does not have has no token.
+        let per_row = all.sets.size(0) as u32;
+        let mut row_of = vec![None; n_places];
+        (0..per_row).for_each(|row| row_of[all.place[row as usize] as usize] = Some(row));
         let (mut query, mut target, mut sizes) = (Vec::new(), Vec::new(), Vec::with_capacity(rows));
         for row in 0..rows {
             let mut places: Vec<u32> = drawn[row % patterns].1.concat();
             places.sort_unstable();
             places.dedup();
-            target.extend(places.iter().map(|&place| (row * n_places) as u32 + place));
+            places.retain(|&place| row_of[place as usize].is_some());
+            target.extend(places.iter().filter_map(|&place| Some(row as u32 * per_row + row_of[place as usize]?)));
             sizes.push(places.len());
             query.extend(places);
         }

@@ -51,7 +51,7 @@ impl<D: Backend> PretrainNet<D> {
         let raised = self.raised.as_vec()[0];
         parts.push(("prediction", ops::to_f32(&loss)));
         let mut total = ops::scaled(loss, a)?;
-        let share = raised / apart.len() as f32;
+        let share = raised / apart.len().max(1) as f32;
         let (mut variance, mut covariance) = (0.0, 0.0);
         for z in apart {
             // Of one row there is no variance: the last batch of an epoch may be that small.

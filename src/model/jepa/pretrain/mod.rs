@@ -12,7 +12,7 @@
 //! ```
 //!
 //! The other objectives ([`Objective`]) change what is seen and predicted; student, losses, diagnostics and alarm are the
-//! same, and each has its file: `hidden_genes`, `hidden_places`, `two_views`, `reconstruction`, `cell_sets`. r is 1 until the
+//! same, and each has its file: `hidden_genes`, `hidden_places`, `two_views`, `reconstruction`, `variational`, `cell_sets`. r is 1 until the
 //! alarm raises it.
 
 mod cell_sets;
@@ -21,11 +21,12 @@ mod hidden_places;
 mod loss;
 mod reconstruction;
 mod two_views;
+mod variational;
 
 use super::{
     config::{Objective, PretrainingConfig, TeacherSees},
     diagnostics::{Monitor, effective_rank, spread},
-    encoder::Seen,
+    encoder::{CellEncoder, Seen},
     heads::{Backbone, Decoder, Pointer, Predictor, TokenPredictor},
     masks::GeneMasks,
     views::{JepaBatch, Patterns},
@@ -33,6 +34,7 @@ use super::{
 use crate::{
     Error, Result,
     data::Counts,
+    math::Pca,
     nn::{Backend, Frozen, Matrix, RowSets, Vector, ema_update, init, layer_normed, walk_params},
     train::{Loss, StepContext, Trainable},
 };
@@ -41,6 +43,7 @@ use loss::Predicted;
 use ndarray::Array2;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
+use variational::Posterior;
 
 /// Training steps from one measurement of effective rank and teacher distance to the next, counted from the beginning of
 /// an epoch; the steps between carry the last figures on.
@@ -56,13 +59,18 @@ pub struct PretrainNet<D: Backend> {
     predictor: Option<Predictor<D>>,
     tokens: Option<TokenPredictor<D>>,
     decoder: Option<Decoder<D>>,
+    posterior: Option<Posterior<D>>,
     /// `(1,)`: what the anti-collapse terms are multiplied by.
     raised: Vector<D>,
     masks: Option<Arc<GeneMasks>>,
     monitor: Monitor,
 }
 
-walk_params!(PretrainNet { params: [], buffers: [raised], layers: [student, teacher, predictor, tokens, decoder] });
+walk_params!(PretrainNet {
+    params: [],
+    buffers: [raised],
+    layers: [student, teacher, predictor, tokens, decoder, posterior]
+});
 
 impl<D: Backend> PretrainNet<D> {
     /// A new network for `genes` genes; the teacher begins as the student's copy.
@@ -78,7 +86,8 @@ impl<D: Backend> PretrainNet<D> {
         if let Some(teacher) = &mut teacher {
             ema_update(teacher, &student, 0.0)?;
         }
-        let reconstructs = config.objective == Objective::Reconstruction;
+        let varies = matches!(config.objective, Objective::Variational { .. });
+        let reconstructs = varies || config.objective == Objective::Reconstruction;
         let of_tokens = config.objective == Objective::Masks && config.teacher.sees == TeacherSees::Tokens;
         let pointer = (config.objective == Objective::Masks && !of_tokens).then_some(genes);
         let places = config.encoder.places().filter(|_| of_tokens);
@@ -91,6 +100,7 @@ impl<D: Backend> PretrainNet<D> {
             predictor: (!reconstructs).then(|| Predictor::new(device, pointer, config, rng)).transpose()?,
             tokens,
             decoder: reconstructs.then(|| Decoder::new(device, genes, config, rng)).transpose()?,
+            posterior: varies.then(|| Posterior::new(device, genes, config.width, rng)).transpose()?,
             raised: init::constant(device, (1,), 1.0)?,
             masks: None,
             monitor: Monitor::default(),
@@ -120,6 +130,32 @@ impl<D: Backend> PretrainNet<D> {
     /// None that networks of the same settings can have.
     pub fn set_places(&mut self, place_of: &[u32], moments: Option<&(Vec<f64>, Vec<f64>)>) -> Result<()> {
         self.student.encoder.set_places(place_of, moments);
+        match &mut self.teacher {
+            Some(teacher) => ema_update(&mut teacher.0, &self.student, 0.0),
+            None => Ok(()),
+        }
+    }
+
+    /// Sets the encoder of student and teacher.
+    ///
+    /// # Errors
+    /// A device without memory for it.
+    pub(in crate::model::jepa) fn set_encoder(&mut self, encoder: &CellEncoder<D>) -> Result<()> {
+        self.student.encoder = encoder.clone();
+        if let Some(teacher) = &mut self.teacher {
+            teacher.0.encoder = encoder.clone();
+            // A copy of its own memory: see `new`.
+            ema_update(&mut teacher.0, &self.student, 0.0)?;
+        }
+        Ok(())
+    }
+
+    /// Starts a linear encoder at principal components.
+    ///
+    /// # Errors
+    /// None that networks of the same settings can have.
+    pub fn begin_at(&mut self, components: &Pca) -> Result<()> {
+        self.student.encoder.begin_at(components);
         match &mut self.teacher {
             Some(teacher) => ema_update(&mut teacher.0, &self.student, 0.0),
             None => Ok(()),
@@ -182,6 +218,10 @@ impl<D: Backend> Trainable<D> for PretrainNet<D> {
             Objective::Masks if self.tokens.is_some() => self.hidden_places(batch, tape, context)?,
             Objective::Masks => self.masked(batch, tape, context, measure)?,
             Objective::Views { gene_dropout, noise } => self.views(batch, (gene_dropout, noise), tape, context)?,
+            Objective::Contrastive { gene_dropout, noise, temperature } => {
+                self.told_apart(batch, ((gene_dropout, noise), temperature), tape, context)?
+            }
+            Objective::Variational { beta } => self.varied(batch, beta, tape, context)?,
             Objective::Reconstruction => self.reconstructed(batch, tape, context)?,
             Objective::Conditions { .. } => self.conditions(batch, tape, context, measure)?,
         };
