@@ -217,7 +217,7 @@ impl Cells {
 
     /// What evcxr calls tmpdir, absolute.
     pub fn tmpdir(&self) -> PathBuf {
-        self.slot.join("cells")
+        self.slot.join(reading::CELLS)
     }
 }
 
@@ -287,7 +287,7 @@ impl Config {
     }
 
     fn write_workspace(&self, slot: &Path) -> Result<()> {
-        fs::create_dir_all(slot.join("cells")).with_context(|| format!("cannot create {}", slot.display()))?;
+        fs::create_dir_all(slot.join(reading::CELLS)).with_context(|| format!("cannot create {}", slot.display()))?;
         write_if_changed(&slot.join("pin.rs"), "")?;
         write_if_changed(&slot.join("Cargo.toml"), &self.manifest())?;
         let Some(lock) = &self.lock else { return Ok(()) };

@@ -6,6 +6,9 @@
 //! runs the cargo in `$CARGO_HOME/bin` for it. So the kernel gives itself a [`CARGO_HOME`](make_home) in which this
 //! binary stands under that name: it runs the real cargo and leaves crates out of its answer ([`answer`]).
 //!
+//! evcxr starts with a cell that needs nothing, before it knows the libraries. rust-analyzer would read the standard
+//! library for that one, and once more with them, so it gets nothing to read until they are there.
+//!
 //! What compiles the cells is the real cargo with the real home, and knows nothing of this.
 
 use anyhow::{Context, Result, anyhow};
@@ -24,6 +27,8 @@ const HOME: &str = "CARGO_HOME";
 const REAL_HOME: &str = "GENAILAB_CARGO_HOME";
 /// The [`Choice`], as JSON.
 const CHOICE: &str = "GENAILAB_READ_CRATES";
+/// The folder beside it in which evcxr makes the crate of the cells.
+pub const CELLS: &str = "cells";
 /// The name under which this binary stands in for cargo.
 const NAME: &str = "cargo";
 /// The crates of the standard library whose items are in the types of variables.
@@ -179,15 +184,25 @@ fn answer(cargo: &mut Command, choice: &Choice) -> Result<ExitStatus> {
     let output = cargo.stderr(Stdio::inherit()).output().context("cargo did not start")?;
     if output.status.success() {
         let mut metadata: Value = serde_json::from_slice(&output.stdout).context("cargo's metadata is not JSON")?;
-        let kept = read_packages(&metadata, choice);
+        let kept = read_packages(&metadata, choice, are_named(&choice.libraries)?);
         keep(&mut metadata, &kept);
         println!("{metadata}");
     }
     Ok(output.status)
 }
 
-/// The ids of the packages that are read.
-fn read_packages(metadata: &Value, choice: &Choice) -> BTreeSet<String> {
+/// Whether the crate of the cells depends on one of `libraries` by now.
+fn are_named(libraries: &[String]) -> Result<bool> {
+    let home = env::var_os(HOME).map(PathBuf::from).ok_or_else(|| anyhow!("{HOME} is not set"))?;
+    let manifest = home.with_file_name(CELLS).join("Cargo.toml");
+    let text = fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+    let manifest: toml::Table = text.parse().with_context(|| format!("{} is damaged", manifest.display()))?;
+    let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table);
+    Ok(dependencies.is_some_and(|dependencies| libraries.iter().any(|name| dependencies.contains_key(name))))
+}
+
+/// The ids of the packages that are read. `named`: the cells depend on the libraries by now.
+fn read_packages(metadata: &Value, choice: &Choice, named: bool) -> BTreeSet<String> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let id_of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let names: BTreeMap<String, String> =
@@ -195,6 +210,9 @@ fn read_packages(metadata: &Value, choice: &Choice) -> BTreeSet<String> {
     let name = |id: &str| names.get(id).map_or("", String::as_str);
     let members: Vec<String> = list(&metadata["workspace_members"]).iter().map(id_of).collect();
     if members.iter().any(|id| name(id) == "core") {
+        if !named {
+            return BTreeSet::new();
+        }
         return names.keys().filter(|id| STANDARD.contains(&name(id))).cloned().collect();
     }
     let depends: BTreeMap<String, Vec<String>> = list(&metadata["resolve"]["nodes"])
@@ -283,7 +301,7 @@ mod tests {
             libraries: vec!["lab".to_owned()],
             dependencies: vec!["tensors".to_owned(), "numbers".to_owned()],
         };
-        let kept = read_packages(&metadata, &choice);
+        let kept = read_packages(&metadata, &choice, true);
         keep(&mut metadata, &kept);
         assert_eq!(names(&metadata), ["ctx", "lab", "tensors", "numbers", "added", "its"]);
         let lab = &metadata["resolve"]["nodes"][1];
@@ -298,7 +316,8 @@ mod tests {
             &["core", "std", "coretests"],
             &[("core", &[]), ("std", &["libc"]), ("coretests", &[]), ("libc", &[])],
         );
-        let kept = read_packages(&metadata, &Choice::default());
+        let kept = read_packages(&metadata, &Choice::default(), true);
+        assert!(read_packages(&metadata, &Choice::default(), false).is_empty(), "before the libraries are named");
         keep(&mut metadata, &kept);
         assert_eq!(names(&metadata), ["core", "std"]);
         assert_eq!(metadata["workspace_members"], json!(["core", "std"]));
