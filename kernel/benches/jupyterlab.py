@@ -85,7 +85,8 @@ class Lab:
         while not any(c.isdigit() for c in prompt.inner_text()):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"cell {number} does not end")
-            time.sleep(0.2)
+            # The page works only while it is waited for like this.
+            self.page.wait_for_timeout(200)
 
     def run(self, number):
         self.begin(number)
@@ -104,6 +105,11 @@ class Lab:
 def check(condition, *about):
     if not condition:
         raise AssertionError(about)
+
+
+def first_cell(lab):
+    text = lab.run(0)
+    check("cells" in text, text)
 
 
 def training(lab):
@@ -194,14 +200,12 @@ def main():
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1100, "height": 900})
-            page.goto(f"{address}/doc/tree/{NAME}?reset", timeout=PATIENCE)
+            page.goto(f"{address}/lab/tree/{NAME}?reset", timeout=PATIENCE)
             lab = Lab(page, pictures)
             lab.cell(0).wait_for(timeout=PATIENCE)
+            page.get_by_text("| Idle").wait_for(timeout=PATIENCE)
             begun = time.monotonic()
-            text = lab.run(0)
-            check("cells" in text, text)
-            print(f"first cell: {time.monotonic() - begun:.1f} s", flush=True)
-            for part in (training, figures, error, interruption, help_for):
+            for part in (first_cell, training, figures, error, interruption, help_for):
                 try:
                     part(lab)
                 except BaseException:
