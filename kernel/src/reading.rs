@@ -4,7 +4,7 @@
 //! of every crate that it knows: 20 seconds of one core for the library's 200 dependencies, of which a cell's types
 //! name a handful. evcxr offers no choice, but rust-analyzer learns which crates there are from `cargo metadata`, and
 //! runs the cargo in `$CARGO_HOME/bin` for it. So the kernel gives itself a [`CARGO_HOME`](make_home) in which this
-//! binary stands under that name: it runs the real cargo and leaves crates out of its answer ([`answer`]).
+//! binary stands under that name: it runs the real cargo and leaves crates out of its answer (`answer`).
 //!
 //! evcxr starts with a cell that needs nothing, before it knows the libraries. rust-analyzer would read the standard
 //! library for that one, and once more with them, so it gets nothing to read until they are there.
