@@ -8,6 +8,9 @@
 LIBRARY := --release --locked -p genailab
 KERNEL := --profile kernel --locked -p genailab-kernel
 
+# rust-analyzer is compiled anew, for minutes, whenever CI is set after it was not, or the other way round.
+unexport CI
+
 # Tests that need Python, or data that is there, must not be skipped.
 required := GENAILAB_PYTHON=$(CURDIR)/.venv/bin/python GENAILAB_REQUIRE_PYTHON=1 \
 	$(if $(wildcard ../shared/data),GENAILAB_REQUIRE_DATA=1)

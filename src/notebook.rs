@@ -4,6 +4,7 @@
 //! kernel `genailab-kernel` also takes *records*, one line each, which it shows at once, and asks running work to stop
 //! by making a file, whose name is in [`FILE`]. Without that variable everything falls back to evcxr's way.
 
+use crate::{Error, ErrorKind, Result};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 use std::{
@@ -35,6 +36,17 @@ pub(crate) fn is_live() -> bool {
 /// Whether the notebook's user has asked the running cell to stop. It costs a look at the file system.
 pub(crate) fn is_interrupted() -> bool {
     file().is_some_and(Path::exists)
+}
+
+/// Ends work, named by `what`, that the notebook's user has asked to stop.
+///
+/// # Errors
+/// [`ErrorKind::Interrupted`] if so.
+pub(crate) fn check_interrupt(what: &str) -> Result<()> {
+    match is_interrupted() {
+        false => Ok(()),
+        true => Err(Error::new(ErrorKind::Interrupted, format!("{what} was interrupted"))),
+    }
 }
 
 /// Hands an evcxr kernel both forms of a cell's output.

@@ -13,9 +13,14 @@
 //!     Cargo.lock                   starts as a copy of the repository's
 //!     pin.rs                       empty: the package around it must have a target
 //!     cells/                       evcxr's tmpdir: the crate of the cells, and its target folder
+//!     cargo-home/                  decides what rust-analyzer reads: see `reading`
 //! notebooks/.evcxr/1.lock          held while a kernel lives: the next one takes slot 2
 //! ```
+//!
+//! A notebook in a folder without `evcxr.toml`, somewhere else on the machine, gets the one of the library's course.
+//! Its cells are compiled in the user's cache folder, which begins as a copy of what the course has compiled.
 
+use crate::reading::{self, Choice};
 use anyhow::{Context, Result, anyhow, bail};
 use std::{
     env, fs,
@@ -30,6 +35,10 @@ const CELLS_CRATE: &str = "ctx";
 const CONFIG_FILE: &str = "evcxr.toml";
 /// The folder beside it that holds everything that is built.
 const BUILD_DIR: &str = ".evcxr";
+/// The folder of the library's course.
+const COURSE: &str = "notebooks";
+/// The folder in a slot that rust-analyzer takes for cargo's.
+const CARGO_HOME: &str = "cargo-home";
 /// More kernels than this at once are a mistake rather than a wish: each needs its own build of the dependencies.
 const MAX_SLOTS: usize = 16;
 /// Where the dynamic linker looks for libraries first.
@@ -37,13 +46,84 @@ const LIBRARY_PATH: &str = if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } 
 /// How well the cells are optimised unless `evcxr.toml` says otherwise; the dependencies always are, fully.
 const DEFAULT_OPT_LEVEL: &str = "1";
 
+/// The environment variable that names the library for notebooks outside its course. `install` writes it into the
+/// kernelspec.
+pub const LIBRARY: &str = "GENAILAB_LIBRARY";
+
 /// A prepared build folder, held for this process until dropped.
 #[derive(Debug)]
 pub struct Cells {
-    notebooks: PathBuf,
+    place: Place,
     slot: PathBuf,
     config: Config,
+    /// The user's folder of cargo.
+    cargo_home: PathBuf,
     _lock: File,
+}
+
+/// The folders of a notebook, absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    /// Where the cells run.
+    notebooks: PathBuf,
+    /// Where `evcxr.toml` is.
+    config: PathBuf,
+    /// Where everything is built.
+    build: PathBuf,
+    /// Where the same may be built already.
+    seed: Option<PathBuf>,
+}
+
+impl Place {
+    /// The nearest folder with an `evcxr.toml`, from `start` upwards; without one, `library`'s course lends its own.
+    fn find(start: &Path, library: &Path, cache: impl FnOnce() -> Result<PathBuf>) -> Result<Self> {
+        let start = start.canonicalize().with_context(|| format!("cannot enter {}", start.display()))?;
+        let has_config = |folder: &&Path| folder.join(CONFIG_FILE).is_file();
+        if let Some(course) = start.ancestors().find(has_config) {
+            let config = course.to_owned();
+            let build = course.join(BUILD_DIR);
+            let build = if can_be_loaded_from(&build) { build } else { cache()? };
+            return Ok(Self { notebooks: config.clone(), config, build, seed: None });
+        }
+        let config = library.join(COURSE);
+        if !has_config(&config.as_path()) {
+            bail!(
+                "no {CONFIG_FILE} in {} or above it, and the library is not in {} any more: run `genailab-kernel \
+                 install` where it is now, or put an {CONFIG_FILE} with [dependencies] beside the notebook",
+                start.display(),
+                library.display()
+            );
+        }
+        let seed = Some(config.join(BUILD_DIR));
+        Ok(Self { notebooks: start, config, build: cache()?, seed })
+    }
+}
+
+/// evcxr sends the process of the cells the paths of what it has to load with spaces between them.
+fn can_be_loaded_from(folder: &Path) -> bool {
+    !folder.to_string_lossy().contains(' ')
+}
+
+/// The library for notebooks outside a course: named by [`LIBRARY`], or what this binary was compiled beside.
+pub fn library() -> PathBuf {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"));
+    env::var_os(LIBRARY).map_or_else(|| beside.to_owned(), PathBuf::from)
+}
+
+/// The folder of the user's for what can be made again.
+fn cache() -> Result<PathBuf> {
+    let from = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = || from("HOME").ok_or_else(|| anyhow!("HOME is not set: there is no folder for what is compiled"));
+    let folder = match from("XDG_CACHE_HOME") {
+        Some(folder) => folder,
+        None if cfg!(target_os = "macos") => home()?.join("Library/Caches"),
+        None => home()?.join(".cache"),
+    };
+    let folder = folder.join("genailab/notebooks");
+    match can_be_loaded_from(&folder) {
+        true => Ok(folder),
+        false => bail!("there is a space in {}: name another folder in XDG_CACHE_HOME", folder.display()),
+    }
 }
 
 impl Cells {
@@ -51,20 +131,25 @@ impl Cells {
     /// in it and prepares the workspace there.
     ///
     /// # Errors
-    /// No `evcxr.toml` from `start` upwards, one that cannot be read, a dependency that is not there, a folder that
-    /// cannot be written.
+    /// No `evcxr.toml` from `start` upwards and no library, an `evcxr.toml` that cannot be read, a dependency that is
+    /// not there, a folder that cannot be written.
     pub fn prepare(start: &Path) -> Result<Self> {
-        let notebooks = find_notebooks(start)?;
-        let config = Config::read(&notebooks)?;
-        let build = notebooks.join(BUILD_DIR);
-        fs::create_dir_all(&build).with_context(|| format!("cannot create {}", build.display()))?;
-        let (number, lock) = take_slot(&build)?;
+        Self::prepare_in(Place::find(start, &library(), cache)?)
+    }
+
+    fn prepare_in(place: Place) -> Result<Self> {
+        let config = Config::read(&place.config)?;
+        let build = &place.build;
+        fs::create_dir_all(build).with_context(|| format!("cannot create {}", build.display()))?;
+        let (number, lock) = take_slot(build)?;
         let slot = build.join(number.to_string());
         config.write_workspace(&slot)?;
-        if number > 1 {
-            copy_dependencies(&build.join("1"), &slot)?;
+        let cargo_home = reading::real_home()?;
+        reading::make_home(&slot.join(CARGO_HOME), &cargo_home)?;
+        for built in [Some(build), place.seed.as_ref()].into_iter().flatten() {
+            copy_dependencies(&built.join("1"), &slot)?;
         }
-        Ok(Self { notebooks, slot, config, _lock: lock })
+        Ok(Self { place, slot, config, cargo_home, _lock: lock })
     }
 
     /// Makes the notebooks' folder this process's working folder and names the slot to evcxr.
@@ -75,10 +160,17 @@ impl Cells {
     /// # Safety
     /// It sets environment variables: no other thread may run yet.
     pub unsafe fn enter(&self) -> Result<()> {
-        env::set_current_dir(&self.notebooks).with_context(|| format!("cannot enter {}", self.notebooks.display()))?;
+        let Place { notebooks, config, .. } = &self.place;
+        env::set_current_dir(notebooks).with_context(|| format!("cannot enter {}", notebooks.display()))?;
         // SAFETY: the caller promises that this is the only thread.
         unsafe {
+            reading::find_rust(&self.cargo_home);
+            if let Some(choice) = self.config.choice() {
+                reading::enter_home(&self.slot.join(CARGO_HOME), &self.cargo_home, &choice);
+            }
             env::set_var("EVCXR_TMPDIR", self.tmpdir());
+            // evcxr looks for its settings in the working folder, then here.
+            env::set_var("EVCXR_CONFIG_DIR", config);
             // evcxr, when it starts as a kernel, refreshes the kernelspec `rust` that it finds under this path: with
             // the default path it would redirect a user's own evcxr to this binary.
             env::set_var("JUPYTER_PATH", &self.slot);
@@ -106,7 +198,7 @@ impl Cells {
 
     /// The folder of the notebooks, absolute.
     pub fn notebooks(&self) -> &Path {
-        &self.notebooks
+        &self.place.notebooks
     }
 
     /// What evcxr has to run before the first cell, so that cells see the dependencies and the prelude of
@@ -114,7 +206,8 @@ impl Cells {
     pub fn first_cell(&self) -> String {
         let Config { dependencies, prelude, .. } = &self.config;
         let commands: String = dependencies.iter().map(|(name, value)| format!(":dep {name} = {value}\n")).collect();
-        format!("{commands}{prelude}\n")
+        let home = self.config.choice().map(|_| reading::command(&self.cargo_home)).unwrap_or_default();
+        format!("{home}{commands}{prelude}\n")
     }
 
     /// The file that asks the running cell to end, absolute.
@@ -124,7 +217,7 @@ impl Cells {
 
     /// What evcxr calls tmpdir, absolute.
     pub fn tmpdir(&self) -> PathBuf {
-        self.slot.join("cells")
+        self.slot.join(reading::CELLS)
     }
 }
 
@@ -134,17 +227,6 @@ fn is_of_outer_cargo(name: &str) -> bool {
     const EXACT: [&str; 5] =
         ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_CRATE_NAME", "CARGO_BIN_NAME", "CARGO_TARGET_TMPDIR"];
     EXACT.contains(&name) || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_BIN_EXE_")
-}
-
-fn find_notebooks(start: &Path) -> Result<PathBuf> {
-    let start = start.canonicalize().with_context(|| format!("cannot enter {}", start.display()))?;
-    start.ancestors().find(|folder| folder.join(CONFIG_FILE).is_file()).map(Path::to_owned).ok_or_else(|| {
-        anyhow!(
-            "no {CONFIG_FILE} in {} or above it: this kernel runs the notebooks of the genailab repository; \
-             open one of its notebooks/ folder, or put an {CONFIG_FILE} with [dependencies] beside yours",
-            start.display()
-        )
-    })
 }
 
 /// The first slot that no living kernel holds.
@@ -171,6 +253,8 @@ struct Config {
     prelude: String,
     /// The `Cargo.lock` beside the first dependency by path.
     lock: Option<PathBuf>,
+    /// What rust-analyzer reads of the dependencies' own dependencies; `None`: everything.
+    read: Option<Vec<String>>,
 }
 
 impl Config {
@@ -192,11 +276,18 @@ impl Config {
         let setting = |name| config.get("evcxr").and_then(|evcxr| evcxr.get(name)).and_then(Value::as_str);
         let opt_level = setting("opt_level").unwrap_or(DEFAULT_OPT_LEVEL).to_owned();
         let prelude = setting("prelude").unwrap_or_default().to_owned();
-        Ok(Self { dependencies, opt_level, prelude, lock })
+        let read = config.get("types").and_then(|types| types.get("from")).and_then(Value::as_array);
+        let read = read.map(|names| names.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+        Ok(Self { dependencies, opt_level, prelude, lock, read })
+    }
+
+    fn choice(&self) -> Option<Choice> {
+        let libraries = self.dependencies.keys().cloned().collect();
+        self.read.clone().map(|dependencies| Choice { libraries, dependencies })
     }
 
     fn write_workspace(&self, slot: &Path) -> Result<()> {
-        fs::create_dir_all(slot.join("cells")).with_context(|| format!("cannot create {}", slot.display()))?;
+        fs::create_dir_all(slot.join(reading::CELLS)).with_context(|| format!("cannot create {}", slot.display()))?;
         write_if_changed(&slot.join("pin.rs"), "")?;
         write_if_changed(&slot.join("Cargo.toml"), &self.manifest())?;
         let Some(lock) = &self.lock else { return Ok(()) };
@@ -339,6 +430,40 @@ mod tests {
         assert_eq!(manifest["profile"]["dev"]["opt-level"].as_integer(), Some(3));
         assert_eq!(manifest["profile"]["dev"]["package"]["ctx"]["opt-level"].as_integer(), Some(2));
         assert_eq!(cells.first_cell(), format!(":dep lab = {{ path = \"{path}\" }}\nuse lab::x;\n"));
+        assert_eq!(cells.config.choice(), None, "everything is read");
+    }
+
+    #[test]
+    fn what_types_come_from_is_read_and_cells_are_compiled_with_the_real_cargo_home() {
+        let root = course(&format!("{CONFIG}[types]\nfrom = [\"tensors\"]\n"));
+        let cells = Cells::prepare(&root.path().join("notebooks")).expect("prepared");
+        let choice = cells.config.choice().expect("a choice");
+        assert_eq!((choice.libraries, choice.dependencies), (vec!["lab".to_owned()], vec!["tensors".to_owned()]));
+        let home = reading::real_home().expect("a home");
+        assert!(cells.first_cell().starts_with(&format!(":build_env CARGO_HOME={}\n:dep", home.display())));
+        assert!(cells.slot.join("cargo-home/bin/cargo").exists());
+    }
+
+    #[test]
+    fn a_notebook_outside_a_course_gets_the_librarys() {
+        let root = course(CONFIG);
+        let built = root.path().join("notebooks/.evcxr/1/cells/target/debug/deps");
+        fs::create_dir_all(&built).expect("a folder");
+        fs::write(built.join("liblab.so"), "library").expect("written");
+        let elsewhere = tempfile::tempdir().expect("a temporary folder");
+        let start = elsewhere.path().join("my work");
+        fs::create_dir_all(&start).expect("a folder");
+        let cache = || Ok(elsewhere.path().join("cache"));
+        let place = Place::find(&start, root.path(), cache).expect("found");
+        assert_eq!(place.notebooks, start.canonicalize().expect("it exists"));
+        let cells = Cells::prepare_in(place).expect("prepared");
+        assert!(cells.tmpdir().ends_with("cache/1/cells"), "{}", cells.tmpdir().display());
+        assert!(cells.tmpdir().join("target/debug/deps/liblab.so").is_file(), "copied from the course");
+        assert!(cells.first_cell().contains("use lab::x;"));
+        // A folder with a space in its name cannot hold what is compiled.
+        fs::copy(root.path().join("notebooks/evcxr.toml"), start.join("evcxr.toml")).expect("copied");
+        let cache = || Ok(elsewhere.path().join("cache"));
+        assert!(Place::find(&start, root.path(), cache).expect("found").build.ends_with("cache"));
     }
 
     #[test]
@@ -379,8 +504,9 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let nowhere = tempfile::tempdir().expect("a temporary folder");
-        let error = Cells::prepare(nowhere.path()).expect_err("no evcxr.toml");
-        assert!(error.to_string().contains("no evcxr.toml in"), "{error}");
+        let cache = || bail!("is not asked for");
+        let error = Place::find(nowhere.path(), Path::new("/gone"), cache).expect_err("no evcxr.toml");
+        assert!(error.to_string().contains("no evcxr.toml in") && error.to_string().contains("/gone"), "{error}");
         let root = course("[dependencies]\nlab = { path = \"../gone\" }\n");
         let error = Cells::prepare(&root.path().join("notebooks")).expect_err("no such dependency");
         assert!(error.to_string().contains("the dependency lab is not at"), "{error}");

@@ -1,5 +1,6 @@
 //! Registers the kernel with Jupyter, under a name of its own: an evcxr that is installed as `rust` is left alone.
 
+use crate::cells;
 use anyhow::{Context, Result, anyhow};
 use std::{
     env, fs,
@@ -39,19 +40,24 @@ fn user_data_dir() -> Result<PathBuf> {
     }
 }
 
-/// Writes the kernelspec for `binary` and returns its folder. Doing it twice changes nothing.
+/// Writes the kernelspec for `binary` and returns its folder. Notebooks outside a course use the library in `library`.
+/// Doing it twice changes nothing.
 ///
 /// # Errors
 /// A path that is not UTF-8, a folder that cannot be written.
-pub fn install(prefix: Option<&Path>, binary: &Path) -> Result<PathBuf> {
+pub fn install(prefix: Option<&Path>, binary: &Path, library: &Path) -> Result<PathBuf> {
     let folder = folder(prefix)?;
-    let binary = binary.to_str().ok_or_else(|| anyhow!("the path {} is not UTF-8", binary.display()))?;
+    let utf8 =
+        |path: &'_ Path| path.to_str().map(str::to_owned).ok_or_else(|| anyhow!("{} is not UTF-8", path.display()));
+    let (binary, library) = (utf8(binary)?, utf8(library)?);
     let spec = serde_json::json!({
         "argv": [binary, "--control_file", "{connection_file}"],
         "display_name": DISPLAY_NAME,
         "language": "rust",
         // A signal would stop the kernel itself; as a message, it stops the cell.
         "interrupt_mode": "message",
+        // For notebooks outside a course.
+        "env": {cells::LIBRARY: library},
     });
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let file = folder.join("kernel.json");
@@ -81,12 +87,14 @@ mod tests {
         let prefix = tempfile::tempdir().expect("a temporary folder");
         let prefix = Some(prefix.path());
         for _ in 0..2 {
-            let folder = install(prefix, Path::new("/somewhere/genailab-kernel")).expect("installed");
+            let folder =
+                install(prefix, Path::new("/somewhere/genailab-kernel"), Path::new("/library")).expect("installed");
             assert!(folder.ends_with("share/jupyter/kernels/genailab"));
             let text = fs::read_to_string(folder.join("kernel.json")).expect("written");
             let spec: serde_json::Value = serde_json::from_str(&text).expect("JSON");
             assert_eq!(spec["argv"][0], "/somewhere/genailab-kernel");
             assert_eq!(spec["display_name"], DISPLAY_NAME);
+            assert_eq!(spec["env"]["GENAILAB_LIBRARY"], "/library");
         }
         assert!(uninstall(prefix).expect("removed").is_some());
         assert!(uninstall(prefix).expect("nothing to do").is_none());

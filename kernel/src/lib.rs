@@ -7,6 +7,7 @@
 //! | `headless` | runs notebooks without Jupyter |
 //! | `jupyter` | speaks Jupyter's protocol over the engine |
 //! | [`kernelspec`] | registers the kernel with Jupyter |
+//! | [`reading`] | which crates rust-analyzer reads for the types of variables |
 //!
 //! The kernel and the headless test runner share the engine. Both are also the process in which the cells run: see
 //! `start_process`.
@@ -21,6 +22,7 @@ pub mod headless;
 #[cfg(feature = "engine")]
 pub mod jupyter;
 pub mod kernelspec;
+pub mod reading;
 
 #[cfg(feature = "engine")]
 pub use engine::start_process;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use genailab_kernel::{
-    cells::Cells,
+    cells::{self, Cells},
     engine::{self, Engine, Interrupt},
     headless::{Notebook, Runner},
     jupyter, kernelspec,
@@ -10,7 +10,7 @@ use genailab_kernel::{
 use std::{
     env,
     path::Path,
-    process::ExitCode,
+    process::{ExitCode, id},
     time::{Duration, Instant},
 };
 
@@ -90,12 +90,18 @@ fn enter(folder: &Path) -> Result<(Cells, Interrupt)> {
 fn run(connection_file: &str) -> Result<()> {
     // The working folder changes below.
     let connection_file = Path::new(connection_file).canonicalize().context("no connection file")?;
-    let (cells, interrupt) = enter(Path::new("."))?;
+    // Without cells the kernel lives all the same, to say why in the notebook. They are held until the kernel ends.
+    let (cells, interrupt) = match enter(Path::new(".")) {
+        Ok((cells, interrupt)) => (Ok(cells), interrupt),
+        // SAFETY: no thread runs yet.
+        Err(error) => (Err(error), unsafe { Interrupt::new(env::temp_dir().join(format!("genailab-{}", id())))? }),
+    };
     // Jupyter sets this where the kernel has to end with it.
     if env::var_os("JPY_PARENT_PID").is_some() {
         engine::end_with_parent();
     }
-    jupyter::serve(&connection_file, cells.first_cell(), interrupt)?;
+    let first_cell = cells.as_ref().map(Cells::first_cell).map_err(|error| format!("{error:#}"));
+    jupyter::serve(&connection_file, first_cell, interrupt)?;
     // The engine's thread may be in the middle of a cell.
     std::process::exit(0)
 }
@@ -159,7 +165,7 @@ fn clear(notebooks: &[&str]) -> Result<()> {
 
 fn install(prefix: Option<&Path>) -> Result<()> {
     let binary = env::current_exe().context("cannot find this binary")?;
-    let folder = kernelspec::install(prefix, &binary)?;
+    let folder = kernelspec::install(prefix, &binary, &cells::library())?;
     println!("the kernel \"{}\" is registered in {}", kernelspec::DISPLAY_NAME, folder.display());
     Ok(())
 }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     data::{Conditions, NamedSplit, SplitPlan},
+    notebook,
     predict::{Fitted, Predictor},
 };
 use ndarray::{Array2, ArrayView1};
@@ -82,7 +83,7 @@ pub fn run(data: &BenchmarkData, plans: &[(u64, SplitPlan)], models: &[Box<dyn P
 ///
 /// # Errors
 /// A plan that does not fit the data, two models of one name, a folder that cannot be written.
-/// [`ErrorKind::Interrupted`] after Ctrl-C; the finished parts stay.
+/// [`ErrorKind::Interrupted`] after Ctrl-C, or an interruption in a notebook; the finished parts stay.
 pub fn run_with(
     data: &BenchmarkData,
     plans: &[(u64, SplitPlan)],
@@ -224,6 +225,8 @@ impl<'a> Engine<'a> {
                             ErrorKind::Interrupted => self.interrupted(&done, jobs.len()),
                             _ => error.at(format!("seed {}", self.seed(job))),
                         })?;
+                        // In a notebook, an interrupted training hands over what it has: not what is measured here.
+                        self.check_interrupt(&done, jobs.len())?;
                         // A failure may have been one of the machine: it is not kept, so that the next run tries again.
                         if part.failure.is_none() {
                             self.parts.write(&job.key, &part)?;
@@ -247,10 +250,11 @@ impl<'a> Engine<'a> {
     }
 
     fn check_interrupt(&self, done: &AtomicUsize, total: usize) -> Result<()> {
-        if !self.options.interrupt.is_some_and(|flag| flag.load(Ordering::SeqCst)) {
-            return Ok(());
+        let asked = self.options.interrupt.is_some_and(|flag| flag.load(Ordering::SeqCst));
+        match asked || notebook::is_interrupted() {
+            true => Err(self.interrupted(done, total)),
+            false => Ok(()),
         }
-        Err(self.interrupted(done, total))
     }
 
     fn interrupted(&self, done: &AtomicUsize, total: usize) -> Error {

@@ -53,7 +53,8 @@ impl LiveProgress {
     fn draw(&mut self, line: &str) {
         let (done, total) = (self.done, self.total);
         let bar = format!("<progress value=\"{done}\" max=\"{total}\" aria-label=\"training\"></progress>");
-        let html = format!("<div>{bar} <code>{line}</code></div>\n{}", curve(&self.losses));
+        let html =
+            format!("<div>{bar} <span style=\"font-family:monospace\">{line}</span></div>\n{}", curve(&self.losses));
         self.live.show(&html, line);
         self.drawn = Some(Instant::now());
     }

@@ -65,7 +65,7 @@ fn python(name: &str, script: &str, arguments: &[&OsStr]) -> Result<Output, Verd
     }
     let failed = |why: String| Verdict::failed(name, vec![why]);
     let prefix = tempfile::tempdir().expect("a temporary folder");
-    kernelspec::install(Some(prefix.path()), Path::new(env!("CARGO_BIN_EXE_genailab-kernel")))
+    kernelspec::install(Some(prefix.path()), Path::new(env!("CARGO_BIN_EXE_genailab-kernel")), root())
         .map_err(|error| failed(format!("{error:#}")))?;
     Command::new(&python)
         .arg(root().join("tests/notebooks").join(script))

@@ -7,6 +7,7 @@ Exit code: 0 everything as the protocol and this kernel's documentation say, 1 s
 
 import os
 import sys
+import tempfile
 import time
 from random import Random
 
@@ -34,6 +35,13 @@ let settings: VaeSettings = VaeSettings {
 };
 let (vae, history) = CountVae::fit(&training, &settings, &mut Run::new(0)).unwrap();
 """
+SOLVING = """
+use genailab::model::{diffusion::{GaussianMixture, OdeConfig, Solver, integrate}, flow::{FlowPath, MixtureVelocity}};
+let mixture: GaussianMixture = GaussianMixture::round(&[0.5, 0.5], &Array2::eye(2), 0.1).unwrap();
+let field: MixtureVelocity = MixtureVelocity::new(mixture, FlowPath::Linear);
+println!("begun");
+let end = integrate(&field, Array2::zeros((64, 2)), 0.0, 1.0, &OdeConfig::fixed(Solver::Rk4, 1_000_000)).unwrap();
+"""
 OVERFLOW = "fn down(n: u64) -> u64 { if n == u64::MAX { 0 } else { 1 + down(n + 1) * 2 } }\ndown(std::hint::black_box(0))"
 
 # Cell, ename, and what evalue and traceback have to say.
@@ -52,9 +60,9 @@ ERRORS = [
 class Kernel:
     """A running kernel, its client, and what the last request brought."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, **options):
         self.manager = KernelManager(kernel_name="genailab")
-        self.manager.start_kernel(cwd=folder)
+        self.manager.start_kernel(cwd=folder, **options)
         self.client = self.manager.blocking_client()
         self.client.start_channels()
 
@@ -217,6 +225,10 @@ def interruption(kernel):
     check(reply["ename"] == "Interrupted" and time.monotonic() - begun < 5, reply)
     reply, seen = kernel.run("println!(\"{} {}\", history.epochs.len(), training.genes.len());")
     check(reply["status"] == "ok" and int(text_of(seen).split()[0]) > 0, reply, seen)
+    solving = kernel.client.execute(SOLVING)
+    kernel.interrupt_when(solving, lambda message, _: message["msg_type"] == "stream")
+    reply, _ = kernel.finish(solving)
+    check(reply["ename"] == "Interrupted" and "killed" not in reply["evalue"], reply)
     # The process is idle while a cell compiles: nothing is lost.
     compiling = kernel.client.execute("println!(\"never\");")
     kernel.interrupt_when(compiling, lambda message, _: message["msg_type"] == "execute_input")
@@ -256,6 +268,20 @@ def errors_through_nbclient(folder):
         check("\n" not in error["evalue"] and len(error["traceback"]) <= MAX_TRACEBACK, cell, error)
 
 
+def without_rust():
+    """A kernel that cannot start says in the cell what is missing."""
+    with tempfile.TemporaryDirectory() as home:
+        paths = {name: os.environ[name] for name in ("JUPYTER_PATH", "JUPYTER_DATA_DIR") if name in os.environ}
+        kernel = Kernel(home, env={"HOME": home, "PATH": home, **paths})
+        try:
+            kernel.client.wait_for_ready(timeout=60)
+            reply, _ = kernel.run("1 + 1")
+            check(reply["ename"] == "StartFailed" and "Rust is missing" in reply["evalue"], reply)
+        finally:
+            kernel.client.stop_channels()
+            kernel.manager.shutdown_kernel(now=True)
+
+
 def shutdown(kernel):
     reply = kernel.client.session.msg("shutdown_request", {"restart": False})
     kernel.client.control_channel.send(reply)
@@ -284,6 +310,7 @@ def main():
         kernel.client.stop_channels()
         if kernel.manager.is_alive():
             kernel.manager.shutdown_kernel(now=True)
+    without_rust()
     errors_through_nbclient(folder)
     print(f"ready after {ready:.1f} s, {len(ERRORS) + 1} kinds of errors, all in {time.monotonic() - begun:.0f} s")
     return 0

@@ -1,5 +1,7 @@
-//! The process in which the cells run. evcxr starts this same binary again for it, and again as a wrapper of rustc.
+//! The process in which the cells run. evcxr starts this same binary again for it, and again as a wrapper of rustc;
+//! rust-analyzer starts it in the place of cargo.
 
+use crate::reading;
 use std::{env, os::unix::process::parent_id, process, thread, time::Duration};
 
 /// Set by evcxr in the process of the cells.
@@ -11,6 +13,7 @@ const PARENT_CHECK: Duration = Duration::from_secs(1);
 
 /// Must be the first call in `main`: where evcxr has started this binary for its own purposes, it does not return.
 pub fn start_process() {
+    reading::stand_in();
     if env::var_os(IS_CHILD).is_some() {
         // A panic is its message and its place, unless the user has asked for more.
         // SAFETY: `main` has started no thread yet.
@@ -19,6 +22,7 @@ pub fn start_process() {
                 Some(wanted) => env::set_var("RUST_BACKTRACE", wanted),
                 None => env::remove_var("RUST_BACKTRACE"),
             }
+            reading::leave_home();
         }
         // An endless loop would otherwise outlive a kernel that was killed.
         end_with_parent();

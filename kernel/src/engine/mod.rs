@@ -7,6 +7,7 @@ mod interrupt;
 mod output;
 mod panic;
 mod source;
+mod start;
 mod termination;
 
 pub use child::{end_with_parent, remember_backtrace, start_process};
@@ -44,7 +45,7 @@ impl Engine {
     /// # Errors
     /// No Rust toolchain, dependencies that do not compile.
     pub fn start(first_cell: String, interrupt: Interrupt, sink: Sink) -> Result<Self> {
-        let (context, outputs) = CommandContext::new().context("evcxr did not start")?;
+        let (context, outputs) = CommandContext::new().map_err(|error| start::explain(&error.to_string()))?;
         interrupt.watch(context.process_handle());
         let output = Collector::start(outputs, interrupt.clone(), sink);
         let mut engine = Self { context, output, interrupt, first_cell };

@@ -2,10 +2,10 @@
 
 use super::{history::History, message::Message, publisher::Publisher, replies, text};
 use crate::engine::{CellError, Engine, Interrupt, Kind};
+use anyhow::anyhow;
 use serde_json::{Value, json};
 use std::{
     panic,
-    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -51,7 +51,7 @@ pub struct Channels {
 
 impl Executor {
     /// Starts the thread, and evcxr in it.
-    pub fn start(first_cell: String, interrupt: Interrupt, channels: Channels) -> Self {
+    pub fn start(first_cell: Result<String, String>, interrupt: Interrupt, channels: Channels) -> Self {
         let (jobs, requests) = mpsc::channel();
         let handed = Arc::new(AtomicUsize::new(0));
         let start = Arc::<Start>::default();
@@ -81,7 +81,8 @@ impl Executor {
 }
 
 struct Worker {
-    first_cell: String,
+    /// Or why there is nowhere to compile cells.
+    first_cell: Result<String, String>,
     interrupt: Interrupt,
     channels: Channels,
     handed: Arc<AtomicUsize>,
@@ -123,18 +124,16 @@ impl Worker {
         }
         let publisher = self.channels.publisher.clone();
         let sink = Box::new(move |output| publisher.output(output));
-        match Engine::start(self.first_cell.clone(), self.interrupt.clone(), sink) {
-            Ok(engine) => self.engine = Some(engine),
-            Err(error) => {
-                let no_rust = Command::new("cargo").arg("--version").output().is_err();
-                let value = match no_rust {
-                    true => "Rust is missing: install it from https://rustup.rs, then restart the kernel".to_owned(),
-                    false => format!("{error:#}"),
-                };
-                let details = value.lines().skip(1).map(str::to_owned).collect();
-                return Err(CellError::new(Kind::Refused, "StartFailed", &value, details));
-            }
-        }
+        let started = match &self.first_cell {
+            Ok(first_cell) => Engine::start(first_cell.clone(), self.interrupt.clone(), sink),
+            Err(reason) => Err(anyhow!(reason.clone())),
+        };
+        let engine = started.map_err(|error| {
+            let value = format!("{error:#}");
+            let details = value.lines().skip(1).map(str::to_owned).collect();
+            CellError::new(Kind::Refused, "StartFailed", &value, details)
+        })?;
+        self.engine = Some(engine);
         Ok(())
     }
 

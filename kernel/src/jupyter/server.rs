@@ -24,11 +24,11 @@ use zeromq::{PubSocket, RepSocket, RouterRecvHalf, RouterSocket, SocketRecv, Soc
 const FAREWELL: Duration = Duration::from_millis(100);
 
 /// Serves the clients that `connection_file` describes until one shuts the kernel down. evcxr starts beside, with
-/// `first_cell`.
+/// `first_cell`; where that is an error, each cell gets it.
 ///
 /// # Errors
 /// A connection file that cannot be used, an address that is not free.
-pub fn serve(connection_file: &Path, first_cell: String, interrupt: Interrupt) -> Result<()> {
+pub fn serve(connection_file: &Path, first_cell: Result<String, String>, interrupt: Interrupt) -> Result<()> {
     let connection = ConnectionFile::read(connection_file)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -38,7 +38,7 @@ pub fn serve(connection_file: &Path, first_cell: String, interrupt: Interrupt) -
     runtime.block_on(run(&connection, first_cell, interrupt))
 }
 
-async fn run(connection: &ConnectionFile, first_cell: String, interrupt: Interrupt) -> Result<()> {
+async fn run(connection: &ConnectionFile, first_cell: Result<String, String>, interrupt: Interrupt) -> Result<()> {
     let signer = Signer::new(&connection.key);
     let mut heartbeat: RepSocket = connection.bind(connection.hb_port).await?;
     let iopub: PubSocket = connection.bind(connection.iopub_port).await?;

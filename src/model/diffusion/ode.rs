@@ -34,7 +34,7 @@ use super::{
     Denoiser, Sde, Velocity,
     denoiser::{check_finite, check_samples, hutchinson},
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, notebook};
 use ndarray::{Array1, Array2, Axis, Zip, concatenate, s};
 use serde::{Deserialize, Serialize};
 use std::{cell::Cell, f64::consts::PI};
@@ -56,7 +56,7 @@ pub struct Solution {
 ///
 /// # Errors
 /// Settings that make no solver; samples of another width or not finite; a velocity that is not finite; an adaptive solver that
-/// runs out of steps.
+/// runs out of steps; an interruption by a notebook's user.
 pub fn integrate(field: &dyn Velocity, start: Array2<f64>, from: f64, to: f64, config: &OdeConfig) -> Result<Solution> {
     config.validate()?;
     if !(from.is_finite() && to.is_finite()) {
@@ -111,6 +111,7 @@ impl<'a> Watched<'a> {
 
     /// The velocity at step `step`, counted from 1.
     fn at(&self, x: &Array2<f64>, t: f64, step: usize) -> Result<Array2<f64>> {
+        notebook::check_interrupt("the ODE solver")?;
         self.evaluations.set(self.evaluations.get() + 1);
         let v = self.field.velocity(x, t)?;
         if v.dim() != x.dim() {

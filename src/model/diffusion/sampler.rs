@@ -37,7 +37,7 @@ use super::{
     denoiser::{check_finite, check_samples, gaussian_noise},
     ode,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, notebook};
 use ndarray::Array2;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Errors
 /// Settings that make no sampler; `start` of another width or not finite; a network whose output stops being finite, with the step
-/// at which it did.
+/// at which it did; an interruption by a notebook's user.
 pub fn sample(
     denoiser: &dyn Denoiser,
     sde: &Sde,
@@ -115,6 +115,7 @@ impl Denoiser for Run<'_> {
 
     /// The network's noise, finite, with the data it means clipped if the settings say so.
     fn noise(&self, x: &Array2<f64>, t: f64) -> Result<Array2<f64>> {
+        notebook::check_interrupt("sampling")?;
         let epsilon = self.denoiser.noise(x, t)?;
         if epsilon.dim() != x.dim() {
             return Err(Error::shape("sampling: samples and predicted noise", x.dim(), epsilon.dim()));
