@@ -88,7 +88,7 @@ fn an_encoder_goes_on_with_cells_of_other_genes() {
     let said = place.run(&format!("{train} --out n"));
     let wanted = "began as that of m: 129 of its 150 genes are in the data, and 1 genes of the data are new to it";
     assert!(said.done().contains(wanted), "{}", said.stdout);
-    let settings = &json(&place.path("n/model.json"))["settings"];
+    let settings = &json(&place.path("n/model.json"))["description"]["settings"];
     assert_eq!(settings["encoder"]["width"], 16, "the encoder is that of m: {settings}");
     let weights = || std::fs::read(place.path("n/model.safetensors")).expect("a model");
     let first = weights();

@@ -87,19 +87,21 @@ fn sized(base: &JepaSettings, factor: f64) -> Result<(usize, JepaSettings)> {
     Ok((width, settings))
 }
 
-/// A share of the training cells of each label.
+/// A share of the training cells of each label; the rest are validation cells, which a JEPA does not look at.
 fn thinned(split: &Split, labels: &[u32], share: f64, seed: u64) -> Split {
     let mut of_label: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     split.train.iter().for_each(|&row| of_label.entry(labels[row]).or_default().push(row));
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut train = Vec::new();
+    let (mut train, mut validation) = (Vec::new(), split.validation.clone());
     for rows in of_label.values_mut() {
         shuffle(rows, &mut rng);
         let kept = ((rows.len() as f64 * share).round() as usize).max(FEWEST.min(rows.len()));
         train.extend_from_slice(&rows[..kept]);
+        validation.extend_from_slice(&rows[kept..]);
     }
     train.sort_unstable();
-    Split { train, ..split.clone() }
+    validation.sort_unstable();
+    Split { train, validation, test: split.test.clone() }
 }
 
 /// Trains each size on each share of the training cells, those that are `wanted` by name and seed; `report` gets each trial when
@@ -174,7 +176,7 @@ mod tests {
         let labels: Vec<u32> = (0..100).map(|cell| u32::from(cell >= 90)).collect();
         let split = Split { train: (0..100).collect(), validation: Vec::new(), test: vec![100] };
         let kept = thinned(&split, &labels, 0.2, 1);
-        assert_eq!(kept.train.len(), 18 + FEWEST);
+        assert_eq!((kept.train.len(), kept.validation.len()), (18 + FEWEST, 82 - FEWEST));
         assert_eq!(kept.test, split.test);
         assert_eq!(thinned(&split, &labels, 1.0, 1).train, split.train);
     }
