@@ -71,7 +71,7 @@ fn wrong_usage_is_one_line_and_nothing_is_touched() {
         (&["clear"], "required arguments were not provided: <NOTEBOOK>..."),
         (&["run", "--fast", "a.ipynb"], "unexpected argument '--fast'"),
         (&["run", "--timeout", "soon", "a.ipynb"], "'soon' for '--timeout <SECONDS>': not a number of seconds"),
-        (&["run", "--timeout", "-1", "a.ipynb"], "--timeout"),
+        (&["run", "--timeout", "-1", "a.ipynb"], "not a number of seconds above 0"),
         (&["run", "--jobs", "0", "a.ipynb"], "'0' for '--jobs <N>'"),
         (&["check", "--tolerance", "5", "a.ipynb"], "not a number from 0 to 1"),
         (&["run", "gone.ipynb"], "cannot read gone.ipynb: No such file"),
@@ -146,7 +146,7 @@ fn notebooks_are_run_compared_and_reported() {
 
     let report = fs::read_to_string(folder.join("report.xml")).expect("it is there");
     for part in [
-        "tests=\"12\" skipped=\"1\" failures=\"1\" errors=\"0\"",
+        "tests=\"13\" skipped=\"1\" failures=\"1\" errors=\"0\"",
         "<testsuite name=\"a.ipynb\" tests=\"3\"",
         "<testcase name=\"cell 2: secret + 1\" classname=\"a.ipynb\" time=\"",
         "type=\"Timeout\"",

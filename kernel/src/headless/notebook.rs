@@ -268,7 +268,7 @@ mod tests {
             fs::read_to_string(&path).expect("it is there")
         };
         let once = clear();
-        assert!(once.ends_with("}\n") && once.contains("Ä. Öz") && once.contains("\n    \"slow\"\n"), "{once}");
+        assert!(once.ends_with("}\n") && once.contains("Ä. Öz") && once.contains("\n     \"slow\"\n"), "{once}");
         let time = fs::metadata(&path).and_then(|metadata| metadata.modified()).expect("a time");
         assert_eq!(clear(), once);
         assert_eq!(fs::metadata(&path).and_then(|metadata| metadata.modified()).expect("a time"), time, "not touched");

@@ -180,7 +180,8 @@ fn fits(number: i128, kind: &str) -> bool {
 /// Code as text, without the spaces that `quote` puts between all tokens.
 fn in_one_piece(code: &impl quote::ToTokens) -> String {
     let text = code.to_token_stream().to_string();
-    let close = [(" :: ", "::"), (" < ", "<"), (" >", ">"), ("& ", "&"), (" , ", ", "), ("[ ", "["), (" ]", "]")];
+    let close =
+        [(" :: ", "::"), (" < ", "<"), (" >", ">"), ("& ", "&"), (" , ", ", "), ("[ ", "["), (" ]", "]"), (" (", "(")];
     close.into_iter().fold(text, |text, (apart, close)| text.replace(apart, close))
 }
 
