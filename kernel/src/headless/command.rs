@@ -9,13 +9,13 @@ use super::{
     parameters,
     worker::{Seat, side_by_side},
 };
-use anstream::println;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser};
 use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
 use std::{
     collections::BTreeSet,
-    fs,
+    fmt, fs,
+    io::Write,
     path::{Path, PathBuf},
     process::{self, ExitCode},
     sync::{Mutex, PoisonError},
@@ -125,7 +125,7 @@ pub fn command(arguments: &[&str]) -> ExitCode {
     let command = match Command::try_parse_from(std::iter::once(&"genailab-kernel").chain(arguments)) {
         Ok(command) => command,
         Err(error) if !error.use_stderr() => {
-            println!("{}", error.render().ansi());
+            tell(error.render().ansi());
             return ExitCode::SUCCESS;
         }
         Err(error) => return wrong_usage(&first_paragraph(&error.to_string())),
@@ -156,6 +156,11 @@ fn wrong_usage(line: &str) -> ExitCode {
 /// What clap says of an error, without usage and tips, in one line.
 fn first_paragraph(message: &str) -> String {
     message.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// Prints a line, without colours where there is no terminal. Nobody may be left to read it: `check … | head`.
+fn tell(line: impl fmt::Display) {
+    let _ = writeln!(anstream::stdout(), "{line}");
 }
 
 /// Reads all notebooks before anything is done with one.
@@ -283,11 +288,15 @@ impl Outcome {
     fn tell(&self, checked: bool) {
         let (name, seconds) = (&self.name, self.execution.time().as_secs_f32());
         if let Some(why) = &self.execution.broken {
-            return println!("{name}: did not run: {why}");
+            return tell(format_args!("{name}: did not run: {why}"));
         }
         match self.execution.failure() {
             Some((step, error)) => {
-                println!("{name}: cell {} failed after {seconds:.1} s\n{}", step.number, error.traceback.join("\n"));
+                tell(format_args!(
+                    "{name}: cell {} failed after {seconds:.1} s\n{}",
+                    step.number,
+                    error.traceback.join("\n")
+                ));
             }
             None => {
                 let outputs = match (checked, self.compared, self.differences.len()) {
@@ -297,11 +306,11 @@ impl Outcome {
                     (true, true, differ) => format!(", {differ} show something else than is stored"),
                 };
                 let cells = counted(self.execution.cells.len(), "cell");
-                println!("{name}: {cells} ok in {seconds:.1} s{outputs}");
+                tell(format_args!("{name}: {cells} ok in {seconds:.1} s{outputs}"));
             }
         }
-        self.differences.iter().for_each(|(number, why)| println!("  cell {number}: {why}"));
-        self.rules.iter().chain(&self.unwritten).for_each(|line| println!("  {line}"));
+        self.differences.iter().for_each(|(number, why)| tell(format_args!("  cell {number}: {why}")));
+        self.rules.iter().chain(&self.unwritten).for_each(|line| tell(format_args!("  {line}")));
     }
 }
 
@@ -315,10 +324,10 @@ fn lint_all(notebooks: &Notebooks) -> Result<bool> {
     for Plan { name, notebook, .. } in &plans {
         let found = lint(notebook);
         match found.len() {
-            0 => println!("{name}: ok"),
-            count => println!("{name}: {}", counted(count, "problem")),
+            0 => tell(format_args!("{name}: ok")),
+            count => tell(format_args!("{name}: {}", counted(count, "problem"))),
         }
-        found.iter().for_each(|line| println!("  {line}"));
+        found.iter().for_each(|line| tell(format_args!("  {line}")));
         failed += usize::from(!found.is_empty());
     }
     if failed > 0 {
@@ -329,6 +338,7 @@ fn lint_all(notebooks: &Notebooks) -> Result<bool> {
 
 fn clear_all(notebooks: &Notebooks) -> Result<bool> {
     let plans = plans(notebooks)?;
+    end_when_stopped()?;
     plans.iter().try_for_each(|plan| may_write(Path::new(&plan.name)))?;
     for Plan { name, mut notebook, .. } in plans {
         notebook.clear();
@@ -344,7 +354,7 @@ fn end_when_stopped() -> Result<()> {
         if let Some(signal) = signals.forever().next() {
             let _guard = no_more_writing();
             eprintln!("stopped: notebooks that were not finished are as they were");
-            // Workers and the processes of their cells end with this one.
+            // Workers and the processes of their cells end soon after.
             process::exit(STOPPED + signal);
         }
     });

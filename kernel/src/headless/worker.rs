@@ -18,6 +18,7 @@ use std::{
     collections::VecDeque,
     env,
     io::{self, BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{self, Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{Mutex, PoisonError},
@@ -173,6 +174,8 @@ impl Worker {
             .env(ROLE, folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Ctrl-C is for this process, with which a worker ends.
+            .process_group(0)
             .spawn()
             .context("cannot start this program again")?;
         let to = process.stdin.take();
