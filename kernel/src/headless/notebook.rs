@@ -145,8 +145,14 @@ impl<'a> Cell<'a> {
     /// The line that says most about it.
     pub fn title(&self) -> String {
         let source = self.source();
-        let dull = |line: &&str| line.is_empty() || *line == "{" || line.starts_with("//") || line.starts_with("use ");
-        source.lines().map(str::trim).find(|line| !dull(line)).unwrap_or_default().to_owned()
+        let mut in_use = false;
+        let says_something = |line: &&str| {
+            in_use |= line.starts_with("use ");
+            let dull = in_use || line.is_empty() || *line == "{" || line.starts_with("//");
+            in_use &= !line.ends_with(';');
+            !dull
+        };
+        source.lines().map(str::trim).find(says_something).unwrap_or_default().to_owned()
     }
 }
 
@@ -254,6 +260,16 @@ mod tests {
             assert!(error.contains("no notebook of format 4"), "{error}");
         }
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_title_is_neither_a_comment_nor_an_import() {
+        let title = |source: &str| {
+            let json = json!({"cell_type": "code", "source": source});
+            Cell { json: &json, position: 0, number: 1 }.title()
+        };
+        assert_eq!(title("// What for.\nuse a::{\n    B,\n    C,\n};\nuse d;\n\n  let e = 1;\ne"), "let e = 1;");
+        assert_eq!(title("use a;"), "");
     }
 
     #[test]
