@@ -15,7 +15,7 @@ unexport CI
 required := GENAILAB_PYTHON=$(CURDIR)/.venv/bin/python GENAILAB_REQUIRE_PYTHON=1 \
 	$(if $(wildcard ../shared/data),GENAILAB_REQUIRE_DATA=1)
 
-.PHONY: run test lab setup check lint docs build unit kernel notebook-dependencies notebooks help
+.PHONY: run test lab setup check lint docs build unit kernel kernel-unit notebook-dependencies notebooks help
 
 help:
 	@sed -n '1,4s/^# //p' Makefile
@@ -59,10 +59,14 @@ kernel:
 	RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings cargo build $(KERNEL) --all-targets
 	cargo build $(KERNEL) --all-targets
 
+# Its own tests, which need no notebook of the course.
+kernel-unit:
+	cargo test $(KERNEL) --lib --test headless
+
 # What the notebooks' cells are linked to.
 notebook-dependencies:
 	target/kernel/genailab-kernel prepare
 
 # ONLY=01 runs the notebooks whose name contains 01.
 notebooks:
-	$(required) cargo test $(KERNEL) $(if $(ONLY),--test notebooks -- $(ONLY))
+	$(required) cargo test $(KERNEL) --test notebooks $(if $(ONLY),-- $(ONLY))

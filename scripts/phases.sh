@@ -37,7 +37,7 @@ library() {
 }
 
 kernel() {
-    phase kernel kernel && phase notebook-dependencies notebook-dependencies
+    phase kernel kernel && phase notebook-dependencies notebook-dependencies && phase kernel-tests kernel-unit
 }
 
 table() {

@@ -12,32 +12,35 @@
 
 #[path = "notebooks/jupyter.rs"]
 mod jupyter;
-#[path = "notebooks/notebook.rs"]
-mod notebook;
+#[path = "notebooks/rules.rs"]
+mod rules;
 #[path = "notebooks/session.rs"]
 mod session;
 #[path = "notebooks/verdict.rs"]
 mod verdict;
-#[path = "notebooks/worker.rs"]
-mod worker;
 
-use notebook::{Notebook, Role, has_top_level_question_mark};
-use session::{Failure, Limits, Outcome, Session};
+use genailab_kernel::headless::{Notebook, Seat, side_by_side};
+use rules::{Role, has_top_level_question_mark};
+use session::{Failure, Outcome};
 use std::{
+    cmp::Reverse,
     env, fs,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 use verdict::{End, Verdict};
 
+/// Notebooks side by side. Cells compile on one core most of the time.
+const WORKERS: usize = 2;
+
 /// What the course promises for a notebook once the library is built. Being over it is reported, not failed: the
 /// machine may be busy.
 const BUDGET: Duration = Duration::from_secs(90);
-/// What no notebook may take, on any machine.
-const LIMITS: Limits = Limits { cell: Duration::from_secs(300), notebook: Duration::from_secs(900) };
-/// For the planted notebook that never ends.
-const SHORT: Limits = Limits { cell: Duration::from_secs(20), ..LIMITS };
+/// What no cell may take, on any machine, however busy: the longest takes 40 s on a quiet one.
+const LIMIT: Duration = Duration::from_secs(600);
 /// Slow cells listed at the end.
 const SLOWEST: usize = 8;
 
@@ -81,18 +84,30 @@ fn main() -> ExitCode {
     // First of all: evcxr starts this binary again, as the process in which the cells run.
     genailab_kernel::start_process();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository");
-    if let Some(echo) = worker::role() {
-        return worker::serve(root, &plan(root, &Options::default()), echo);
-    }
+    // As a worker names it.
+    let root = &root.canonicalize().expect("this test was compiled in it");
     let options = Options::parse();
-    let tests = plan(root, &options);
+    let mut tests = plan(root, &options);
+    tests.sort_by_cached_key(Test::order);
     if options.list {
         tests.iter().for_each(|test| println!("{}: test", test.name()));
         return ExitCode::SUCCESS;
     }
     let mut report = Report { filtered: plan(root, &Options::default()).len() - tests.len(), ..Report::default() };
     println!("\nrunning {} notebook tests", tests.len());
-    worker::run_all(tests, options.echo, |verdict| report.add(verdict));
+    let (verdicts, incoming) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let verdicts = verdicts;
+            let cores = thread::available_parallelism().map_or(1, usize::from);
+            side_by_side(tests, WORKERS.min(cores), |seat, test| {
+                let begun = Instant::now();
+                let verdict = test.run(root, seat, options.echo).after(begun.elapsed());
+                verdicts.send(verdict).expect("the receiver outlives the workers");
+            });
+        });
+        incoming.iter().for_each(|verdict| report.add(verdict));
+    });
     report.finish()
 }
 
@@ -149,66 +164,56 @@ impl Test {
         }
     }
 
-    fn is_jupyter(&self) -> bool {
-        matches!(self, Self::Jupyter(..) | Self::Protocol)
-    }
-
-    fn is_planted(&self) -> bool {
-        matches!(self, Self::Careless(_) | Self::Planted(..))
-    }
-
-    /// A guess at how long it runs, to begin with the longest: most cells take about as long, to compile.
-    fn length(&self) -> usize {
-        let (path, role) = match self {
-            Self::Careless(_) | Self::Jupyter(..) | Self::Protocol => return 0,
-            Self::Planted(path, _) => (path, Role::Planted),
-            Self::Notebook { path, role, .. } => (path, *role),
+    /// When it runs: the proof of the runner first, then the longest, at the end those that leave no core idle. Most
+    /// cells take about as long, to compile. The worker of a test through Jupyter has to go, so such tests come late; the
+    /// protocol, which takes minutes, runs beside the solutions.
+    fn order(&self) -> (u8, Reverse<usize>) {
+        let (phase, path) = match self {
+            Self::Planted(path, _) => (0, path),
+            Self::Careless(_) => return (1, Reverse(0)),
+            Self::Notebook { path, role: Role::Course, .. } => (2, path),
+            Self::Protocol => return (3, Reverse(0)),
+            Self::Notebook { path, .. } => (4, path),
+            Self::Jupyter(path, _) => (5, path),
         };
-        Notebook::read(path, role).map_or(0, |notebook| notebook.code().count())
+        (phase, Reverse(Notebook::read(path).map_or(0, |notebook| notebook.code().count())))
     }
 
-    /// Runs one that does not go through Jupyter.
-    fn headless(&self, session: &mut Session) -> Verdict {
-        let begun = Instant::now();
+    fn run(&self, root: &Path, seat: &mut Seat, echo: bool) -> Verdict {
         let name = self.name();
+        let folder = &root.join("notebooks");
         let mut cells = Vec::new();
         let result = match self {
             Self::Careless(path) => check_rules(path),
-            Self::Planted(path, planted) => run_planted(path, planted, session),
-            Self::Notebook { path, role, has_solution, .. } => {
-                Notebook::read(path, *role).map_err(|error| vec![error]).and_then(|notebook| {
-                    let mut found = notebook.lint(*has_solution);
-                    let outcome = session::run(&notebook, session, LIMITS);
-                    cells = notebook
-                        .code()
-                        .zip(&outcome.cells)
-                        .map(|((number, source), time)| {
-                            (time.as_secs_f64(), format!("{number:>2}  {}", first_line(source)))
-                        })
-                        .collect();
-                    found.extend(outcome.failure.as_ref().map(describe));
-                    if found.is_empty() { Ok(summary(&outcome)) } else { Err(found) }
-                })
+            Self::Planted(path, planted) => run_planted(path, planted, folder, seat, echo),
+            Self::Notebook { path, role, has_solution, .. } => read(path).and_then(|notebook| {
+                let mut found = rules::broken(&notebook, *role, *has_solution);
+                let outcome = session::run(&notebook, *role, folder, seat, LIMIT, echo);
+                found.extend(outcome.failure.as_ref().map(describe));
+                let summary = summary(&outcome);
+                cells = outcome.cells;
+                if found.is_empty() { Ok(summary) } else { Err(found) }
+            }),
+            // The kernel that Jupyter starts takes the compiled dependencies over.
+            Self::Jupyter(path, must_pass) => {
+                seat.leave();
+                return jupyter::run(&name, path, *must_pass);
             }
-            Self::Jupyter(..) | Self::Protocol => unreachable!("it needs no session"),
+            Self::Protocol => {
+                seat.leave();
+                return jupyter::replay_messages(&name);
+            }
         };
         let verdict = match result {
             Ok(summary) => Verdict::passed(&name, summary),
             Err(why) => Verdict::failed(&name, why),
         };
-        Verdict { cells, ..verdict }.after(begun.elapsed())
+        Verdict { cells, ..verdict }
     }
+}
 
-    /// Runs one through the real kernel, which starts for it.
-    fn through_jupyter(&self) -> Verdict {
-        let begun = Instant::now();
-        let verdict = match self {
-            Self::Jupyter(path, must_pass) => jupyter::run(&self.name(), path, *must_pass),
-            Self::Protocol => jupyter::replay_messages(&self.name()),
-            _ => unreachable!("it needs a session"),
-        };
-        verdict.after(begun.elapsed())
-    }
+fn read(path: &Path) -> Result<Notebook, Vec<String>> {
+    Notebook::read(path).map_err(|error| vec![format!("{error:#}")])
 }
 
 /// Everything there is to run: the runner's proof, the course, its solutions, the real kernel.
@@ -253,7 +258,7 @@ struct Report {
     ignored: usize,
     filtered: usize,
     failed: Vec<String>,
-    slowest: Vec<(f64, String)>,
+    slowest: Vec<(Duration, String)>,
 }
 
 impl Default for Report {
@@ -265,16 +270,17 @@ impl Default for Report {
 impl Report {
     /// Shows a verdict: one block per test.
     fn add(&mut self, verdict: Verdict) {
-        let Verdict { name, end, seconds, summary, why, cells } = verdict;
+        let Verdict { name, end, time, summary, why, cells } = verdict;
+        let seconds = time.as_secs_f32();
         match end {
             End::Passed => println!("test {name} ... ok ({seconds:.1} s{summary})"),
             End::Failed => println!("test {name} ... FAILED after {seconds:.1} s"),
             End::Ignored => println!("test {name} ... IGNORED: {summary}"),
         }
         why.iter().for_each(|line| println!("  {line}"));
-        for (seconds, cell) in cells {
-            println!("  {seconds:>6.1} s  cell {cell}");
-            self.slowest.push((seconds, format!("{name} cell {cell}")));
+        for (time, cell) in cells {
+            println!("  {:>6.1} s  cell {cell}", time.as_secs_f32());
+            self.slowest.push((time, format!("{name} cell {cell}")));
         }
         match end {
             End::Passed => self.passed += 1,
@@ -284,12 +290,12 @@ impl Report {
     }
 
     fn finish(mut self) -> ExitCode {
-        self.slowest.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        self.slowest.sort_by_key(|(time, _)| Reverse(*time));
         if !self.slowest.is_empty() {
             println!("\nslowest cells:");
         }
-        for (seconds, place) in self.slowest.iter().take(SLOWEST) {
-            println!("  {seconds:>6.1} s  {place}");
+        for (time, place) in self.slowest.iter().take(SLOWEST) {
+            println!("  {:>6.1} s  {place}", time.as_secs_f32());
         }
         if !self.failed.is_empty() {
             println!("\nfailures:");
@@ -310,8 +316,7 @@ impl Report {
 }
 
 fn check_rules(path: &Path) -> Result<String, Vec<String>> {
-    let notebook = Notebook::read(path, Role::Course).map_err(|error| vec![error])?;
-    let found = notebook.lint(false);
+    let found = rules::broken(&read(path)?, Role::Course, false);
     let unnoticed = CARELESS.iter().filter(|words| !found.iter().any(|line| line.contains(**words)));
     let unnoticed: Vec<String> = unnoticed.map(|words| format!("the rules do not notice: {words}")).collect();
     // One more: that its exercises have no solutions.
@@ -322,20 +327,27 @@ fn check_rules(path: &Path) -> Result<String, Vec<String>> {
     }
 }
 
-fn run_planted(path: &Path, &(name, ends_as_expected): &Planted, session: &mut Session) -> Result<String, Vec<String>> {
-    let notebook = Notebook::read(path, Role::Planted).map_err(|error| vec![error])?;
+fn run_planted(
+    path: &Path,
+    &(name, ends_as_expected): &Planted,
+    folder: &Path,
+    seat: &mut Seat,
+    echo: bool,
+) -> Result<String, Vec<String>> {
+    let notebook = read(path)?;
     let mut found = Vec::new();
-    let flagged = notebook.code().any(|(_, source)| has_top_level_question_mark(source));
+    let flagged = notebook.code().any(|cell| has_top_level_question_mark(&cell.source()));
     if flagged != (name == "question_mark") {
         found.push(format!("the search for a bare `?` says {flagged}"));
     }
-    let outcome = session::run(&notebook, session, if name == "endless_loop" { SHORT } else { LIMITS });
+    let outcome = session::run(&notebook, Role::Planted, folder, seat, LIMIT, echo);
     let ended = outcome.failure.as_ref().map_or("it passed".to_owned(), describe);
     if !ends_as_expected(outcome.failure.as_ref()) {
         found.push(format!("planted to end otherwise, but {ended}"));
     }
     if found.is_empty() {
-        Ok(format!(", start {:.1} s: {}", outcome.start.as_secs_f32(), first_line(&ended)))
+        let ended = ended.lines().next().unwrap_or_default();
+        Ok(format!(", start {:.1} s: {ended}", outcome.start.as_secs_f32()))
     } else {
         Err(found)
     }
@@ -349,7 +361,7 @@ fn describe(failure: &(Option<usize>, Failure)) -> String {
 }
 
 fn summary(outcome: &Outcome) -> String {
-    let cells: Duration = outcome.cells.iter().sum();
+    let cells: Duration = outcome.cells.iter().map(|(time, _)| *time).sum();
     let late = if cells > BUDGET { format!(", OVER THE BUDGET of {} s", BUDGET.as_secs()) } else { String::new() };
     format!(
         ": start {:.1} s, {} cells {:.1} s, {} figures{late}",
@@ -358,10 +370,4 @@ fn summary(outcome: &Outcome) -> String {
         cells.as_secs_f32(),
         outcome.figures
     )
-}
-
-/// The line that says most about a cell or a message.
-fn first_line(text: &str) -> &str {
-    let dull = |line: &&str| line.is_empty() || *line == "{" || line.starts_with("//") || line.starts_with("use ");
-    text.lines().map(str::trim).find(|line| !dull(line)).unwrap_or_default()
 }

@@ -25,12 +25,15 @@ use anyhow::{Context, Result, anyhow, bail};
 use std::{
     env, fs,
     fs::{File, TryLockError},
+    io,
     path::{Path, PathBuf},
 };
 use toml::{Table, Value};
 
 /// The crate that evcxr makes of a cell.
 const CELLS_CRATE: &str = "ctx";
+/// Where cargo keeps what it has compiled from what.
+const FINGERPRINTS: &str = ".fingerprint";
 /// The file that marks the folder of the notebooks.
 const CONFIG_FILE: &str = "evcxr.toml";
 /// The folder beside it that holds everything that is built.
@@ -357,25 +360,40 @@ fn write_if_changed(path: &Path, text: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// Gives a new slot the compiled dependencies of the first one, so that a second notebook opens in seconds. What
-/// belongs to the cells' own crate (`ctx`, and the `code_N` libraries made of it) stays behind: a kernel is writing it.
+/// Gives a slot the compiled dependencies of the first one, where those are newer, so that another notebook opens in
+/// seconds, also after the library has changed. What belongs to the cells' own crate (`ctx`, and the `code_N` libraries
+/// made of it) stays behind: a kernel is writing it.
 fn copy_dependencies(from: &Path, to: &Path) -> Result<()> {
     let (from, to) = (from.join("cells/target"), to.join("cells/target"));
-    if to.exists() || !from.exists() {
+    if !from.exists() || from == to {
         return Ok(());
     }
-    // Beside its place and renamed: a copy that was interrupted must not pass for a whole one.
-    let partial = to.with_extension("partial");
-    if partial.exists() {
-        fs::remove_dir_all(&partial).with_context(|| format!("cannot clear {}", partial.display()))?;
-    }
-    copy_tree(&from, &partial)
-        .and_then(|()| fs::rename(&partial, &to))
-        .with_context(|| format!("cannot copy the compiled dependencies to {}", to.display()))
+    // Cargo takes for compiled what a fingerprint says. They are read first and written last: neither a build that ends
+    // meanwhile nor a copy that is interrupted can make half a library pass for a whole one.
+    let mut fingerprints = Vec::new();
+    let mut files = Vec::new();
+    find_newer(&from, &to, &mut |from, to| {
+        let is_fingerprint = from.components().any(|part| part.as_os_str() == FINGERPRINTS);
+        if is_fingerprint {
+            fingerprints.push((fs::read(from)?, fs::metadata(from)?.modified()?, to.to_owned()));
+        } else {
+            files.push((from.to_owned(), to.to_owned()));
+        }
+        Ok(())
+    })
+    .and_then(|()| files.iter().try_for_each(|(from, to)| copy(from, to)))
+    .and_then(|()| {
+        fingerprints.iter().try_for_each(|(content, time, to)| {
+            create_parent(to)?;
+            fs::write(to, content)?;
+            File::options().write(true).open(to)?.set_modified(*time)
+        })
+    })
+    .with_context(|| format!("cannot copy the compiled dependencies to {}", to.display()))
 }
 
-fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
+/// Calls `found` with each file below `from` that is missing below `to` or older there, and with its place there.
+fn find_newer(from: &Path, to: &Path, found: &mut impl FnMut(&Path, &Path) -> io::Result<()>) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -384,22 +402,41 @@ fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
             continue;
         }
         let target = to.join(&name);
-        if entry.file_type()?.is_dir() {
-            copy_tree(&entry.path(), &target)?;
-        } else {
-            // Cargo compares times to know what is fresh.
-            let copied = entry.metadata().and_then(|metadata| {
-                fs::copy(entry.path(), &target)?;
-                File::options().write(true).open(&target)?.set_modified(metadata.modified()?)
-            });
-            match copied {
-                // A temporary file of the cell that the first slot compiles meanwhile.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                copied => copied?,
+        // A temporary file of the cell that the first slot compiles meanwhile may be gone.
+        unless_gone(entry.metadata().and_then(|metadata| {
+            if metadata.is_dir() {
+                // Build scripts expect theirs, though it is empty.
+                fs::create_dir_all(&target)?;
+                return find_newer(&entry.path(), &target, found);
             }
-        }
+            let there = fs::metadata(&target).and_then(|there| there.modified());
+            match there {
+                Ok(there) if there >= metadata.modified()? => Ok(()),
+                _ => found(&entry.path(), &target),
+            }
+        }))?;
     }
     Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    create_parent(to)?;
+    // Cargo compares times to know what is fresh.
+    unless_gone(fs::metadata(from).and_then(|metadata| {
+        fs::copy(from, to)?;
+        File::options().write(true).open(to)?.set_modified(metadata.modified()?)
+    }))
+}
+
+fn create_parent(file: &Path) -> io::Result<()> {
+    file.parent().map_or(Ok(()), fs::create_dir_all)
+}
+
+fn unless_gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -496,6 +533,18 @@ mod tests {
         assert!(!copied.join("libctx.so").exists(), "a cell of the other kernel");
         let time = |folder: &Path| fs::metadata(folder.join("liblab.so")).and_then(|m| m.modified()).expect("a time");
         assert_eq!(time(&copied), time(&deps));
+        drop(second);
+        // The library has changed, and the first slot has compiled it since.
+        fs::write(deps.join("liblab.so"), "changed").expect("written");
+        let fingerprint = first.tmpdir().join("target/debug/.fingerprint/lab-1/lib-lab");
+        fs::create_dir_all(fingerprint.parent().expect("it has one")).expect("a folder");
+        fs::write(&fingerprint, "new").expect("written");
+        fs::write(copied.join("libother.so"), "its own").expect("written");
+        let second = Cells::prepare(&notebooks).expect("prepared");
+        assert_eq!(fs::read_to_string(copied.join("liblab.so")).expect("copied"), "changed");
+        assert_eq!(fs::read_to_string(copied.join("libother.so")).expect("kept"), "its own");
+        let copied = second.tmpdir().join("target/debug/.fingerprint/lab-1/lib-lab");
+        assert_eq!(fs::read_to_string(copied).expect("copied"), "new");
         drop(first);
         let third = Cells::prepare(&notebooks).expect("prepared");
         assert!(third.tmpdir().ends_with("1/cells"), "a slot that was given back is taken again");

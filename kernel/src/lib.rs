@@ -24,5 +24,10 @@ pub mod jupyter;
 pub mod kernelspec;
 pub mod reading;
 
+/// Must be the first call in `main`: where evcxr or the headless runner has started this binary for its own purposes, it
+/// does not return.
 #[cfg(feature = "engine")]
-pub use engine::start_process;
+pub fn start_process() {
+    engine::start_process();
+    headless::serve_if_worker();
+}

@@ -4,18 +4,14 @@ use anyhow::{Context, Result, bail};
 use genailab_kernel::{
     cells::{self, Cells},
     engine::{self, Engine, Interrupt},
-    headless::{Notebook, Runner},
-    jupyter, kernelspec,
+    headless, jupyter, kernelspec,
 };
 use std::{
     env,
     path::Path,
     process::{ExitCode, id},
-    time::{Duration, Instant},
+    time::Instant,
 };
-
-/// Seconds that a cell may take unless told otherwise.
-const TIMEOUT: &str = "600";
 
 const HELP: &str = "\
 The Jupyter kernel of genailab's notebooks, on evcxr, with the repository's pinned dependencies.
@@ -27,12 +23,11 @@ Usage: genailab-kernel COMMAND
   uninstall [--prefix DIR]     undo that
   prepare [FOLDER]             compile what the notebooks of FOLDER (default: notebooks) depend on, so that the first
                                one opens in seconds
-  run [--timeout SECONDS] NOTEBOOK...
-                               execute notebooks one after the other and write their outputs into them; a cell may
-                               take 600 seconds, unless told otherwise
-  check [--timeout SECONDS] NOTEBOOK...
-                               execute them, but leave the files as they are
+  run NOTEBOOK...              execute notebooks and write their outputs into them
+  check NOTEBOOK...            execute them, compare their outputs with the stored ones, and lint them
+  lint NOTEBOOK...             look for what is wrong with the file, its structure and its accessibility
   clear NOTEBOOK...            remove outputs and cell numbers
+                               (each of these has options: genailab-kernel run --help)
   --control_file FILE          serve a client; Jupyter calls this
   --version, --help";
 
@@ -49,11 +44,7 @@ fn main() -> ExitCode {
         ["uninstall", "--prefix", prefix] => uninstall(Some(Path::new(prefix))),
         ["prepare"] => prepare("notebooks"),
         ["prepare", folder] => prepare(folder),
-        ["run", "--timeout", seconds, ref notebooks @ ..] => execute(notebooks, seconds, true),
-        ["run", ref notebooks @ ..] => execute(notebooks, TIMEOUT, true),
-        ["check", "--timeout", seconds, ref notebooks @ ..] => execute(notebooks, seconds, false),
-        ["check", ref notebooks @ ..] => execute(notebooks, TIMEOUT, false),
-        ["clear", ref notebooks @ ..] if !notebooks.is_empty() => clear(notebooks),
+        ["run" | "check" | "lint" | "clear", ..] => return headless::command(&args),
         ["--version"] => {
             println!("genailab-kernel {} (evcxr 0.22.0)", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -115,51 +106,6 @@ fn prepare(folder: &str) -> Result<()> {
         bail!("the dependencies are compiled, but a cell with an assert fails; remove {}", cells.tmpdir().display());
     }
     println!("ready after {:.0} s", started.elapsed().as_secs_f32());
-    Ok(())
-}
-
-/// Executes notebooks of one course; fails if a cell of one fails.
-fn execute(notebooks: &[&str], seconds: &str, write: bool) -> Result<()> {
-    let seconds = seconds.parse().with_context(|| format!("--timeout {seconds}: not a number of seconds"))?;
-    let limit = Duration::try_from_secs_f64(seconds).context("--timeout")?;
-    // The working folder changes below.
-    let paths = notebooks
-        .iter()
-        .map(|path| Path::new(path).canonicalize().with_context(|| format!("there is no {path}")))
-        .collect::<Result<Vec<_>>>()?;
-    let first = paths.first().and_then(|path| path.parent()).context("name a notebook")?;
-    let (cells, interrupt) = enter(first)?;
-    if let Some(other) = paths.iter().find(|path| !path.starts_with(cells.notebooks())) {
-        bail!("{} is not in {}: run it on its own", other.display(), cells.notebooks().display());
-    }
-    let mut runner = Runner::start(cells.first_cell(), interrupt, limit)?;
-    let mut failed = 0;
-    for (name, path) in notebooks.iter().zip(&paths) {
-        let outcome = runner.run(path)?;
-        if write {
-            outcome.notebook.write(path)?;
-        }
-        let seconds = outcome.time.as_secs_f32();
-        match outcome.failure {
-            None => println!("{name}: {} cells ok in {seconds:.1} s", outcome.cells),
-            Some((cell, error)) => {
-                failed += 1;
-                println!("{name}: cell {cell} failed after {seconds:.1} s\n{}", error.traceback.join("\n"));
-            }
-        }
-    }
-    if failed > 0 {
-        bail!("{failed} of {} notebooks failed", paths.len());
-    }
-    Ok(())
-}
-
-fn clear(notebooks: &[&str]) -> Result<()> {
-    for path in notebooks.iter().map(Path::new) {
-        let mut notebook = Notebook::read(path)?;
-        notebook.clear();
-        notebook.write(path)?;
-    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use super::panic::Place;
 use evcxr::CompilationError;
+use serde::{Deserialize, Serialize};
 
 /// A traceback has no more lines than this.
 pub const MAX_LINES: usize = 15;
@@ -11,7 +12,7 @@ const RED: &str = "\u{1b}[1;31m";
 const PLAIN: &str = "\u{1b}[0m";
 
 /// Why a cell did not reach its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// It does not compile.
     Compile,
@@ -28,7 +29,7 @@ pub enum Kind {
 }
 
 /// A failed cell.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CellError {
     /// Why it failed.
     pub kind: Kind,

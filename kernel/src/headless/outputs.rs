@@ -18,6 +18,11 @@ enum Stored {
 }
 
 impl Outputs {
+    /// Forgets what a thread of the cell before has printed late.
+    pub fn clear(&mut self) {
+        self.list.clear();
+    }
+
     pub fn add(&mut self, output: Output) {
         let (name, text) = match output {
             Output::Stdout(text) => ("stdout", text),

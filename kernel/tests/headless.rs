@@ -1,0 +1,207 @@
+//! The commands for notebooks without Jupyter, as a user calls them: on small notebooks that depend on nothing.
+
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A cell: its code and its tags.
+type Cell<'a> = (&'a str, &'a [&'a str]);
+
+fn kernel(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_genailab-kernel"));
+    command.args(arguments).current_dir(folder).env_remove("RUST_BACKTRACE");
+    command
+}
+
+/// Runs the kernel and expects it to end with `code`; returns all that it said.
+fn said(folder: &Path, arguments: &[&str], code: i32) -> String {
+    let Output { status, stdout, stderr } = kernel(folder, arguments).output().expect("the kernel starts");
+    let text = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert_eq!(status.code(), Some(code), "{arguments:?} said {text}");
+    text
+}
+
+fn notebook(cells: &[Cell<'_>]) -> Value {
+    let title = json!({"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# A title"});
+    let code = cells.iter().enumerate().map(|(at, (source, tags))| {
+        json!({"cell_type": "code", "id": format!("code-{at}"), "metadata": {"tags": tags}, "source": source,
+               "outputs": [], "execution_count": null})
+    });
+    let cells: Vec<Value> = std::iter::once(title).chain(code).collect();
+    let metadata = json!({"kernelspec": {"name": "genailab", "display_name": "Rust (genailab)", "language": "rust"}});
+    json!({"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": cells})
+}
+
+fn write(folder: &Path, name: &str, cells: &[Cell<'_>]) {
+    fs::write(folder.join(name), notebook(cells).to_string()).expect("written");
+}
+
+fn read(folder: &Path, name: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(folder.join(name)).expect("it is there")).expect("JSON")
+}
+
+/// A folder whose notebooks can be run.
+fn course() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("evcxr.toml"), "[evcxr]\nopt_level = \"0\"\n").expect("written");
+    folder
+}
+
+#[test]
+fn wrong_usage_is_one_line_and_nothing_is_touched() {
+    let folder = course();
+    let folder = folder.path();
+    write(folder, "a.ipynb", &[("1", &[])]);
+    write(folder, "late.ipynb", &[("1", &["timeout=soon"])]);
+    write(folder, "parameters.ipynb", &[("let epochs: usize = 5;", &["parameters"])]);
+    fs::write(folder.join("text.ipynb"), "no notebook").expect("written");
+    fs::write(folder.join("old.ipynb"), r#"{"nbformat": 3}"#).expect("written");
+    write(folder, "locked.ipynb", &[("1", &[])]);
+    let mut permissions = fs::metadata(folder.join("locked.ipynb")).expect("it is there").permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(folder.join("locked.ipynb"), permissions).expect("set");
+    let before = fs::read(folder.join("a.ipynb")).expect("it is there");
+    let cases: [(&[&str], &str); 22] = [
+        (&["run"], "required arguments were not provided: <NOTEBOOK>..."),
+        (&["clear"], "required arguments were not provided: <NOTEBOOK>..."),
+        (&["run", "--fast", "a.ipynb"], "unexpected argument '--fast'"),
+        (&["run", "--timeout", "soon", "a.ipynb"], "'soon' for '--timeout <SECONDS>': not a number of seconds"),
+        (&["run", "--timeout", "-1", "a.ipynb"], "not a number of seconds above 0"),
+        (&["run", "--jobs", "0", "a.ipynb"], "'0' for '--jobs <N>'"),
+        (&["check", "--tolerance", "5", "a.ipynb"], "not a number from 0 to 1"),
+        (&["run", "gone.ipynb"], "cannot read gone.ipynb: No such file"),
+        (&["check", "a.ipynb", "gone.ipynb"], "cannot read gone.ipynb"),
+        (&["lint", "."], "is a folder: name its notebooks"),
+        (&["run", "text.ipynb"], "text.ipynb is not valid JSON"),
+        (&["clear", "old.ipynb"], "old.ipynb is no notebook of format 4"),
+        (&["run", "late.ipynb"], "code cell 1: timeout=soon: not a number of seconds"),
+        (&["run", "locked.ipynb"], "cannot write locked.ipynb: the file is read-only"),
+        (&["clear", "a.ipynb", "locked.ipynb"], "cannot write locked.ipynb: the file is read-only"),
+        (&["run", "a.ipynb", "--junit", "gone/report.xml"], "cannot write gone/report.xml"),
+        (&["run", "-p", "epochs", "3", "parameters.ipynb"], "--output"),
+        (&["run", "-p", "epochs", "3", "--output", "b.ipynb", "a.ipynb"], "no code cell is tagged 'parameters'"),
+        (&["run", "-p", "epoch", "3", "--output", "b.ipynb", "parameters.ipynb"], "it defines epochs"),
+        (&["run", "-p", "epochs", "-3", "--output", "b.ipynb", "parameters.ipynb"], "too small for usize"),
+        (&["run", "--output", "a.ipynb", "parameters.ipynb", "a.ipynb"], "one file for 2 notebooks"),
+        (&["run", "--output", ".", "a.ipynb"], "would overwrite the notebook ./a.ipynb"),
+    ];
+    for (arguments, words) in cases {
+        let text = said(folder, arguments, 2);
+        assert!(text.starts_with("error: ") && text.contains(words), "{arguments:?} said {text}");
+        assert_eq!(text.lines().count(), 1, "{arguments:?} said {text}");
+    }
+    assert_eq!(fs::read(folder.join("a.ipynb")).expect("it is there"), before);
+    assert!(!folder.join(".evcxr").exists() && !folder.join("b.ipynb").exists());
+    assert!(said(folder, &["run", "--help"], 0).contains("--junit"));
+}
+
+#[test]
+fn lint_and_clear_work_in_a_folder_with_a_space() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = &folder.path().join("my notebooks");
+    fs::create_dir(folder).expect("a folder");
+    let mut good = notebook(&[("1", &[])]);
+    good["cells"][1]["outputs"] = json!([{"output_type": "stream", "name": "stdout", "text": "1"}]);
+    good["cells"][1]["execution_count"] = json!(1);
+    fs::write(folder.join("good one.ipynb"), good.to_string()).expect("written");
+    write(folder, "bad.ipynb", &[(" ", &[])]);
+    assert_eq!(said(folder, &["lint", "good one.ipynb"], 0), "good one.ipynb: ok\n");
+    let text = said(folder, &["lint", "good one.ipynb", "bad.ipynb"], 1);
+    assert!(text.contains("bad.ipynb: 1 problem\n  code cell 1 is empty"), "{text}");
+    for _ in 0..2 {
+        assert_eq!(said(folder, &["clear", "good one.ipynb"], 0), "");
+        assert_eq!(read(folder, "good one.ipynb"), notebook(&[("1", &[])]));
+    }
+}
+
+#[test]
+fn notebooks_are_run_compared_and_reported() {
+    let folder = course();
+    let folder = folder.path();
+    let leak = "let secret: i32 = 1;\nfn helper() {}\nunsafe { std::env::set_var(\"LEAK\", \"1\") };\n\
+        std::env::set_current_dir(\"/\").unwrap();\nprintln!(\"loss {:.3}\", 0.5);";
+    let clean =
+        "assert!(std::env::var_os(\"LEAK\").is_none());\nassert!(std::path::Path::new(\"evcxr.toml\").exists());";
+    write(folder, "a.ipynb", &[(leak, &[]), ("secret + 1", &[])]);
+    write(folder, "b.ipynb", &[("secret", &["raises-exception"]), ("helper()", &["raises-exception"]), (clean, &[])]);
+    write(folder, "c.ipynb", &[(":env LEAK=2\nlet a: i32 = 1;", &[]), ("no code", &["skip-execution"])]);
+    write(folder, "d.ipynb", &[(clean, &[]), ("loop {}", &["timeout=3"]), ("1", &[])]);
+    let all = ["a.ipynb", "b.ipynb", "c.ipynb", "d.ipynb"];
+    let text = said(folder, &[&["run", "--junit", "report.xml"], &all[..]].concat(), 1);
+    assert!(text.contains("a.ipynb: 2 cells ok in") && text.contains("b.ipynb: 3 cells ok in"), "{text}");
+    assert!(text.contains("c.ipynb: 1 cell ok in") && text.contains("d.ipynb: cell 2 failed after"), "{text}");
+    assert!(text.contains("Timeout: the cell was stopped because it took longer than 3 s"), "{text}");
+    assert!(!text.contains('\u{1b}') && text.contains("error: 1 of 4 notebooks failed"), "{text}");
+    let a = read(folder, "a.ipynb");
+    assert_eq!(a["cells"][1]["outputs"][0]["text"], json!(["loss 0.500\n"]));
+    assert_eq!(a["cells"][2]["outputs"][0]["data"]["text/plain"], json!(["2"]));
+    assert_eq!(read(folder, "b.ipynb")["cells"][1]["outputs"][0]["ename"], "E0425", "it is not known any more");
+    assert_eq!(read(folder, "b.ipynb")["cells"][2]["outputs"][0]["ename"], "E0425");
+    assert_eq!(read(folder, "d.ipynb")["cells"][3]["execution_count"], json!(null), "it was not run");
+
+    let report = fs::read_to_string(folder.join("report.xml")).expect("it is there");
+    for part in [
+        "tests=\"13\" skipped=\"1\" failures=\"1\" errors=\"0\"",
+        "<testsuite name=\"a.ipynb\" tests=\"3\"",
+        "<testcase name=\"cell 2: secret + 1\" classname=\"a.ipynb\" time=\"",
+        "type=\"Timeout\"",
+    ] {
+        assert!(report.contains(part), "{part} in {report}");
+    }
+
+    // A number that moved, and a notebook without outputs.
+    let moved = a.to_string().replace("loss 0.500", "loss 0.600");
+    fs::write(folder.join("moved.ipynb"), &moved).expect("written");
+    write(folder, "e.ipynb", &[("1", &[])]);
+    let text = said(folder, &["check", "--jobs", "2", "a.ipynb", "moved.ipynb", "e.ipynb"], 1);
+    assert!(text.contains("a.ipynb: 2 cells ok") && text.contains("outputs as stored"), "{text}");
+    assert!(
+        text.contains("cell 1: line 1 was `loss 0.600` and is `loss 0.500`: 0.6 and 0.5 differ by 16.7 %"),
+        "{text}"
+    );
+    assert!(text.contains("no stored outputs to compare with"), "{text}");
+    assert_eq!(fs::read_to_string(folder.join("moved.ipynb")).expect("it is there"), moved, "left as it was");
+    said(folder, &["check", "--tolerance", "0.2", "moved.ipynb"], 0);
+
+    let source = [("let mut epochs: usize = 50;\nlet name = \"a\";", &["parameters"][..]), ("(epochs, name)", &[])];
+    write(folder, "p.ipynb", &source);
+    let before = fs::read(folder.join("p.ipynb")).expect("it is there");
+    said(folder, &["run", "-p", "epochs", "3", "-p", "name", "-x", "--output", "out", "p.ipynb"], 0);
+    assert_eq!(fs::read(folder.join("p.ipynb")).expect("it is there"), before);
+    let out = read(folder, "out/p.ipynb");
+    assert_eq!(out["cells"][2]["metadata"]["tags"], json!(["injected-parameters"]));
+    assert_eq!(out["cells"][3]["outputs"][0]["data"]["text/plain"], json!(["(3, \"-x\")"]));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_files_and_no_process() {
+    let folder = course();
+    let folder = folder.path();
+    let mark = folder.join("begun");
+    write(folder, "a.ipynb", &[(&format!("std::fs::write({mark:?}, \"\").unwrap();\nloop {{}}"), &[])]);
+    let before = fs::read(folder.join("a.ipynb")).expect("it is there");
+    let process = kernel(folder, &["run", "a.ipynb"]).stderr(Stdio::piped()).spawn().expect("the kernel starts");
+    let begun = Instant::now();
+    while !mark.exists() && begun.elapsed() < Duration::from_secs(120) {
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(mark.exists(), "the cell runs");
+    Command::new("kill").args(["-INT", &process.id().to_string()]).status().expect("kill is there");
+    let output = process.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "stopped: notebooks that were not finished are as they were\n");
+    assert_eq!(fs::read(folder.join("a.ipynb")).expect("it is there"), before);
+    // Whoever takes the slot sees that the worker is gone.
+    let lock = fs::File::open(folder.join(".evcxr/1.lock")).expect("it is there");
+    let begun = Instant::now();
+    while lock.try_lock().is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the worker lives on");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
