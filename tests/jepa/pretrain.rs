@@ -132,7 +132,7 @@ fn a_linear_encoder_begins_at_the_principal_components() {
     let z = embed(&Pretraining::new(&data, &split, linear, 1).expect("a valid configuration"), &data);
     let expression = normalize::log_normalize(&data, TargetSum::Fixed(1e4)).expect("counts").to_dense();
     let pca = Pca::fit(expression.select(Axis(0), &split.train).view(), 24, 1).expect("cells enough");
-    let scores = pca.transform(expression.view()).expect("its own genes").mapv(|v| v as f32);
+    let scores = pca.transform(expression.view()).expect("its own genes");
     let scale = scores.iter().fold(0.0, |most: f32, v| most.max(v.abs()));
     let off =
         (&z.slice(s![.., ..3]).to_owned() - &scores.slice(s![.., ..3])).fold(0.0, |most: f32, v| most.max(v.abs()));

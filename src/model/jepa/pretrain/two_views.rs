@@ -13,6 +13,14 @@ use crate::{
 use dfdx::prelude::Tape;
 use ndarray::Array2;
 
+/// Two views of the cells of a batch.
+struct TwoViews<D: Backend, T: Tape<f32, D>> {
+    /// What the expander makes of each, `(rows, width)`.
+    expanded: [Matrix<D, T>; 2],
+    /// The embeddings of the first.
+    student: Array2<f32>,
+}
+
 impl<D: Backend> PretrainNet<D> {
     pub(super) fn views<T: Tape<f32, D>>(
         &mut self,
@@ -21,7 +29,7 @@ impl<D: Backend> PretrainNet<D> {
         tape: T,
         context: &mut StepContext<'_>,
     ) -> Result<Predicted<D, T>> {
-        let ([a, b], student) = self.two_views(batch, views, tape, context)?;
+        let TwoViews { expanded: [a, b], student } = self.two_views(batch, views, tape, context)?;
         let loss = vicreg::invariance(a.retaped::<T>(), b.retaped::<T>())?;
         Ok(Predicted { loss, apart: vec![a, b], student, teacher: None })
     }
@@ -34,23 +42,22 @@ impl<D: Backend> PretrainNet<D> {
         tape: T,
         context: &mut StepContext<'_>,
     ) -> Result<Predicted<D, T>> {
-        let ([a, b], student) = self.two_views(batch, views, tape, context)?;
+        let TwoViews { expanded: [a, b], student } = self.two_views(batch, views, tape, context)?;
         Ok(Predicted { loss: info_nce(a, b, temperature)?, apart: Vec::new(), student, teacher: None })
     }
 
-    /// What the expander makes of each view, and the embeddings of the first.
     fn two_views<T: Tape<f32, D>>(
         &mut self,
         batch: &JepaBatch,
         (gene_dropout, noise): (f64, ViewNoise),
         tape: T,
         context: &mut StepContext<'_>,
-    ) -> Result<([Matrix<D, T>; 2], Array2<f32>)> {
+    ) -> Result<TwoViews<D, T>> {
         let patterns = self.config.masks.patterns;
         let [a, b] = batch.pair(noise, context.rng).map(|counts| hidden(&counts, gene_dropout, patterns, context.rng));
         let (a, b) = (self.encode(&a, tape, context)?, self.encode(&b, T::default(), context)?);
         let student = ops::download(&a);
         // VICReg's expander: the losses are taken behind it, the embedding is what comes before.
-        Ok(([self.predict(a, None)?, self.predict(b, None)?], student))
+        Ok(TwoViews { expanded: [self.predict(a, None)?, self.predict(b, None)?], student })
     }
 }
