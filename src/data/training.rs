@@ -1,7 +1,8 @@
 //! What a model or a predictor is trained on: the training part of a dataset, and nothing of what is held out.
 
 use super::{
-    Condition, Controls, Counts, Dataset, EffectTable, Effects, NORMALISED_TOTAL, Split, TargetSum, normalize,
+    Condition, Conditions, Controls, Counts, Dataset, EffectTable, Effects, NORMALISED_TOTAL, Split, TargetSum,
+    normalize,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -114,6 +115,18 @@ impl TrainingData {
         let data = data.into();
         let conditions = (0..data.n_cells()).map(|cell| Condition::of(data.perturbation_of(cell).clone())).collect();
         Ok(Self::of_cells(TrainingCells::new(data, conditions, split)?, seed))
+    }
+
+    /// The cells of `split.train` and `split.validation` of a dataset, whose column `context` of cells names the context of
+    /// each.
+    ///
+    /// # Errors
+    /// A split of another dataset; a column that is not there or misses a value.
+    pub fn of_contexts(data: impl Into<Arc<Dataset>>, context: &str, split: &Split, seed: u64) -> Result<Self> {
+        let data = data.into();
+        let conditions = Conditions::of(&data, Some(context))?;
+        let of_cells = (0..data.n_cells()).map(|cell| conditions.of_row(cell).clone()).collect();
+        Ok(Self::of_cells(TrainingCells::new(data, of_cells, split)?, seed))
     }
 
     /// Cells to train on.

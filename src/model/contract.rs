@@ -97,6 +97,8 @@ pub trait Model: Trained + Sized + 'static {
     const ABOUT: &'static str;
     /// The kinds of datasets that it is trained on.
     const LEARNS_FROM: &'static [DataKind];
+    /// Whether it can be trained on cells of several contexts (cell types, donors) and asked for one of them, or for a new one.
+    const KNOWS_CONTEXTS: bool = false;
     /// Its settings.
     type Config: ModelConfig;
 
@@ -192,6 +194,11 @@ pub trait Trained: Any {
 
     /// Gene names, one per column of what it predicts.
     fn genes(&self) -> &[String];
+
+    /// Names of the contexts that it was trained on; none where it was told of none.
+    fn contexts(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Whether the model can predict a perturbation of this gene.
     fn perturbs(&self, gene: &str) -> bool;

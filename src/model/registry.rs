@@ -84,6 +84,8 @@ pub trait Family: Send + Sync {
     fn about(&self) -> &'static str;
     /// [`Model::LEARNS_FROM`].
     fn learns_from(&self) -> &'static [DataKind];
+    /// [`Model::KNOWS_CONTEXTS`].
+    fn knows_contexts(&self) -> bool;
     /// [`Model::check_device`].
     ///
     /// # Errors
@@ -166,6 +168,9 @@ impl<M: Model> Family for Of<M> {
     }
     fn learns_from(&self) -> &'static [DataKind] {
         M::LEARNS_FROM
+    }
+    fn knows_contexts(&self) -> bool {
+        M::KNOWS_CONTEXTS
     }
     fn check_device(&self, device: Device) -> Result<()> {
         M::check_device(device)

@@ -1,7 +1,7 @@
 //! `train` and `predict` with the combination model and the JEPA, and `screen`.
 
 use super::tool::{Place, json};
-use genailab::data::{Dataset, Effects};
+use genailab::data::{AnnData, Dataset, Effects};
 
 /// Simulated cells at `c.h5ad`, and their mean effects at `e.h5ad`.
 fn place() -> Place {
@@ -124,6 +124,44 @@ fn a_screen_ranks_all_candidates() {
     place.fails("screen --data e.h5ad --target-file e.h5ad --out v", &["e.h5ad", "--target"]);
     place.write("not.h5ad", "text");
     place.fails(&format!("screen --data not.h5ad --target {} --out v", singles[0]), &["not.h5ad"]);
+}
+
+#[test]
+fn a_jepa_is_told_of_contexts_and_asked_for_one_of_them_or_for_a_new_one() {
+    let place = Place::new();
+    place.run("simulate --cells 900 --genes 100 --cell-types 3 --seed 3 --out all.h5ad").done();
+    let data = Dataset::open(place.path("all.h5ad")).expect("cells");
+    let types = data.cells.column("cell_type").expect("a column").to_text();
+    let of =
+        |wanted: bool| (0..data.n_cells()).filter(|&cell| (types[cell].as_deref() == Some("T3")) == wanted).collect();
+    let (known, new): (Vec<usize>, Vec<usize>) = (of(false), of(true));
+    data.select_cells(&known).write(place.path("known.h5ad")).expect("a file");
+    data.select_cells(&new).write(place.path("new.h5ad")).expect("a file");
+    place.write("quick.toml", QUICK);
+    let train = "train --data known.h5ad --model jepa --config quick.toml --epochs 1 --seed 2";
+    place.run(&format!("{train} --context cell_type --out m")).done();
+    let single = data.perturbations.iter().find(|p| p.genes().len() == 1).expect("a single").to_string();
+    let predict = format!("predict --model m --perturbations {single} --out p.h5ad");
+    let predicted = |options: &str| {
+        place.run(&format!("{predict} {options}")).done();
+        AnnData::open(place.path("p.h5ad")).expect("a file").read_matrix("X").expect("counts").to_dense()
+    };
+    let (one, two) = (predicted("--context T1 --cells 20"), predicted("--context T2 --cells 20"));
+    assert_ne!(one, two);
+    // Cells of a type that the model has never seen, from its control cells; how near it is to the others counts.
+    let unnamed = predicted("--control-cells new.h5ad");
+    assert_eq!(unnamed, predicted("--control-cells new.h5ad --context T3"));
+    assert_ne!(unnamed, predicted("--control-cells new.h5ad --context T1"), "as if they were of T1");
+
+    place.fails(&predict, &["T1, T2", "--context", "--control-cells"]);
+    place.fails(&format!("{predict} --context T3"), &["T3", "T1, T2"]);
+    place.fails(&format!("{train} --context nothing --out n"), &["--context", "nothing", "cell_type"]);
+    place.fails("train --data known.h5ad --model vae --context cell_type --out n", &["vae knows no contexts", "jepa"]);
+    place.run(&format!("{train} --out w")).done();
+    place.fails(
+        &format!("predict --model w --perturbations {single} --context T1 --out q.h5ad"),
+        &["--context T1", "without contexts"],
+    );
 }
 
 #[test]

@@ -38,6 +38,10 @@ pub struct Args {
     /// jepa-diffusion, vae)
     #[arg(long, value_name = "FILE.h5ad", conflicts_with_all = ["cells", "steps", "guidance", "library"])]
     control_cells: Option<PathBuf>,
+    /// Context (cell type, donor) to predict for: one that the model was trained on (`train --context`); with --control-cells, the
+    /// context that these are of, which may be a new one (jepa)
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
     /// Times that the cells of a perturbation are drawn, N cells each. A diffusion model draws the mean anew each time where
     /// the mean is not known; of mean effects it draws M of them. obs["sample"] is the number of the sample
     #[arg(long, value_name = "M", default_value_t = 1)]
@@ -85,8 +89,9 @@ pub fn run(args: &Args) -> Result<()> {
     if !abilities.sampler {
         args.refuse_sampler_options(model.kind())?;
     }
+    check_context(model.as_ref(), args)?;
     let perturbations = perturbations(&args.perturbations, |gene| model.perturbs(gene))
-        .and_then(|read| check(model.as_ref(), &read).map(|()| read))
+        .and_then(|read| check(model.as_ref(), &read, args).map(|()| read))
         .map_err(|e| e.at("--perturbations"))?;
     if let Some(file) = &args.control_cells {
         predict_from(model.as_ref(), &perturbations, file, args)?;
@@ -99,12 +104,38 @@ pub fn run(args: &Args) -> Result<()> {
     say(args.out.display())
 }
 
-fn check(model: &dyn Trained, perturbations: &[Perturbation]) -> Result<()> {
-    let conditions: Vec<Condition> = perturbations.iter().cloned().map(Condition::of).collect();
+fn check(model: &dyn Trained, perturbations: &[Perturbation], args: &Args) -> Result<()> {
+    let conditions: Vec<Condition> = perturbations.iter().map(|perturbation| args.condition(perturbation)).collect();
     model.check(&conditions)
 }
 
+/// Refuses a context that the model knows nothing of, and asks for one where it has to be known.
+fn check_context(model: &dyn Trained, args: &Args) -> Result<()> {
+    let known = model.contexts();
+    match &args.context {
+        Some(name) if known.is_empty() => Err(Error::config(format!(
+            "--context {name}: the model was trained without contexts; leave the option out, or train it with --context"
+        ))),
+        Some(name) if args.control_cells.is_none() && !known.contains(name) => Err(Error::config(format!(
+            "--context {name}: the model was trained on {}; name one of these, or give control cells of another \
+             (--control-cells)",
+            known.join(", ")
+        ))),
+        None if args.control_cells.is_none() && !known.is_empty() => Err(Error::config(format!(
+            "the model was trained on the contexts {}: name one by --context, or give control cells of another \
+             (--control-cells)",
+            known.join(", ")
+        ))),
+        _ => Ok(()),
+    }
+}
+
 impl Args {
+    /// A perturbation in the context that was asked for.
+    fn condition(&self, perturbation: &Perturbation) -> Condition {
+        Condition { perturbation: perturbation.clone(), context: self.context.clone() }
+    }
+
     fn cells(&self) -> usize {
         self.cells.unwrap_or(USUAL_CELLS)
     }
@@ -142,7 +173,7 @@ fn perturbations(typed: &[String], known: impl Fn(&str) -> bool) -> Result<Vec<P
 fn predict_cells(model: &dyn Trained, perturbations: &[Perturbation], args: &Args) -> Result<()> {
     let mut blocks = Vec::with_capacity(perturbations.len());
     for perturbation in perturbations {
-        let condition = Condition::of(perturbation.clone());
+        let condition = args.condition(perturbation);
         if args.samples > 1
             && let Some(reason) = model.why_mean_is_fixed(&condition)
         {
@@ -192,7 +223,7 @@ fn predict_from(model: &dyn Trained, perturbations: &[Perturbation], file: &Path
     }
     let mut blocks = Vec::with_capacity(perturbations.len());
     for perturbation in perturbations {
-        let condition = Condition::of(perturbation.clone());
+        let condition = args.condition(perturbation);
         let sample = |sample: usize| {
             model.cells_from(&data, &rows, &condition, args.seed.wrapping_add(sample as u64)).map_err(located)
         };
@@ -229,6 +260,9 @@ fn write_cells(
     let mut cells = Table::from_names(names);
     for (name, column) in row_columns(perturbations, args.samples, rows_each) {
         cells.set(name, column);
+    }
+    if let Some(context) = &args.context {
+        cells.set("context", Column::Text(vec![Some(context.clone()); perturbations.len() * rows_each]));
     }
     if !starts.is_empty() {
         let names = (0..perturbations.len() * rows_each).map(|row| Some(starts[row % starts.len()].clone()));

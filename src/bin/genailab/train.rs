@@ -61,6 +61,10 @@ pub struct Args {
     /// decoder with it; `b` does so from an encoder of random weights, for comparison, or from that of --from [default: ab]
     #[arg(long, value_name = "PHASE")]
     phase: Option<String>,
+    /// jepa: the column of cells that names their context (cell type, donor, stimulation). `genailab predict` then predicts for one
+    /// of these contexts, or for a new one from its control cells
+    #[arg(long, value_name = "COLUMN")]
+    context: Option<String>,
     /// jepa: folder of a jepa that was trained on other data: begin with its encoder. Genes are matched by name, and those that
     /// this data does not have are hidden. Trains phase b, unless --phase says ab or a
     #[arg(long, value_name = "DIR")]
@@ -103,6 +107,14 @@ pub fn run(args: &Args) -> Result<()> {
     let registry = Registry::default();
     let family = registry.family(&args.model)?;
     family.check_device(args.device)?;
+    if let (Some(column), false) = (&args.context, family.knows_contexts()) {
+        let with: Vec<&str> = registry.families().filter(|family| family.knows_contexts()).map(Family::kind).collect();
+        return Err(Error::config(format!(
+            "--context {column}: {} knows no contexts; leave the option out, or train {}",
+            family.kind(),
+            with.join(" or ")
+        )));
+    }
     let file = args.config.as_deref().map(SettingsFile::read).transpose()?;
     let (split, qc) = shared(file.as_ref())?;
     check_settings(family, file.as_ref(), args)?;
@@ -258,7 +270,11 @@ impl Training<'_> {
             split.test.len()
         ))?;
         let data = Arc::new(data);
-        let training = TrainingData::of_dataset(Arc::clone(&data), &split, self.seed)?;
+        let training = match &self.args.context {
+            None => TrainingData::of_dataset(Arc::clone(&data), &split, self.seed)?,
+            Some(column) => TrainingData::of_contexts(Arc::clone(&data), column, &split, self.seed)
+                .map_err(|e| e.at("--context"))?,
+        };
         let (model, history) = self.settings.train(&training, &mut self.run()?)?;
         split.save(self.out.join("split.json"))?;
         model.notes().iter().try_for_each(say)?;

@@ -97,13 +97,28 @@ impl Jepa {
         }
     }
 
+    /// Names of the contexts that were trained on.
+    fn known_contexts(&self) -> Vec<String> {
+        let contexts = self.response.iter().flat_map(|response| &response.measured.contexts);
+        contexts.flatten().cloned().collect()
+    }
+
     /// Rows of the kept control cells that cells of a condition are drawn from, and the generator that goes on from there.
     fn kept_controls(&self, condition: &Condition, sampling: &Sampling) -> Result<(Vec<usize>, ChaCha8Rng)> {
         let reference = &self.trained()?.reference;
         let here = |row: &usize| reference.contexts[*row] == condition.context;
         let mut rows: Vec<usize> = (0..reference.contexts.len()).filter(here).collect();
         if rows.is_empty() {
-            return Err(Error::inapplicable(format!("{condition}: no control cell of its context was trained on")));
+            return Err(match reference.contexts.as_slice() {
+                [] | [None, ..] => {
+                    Error::inapplicable(format!("{condition}: no control cell of its context was trained on"))
+                }
+                _ => Error::inapplicable(format!(
+                    "{condition}: the model was trained on the contexts {}; name one of them (--context), or give control \
+                     cells of another (--control-cells)",
+                    self.known_contexts().join(", ")
+                )),
+            });
         }
         let mut rng = ChaCha8Rng::seed_from_u64(sampling.seed);
         shuffle(&mut rows, &mut rng);
@@ -142,6 +157,10 @@ impl Trained for Jepa {
         &self.genes
     }
 
+    fn contexts(&self) -> Vec<String> {
+        self.known_contexts()
+    }
+
     fn perturbs(&self, gene: &str) -> bool {
         self.response.as_ref().is_some_and(|response| response.measured.knows(gene))
     }
@@ -162,7 +181,7 @@ impl Trained for Jepa {
 
     fn predicted_embeddings(&self, data: &Dataset, rows: &[usize], condition: &Condition) -> Result<Array2<f32>> {
         let z = self.embed(data, rows)?;
-        self.trained()?.moved(&z, condition)
+        self.trained()?.knowing(&condition.context, &z).moved(&z, condition)
     }
 
     /// Each from a control cell of the training that the model keeps, with its library size; each of these is taken once
@@ -189,8 +208,8 @@ impl Trained for Jepa {
     }
 
     fn cells_from(&self, data: &Dataset, rows: &[usize], condition: &Condition, seed: u64) -> Result<Generated> {
-        let response = self.trained()?;
         let z = self.embed(data, rows)?;
+        let response = self.trained()?.knowing(&condition.context, &z);
         let moved = response.moved(&z, condition)?;
         let spread = response.widened(&z, moved, condition);
         let values = response.decoder.counts((&spread, &response.own(condition)?), data, rows, seed)?;
@@ -199,8 +218,8 @@ impl Trained for Jepa {
     }
 
     fn mean_from(&self, data: &Dataset, rows: &[usize], condition: &Condition, _: u64) -> Result<Array1<f64>> {
-        let response = self.trained()?;
         let z = self.embed(data, rows)?;
+        let response = self.trained()?.knowing(&condition.context, &z);
         let spread = response.widened(&z, response.moved(&z, condition)?, condition);
         response.decoder.expected((&spread, &response.own(condition)?), data, rows)
     }
@@ -227,6 +246,7 @@ impl Model for Jepa {
     const ABOUT: &'static str =
         "the JEPA: predicts the embedding of perturbed cells from that of control cells, and decodes it to cells";
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
+    const KNOWS_CONTEXTS: bool = true;
     type Config = JepaSettings;
 
     fn fit(data: &TrainingData, config: &JepaSettings, run: &mut Run<'_>) -> Result<(Self, History)> {

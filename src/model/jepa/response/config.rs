@@ -90,7 +90,7 @@ pub struct ResponseConfig {
     /// Which predictor is kept at the end.
     pub predictor: PredictorState,
     /// What predicts a perturbation in a context where it was not measured. It matters only to cells of several contexts
-    /// (`bench`, `ablate`): `train` knows of none.
+    /// (`train --context`, `bench --split context:COLUMN`).
     pub new_contexts: NewContexts,
     /// Weights of the loss.
     pub weights: LossWeights,

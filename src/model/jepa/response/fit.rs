@@ -25,11 +25,11 @@ use crate::{
     train::{History, Run, TrainConfig, fit},
 };
 use dfdx::prelude::{Cpu, NoneTape};
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Axis};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 /// Cells that the decoder's start is computed from.
 const DECODER_CELLS: usize = 6_000;
@@ -186,6 +186,18 @@ impl Response {
             }
         }
         Ok((fitted, history))
+    }
+
+    /// The same for control cells of embeddings z `(cells, width)`, which are of a context that it knows, or else of a new one.
+    pub fn knowing(&self, context: &Option<String>, z: &Array2<f32>) -> Cow<'_, Self> {
+        match z.mean_axis(Axis(0)) {
+            Some(centre) if self.measured.is_new(context.as_ref()) => {
+                let mut response = self.clone();
+                response.measured.add_context(context.clone(), centre);
+                Cow::Owned(response)
+            }
+            _ => Cow::Borrowed(self),
+        }
     }
 
     /// What is added to the decoder's logits under a condition, `(genes,)`.

@@ -5,7 +5,7 @@ use crate::{
     Error, Result,
     data::{Condition, Controls, Perturbation, rows_by_condition, similarities, squared_distance},
 };
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Measured effects that a prediction may not use.
@@ -113,6 +113,22 @@ impl Measured {
     /// Whether a gene was perturbed alone.
     pub fn knows(&self, gene: &str) -> bool {
         self.genes.binary_search_by(|known| known.as_str().cmp(gene)).is_ok()
+    }
+
+    /// Whether a context is none of several that were trained on.
+    pub fn is_new(&self, context: Option<&String>) -> bool {
+        self.contexts.len() > 1 && self.place(context).is_none()
+    }
+
+    /// Adds a context that was not trained on, by the mean z of its control cells `(width,)`. How near it is to the others is
+    /// measured in z: their mean profiles are not kept.
+    pub fn add_context(&mut self, context: Option<String>, centre: Array1<f32>) {
+        let off = |other: ArrayView1<'_, f32>| squared_distance(centre.view(), other);
+        let to_others: Vec<f64> = self.centres.rows().into_iter().map(off).collect();
+        self.distances.iter_mut().zip(&to_others).for_each(|(row, &distance)| row.push(distance));
+        self.distances.push(to_others.into_iter().chain([0.0]).collect());
+        self.centres.push_row(centre.view()).expect("all have one width");
+        self.contexts.push(context);
     }
 
     /// The tokens of a condition. The effect of a gene is the one measured in this context; where there is none, or it is
