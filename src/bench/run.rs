@@ -225,8 +225,11 @@ impl<'a> Engine<'a> {
                             ErrorKind::Interrupted => self.interrupted(&done, jobs.len()),
                             _ => error.at(format!("seed {}", self.seed(job))),
                         })?;
-                        // In a notebook, an interrupted training hands over what it has: not what is measured here.
-                        self.check_interrupt(&done, jobs.len())?;
+                        // In a notebook, an interrupted training hands over what it has: not what is measured here. After
+                        // Ctrl-C it ends with an error, and a part that is finished is kept.
+                        if notebook::is_interrupted() {
+                            return Err(self.interrupted(&done, jobs.len()));
+                        }
                         // A failure may have been one of the machine: it is not kept, so that the next run tries again.
                         if part.failure.is_none() {
                             self.parts.write(&job.key, &part)?;

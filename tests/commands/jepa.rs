@@ -188,14 +188,13 @@ fn an_ablation_has_a_row_a_variant() {
 #[test]
 fn sizes_and_shares_of_the_cells_are_compared_at_equal_compute() {
     let place = Place::new();
-    place.run("simulate --cells 400 --genes 60 --seed 3 --out c.h5ad").done();
+    place.run("simulate --cells 250 --genes 40 --seed 3 --out c.h5ad").done();
     place.run("ablate --data c.h5ad --scaling --seeds 1 --epochs 1 --out a").done();
     let trials = json(&place.path("a/ablation.json"))["trials"].as_array().cloned().expect("trials");
     assert_eq!(trials.len(), 9);
     assert_eq!(trials[0]["variant"], "16 wide, 25 % of the cells");
     assert!(trials.iter().all(|trial| trial["failure"].is_null()), "{trials:?}");
     assert!(std::fs::read_to_string(place.path("a/report.html")).expect("a report").contains("training cells, %"));
-    place.fails("ablate --data c.h5ad --scaling --variants no_EMA --out b", &["--scaling", "--variants"]);
     place.fails("ablate --data c.h5ad --scaling --phase a --out b", &["--scaling", "--phase a"]);
 }
 
