@@ -100,6 +100,7 @@ fn an_encoder_goes_on_with_cells_of_other_genes() {
     assert!(said.done().contains("129 of its 130 genes"), "{}", said.stdout);
 
     place.fails(&format!("{TRAIN} --config short.toml --from m --out q"), &["--from", "[encoder]"]);
+    place.fails(&format!("{TRAIN} --context lane --out q"), &["--context", "--phase a"]);
     place.fails("train --data cells.h5ad --model vae --from m --out q", &["--from m", "begins anew"]);
     place.fails("train --data cells.h5ad --model jepa --from nothing --out q", &["nothing"]);
     place.run("simulate --cells 200 --genes 90 --seed 4 --out stranger.h5ad").done();

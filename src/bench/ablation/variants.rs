@@ -68,16 +68,16 @@ pub(super) fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSe
             }
         })
     };
-    let of_cells = |objective: Objective| {
+    let trained_by = |objective: Objective| {
         move |s: &mut JepaSettings| {
             s.encoder.objective = objective.clone();
             s.encoder.teacher.sees = TeacherSees::default();
         }
     };
-    let reconstruction = of_cells(Objective::Reconstruction);
-    let two_views = of_cells(Objective::split_views());
-    let contrastive = of_cells(Objective::contrastive());
-    let variational = of_cells(Objective::Variational { beta: 1.0 });
+    let reconstruction = trained_by(Objective::Reconstruction);
+    let two_views = trained_by(Objective::split_views());
+    let contrastive = trained_by(Objective::contrastive());
+    let variational = trained_by(Objective::Variational { beta: 1.0 });
     let components = |s: &mut JepaSettings| {
         s.encoder.encoder = EncoderConfig::Linear;
         s.encoder.teacher.sees = TeacherSees::default();

@@ -169,6 +169,11 @@ fn check_settings(family: &dyn Family, file: Option<&SettingsFile>, args: &Args)
                 "--label and --compare-vae are for an encoder that is trained alone (--model jepa --phase a); leave them out",
             ));
         }
+        if settings.encoder_alone() && args.context.is_some() {
+            return Err(Error::config(
+                "--context: an encoder that is trained alone (--phase a) uses none; leave it out",
+            ));
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     data::{Condition, DataKind, Dataset, Split, TrainingData, shuffle},
+    device::Device,
     model::{Abilities, Generated, Model, ModelConfig as _, Sampling, State, Trained, forget_checkpoints},
     nn::{EmaMomentum, Linear, init},
     train::{History, Run, TrainConfig},
@@ -266,7 +267,7 @@ impl Model for Jepa {
         let mut pretrained = match &config.from {
             None => Pretraining::new(&cells.data, &fold, config.encoder.clone(), run.seed)?,
             Some(dir) => {
-                let trained = Self::load(dir, crate::device::Device::Cpu)?;
+                let trained = Self::load(dir, Device::Cpu)?;
                 let (pretrained, matched) =
                     Pretraining::begun_with(&trained, &cells.data, &fold, run.seed).map_err(|e| e.at(dir.display()))?;
                 begun = Some(format!("the encoder began as that of {}: {matched}", dir.display()));
@@ -310,7 +311,7 @@ impl Model for Jepa {
         Ok((Self { settings, genes: cells.data.genes.names.clone(), encoder, means, response, begun }, history))
     }
 
-    fn restore(state: State, device: crate::device::Device) -> Result<Self> {
+    fn restore(state: State, device: Device) -> Result<Self> {
         Self::check_device(device)?;
         Self::restored(state)
     }

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     Result,
-    nn::{Matrix, Vector, ops},
+    nn::{Matrix, Vector, init, ops},
 };
 use dfdx::prelude::{Cpu, HasShape};
-use ndarray::Array2;
+use ndarray::{Array1, Array2};
 use std::collections::HashMap;
 
 /// Which genes of an encoder the genes of other data are.
@@ -67,7 +67,7 @@ impl Matched {
     /// `bias + the sum over missing genes of the row of each`.
     fn with_missing(&self, bias: &mut Vector<Cpu>, of_hidden: &Matrix<Cpu>) {
         let of_hidden = ops::download(of_hidden);
-        let mut sum = ndarray::Array1::from_vec(bias.as_vec());
+        let mut sum = Array1::from_vec(bias.as_vec());
         self.missing.iter().for_each(|&gene| sum += &of_hidden.row(gene));
         bias.copy_from(&sum.to_vec());
     }
@@ -105,7 +105,7 @@ impl CellEncoder<Cpu> {
                     input.weight = matched.rows(&input.weight)?;
                 }
                 let places: Vec<u32> = matched.old_of.iter().map(|gene| gene.map_or(NOWHERE, |at| old[at])).collect();
-                encoder.place_of = crate::nn::init::constant(&Cpu::default(), (places.len(),), 0.0)?;
+                encoder.place_of = init::constant(&Cpu::default(), (places.len(),), 0.0)?;
                 encoder.set_places(&places);
             }
         }
@@ -184,7 +184,7 @@ mod tests {
                 close(&z(&encoder, &whole(&counts)), &z(&carried, &whole(&turned)), &config.encoder);
             }
         }
-        turned.push_column(ndarray::Array1::from_elem(6, 5.0).view()).expect("as many cells");
+        turned.push_column(Array1::from_elem(6, 5.0).view()).expect("as many cells");
         others.push("NEW".to_owned());
         let matched = Matched::new(&names, &others);
         assert_eq!(matched.to_string(), "12 of its 12 genes are in the data, and 1 genes of the data are new to it");

@@ -166,8 +166,10 @@ impl PretrainingConfig {
             Objective::Contrastive { temperature: value, .. } | Objective::Variational { beta: value } => value,
             _ => 1.0,
         };
+        // These keep embeddings apart, or near the prior, by themselves.
+        let keeps_apart = matches!(self.objective, Objective::Contrastive { .. } | Objective::Variational { .. });
         let raise = match self.alarm.then {
-            OnCollapse::Raise { factor, .. } => Some((factor, self.anti_collapse == AntiCollapse::None)),
+            OnCollapse::Raise { factor, .. } => Some((factor, self.anti_collapse == AntiCollapse::None || keeps_apart)),
             _ => None,
         };
         let negative = [invariance, variance, covariance].iter().any(|w| !w.is_finite() || *w < 0.0);
@@ -201,8 +203,8 @@ impl PretrainingConfig {
             ),
             (
                 self.regularise == Regularise::Predictions
-                    && matches!(self.objective, Objective::Reconstruction | Objective::Variational { .. }),
-                "regularise = predictions: what is predicted are no embeddings here; leave it out".to_owned(),
+                    && (keeps_apart || self.objective == Objective::Reconstruction),
+                "regularise = predictions: with this objective no predicted embedding is held apart; leave it out".to_owned(),
             ),
             (
                 self.regularise == Regularise::Predictions && self.teacher.sees == TeacherSees::Tokens,

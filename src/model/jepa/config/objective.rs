@@ -33,7 +33,8 @@ pub enum Objective {
         /// How the counts of the two views are disturbed.
         noise: ViewNoise,
     },
-    /// Of two disturbed views of each cell, which belong together (InfoNCE): what the other objectives are compared with.
+    /// Of two disturbed views of each cell, which belong together (InfoNCE): what the other objectives are compared with. The other
+    /// cells keep embeddings apart, in place of the terms of `anti_collapse`.
     Contrastive {
         /// Share of the genes that is hidden in a view.
         gene_dropout: f64,
@@ -43,7 +44,8 @@ pub enum Objective {
         temperature: f32,
     },
     /// The counts of a cell from a sample around its embedding, which is kept near the standard normal distribution (Kingma and
-    /// Welling 2014, with negative binomial counts as Lopez et al. 2018): what the other objectives are compared with.
+    /// Welling 2014, with negative binomial counts as Lopez et al. 2018): what the other objectives are compared with. The terms of
+    /// `anti_collapse` have no part in it.
     Variational {
         /// Weight of the Kullback-Leibler divergence.
         beta: f32,
