@@ -5,7 +5,10 @@
 //! GENAILAB_DATA=cells.h5ad make lab            the cells of that file
 //! ```
 
-use super::{Dataset, Perturbation, Simulation, SimulationConfig, Truth, split::shuffle};
+use super::{
+    Dataset, HvgFlavour, Perturbation, QcConfig, Simulation, SimulationConfig, Split, SplitPlan, Truth,
+    highly_variable, split::shuffle,
+};
 use crate::{Error, Result};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -17,6 +20,8 @@ pub const DATA_VARIABLE: &str = "GENAILAB_DATA";
 const SEED: u64 = 7;
 /// A notebook is to end within two minutes: of a larger file it sees a sample.
 const MOST_CELLS: usize = 12_000;
+/// And of its genes this many.
+const MOST_GENES: usize = 1_000;
 
 /// What a notebook of the course works on.
 #[derive(Debug, Clone)]
@@ -42,6 +47,21 @@ impl CourseData {
             Some(path) => Self::open(Path::new(&path)),
             None => Self::simulated(),
         }
+    }
+
+    /// The cells after quality control, with their split. Of more than 1,000 genes those are kept that vary most among
+    /// the split's training cells (Seurat v3).
+    ///
+    /// # Errors
+    /// Those of [`QcConfig::apply`], [`Dataset::split`] and [`highly_variable`].
+    pub fn prepared(&self, plan: &SplitPlan) -> Result<(Dataset, Split)> {
+        let clean = QcConfig::for_dataset(&self.data).apply(&self.data)?.0;
+        let split = clean.split(plan)?;
+        if clean.n_genes() <= MOST_GENES {
+            return Ok((clean, split));
+        }
+        let table = highly_variable(&clean, HvgFlavour::SeuratV3, MOST_GENES, Some(&split.train))?;
+        Ok((clean.select_genes(&table.genes())?, split))
     }
 
     fn simulated() -> Result<Self> {
