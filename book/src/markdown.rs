@@ -104,10 +104,11 @@ fn stored(site: &Site<'_>, place: Place<'_>, name: &str, cell: &str, number: usi
     let pictures = notebook.pictures(cell)?;
     if !notebook.has_outputs() {
         site.count(|counts| counts.missing_figures += 1);
-        let page = links::relative(place.page, Path::new("notebooks").join(name).with_extension("md").as_path());
+        let page = Path::new("notebooks").join(name).with_extension("html");
         return Ok(format!(
-            "<figure class=\"missing\">\n\n**The figure is missing: the notebook is stored without outputs.** \
-             [Cell `{cell}` of {name}]({page}#cell-{cell}) draws it when the notebook runs.\n\n"
+            "<figure class=\"missing\">\n<p><strong>The figure is missing: the notebook is stored without outputs.</strong> \
+             <a href=\"{}#cell-{cell}\">Cell <code>{cell}</code> of {name}</a> draws it when the notebook runs.</p>\n",
+            links::relative(place.page, &page)
         ));
     }
     site.count(|counts| counts.figures += 1);
