@@ -43,7 +43,8 @@ pub fn target(repository: &Path, page: &Path, folder: &Path, link: &str) -> Resu
 /// The page of the book that shows the file `path` of the repository, if one does.
 pub fn page_of(path: &Path) -> Option<PathBuf> {
     if let Ok(chapter) = path.strip_prefix(CHAPTERS) {
-        return Some(chapter.to_path_buf());
+        // mdBook makes the navigation of it, and no page.
+        return (chapter != Path::new("SUMMARY.md")).then(|| chapter.to_path_buf());
     }
     let is_notebook = path.starts_with("notebooks") && path.extension().is_some_and(|e| e == "ipynb");
     is_notebook.then(|| path.with_extension("md"))

@@ -6,7 +6,7 @@ use crate::course::Site;
 use crate::links::{self, Target};
 use crate::notebook::{self, Picture};
 use anyhow::{Context, Result, bail};
-use pulldown_cmark::{Event, LinkType, Options, Parser, Tag};
+use pulldown_cmark::{Event, LinkType, Options, Parser, Tag, TagEnd};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -133,8 +133,17 @@ pub fn picture_file(folder: &Path, name: &str, cell: &str, number: usize, pictur
 
 fn formulas_and_links(site: &Site<'_>, place: Place<'_>, text: &str) -> Result<String> {
     let mut new: Vec<(Range<usize>, String)> = Vec::new();
+    let mut in_code = false;
     for (event, range) in Parser::new_ext(text, options()).into_offset_iter() {
         let with = match event {
+            Event::Start(Tag::CodeBlock(_)) | Event::End(TagEnd::CodeBlock) => {
+                in_code = !in_code;
+                continue;
+            }
+            // Such as in a list, without an empty line before it.
+            Event::Text(words) if !in_code && words.contains("{{#figure ") => {
+                bail!("`{words}`: a figure is a paragraph of its own, outside lists")
+            }
             Event::InlineMath(tex) => formula(site, &tex, false)?,
             Event::DisplayMath(tex) => formula(site, &tex, true)?,
             Event::Start(Tag::Link { link_type: LinkType::Inline, dest_url, .. }) => {
