@@ -9,7 +9,9 @@
 //! | [`markdown`] | formulas, links and figures of one page |
 //! | [`links`] | where a link leads on the website |
 //! | [`course`] | walks over the book, and adds the notebooks' pages |
+//! | [`check`] | finds broken links in the rendered pages |
 
+pub mod check;
 pub mod course;
 pub mod links;
 pub mod markdown;
@@ -42,6 +44,7 @@ pub fn build(repository: &Path, destination: &Path) -> Result<Counts> {
     for (path, bytes) in &gathered.files {
         write(&destination.join(path), bytes)?;
     }
+    check::links(destination)?;
     Ok(gathered.counts)
 }
 
