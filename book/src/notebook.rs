@@ -125,7 +125,12 @@ impl Output {
             let file = markdown::picture_file(folder, name, cell, *pictures, &picture);
             let path = crate::links::relative(Path::new("page.md"), file.strip_prefix(folder)?);
             site.write(file, bytes.clone());
-            return Ok(format!("<div class=\"output\">\n{}</figure>\n</div>\n\n", markdown::picture(&path, alt)));
+            // A figure's text is its title and its caption, so those who see the picture should read it, too.
+            let caption = escape(alt.strip_prefix("Figure: ").unwrap_or(alt));
+            return Ok(format!(
+                "<div class=\"output\">\n{}<figcaption aria-hidden=\"true\">{caption}</figcaption>\n</figure>\n</div>\n\n",
+                markdown::picture(&path, alt)
+            ));
         }
         if let Some(html) = self.html() {
             return Ok(format!("<div class=\"output\">\n{html}\n</div>\n\n"));
@@ -156,8 +161,11 @@ impl Output {
             let base64: String = png.split_whitespace().collect();
             return Ok(Some(Picture::File { kind: "png", bytes: STANDARD.decode(base64)?, alt: alt() }));
         }
-        let html = self.html().filter(|html| html.contains("<svg") || html.contains("<img"));
-        Ok(html.map(Picture::Html))
+        let Some(html) = self.html() else { return Ok(None) };
+        if let Some(svg) = only_svg(&html) {
+            return Ok(Some(Picture::File { kind: "svg", bytes: svg.as_bytes().to_vec(), alt: alt() }));
+        }
+        Ok((html.contains("<svg") || html.contains("<img")).then_some(Picture::Html(html)))
     }
 
     /// The alternative text in the metadata: of the output, or of one of its forms.
@@ -180,6 +188,14 @@ impl Output {
             _ => None,
         }
     }
+}
+
+/// The SVG in a piece of HTML, if there is exactly one, and it can be a file of its own.
+fn only_svg(html: &str) -> Option<&str> {
+    let start = html.find("<svg")?;
+    let end = html.rfind("</svg>")? + "</svg>".len();
+    let svg = html.get(start..end)?;
+    (svg.matches("<svg").count() == 1 && svg.contains("xmlns=")).then_some(svg)
 }
 
 /// The text as it can stand in HTML, also between quotation marks.

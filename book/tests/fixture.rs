@@ -60,7 +60,13 @@ fn a_notebook_is_a_page_with_its_outputs() {
     assert!(fs::read_to_string(out.path().join("notebooks/figures/01_test/code-svg-1.svg")).unwrap().contains("<rect"));
     assert!(fs::read(out.path().join("notebooks/figures/01_test/code-svg-2.png")).unwrap().starts_with(b"\x89PNG"));
     assert_eq!(text(select(&page, ".output td")[0]), "5 < 6, $7");
-    assert_eq!(select(&page, "main svg rect").len(), 1, "an SVG inside HTML is kept");
+    assert_eq!(
+        images[2].attr("src"),
+        Some("figures/01_test/code-html-1.svg"),
+        "an SVG inside HTML is a figure as well"
+    );
+    let captions: Vec<_> = select(&page, "figcaption").into_iter().map(text).collect();
+    assert_eq!(captions, ["A blue \"box\", two by one", "The second figure", "Old. With a caption."]);
     assert_eq!(select(&page, ".katex").len(), 2);
     assert_eq!(select(&page, "main a[href='../01_test.html#maths']").len(), 1);
 }
