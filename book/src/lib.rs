@@ -10,6 +10,7 @@
 //! | [`links`] | where a link leads on the website |
 //! | [`course`] | walks over the book, and adds the notebooks' pages |
 //! | [`check`] | finds broken links in the rendered pages |
+//! | [`warnings`] | makes errors of what mdBook only warns of |
 
 pub mod check;
 pub mod course;
@@ -17,6 +18,7 @@ pub mod links;
 pub mod markdown;
 pub mod maths;
 pub mod notebook;
+pub mod warnings;
 
 use anyhow::{Context, Result};
 pub use course::{Counts, CoursePages};
@@ -27,7 +29,7 @@ use std::path::Path;
 
 /// Renders the book of the repository at `repository` into the folder `destination`, which is emptied first.
 ///
-/// Fails if a formula is not understood, a link leads nowhere, or a figure is not stored in its notebook.
+/// Fails if a formula is not understood, a link leads nowhere, a figure is not stored in its notebook, or mdBook warns.
 pub fn build(repository: &Path, destination: &Path) -> Result<Counts> {
     let root = repository.join("tutorials");
     let mut config = Config::from_disk(root.join("book.toml"))?;
@@ -36,7 +38,7 @@ pub fn build(repository: &Path, destination: &Path) -> Result<Counts> {
     let gathered = pages.gathered();
     let mut book = MDBook::load_with_config(&root, config)?;
     book.with_preprocessor(pages);
-    book.build()?;
+    warnings::refused(|| book.build())?;
 
     // mdBook empties the folder first, so what it does not know comes after it.
     copy_katex(destination)?;

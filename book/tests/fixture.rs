@@ -99,6 +99,10 @@ fn mistakes_are_errors_that_name_the_place() {
     assert!(error.contains("KaTeX does not understand"), "{error}");
     let error = error_with("notebooks/01_test.ipynb", "01_test.md#maths", "01_test.md#missing");
     assert!(error.contains("01_test.html: ../01_test.html#missing has no such anchor"), "{error}");
+    let error = error_with(chapter, "## Maths", "{{#include gone.rs}}");
+    assert!(error.contains("mdBook warns") && error.contains("gone.rs"), "{error}");
+    let error = error_with(chapter, "## Maths", "<details>\n\nNot closed.");
+    assert!(error.contains("mdBook warns") && error.contains("details"), "{error}");
     let error = error_with(chapter, "{{#figure", "- {{#figure");
     assert!(error.contains("a paragraph of its own"), "{error}");
     let error = error_with(chapter, "![A box]", "![]");
