@@ -37,6 +37,7 @@ lab:
 
 # Maths is made when the book is built, and nothing in it needs a network.
 book:
+	@scripts/setup.sh run
 	cargo run $(BOOK)
 
 # The rendered pages: links, anchors, formulas, pictures. (About clippy: see `kernel`.)
