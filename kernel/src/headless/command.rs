@@ -1,7 +1,7 @@
 //! The commands `run`, `check`, `lint` and `clear`.
 
 use super::{
-    compare::{self, difference},
+    compare::{self, differences},
     execution::{self, Execution, execute},
     junit,
     lint::lint,
@@ -258,22 +258,12 @@ fn work_on(seat: &mut Seat, plan: Plan, timeout: Duration, tolerance: Option<f64
             outcome.differences = differences(&stored, &outcome.execution, tolerance);
         }
         if outcome.execution.broken.is_none() && outcome.execution.failure().is_none() {
-            outcome.rules = lint(&outcome.execution.notebook);
+            outcome.rules = lint(&stored);
+            let new = lint(&outcome.execution.notebook).into_iter().filter(|line| !outcome.rules.contains(line));
+            outcome.rules.extend(new.collect::<Vec<_>>());
         }
     }
     outcome
-}
-
-/// Of cells that were run and did not fail: those that did are reported anyway.
-fn differences(stored: &Notebook, execution: &Execution, tolerance: f64) -> Vec<(usize, String)> {
-    let cells: Vec<_> = stored.cells().collect();
-    let steps = execution.cells.iter().filter(|step| step.failure().is_none());
-    let compared = steps.filter_map(|step| {
-        let cell = cells.get(step.position).filter(|cell| !cell.has_tag(compare::IGNORE))?;
-        let why = difference(cell.outputs(), &step.ran.as_ref()?.outputs, tolerance)?;
-        Some((step.number, why))
-    });
-    compared.collect()
 }
 
 impl Outcome {
@@ -310,6 +300,9 @@ impl Outcome {
             }
         }
         self.differences.iter().for_each(|(number, why)| tell(format_args!("  cell {number}: {why}")));
+        if !self.differences.is_empty() {
+            tell(format_args!("  {}", compare::refresh(name)));
+        }
         self.rules.iter().chain(&self.unwritten).for_each(|line| tell(format_args!("  {line}")));
     }
 }

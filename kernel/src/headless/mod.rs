@@ -23,7 +23,7 @@ mod session;
 mod worker;
 
 pub use command::command;
-pub use compare::is_figure;
+pub use compare::{TOLERANCE, differences, is_figure, refresh};
 pub use execution::{Execution, Step, execute};
 pub use lint::{headings, lint};
 pub use notebook::{Cell, Notebook};
