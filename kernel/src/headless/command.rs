@@ -7,6 +7,7 @@ use super::{
     lint::lint,
     notebook::{Notebook, may_write, no_more_writing, write_whole},
     parameters,
+    pictures::store_figures,
     worker::{Seat, side_by_side},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -243,10 +244,12 @@ fn work(options: &Options, plans: Vec<Plan>, tolerance: Option<f64>) -> Result<b
 
 fn work_on(seat: &mut Seat, plan: Plan, timeout: Duration, tolerance: Option<f64>) -> Outcome {
     let Plan { name, folder, notebook: stored, output, .. } = plan;
-    let execution = execute(seat, &folder, stored.clone(), timeout);
+    let mut execution = execute(seat, &folder, stored.clone(), timeout);
     let unwritten = match &output {
         // Whoever could not start it has nothing to write.
-        Some(file) if execution.broken.is_none() => execution.notebook.write(file).err(),
+        Some(file) if execution.broken.is_none() => {
+            store_figures(&mut execution.notebook).and_then(|()| execution.notebook.write(file)).err()
+        }
         _ => None,
     };
     let unwritten = unwritten.map(|error| format!("{error:#}"));
