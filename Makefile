@@ -17,7 +17,7 @@ unexport CI
 required := GENAILAB_PYTHON=$(CURDIR)/.venv/bin/python GENAILAB_REQUIRE_PYTHON=1 \
 	$(if $(wildcard ../shared/data),GENAILAB_REQUIRE_DATA=1)
 
-.PHONY: run test lab book book-check setup check lint docs build unit kernel kernel-unit notebook-dependencies notebooks help
+.PHONY: run test lab book book-check setup check lint docs build unit kernel kernel-unit notebook-dependencies notebooks outputs help
 
 help:
 	@sed -n '1,5s/^# //p' Makefile
@@ -74,11 +74,15 @@ kernel:
 
 # Its own tests, which need no notebook of the course.
 kernel-unit:
-	cargo test $(KERNEL) --lib --test headless
+	$(required) cargo test $(KERNEL) --lib --test headless
 
 # What the notebooks' cells are linked to.
 notebook-dependencies:
 	target/kernel/genailab-kernel prepare
+
+# Executes the course and stores its outputs in the notebooks; ONLY=01 as below.
+outputs: kernel
+	target/kernel/genailab-kernel run notebooks/*$(ONLY)*.ipynb
 
 # ONLY=01 runs the notebooks whose name contains 01.
 notebooks:
