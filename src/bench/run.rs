@@ -365,6 +365,9 @@ fn assemble(
         notes.splice(0..0, cells.data.notes.iter().cloned());
     }
     notes.extend(options.files.iter().flat_map(|file| file.notes().iter().cloned()));
+    for file in options.files {
+        notes.extend(file_notes(file.name(), &parts));
+    }
     notes.extend(failures(&parts));
     let example = example(data, named[0].0, &parts);
     let seconds = |name: &str, of: fn(&Part) -> Option<f64>| {
@@ -442,6 +445,37 @@ fn own_spaces(parts: Vec<Part>) -> Vec<OwnSpace> {
         }
     }
     of.into_iter().map(|(model, spaces)| own_space::assemble(&model, spaces)).collect()
+}
+
+/// What to know of the scores of a prediction file: conditions that it lacks, and effects that are none.
+fn file_notes(name: &str, parts: &[Part]) -> Vec<String> {
+    const EVERY: &str = "l2";
+    let scored = |part: &Part| -> BTreeSet<String> {
+        part.scores.iter().filter(|(_, metric, _)| metric == EVERY).map(|(condition, ..)| condition.clone()).collect()
+    };
+    let (mut missing, mut wanted, mut constant) = (BTreeSet::new(), BTreeSet::new(), 0);
+    for part in parts.iter().filter(|part| part.model == name) {
+        let judged = parts.iter().filter(|other| other.seed == part.seed);
+        let judged: BTreeSet<String> = judged.flat_map(scored).collect();
+        missing.extend(judged.difference(&scored(part)).cloned());
+        wanted.extend(judged);
+        constant += part.absent.iter().filter(|(metric, ..)| metric == "pearson").map(|(.., n)| n).sum::<usize>();
+    }
+    let missing: Vec<String> = missing.into_iter().collect();
+    let mut notes = Vec::new();
+    if !missing.is_empty() {
+        notes.push(format!(
+            "{name} predicts {} of {} judged conditions, so its means are over those alone and compare with no other row; missing: {}",
+            wanted.len() - missing.len(),
+            wanted.len(),
+            missing.join(", ")
+        ));
+    } else if constant > 0 {
+        notes.push(format!(
+            "{name} predicts no change, or the same for every gene, of {constant} conditions: a correlation is not defined there"
+        ));
+    }
+    notes
 }
 
 /// One sentence per model that failed, and per reason: the seeds on which it did.

@@ -1,8 +1,8 @@
 //! `genailab bench`: predictors on held-out conditions, measured side by side.
 
-use crate::options::{DataArgs, OutputFolder, interrupt_flag, say};
+use crate::options::{DataArgs, OutputFolder, interrupt_flag, say, say_labels};
 use genailab::{
-    Error, Result,
+    Error, ErrorKind, Result,
     bench::{self, MeasureOptions, PartProgress, PredictionFile, PredictionKind, RunOptions, Setup},
     data::GeneSets,
     device::Device,
@@ -94,13 +94,16 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let opened = args.columns.open(&args.data)?;
     let name = args.data.file_stem().unwrap_or_default().to_string_lossy();
-    let Setup { data, plans } = Setup::new(opened, &name, &args.split, args.seeds, &args.columns.options())?;
+    say_labels(&opened).map_err(|e| e.at(args.data.display()))?;
+    let columns = args.columns.options(&args.data)?;
+    let Setup { data, plans } =
+        Setup::new(opened, &name, &args.split, args.seeds, &columns).map_err(|e| e.at(args.data.display()))?;
     let files = args
         .predictions
         .iter()
         .map(|given| {
             let (name, file) = named(given);
-            PredictionFile::open(file, name, args.predictions_are, &data, &args.columns.options())
+            PredictionFile::open(file, name, args.predictions_are, &data, &columns)
         })
         .collect::<Result<Vec<_>>>()?;
     let out = OutputFolder::new(&args.out)?;
@@ -123,7 +126,10 @@ pub fn run(args: &Args) -> Result<()> {
         interrupt: Some(&interrupt),
         progress: Some(&tell),
     };
-    let found = bench::run_with(&data, &plans, &models, &options)?;
+    let found = bench::run_with(&data, &plans, &models, &options).map_err(|e| match e.kind() {
+        ErrorKind::Inapplicable => e.at(args.data.display()),
+        _ => e,
+    })?;
     found.save(out.join("results.json"))?;
     found.report()?.save(out.join("report.html"))?;
     let cards = out.join("models");
