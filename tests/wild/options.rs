@@ -77,6 +77,19 @@ fn two_columns_can_be_a_pair() {
 }
 
 #[test]
+fn a_split_stands_alone() {
+    let place = Place::new();
+    let labels = [Some("ctrl"), Some("A|B"), Some("A"), Some("B"), Some("C")];
+    write_labels(&place, "d.h5ad", "condition", &labels, &["A1", "B1"]);
+    let said = place.run("split --data d.h5ad --split doubles --out s.json");
+    assert!(said.done().contains("120 rows to train on"), "{}", said.stdout);
+    let split = crate::commands::tool::json(&place.path("s.json"));
+    assert_eq!(split["test"]["perturbations"], serde_json::json!(["A|B"]), "in the file's own spelling");
+    assert_eq!((split["test"]["rows"][0].as_str(), split["seed"].as_u64()), (Some("cell30"), Some(0)));
+    place.fails("split --data d.h5ad --split combos --out missing/s.json", &["no folder missing"]);
+}
+
+#[test]
 fn a_name_with_a_comma_can_be_asked_for() {
     let place = Place::new();
     let labels = [Some("DMSO"), Some("N,N-amine"), Some("B1")];

@@ -54,10 +54,10 @@ pub struct Args {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
     /// Predictions that were made elsewhere, an .h5ad with perturbations in obs; may be given several times. The model is
-    /// called as the file, or NAME
-    #[arg(long, value_name = "[NAME=]FILE.h5ad")]
+    /// called as the file, or NAME; KIND says what its rows are (effects, profiles or cells), where that differs from file to file
+    #[arg(long, value_name = "[NAME=]FILE.h5ad[:KIND]")]
     predictions: Vec<String>,
-    /// What the rows of --predictions are: effects, profiles or cells [default: as the file says]
+    /// What the rows of all --predictions without a KIND are: effects, profiles or cells [default: as the file says]
     #[arg(long, value_name = "KIND")]
     predictions_are: Option<PredictionKind>,
     /// Gene sets (GMT): for the metrics of enrichment, and for combination and diffusion, which know genes that were never perturbed by them
@@ -102,8 +102,8 @@ pub fn run(args: &Args) -> Result<()> {
         .predictions
         .iter()
         .map(|given| {
-            let (name, file) = named(given);
-            PredictionFile::open(file, name, args.predictions_are, &data, &columns)
+            let (name, file, kind) = named(given);
+            PredictionFile::open(file, name, kind.or(args.predictions_are), &data, &columns)
         })
         .collect::<Result<Vec<_>>>()?;
     let out = OutputFolder::new(&args.out)?;
@@ -152,12 +152,18 @@ fn configure(models: &mut [Box<dyn Predictor>], file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `NAME=FILE`, or a file alone, whose path may hold a `=`, too.
-fn named(given: &str) -> (Option<&str>, &Path) {
-    match given.split_once('=') {
+/// `NAME=FILE:KIND`, or a file alone, whose path may hold a `=` or a `:`, too.
+fn named(given: &str) -> (Option<&str>, &Path, Option<PredictionKind>) {
+    let kind = given.rsplit_once(':').filter(|_| !Path::new(given).exists());
+    let (given, kind) = match kind.map(|(file, kind)| (file, kind.parse())) {
+        Some((file, Ok(kind))) => (file, Some(kind)),
+        _ => (given, None),
+    };
+    let (name, file) = match given.split_once('=') {
         Some((name, file)) if !name.is_empty() && !name.contains('/') && !Path::new(given).exists() => {
             (Some(name), Path::new(file))
         }
         _ => (None, Path::new(given)),
-    }
+    };
+    (name, file, kind)
 }

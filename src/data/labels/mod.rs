@@ -63,7 +63,10 @@ pub(crate) fn perturbation_labels(file: &AnnData, obs: &Table, genes: &Table, op
         },
     };
     let is_own = own.is_some() && own.as_ref() == Some(&chosen.name);
-    Labels::read(chosen, &measured, &options.naming, is_own)
+    match Labels::read(chosen, &measured, &options.naming, is_own) {
+        Err(_) if options.labels_optional => Ok(Labels::unlabelled(obs.len())),
+        read => read,
+    }
 }
 
 impl Labels {
