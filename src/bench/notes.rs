@@ -20,8 +20,12 @@ pub(super) fn file_notes(name: &str, parts: &[Part]) -> Vec<String> {
     let missing: Vec<String> = missing.into_iter().collect();
     let mut notes = Vec::new();
     if !missing.is_empty() {
+        let compared = match missing.len() < wanted.len() {
+            true => "its means are over those alone and compare with no other row",
+            false => "it has no scores",
+        };
         notes.push(format!(
-            "{name} predicts {} of {} judged conditions, so its means are over those alone and compare with no other row; missing: {}",
+            "{name} predicts {} of {} judged conditions, so {compared}; missing: {}",
             wanted.len() - missing.len(),
             wanted.len(),
             missing.join(", ")

@@ -52,7 +52,8 @@ fn empty_cells(data: &Dataset) -> Option<String> {
         true => String::new(),
         false => format!(", all those of {} among them, of which nothing can be learnt", few(&gone)),
     };
-    Some(format!("{} cells hold no counts{whole}; leave them out before if they are none", empty.len()))
+    let cells = if empty.len() == 1 { "1 cell holds".to_owned() } else { format!("{} cells hold", empty.len()) };
+    Some(format!("{cells} no counts{whole}"))
 }
 
 fn lane_per_cell(data: &Dataset, lane: &str) -> Option<String> {
@@ -70,7 +71,7 @@ fn lane_per_cell(data: &Dataset, lane: &str) -> Option<String> {
 fn confounded(data: &Dataset, lane: &str) -> Option<String> {
     let lanes_of = |cells: Vec<usize>| -> BTreeSet<u32> { cells.into_iter().map(|cell| data.lane_of[cell]).collect() };
     let control = lanes_of(data.control_cells());
-    if control.is_empty() || data.lanes.len() < 2 {
+    if control.is_empty() || data.lanes.len() < 2 || data.n_cells() < FEWEST_CELLS {
         return None;
     }
     let mut lanes = vec![BTreeSet::new(); data.perturbations.len()];

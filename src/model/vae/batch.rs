@@ -355,9 +355,11 @@ pub(in crate::model) fn output_bias(
 }
 
 /// Where log theta of each gene starts with few cells, `(genes,)`: the estimate by moments, with the gene's share of each
-/// library as its mean, `theta = sum m^2 / sum ((x - m)^2 - m)`. A few hundred steps at the usual learning rate move a logarithm
-/// by less than one, so that with few cells theta would stay where it starts.
+/// library as its mean, `theta = sum m^2 / sum ((x - m)^2 - m)`, for genes of more than 50 counts per cell, and theta 1
+/// for the others. A few hundred steps at the usual learning rate move a logarithm by less than one, so that with few cells theta
+/// stays about where it starts; for molecules 1 is a fair start, for reads in the thousands it is off by orders of magnitude.
 pub(super) fn log_dispersions(data: &Dataset, rows: &[usize]) -> Vec<f32> {
+    const MANY_COUNTS: f64 = 50.0;
     const LARGEST: f64 = 100.0;
     const SMALLEST: f64 = 0.01;
     let n = data.genes.len();
@@ -379,8 +381,7 @@ pub(super) fn log_dispersions(data: &Dataset, rows: &[usize]) -> Vec<f32> {
         let means_squared = share * share * total_squares;
         let excess = squares[gene] - 2.0 * share * crossed[gene] + means_squared - sums[gene];
         let theta = if excess > 0.0 { means_squared / excess } else { LARGEST };
-        // A gene that was not counted says nothing: theta 1, where all start otherwise.
-        if sums[gene] > 0.0 { theta.clamp(SMALLEST, LARGEST).ln() as f32 } else { 0.0 }
+        if sums[gene] > MANY_COUNTS * rows.len() as f64 { theta.clamp(SMALLEST, LARGEST).ln() as f32 } else { 0.0 }
     };
     (0..n).map(of_gene).collect()
 }
