@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Every command of the contract.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "run",
     "inspect",
     "train",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 17] = [
     "enrich",
     "screen",
     "simulate",
+    "split",
     "fetch",
     "datasets",
     "doctor",

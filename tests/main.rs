@@ -30,3 +30,4 @@ mod report;
 mod sets;
 mod train;
 mod vae;
+mod wild;

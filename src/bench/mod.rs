@@ -8,6 +8,7 @@ mod evaluation;
 mod held_out;
 mod measure;
 mod metrics;
+mod notes;
 mod observed;
 mod own_space;
 mod parts;

@@ -5,6 +5,7 @@ use super::{
     MeasureOptions, ModelFacts, NO_CHANGE, OwnSpace, Role, SplitFacts, Task,
     data::sha256,
     interaction_curve, measure,
+    notes::{failures, file_notes},
     own_space::{self, OwnSpacePart},
     parts::{Found, Part, Parts},
     predict::CEILING_DESCRIPTION,
@@ -365,6 +366,9 @@ fn assemble(
         notes.splice(0..0, cells.data.notes.iter().cloned());
     }
     notes.extend(options.files.iter().flat_map(|file| file.notes().iter().cloned()));
+    for file in options.files {
+        notes.extend(file_notes(file.name(), &parts));
+    }
     notes.extend(failures(&parts));
     let example = example(data, named[0].0, &parts);
     let seconds = |name: &str, of: fn(&Part) -> Option<f64>| {
@@ -442,24 +446,6 @@ fn own_spaces(parts: Vec<Part>) -> Vec<OwnSpace> {
         }
     }
     of.into_iter().map(|(model, spaces)| own_space::assemble(&model, spaces)).collect()
-}
-
-/// One sentence per model that failed, and per reason: the seeds on which it did.
-fn failures(parts: &[Part]) -> Vec<String> {
-    let mut seeds: Vec<((&str, &str), Vec<String>)> = Vec::new();
-    for part in parts {
-        let Some(reason) = &part.failure else { continue };
-        let failed = (part.model.as_str(), reason.as_str());
-        match seeds.iter_mut().find(|(known, _)| *known == failed) {
-            Some((_, seeds)) => seeds.push(part.seed.to_string()),
-            None => seeds.push((failed, vec![part.seed.to_string()])),
-        }
-    }
-    let sentence = |((model, reason), seeds): ((&str, &str), Vec<String>)| {
-        let many = if seeds.len() > 1 { "s" } else { "" };
-        format!("{model} failed on seed{many} {}, so it has no scores there: {reason}", seeds.join(", "))
-    };
-    seeds.into_iter().map(sentence).collect()
 }
 
 /// Numbers of conditions, control left out; one may have cells in several parts.

@@ -2,6 +2,7 @@
 
 mod anndata;
 mod cell_rows;
+mod checks;
 mod condition;
 mod counts;
 #[doc(hidden)]
@@ -9,6 +10,7 @@ pub mod course;
 mod dataset;
 mod effect_table;
 mod effects;
+mod features;
 pub mod fetch;
 mod gene_sets;
 #[doc(hidden)]
@@ -20,6 +22,7 @@ pub mod names;
 pub mod normalize;
 mod open;
 mod perturbation;
+mod pick;
 pub mod qc;
 pub mod simulate;
 #[doc(hidden)]
@@ -40,8 +43,8 @@ pub use fetch::fetch;
 pub use gene_sets::{GeneSet, GeneSets, MeasuredSets};
 pub use hvg::{HvgFlavour, HvgTable, highly_variable};
 pub use join::{DATASET_COLUMN, join};
-pub use labels::OpenOptions;
 pub(crate) use labels::perturbation_labels;
+pub use labels::{OpenOptions, ReadAs, ReadLabel};
 pub(crate) use names::first as first_names;
 pub use normalize::{NORMALISED_TOTAL, TargetSum};
 pub(crate) use open::library_size;

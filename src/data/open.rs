@@ -1,14 +1,15 @@
 //! From an `.h5ad` file to a [`Dataset`]: which matrix holds counts, which column names perturbations, lanes and
 //! library sizes.
 //!
-//! Counts: the layer that the caller names; else the layer `counts`; else `X` if it holds counts; else `raw/X` if it does.
+//! Counts: the layer that the caller names; else the layer `counts`, `X`, `raw/X` or another layer, the first with counts.
 //! [`OpenOptions`] lists the other choices. Files that this library wrote name the columns themselves
 //! (`uns["genailab"]`).
 
 use super::{
-    AnnData, AnnDataWriter, Column, Counts, Dataset, Effects, OpenOptions, Perturbation, Table, Uns, is_effects,
+    AnnData, AnnDataWriter, Column, Counts, Dataset, Effects, OpenOptions, Perturbation, ReadAs, Table, Uns, checks,
+    features, is_effects,
     labels::{self, UNS, hint, listed},
-    names,
+    names, pick,
 };
 use crate::{Error, Result};
 use ndarray::Array2;
@@ -78,6 +79,18 @@ impl Dataset {
         Self::from_anndata(&AnnData::open(path)?, options)
     }
 
+    /// What each label of the perturbation column is read as, without reading counts.
+    ///
+    /// # Errors
+    /// No perturbation column, a label that cannot be read.
+    pub fn read_as(file: &AnnData, options: &OpenOptions) -> Result<ReadAs> {
+        let var = file.var()?;
+        let named = features::with_symbols(&var).map_or(var, |(named, _)| named);
+        labels::perturbation_labels(file, &file.obs()?, &named, options)
+            .map(|labels| labels.read_as)
+            .map_err(|e| e.at(file.path().display()))
+    }
+
     /// Reads an open file: see [`Dataset::open`].
     ///
     /// # Errors
@@ -96,11 +109,14 @@ fn read(file: &AnnData, options: &OpenOptions) -> Result<Dataset> {
     }
     let mut cells = file.obs()?;
     // The cheap checks come first: labels are wrong more often than counts are, and counts take long to read.
-    let chosen = labels::perturbation_labels(file, &cells, &file.var()?, options).map_err(here)?;
-    let mut notes = chosen.notes;
-    if !chosen.labels.iter().flatten().any(Perturbation::is_control) {
-        return Err(here(labels::no_control(&chosen.column, &chosen.labels)));
+    let var = file.var()?;
+    let symbols = features::with_symbols(&var);
+    let named = symbols.as_ref().map_or(&var, |(named, _)| named);
+    let chosen = labels::perturbation_labels(file, &cells, named, options).map_err(here)?;
+    if !options.labels_optional && !chosen.labels.iter().flatten().any(Perturbation::is_control) {
+        return Err(here(chosen.no_control(&cells)));
     }
+    let mut notes = chosen.notes;
     let unread: Vec<String> = file.obs_columns().iter().filter(|name| cells.column(name).is_none()).cloned().collect();
     if !unread.is_empty() {
         notes.push(format!(
@@ -108,8 +124,27 @@ fn read(file: &AnnData, options: &OpenOptions) -> Result<Dataset> {
             listed(&unread)
         ));
     }
-    let (mut counts, mut genes, note) = pick_counts(file, &cells.names, options)?;
-    notes.extend(note);
+    let (mut counts, mut genes, picked) = pick::counts(file, &cells.names, options)?;
+    notes.extend(picked);
+    if let Some((kept, note)) = features::genes_only(&genes) {
+        notes.push(note);
+        counts = counts.select_genes(&kept)?;
+        genes = genes.select(&kept);
+    }
+    if features::are_ensembl(&genes.names) && !features::targets_are_ensembl(&chosen.labels) {
+        match features::with_symbols(&genes) {
+            Some((renamed, note)) => {
+                notes.push(note);
+                genes = renamed;
+            }
+            None if chosen.column.is_some() => notes.push(
+                "genes are named by Ensembl ids and perturbations are not, so a perturbed gene cannot be found among the genes; put \
+                 symbols into the column `gene_name` of var"
+                    .to_owned(),
+            ),
+            None => {}
+        }
+    }
     let renamed = names::make_unique(&mut genes.names);
     if renamed > 0 {
         notes.push(format!(
@@ -118,81 +153,50 @@ fn read(file: &AnnData, options: &OpenOptions) -> Result<Dataset> {
     }
     let keep: Vec<bool> = chosen.labels.iter().map(Option::is_some).collect();
     let labels: Vec<Perturbation> = chosen.labels.into_iter().flatten().collect();
-    let dropped = keep.len() - labels.len();
-    if dropped > 0 {
-        notes.push(format!("{dropped} cells without a label in `{}` were left out", chosen.column));
+    if labels.len() < keep.len() {
         counts.retain_cells(&keep);
         let rows: Vec<usize> = (0..keep.len()).filter(|&row| keep[row]).collect();
         cells = cells.select(&rows);
     }
-    let lanes = lanes(file, &cells, options).map_err(here)?;
+    let lanes = lanes(file, &cells, options, &mut notes).map_err(here)?;
     let (library_size, note) = library_size(file, &cells, &counts);
     notes.extend(note);
+    let (lane, lanes) = lanes.unzip();
     let dataset = Dataset::new(counts, genes, cells, &labels, lanes.as_deref(), Some(library_size)).map_err(here)?;
+    notes.extend(checks::notes(&dataset, lane.as_deref()));
     Ok(Dataset { notes, ..dataset })
 }
 
-/// Finds the matrix of counts: the counts, the genes of their columns, and a note where it is not `X`.
-fn pick_counts(file: &AnnData, cells: &[String], options: &OpenOptions) -> Result<(Counts, Table, Option<String>)> {
-    let named = options.counts_layer.as_ref().map(|name| match name.as_str() {
-        "X" | "raw/X" => name.clone(),
-        layer => format!("layers/{}", layer.trim_start_matches("layers/")),
-    });
-    let only = named.or_else(|| file.has_matrix("layers/counts").then(|| "layers/counts".to_owned()));
-    let candidates = match &only {
-        Some(name) => vec![name.as_str()],
-        None => ["X", "raw/X"].into_iter().filter(|name| file.has_matrix(name)).collect(),
-    };
-    let mut found = Vec::new();
-    for name in candidates {
-        let counts = file.read_matrix(name)?;
-        let genes = if name == "raw/X" { file.raw_var()? } else { file.var()? };
-        match counts.first_non_count() {
-            None => {
-                let note = (name != "X").then(|| format!("counts are read from `{name}`"));
-                return Ok((counts, genes, note));
-            }
-            Some((cell, gene, value)) => found.push(format!(
-                "`{name}` holds {} such as {value} (cell {:?}, gene {:?})",
-                fault(value),
-                cells[cell],
-                genes.names[gene]
-            )),
-        }
-    }
-    let what =
-        if found.is_empty() { "it has no X, no layer `counts` and no raw/X".to_owned() } else { found.join(", ") };
-    Err(Error::data(format!(
-        "no counts were found: {what}; counts are whole numbers from 0 up, in the layer `counts`, in X or in raw/X"
-    ))
-    .at(file.path().display()))
-}
-
-/// Why a value is not a count.
-fn fault(value: f32) -> &'static str {
-    if value.is_nan() {
-        "NaN (missing) values,"
-    } else if value.is_infinite() {
-        "infinite values"
-    } else if value < 0.0 {
-        "negative values (scaled?)"
-    } else {
-        "fractions (log-normalised?)"
-    }
-}
-
-/// The lane of each cell, or `None` where the file names none.
-fn lanes(file: &AnnData, cells: &Table, options: &OpenOptions) -> Result<Option<Vec<String>>> {
+/// The column of lanes and the lane of each cell, or `None` where the file names none.
+fn lanes(
+    file: &AnnData,
+    cells: &Table,
+    options: &OpenOptions,
+    notes: &mut Vec<String>,
+) -> Result<Option<(String, Vec<String>)>> {
     let own = hint(file, "lane_column");
-    let column = match options.lane_column.as_ref().or(own.as_ref()) {
-        Some(name) => Some(cells.column(name).ok_or_else(|| {
+    let of = |column: &Column| -> Vec<String> {
+        column.to_text().into_iter().map(|lane| lane.unwrap_or_else(|| "unknown".to_owned())).collect()
+    };
+    if let Some(name) = options.lane_column.as_ref().or(own.as_ref()) {
+        let column = cells.column(name).ok_or_else(|| {
             let columns = listed(file.obs_columns());
             Error::config(format!("there is no lane column `{name}` in obs; the columns of obs are {columns}"))
-        })?),
-        None => LANE_COLUMNS.iter().find_map(|name| cells.column(name)),
-    };
-    Ok(column
-        .map(|column| column.to_text().into_iter().map(|lane| lane.unwrap_or_else(|| "unknown".to_owned())).collect()))
+        })?;
+        return Ok(Some((name.clone(), of(column))));
+    }
+    for name in LANE_COLUMNS {
+        let Some(column) = cells.column(name) else { continue };
+        let lanes = of(column);
+        if checks::names_each_cell(&lanes) {
+            notes.push(format!(
+                "`{name}` has a value for nearly every cell, so it is not used as the lane; name another column by --lane-column"
+            ));
+            continue;
+        }
+        return Ok(Some((name.to_owned(), lanes)));
+    }
+    Ok(None)
 }
 
 /// The library size of each cell: from the first column that holds one, if it is never below the sum of the row.

@@ -1,27 +1,9 @@
 //! A perturbation is a set of genes: `A+B` is `B+A`, and control is the empty set.
 
+use super::labels::{Spelling, spelling};
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
-
-/// How control cells are called, in lower case and without `-`, `_`, `.` and spaces. Sources: scPerturb (`control`), GEARS
-/// (`ctrl`), Replogle 2022 (`non-targeting`), Papalexi 2021 (`NT`), Norman 2019 (`NegCtrl`), Adamson 2016 and others.
-const CONTROL_NAMES: [&str; 12] = [
-    "control",
-    "ctrl",
-    "nontargeting",
-    "nontarget",
-    "nontargetingcontrol",
-    "nt",
-    "ntc",
-    "negctrl",
-    "negcontrol",
-    "negativecontrol",
-    "unperturbed",
-    "untreated",
-];
-/// Spellings of a missing label.
-const MISSING_NAMES: [&str; 6] = ["", "nan", "na", "none", "<na>", "null"];
 
 /// A set of perturbed genes, sorted; empty for control.
 ///
@@ -77,33 +59,43 @@ impl Serialize for Perturbation {
 
 impl<'de> Deserialize<'de> for Perturbation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // What was written is known to be normalised, so only `+` joins: names may hold `_`.
-        let naming = Naming { separator: Some('+'), ..Naming::default() };
-        naming.parse(&String::deserialize(deserializer)?, |_| false).map_err(serde::de::Error::custom)
+        // What was written is known to be normalised: only `+` joins, and nothing but `control` is control.
+        match String::deserialize(deserializer)?.as_str() {
+            "control" => Ok(Self::control()),
+            text => match cut_at_plus(text) {
+                parts if parts.iter().any(String::is_empty) => {
+                    Err(serde::de::Error::custom(format!("{text:?} is not a perturbation")))
+                }
+                parts => Ok(Self::of(parts)),
+            },
+        }
     }
 }
 
-/// How labels are read as perturbations.
+/// How labels are read as perturbations: what a user may set, and the rule for a single label without a column around it.
 ///
-/// Files spell perturbations in many ways; this is the rule that makes a [`Perturbation`] of a label:
+/// Files spell perturbations in many ways. A label that a user types is read so (the labels of a file are read by more than
+/// this, because a column says what joins its genes):
 ///
-/// 1. A control spelling (`control`, `ctrl`, `non-targeting`, `NT`, …, in any case) is control.
+/// 1. A control spelling (`control`, `ctrl`, `non-targeting`, `NT`, `DMSO`, …, in any case) is control.
 /// 2. A label with `+` is a set of genes: `A+B`, GEARS' `A+ctrl` and `ctrl+A` (control parts say nothing and go).
 /// 3. Otherwise `_` joins two genes, as scPerturb writes doubles (`A_B`), but not where
-///    - a label of the same column has a `+`: the file joins with `+`, so `_` belongs to names;
-///    - the label as a whole is the name of a measured gene (`Y_RNA`);
+///    - the label as a whole is a known name (`Y_RNA`);
 ///    - the part after it is a guide's number (`1`, `g1`, `sg2`): `EGR1_2` is the second guide against EGR1 and stays
 ///      one name, or becomes `EGR1` with [`Naming::guide_suffix`]. `A_1_B_2` is the double of `A_1` and `B_2`.
 ///
 /// `-` never joins: it is part of many gene names (`HLA-A`, `NKX2-1`).
 #[derive(Debug, Clone, Default)]
 pub struct Naming {
-    /// What joins the genes of a double: `+` or `_`; `None` for both, by the rule.
-    pub separator: Option<char>,
-    /// Whether a guide's number at the end of a name goes: `EGR1_2` becomes `EGR1`.
+    /// What joins the genes of a double: `+`, `_`, `|`, …; `None`: found out.
+    pub separator: Option<String>,
+    /// Whether the guide at the end of a name goes: `EGR1_2` becomes `EGR1`.
     pub guide_suffix: bool,
-    /// Further names of control, compared without regard to case.
+    /// Further names of control, compared without regard to case. `NAME*` means all that begin with NAME, the empty text an
+    /// empty label, `NaN` a missing one.
     pub control_names: Vec<String>,
+    /// Labels whose cells are left out, written as those of `control_names`.
+    pub drop_labels: Vec<String>,
 }
 
 impl Naming {
@@ -113,15 +105,19 @@ impl Naming {
     /// An empty label, or one with an empty part (`A+`).
     pub fn parse(&self, label: &str, is_gene: impl Fn(&str) -> bool) -> Result<Perturbation> {
         let label = label.trim();
-        if self.is_control(label) {
+        let is_control = |name: &str| self.names_control(name) || spelling(name, &is_gene) == Spelling::Control;
+        if is_control(label) {
             return Ok(Perturbation::control());
         }
-        let parts: Vec<String> = match self.separator {
-            Some('_') => join_guides(label),
+        let parts: Vec<String> = match self.separator.as_deref() {
+            Some("_") => join_guides(label),
+            Some("+") => cut_at_plus(label),
             Some(separator) => label.split(separator).map(str::to_owned).collect(),
-            None if label.contains('+') => label.split('+').map(str::to_owned).collect(),
             None if is_gene(label) => vec![label.to_owned()],
-            None => join_guides(label),
+            None => match cut_at_plus(label) {
+                parts if parts.len() > 1 => parts,
+                _ => join_guides(label),
+            },
         };
         let mut genes = Vec::with_capacity(parts.len());
         for part in &parts {
@@ -131,7 +127,7 @@ impl Naming {
                     "{label:?} is not a perturbation: one of its parts is empty; write A, A+B or control"
                 )));
             }
-            if !self.is_control(part) {
+            if !is_control(part) {
                 genes.push(if self.guide_suffix && !is_gene(part) { without_guide(part) } else { part });
             }
         }
@@ -140,25 +136,49 @@ impl Naming {
 
     /// Whether a label, or one part of it, names control; a guide's number at its end does not matter (`NT_3`).
     pub fn is_control(&self, name: &str) -> bool {
-        let plain = |name: &str| name.to_lowercase().replace(['-', '_', '.', ' '], "");
-        let known = |name: &str| CONTROL_NAMES.contains(&name);
-        let name = name.trim();
-        let whole = plain(name);
-        // Numbers without a `_` are taken off the long names only (`NegCtrl0`): `NT5` could be a gene.
-        known(&whole)
-            || known(&plain(without_guide(name)))
-            || (whole.len() > 4 && known(whole.trim_end_matches(|c: char| c.is_ascii_digit())))
-            || self.control_names.iter().any(|control| control.trim().eq_ignore_ascii_case(name))
+        self.names_control(name) || spelling(name, |_| false) == Spelling::Control
+    }
+
+    /// Whether the user calls this label control.
+    pub(super) fn names_control(&self, label: &str) -> bool {
+        self.control_names.iter().any(|pattern| fits(pattern, label))
+    }
+
+    /// Whether the user leaves cells with this label out.
+    pub(super) fn drops(&self, label: &str) -> bool {
+        self.drop_labels.iter().any(|pattern| fits(pattern, label))
     }
 }
 
-/// Whether a label stands for a missing value (`nan`, `None`, empty, …).
-pub(super) fn is_missing(label: &str) -> bool {
-    MISSING_NAMES.contains(&label.trim().to_lowercase().as_str())
+/// Whether a label is `NAME`, or begins as `NAME*` says, in any case.
+fn fits(pattern: &str, label: &str) -> bool {
+    let (pattern, label) = (pattern.trim().to_lowercase(), label.trim().to_lowercase());
+    match pattern.strip_suffix('*') {
+        Some(start) if !start.is_empty() => label.starts_with(start),
+        _ => label == pattern,
+    }
+}
+
+/// Cuts at every `+` that joins two names; one between `(`, `_` or `:` and `)`, `_`, `:` or the end is a sign or a strand
+/// (`(+)-JQ1`, `TP53_+_7590687`).
+pub(super) fn cut_at_plus(label: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut characters = label.chars().peekable();
+    let mut before = None;
+    while let Some(character) = characters.next() {
+        let is_sign =
+            matches!(before, Some('(' | '_' | ':')) && matches!(characters.peek(), None | Some(')' | '_' | ':'));
+        match parts.last_mut() {
+            Some(last) if character != '+' || is_sign => last.push(character),
+            _ => parts.push(String::new()),
+        }
+        before = Some(character);
+    }
+    parts.iter().map(|part| part.trim().to_owned()).collect()
 }
 
 /// Cuts at `_`, but leaves a guide's number with the name before it.
-fn join_guides(label: &str) -> Vec<String> {
+pub(super) fn join_guides(label: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     for piece in label.split('_') {
         match parts.last_mut() {

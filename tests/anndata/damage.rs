@@ -136,7 +136,7 @@ fn what_is_no_counts() {
     let path = folder.path().join("x.h5ad");
     for (bad, said) in [
         (-1.0, "negative values (scaled?) such as -1 (cell \"cell4\", gene \"gene2\")"),
-        (1.386, "fractions (log-normalised?) such as 1.386 (cell \"cell4\", gene \"gene2\")"),
+        (1.386, "fractions (ambient-corrected counts?) such as 1.386 (cell \"cell4\", gene \"gene2\")"),
         (f32::NAN, "NaN (missing) values, such as NaN (cell \"cell4\", gene \"gene2\")"),
         (f32::INFINITY, "infinite values such as inf (cell \"cell4\", gene \"gene2\")"),
     ] {
@@ -163,7 +163,10 @@ fn what_has_no_labels() {
     assert!(error.contains("no perturbation column") && error.contains("columns of obs are none at all"), "{error}");
     small().select_cells(&[1, 2, 3]).write(&path).expect("written");
     let error = Dataset::open(&path).expect_err("no control").to_string();
-    assert!(error.contains("has no control cells") && error.contains("its labels are A, A+B, B;"), "{error}");
+    assert!(
+        error.contains("has no control cells") && error.contains("its labels are A (1), A+B (1), B (1);"),
+        "{error}"
+    );
     AnnDataWriter::new(&small().cells, &small().genes).write(&path).expect("written");
     assert!(Dataset::open(&path).is_err(), "nothing but names");
 }

@@ -116,7 +116,7 @@ fn labels_are_read_by_the_files_own_spelling() {
     sample.var.names[1] = "Y_RNA".to_owned();
     let data = Dataset::open(sample.write(&counts())).expect("opened");
     assert_eq!(labels(&data), ["control", "Y_RNA", "A+B", "A"]);
-    assert_eq!(data.notes, ["`_` was read as joining two genes in `perturbation`, as in \"A_B\""]);
+    assert_eq!(data.notes[0], "`_` was read as joining two genes in `perturbation`, as in \"A_B\"");
 }
 
 #[test]
@@ -124,7 +124,12 @@ fn options_say_otherwise() {
     let mut sample = Sample::new("perturbation", ["DMSO", "X_1", "X_2", "P_Q"]);
     sample.obs.set("well", Column::Text(["w1", "w2", "w1", "w1"].map(|well| Some(well.to_owned())).to_vec()));
     let path = sample.write(&counts());
-    let naming = Naming { separator: Some('+'), guide_suffix: true, control_names: vec!["DMSO".to_owned()] };
+    let naming = Naming {
+        separator: Some("+".to_owned()),
+        guide_suffix: true,
+        control_names: vec!["DMSO".to_owned()],
+        ..Naming::default()
+    };
     let options = OpenOptions { lane_column: Some("well".to_owned()), naming, ..OpenOptions::default() };
     let data = Dataset::open_with(&path, &options).expect("opened");
     assert_eq!(labels(&data), ["control", "X", "X", "P_Q"]);
@@ -152,7 +157,8 @@ fn missing_labels_drop_their_cells() {
     assert_eq!(labels(&data), ["control", "A"]);
     assert_eq!(data.cells.names, ["cell0", "cell2"]);
     assert_eq!(data.counts.to_dense(), array![[1.0, 0.0], [3.0, 3.0]]);
-    assert_eq!(data.notes, ["2 cells without a label in `perturbation` were left out"]);
+    let told = "2 cells without a label in `perturbation` were left out (\"\": 1, \"nan\": 1); --control '' makes them control";
+    assert_eq!(data.notes[0], told);
     let error = Dataset::open(Sample::new("perturbation", ["nan", "", "None", "NaN"]).write(&counts()));
     assert!(error.expect_err("all missing").to_string().contains("all labels are missing"));
 }
@@ -186,7 +192,8 @@ fn counts_are_picked_by_rule() {
     let twice = counts() * 2.0;
     AnnDataWriter::new(&sample.obs, &sample.var).x(&twice).layer("counts", &sparse).write(&path).expect("written");
     let data = Dataset::open(&path).expect("opened");
-    assert_eq!((data.counts, data.notes), (sparse, vec!["counts are read from `layers/counts`".to_owned()]));
+    let notes = ["counts are read from `layers/counts`", "1 cell holds no counts"].map(str::to_owned).to_vec();
+    assert_eq!((data.counts, data.notes), (sparse, notes));
     let options = OpenOptions { counts_layer: Some("X".to_owned()), ..OpenOptions::default() };
     assert_eq!(Dataset::open_with(&path, &options).expect("opened").counts.to_dense(), twice);
     // raw/X where X is normalised; it has genes of its own.
@@ -203,7 +210,7 @@ fn counts_are_picked_by_rule() {
     let data = Dataset::open(&path).expect("opened");
     assert_eq!(data.counts.to_dense(), three);
     assert_eq!(data.gene_names(), var.names);
-    assert_eq!(data.notes, ["counts are read from `raw/X`"]);
+    assert_eq!(data.notes, ["counts are read from `raw/X`, because X holds none; it has 3 genes where X has 2"]);
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn the_vae_of_cells_starts_from_the_context_that_is_asked_for() {
     let held = task.observed.conditions[0].context.clone();
     let usual = VaeSettings::benchmark_cells();
     let settings = VaeSettings {
-        model: VaeConfig { latent: 5, hidden: vec![32], condition: 8, ..usual.model },
+        model: VaeConfig { latent: 5, hidden: vec![32], condition: 8, free_nats: Some(0.0), ..usual.model },
         train: TrainConfig { epochs: 4, ..usual.train },
         ..usual
     };

@@ -63,7 +63,7 @@ fn labels_that_say_nothing() {
     write(&place.path("unlabelled.h5ad"), 40, "control", "leiden", |_| {});
     refused(&place, "unlabelled.h5ad", &["no perturbation column", "leiden"]);
     write(&place.path("no_control.h5ad"), 40, "B", "perturbation", |_| {});
-    refused(&place, "no_control.h5ad", &["has no control cells", "A, B"]);
+    refused(&place, "no_control.h5ad", &["has no control cells", "A (20), B (20)"]);
     let named = "train --data unlabelled.h5ad --out out --perturbation-column";
     place.fails(&format!("{named} cluster"), &["unlabelled.h5ad", "no column `cluster`", "leiden"]);
     place.run(&format!("{named} leiden --epochs 1")).done();

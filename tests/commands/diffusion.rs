@@ -18,7 +18,7 @@ fn place() -> Place {
     place.write(
         "collapsed.toml",
         &format!(
-            "{QUICK}[train]\nepochs = 10\n[vae]\nlatent = 4\nhidden = [16]\nbeta = 1e4\nkl_annealing = \"constant\"\n"
+            "{QUICK}[train]\nepochs = 10\n[vae]\nlatent = 4\nhidden = [16]\nbeta = 1e4\nfree_nats = 0\nkl_annealing = \"constant\"\n"
         ),
     );
     place

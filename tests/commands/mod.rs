@@ -12,5 +12,5 @@ mod jepa_phase_a;
 mod prediction;
 mod running;
 mod settings;
-mod tool;
+pub mod tool;
 mod training;

@@ -25,19 +25,21 @@ impl From<Output> for Ended {
 }
 
 impl Ended {
-    /// Checks for exit code 1 and one line on stderr that holds all of `parts`.
+    /// Checks for exit code 1 and, beside notes on the data, one line on stderr that holds all of `parts`.
     pub fn one_line(&self, parts: &[&str]) -> &str {
         assert_eq!(self.code, Some(1), "{}{}", self.stdout, self.stderr);
-        let line = self.stderr.trim_end();
+        let told = |line: &&str| !line.starts_with("note: ");
+        let line = &self.stderr.trim_end().lines().filter(told).collect::<Vec<_>>().join("\n");
         assert_eq!(line.lines().count(), 1, "one line is wanted: {line}");
         assert!(line.starts_with("error: "), "{line}");
         parts.iter().for_each(|part| assert!(line.contains(part), "{part:?} is missing: {line}"));
-        line
+        self.stderr.lines().find(|line| line.starts_with("error: ")).expect("it was just found")
     }
 
-    /// Checks for exit code 0 and silence on stderr.
+    /// Checks for exit code 0 and nothing but notes on the data on stderr.
     pub fn done(&self) -> &str {
-        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{}", self.stdout);
+        let other: Vec<&str> = self.stderr.lines().filter(|line| !line.starts_with("note: ")).collect();
+        assert_eq!((self.code, other), (Some(0), vec![]), "{}", self.stdout);
         &self.stdout
     }
 }

@@ -133,9 +133,9 @@ mod perturbations {
         assert_eq!(guides.parse("EGR1_2", |_| false).expect("valid").to_string(), "EGR1");
         assert_eq!(guides.parse("EGR1_1_LCK_2", |_| false).expect("valid").to_string(), "EGR1+LCK");
         assert_eq!(Naming::default().parse("Y_RNA", |name| name == "Y_RNA").expect("valid").genes(), ["Y_RNA"]);
-        let plus = Naming { separator: Some('+'), ..Naming::default() };
+        let plus = Naming { separator: Some("+".into()), ..Naming::default() };
         assert_eq!(plus.parse("Y_RNA", |_| false).expect("valid").genes(), ["Y_RNA"]);
-        let under = Naming { separator: Some('_'), ..Naming::default() };
+        let under = Naming { separator: Some("_".into()), ..Naming::default() };
         assert_eq!(under.parse("EGR1_2_B+C", |_| false).expect("valid").genes(), ["B+C", "EGR1_2"]);
         let vehicle = Naming { control_names: vec!["DMSO".into()], ..Naming::default() };
         assert!(vehicle.parse("dmso", |_| false).expect("valid").is_control());

@@ -18,7 +18,7 @@ use crate::{
     data::{Condition, Controls, Counts, OpenOptions, TrainingData, mean_expression},
     predict::{Fitted, Predictor},
 };
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayView1};
 use serde_json::json;
 use std::{collections::BTreeMap, path::Path, str::FromStr, sync::Arc};
 
@@ -161,6 +161,9 @@ impl Predictor for PredictionFile {
     }
 }
 
+/// Means of a thousand cells that were summed in `f32` agree to this, relative to their size.
+const ROUNDING: f32 = 4e-6;
+
 /// The answers for one split.
 struct Answers {
     rows: Arc<Rows>,
@@ -180,10 +183,26 @@ impl Answers {
     }
 
     fn less_control(&self, mut profile: Array1<f32>, condition: &Condition) -> Result<Array1<f32>> {
-        let control = self.controls.as_ref().and_then(|controls| controls.of(condition.context.as_deref()));
+        let control = self.control(condition);
         profile -=
             &control.ok_or_else(|| Error::inapplicable("there is no control to take the profile's effect from"))?;
-        Ok(profile)
+        Ok(self.without_rounding(profile, condition))
+    }
+
+    fn control(&self, condition: &Condition) -> Option<ArrayView1<'_, f32>> {
+        self.controls.as_ref().and_then(|controls| controls.of(condition.context.as_deref()))
+    }
+
+    /// The effect with what is within the rounding of `f32` means taken for no change: ranked, it would be scored as an effect.
+    fn without_rounding(&self, mut effect: Array1<f32>, condition: &Condition) -> Array1<f32> {
+        if let Some(control) = self.control(condition) {
+            effect.zip_mut_with(&control, |effect, control| {
+                if effect.abs() <= ROUNDING * control.abs() {
+                    *effect = 0.0;
+                }
+            });
+        }
+        effect
     }
 }
 
@@ -191,7 +210,9 @@ impl Fitted for Answers {
     fn effect(&self, condition: &Condition) -> Result<Array1<f32>> {
         let rows = self.rows_of(condition)?;
         match (&self.rows.values, self.rows.kind) {
-            (Values::Means(means), PredictionKind::Effects) => Ok(means.row(rows[0]).to_owned()),
+            (Values::Means(means), PredictionKind::Effects) => {
+                Ok(self.without_rounding(means.row(rows[0]).to_owned(), condition))
+            }
             (Values::Means(means), _) => self.less_control(means.row(rows[0]).to_owned(), condition),
             (Values::Cells(cells), _) => self.less_control(mean_expression(cells, rows), condition),
         }

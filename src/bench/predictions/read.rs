@@ -97,7 +97,10 @@ fn rows_of(
 ) -> Result<(RowsOf, Vec<String>)> {
     // The data's column may be called otherwise here; then it is found by its usual names.
     let column = options.perturbation_column.clone().filter(|name| obs.column(name).is_some());
-    let read = perturbation_labels(file, obs, var, &OpenOptions { perturbation_column: column, ..options.clone() })?;
+    // Names that the data knows are no guides or separators of this file.
+    let mut known = var.clone();
+    known.names.extend(data.conditions().iter().flat_map(|condition| condition.perturbation.genes().to_vec()));
+    let read = perturbation_labels(file, obs, &known, &OpenOptions { perturbation_column: column, ..options.clone() })?;
     let contexts = data
         .context()
         .map(|name| {
@@ -137,7 +140,7 @@ fn rows_of(
             known.iter().filter(|c| !c.perturbation.is_control()).map(Condition::to_string).collect();
         return Err(Error::data(format!(
             "no row is of a condition of the data: column `{}` of the predictions has {}, the data has {}",
-            read.column,
+            read.read_as.column,
             if unknown.is_empty() { "control only".to_owned() } else { first_names(&unknown) },
             first_names(&all)
         )));
@@ -146,7 +149,7 @@ fn rows_of(
         notes.push(format!("conditions that the data does not have were left out: {}", first_names(&unknown)));
     }
     if unlabelled > 0 {
-        notes.push(format!("{unlabelled} rows without a label in `{}` were left out", read.column));
+        notes.push(format!("{unlabelled} rows without a label in `{}` were left out", read.read_as.column));
     }
     if seeds.is_none() {
         notes.push(

@@ -87,7 +87,10 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let split = args.split.as_deref().unwrap_or("doubles");
     let plan = SplitPlan::parse(split, 0)?;
-    let opened = args.columns.open(&args.data)?;
+    let opened = match encoder_alone {
+        true => args.columns.open_unlabelled(&args.data)?,
+        false => args.columns.open(&args.data)?,
+    };
     if matches!(opened, Opened::Effects(_)) && (args.phase.is_some() || of_whole) {
         return Err(Error::config(
             "--phase, --split, --variants, --scaling and --resume are for cells; leave them out",

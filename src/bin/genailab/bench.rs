@@ -1,8 +1,8 @@
 //! `genailab bench`: predictors on held-out conditions, measured side by side.
 
-use crate::options::{DataArgs, OutputFolder, interrupt_flag, say};
+use crate::options::{DataArgs, OutputFolder, interrupt_flag, say, say_labels};
 use genailab::{
-    Error, Result,
+    Error, ErrorKind, Result,
     bench::{self, MeasureOptions, PartProgress, PredictionFile, PredictionKind, RunOptions, Setup},
     data::GeneSets,
     device::Device,
@@ -54,10 +54,10 @@ pub struct Args {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
     /// Predictions that were made elsewhere, an .h5ad with perturbations in obs; may be given several times. The model is
-    /// called as the file, or NAME
-    #[arg(long, value_name = "[NAME=]FILE.h5ad")]
+    /// called as the file, or NAME; KIND says what its rows are (effects, profiles or cells), where that differs from file to file
+    #[arg(long, value_name = "[NAME=]FILE.h5ad[:KIND]")]
     predictions: Vec<String>,
-    /// What the rows of --predictions are: effects, profiles or cells [default: as the file says]
+    /// What the rows of all --predictions without a KIND are: effects, profiles or cells [default: as the file says]
     #[arg(long, value_name = "KIND")]
     predictions_are: Option<PredictionKind>,
     /// Gene sets (GMT): for the metrics of enrichment, and for combination and diffusion, which know genes that were never perturbed by them
@@ -94,13 +94,16 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let opened = args.columns.open(&args.data)?;
     let name = args.data.file_stem().unwrap_or_default().to_string_lossy();
-    let Setup { data, plans } = Setup::new(opened, &name, &args.split, args.seeds, &args.columns.options())?;
+    say_labels(&opened).map_err(|e| e.at(args.data.display()))?;
+    let columns = args.columns.options(&args.data)?;
+    let Setup { data, plans } =
+        Setup::new(opened, &name, &args.split, args.seeds, &columns).map_err(|e| e.at(args.data.display()))?;
     let files = args
         .predictions
         .iter()
         .map(|given| {
-            let (name, file) = named(given);
-            PredictionFile::open(file, name, args.predictions_are, &data, &args.columns.options())
+            let (name, file, kind) = named(given);
+            PredictionFile::open(file, name, kind.or(args.predictions_are), &data, &columns)
         })
         .collect::<Result<Vec<_>>>()?;
     let out = OutputFolder::new(&args.out)?;
@@ -123,7 +126,10 @@ pub fn run(args: &Args) -> Result<()> {
         interrupt: Some(&interrupt),
         progress: Some(&tell),
     };
-    let found = bench::run_with(&data, &plans, &models, &options)?;
+    let found = bench::run_with(&data, &plans, &models, &options).map_err(|e| match e.kind() {
+        ErrorKind::Inapplicable => e.at(args.data.display()),
+        _ => e,
+    })?;
     found.save(out.join("results.json"))?;
     found.report()?.save(out.join("report.html"))?;
     let cards = out.join("models");
@@ -146,12 +152,18 @@ fn configure(models: &mut [Box<dyn Predictor>], file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `NAME=FILE`, or a file alone, whose path may hold a `=`, too.
-fn named(given: &str) -> (Option<&str>, &Path) {
-    match given.split_once('=') {
+/// `NAME=FILE:KIND`, or a file alone, whose path may hold a `=` or a `:`, too.
+fn named(given: &str) -> (Option<&str>, &Path, Option<PredictionKind>) {
+    let kind = given.rsplit_once(':').filter(|_| !Path::new(given).exists());
+    let (given, kind) = match kind.map(|(file, kind)| (file, kind.parse())) {
+        Some((file, Ok(kind))) => (file, Some(kind)),
+        _ => (given, None),
+    };
+    let (name, file) = match given.split_once('=') {
         Some((name, file)) if !name.is_empty() && !name.contains('/') && !Path::new(given).exists() => {
             (Some(name), Path::new(file))
         }
         _ => (None, Path::new(given)),
-    }
+    };
+    (name, file, kind)
 }

@@ -3,18 +3,19 @@
 pub mod story;
 
 use crate::{
-    options::{DataArgs, OutputFolder, interrupt_flag, say},
+    options::{DataArgs, OutputFolder, interrupt_flag, say, say_labels},
     train::write_json,
 };
 use genailab::{
     Error, Result,
-    bench::{Setup, Task, uncertainty::Study},
+    bench::{BenchmarkData, Setup, Task, uncertainty::Study},
     data::{AnnData, DataKind, GeneSets, Opened, Truth},
     model::{
         Model, SettingsFile,
         latent_diffusion::DiffusionModel,
         registry::{Registry, Settings},
     },
+    show::Verdict,
     train::Run,
 };
 use serde_json::json;
@@ -99,7 +100,9 @@ pub fn run(args: &Args) -> Result<()> {
         }
     };
     let name = args.data.file_stem().unwrap_or_default().to_string_lossy();
-    let Setup { data, plans } = Setup::new(opened, &name, &args.split, args.seed + 1, &args.columns.options())?;
+    say_labels(&opened).map_err(|e| e.at(args.data.display()))?;
+    let columns = args.columns.options(&args.data)?;
+    let Setup { data, plans } = Setup::new(opened, &name, &args.split, args.seed + 1, &columns)?;
     let (seed, plan) = plans.last().expect("one plan a seed, and at least one seed");
     let out = OutputFolder::new(&args.out)?;
     let task = Task::of_plan(&data, plan, *seed)?;
@@ -148,7 +151,13 @@ pub fn run(args: &Args) -> Result<()> {
         }),
     )?;
     let verdicts = story::verdicts(&study);
-    story::report(&study, &verdicts)?.save(out.join("report.html"))?;
+    let mut report = story::report(&study, &verdicts)?;
+    if let BenchmarkData::Cells(cells) = &data {
+        for note in &cells.data.notes {
+            report = report.verdict(Verdict::Warning, format!("Data: {note}."));
+        }
+    }
+    report.save(out.join("report.html"))?;
     verdicts.iter().try_for_each(|(_, line)| say(line))?;
     say(format_args!("report: {}", out.join("report.html").display()))
 }

@@ -9,7 +9,11 @@ use genailab::{
     train::write_atomically,
 };
 use serde_json::json;
-use std::{fmt::Write, path::PathBuf, time::Instant};
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 /// Find the genes that each perturbation changes
 ///
@@ -80,6 +84,7 @@ pub fn run(args: &Args) -> Result<()> {
             DeReference::Group(control)
         }
     };
+    say_left_out(&data, &args.data)?;
     let expression = normalize::log_normalize(&data, TargetSum::Fixed(NORMALISED_TOTAL))?;
     let start = Instant::now();
     let de = differential_expression(&expression, &data.labels, reference, test)?;
@@ -100,6 +105,27 @@ pub fn run(args: &Args) -> Result<()> {
          {SIGNIFICANCE}\nwritten to {}",
         args.out.display()
     ))
+}
+
+/// Says which perturbations have too few cells for a test, and refuses where none is left.
+fn say_left_out(data: &Dataset, file: &Path) -> Result<()> {
+    let cells = data.cells_per_perturbation();
+    let of = |fits: &dyn Fn(usize) -> bool| -> Vec<String> {
+        let all = data.perturbations.iter().zip(&cells).filter(|(set, n)| !set.is_control() && fits(**n));
+        all.map(|(set, n)| format!("{set} ({n})")).collect()
+    };
+    let (few, tested) = (of(&|n| n == 1), of(&|n| n > 1));
+    if tested.is_empty() {
+        return Err(Error::data(format!(
+            "{}: no perturbation has two cells or more ({} have one), so none can be tested",
+            file.display(),
+            few.len()
+        )));
+    }
+    if !few.is_empty() {
+        eprintln!("note: {} perturbations of one cell were left out: {}", few.len(), few.join(", "));
+    }
+    Ok(())
 }
 
 /// A row a perturbation and gene, in the order of the file's genes.

@@ -104,6 +104,7 @@ pub fn run(args: &Args) -> Result<()> {
     let embedded = started.elapsed().as_secs_f64();
     let started = Instant::now();
     let groups = Groups::new(&data, scores, args.cells, args.seed);
+    groups.say_left_out(&args.data)?;
     let (table, n) = match (args.test, args.to_control, form) {
         (true, _, Some(form)) => groups.tested(form, args.permutations, args.seed)?,
         (_, true, _) => groups.to_control(args.metric, args.seed)?,
@@ -156,6 +157,8 @@ struct Groups {
     /// Perturbations with two cells or more, in the dataset's order.
     names: Vec<String>,
     control: Option<usize>,
+    /// Those with one cell, which has no distance within.
+    single: Vec<String>,
     /// Scores of the cells that are used, `(cells, d)`.
     cells: Array2<f32>,
     /// Index into `names`, one a cell.
@@ -170,7 +173,12 @@ impl Groups {
         let mut rows = vec![Vec::new(); data.perturbations.len()];
         data.labels.iter().enumerate().for_each(|(cell, &label)| rows[label as usize].push(cell));
         let (mut names, mut control, mut kept, mut labels) = (Vec::new(), None, Vec::new(), Vec::new());
-        for (perturbation, rows) in data.perturbations.iter().zip(&rows).filter(|(_, rows)| rows.len() > 1) {
+        let mut single = Vec::new();
+        for (perturbation, rows) in data.perturbations.iter().zip(&rows).filter(|(_, rows)| !rows.is_empty()) {
+            if rows.len() == 1 {
+                single.push(perturbation.to_string());
+                continue;
+            }
             if perturbation.is_control() {
                 control = Some(names.len());
             }
@@ -179,7 +187,23 @@ impl Groups {
             kept.extend(rows);
             names.push(perturbation.to_string());
         }
-        Self { names, control, cells: scores.select(Axis(0), &kept), labels }
+        Self { names, control, single, cells: scores.select(Axis(0), &kept), labels }
+    }
+
+    /// Says which groups have too few cells, and refuses where no two are left.
+    fn say_left_out(&self, file: &Path) -> Result<()> {
+        if self.names.len() < 2 {
+            return Err(Error::data(format!(
+                "{}: a distance needs two groups of two cells or more, but {} have as many and {} have one cell",
+                file.display(),
+                self.names.len(),
+                self.single.len()
+            )));
+        }
+        if !self.single.is_empty() {
+            eprintln!("note: {} groups of one cell were left out: {}", self.single.len(), self.single.join(", "));
+        }
+        Ok(())
     }
 
     fn of(&self, group: usize) -> Array2<f32> {

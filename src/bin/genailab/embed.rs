@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> Result<()> {
             model.kind()
         )));
     };
-    let Opened::Cells(data) = args.columns.open(&args.data)? else {
+    let Opened::Cells(data) = args.columns.open_unlabelled(&args.data)? else {
         return Err(Error::config(format!("{} is an effects dataset; give one of cells", args.data.display())));
     };
     let located = |e: Error| if e.kind() == ErrorKind::Data { e.at(args.data.display()) } else { e };

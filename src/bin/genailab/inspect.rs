@@ -1,5 +1,6 @@
 //! `genailab inspect`: what an `.h5ad` file holds.
 
+use crate::options::DataArgs;
 use genailab::{
     Error, Result,
     data::{AnnData, Dataset, Effects, MatrixKind, OpenOptions, is_effects},
@@ -20,6 +21,8 @@ pub struct Args {
     /// Print one line of JSON: shape, number of stored values and sum of X, names of columns, layers and embeddings
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    columns: DataArgs,
 }
 
 /// The JSON that scripts rely on.
@@ -38,7 +41,7 @@ struct Summary<'a> {
 
 pub fn run(args: &Args) -> Result<()> {
     let file = AnnData::open(&args.file)?;
-    let text = if args.json { json(&file)? } else { describe(&file, &args.file)? };
+    let text = if args.json { json(&file)? } else { describe(&file, &args.file, &args.columns.options(&args.file)?)? };
     // A reader that has seen enough (`| head`) closes the pipe: no mistake of the user's.
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("write to", "stdout", error)),
@@ -62,14 +65,16 @@ fn json(file: &AnnData) -> Result<String> {
     serde_json::to_string(&summary).map(|line| line + "\n").map_err(|e| Error::data(e.to_string()))
 }
 
-fn describe(file: &AnnData, path: &Path) -> Result<String> {
+fn describe(file: &AnnData, path: &Path, options: &OpenOptions) -> Result<String> {
     let x = file.summarize("X")?;
     let values = match file.x_kind() {
         MatrixKind::None => "none".to_owned(),
         kind => {
             let size = (file.n_obs() * file.n_vars()).max(1);
-            let density = 100.0 * x.nnz as f64 / size as f64;
-            format!("{kind}, {} values that are not zero ({density:.1} %), sum {}", x.nnz, x.sum)
+            let nonzero = x.nnz - x.zeros;
+            let density = 100.0 * nonzero as f64 / size as f64;
+            let stored = if x.zeros > 0 { format!(", {} stored zeros", x.zeros) } else { String::new() };
+            format!("{kind}, {nonzero} values that are not zero ({density:.1} %){stored}, sum {}", x.sum)
         }
     };
     let obsm: Vec<String> = file
@@ -87,15 +92,21 @@ fn describe(file: &AnnData, path: &Path) -> Result<String> {
     line("obsm", list(&obsm));
     line("uns", list(file.uns_keys()));
     line("raw", if file.has_raw() { "yes" } else { "no" }.to_owned());
-    let options = OpenOptions::default();
     let used = if is_effects(file) {
-        Effects::from_anndata(file, &options).map(|effects| describe_effects(&effects))
+        Effects::from_anndata(file, options).map(|effects| describe_effects(&effects))
     } else {
-        Dataset::from_anndata(file, &options).map(|data| describe_cells(&data))
+        Dataset::from_anndata(file, options).map(|data| describe_cells(&data))
     };
     text += "\nFor genailab\n";
     let here = format!("{}: ", path.display());
+    let failed = used.is_err();
     text += &used.unwrap_or_else(|error| format!("  cannot be trained on: {}\n", error.to_string().replace(&here, "")));
+    if let Ok(read) = Dataset::read_as(file, options) {
+        // Of data that can be used they are among its notes.
+        let notes = read.notes.iter().filter(|_| failed).map(|note| format!("  {:<15}{note}\n", "note"));
+        text.extend(notes);
+        text += &read.to_string();
+    }
     Ok(text)
 }
 

@@ -17,6 +17,7 @@ mod predict;
 mod run;
 mod screen;
 mod simulate;
+mod split;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +46,7 @@ enum Command {
     De(de::Args),
     Distances(distances::Args),
     Screen(screen::Args),
+    Split(split::Args),
     Simulate(simulate::Args),
     Fetch(fetch::Args),
     Datasets(datasets::Args),
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Command::De(args) => de::run(&args),
         Command::Distances(args) => distances::run(&args),
         Command::Screen(args) => screen::run(&args),
+        Command::Split(args) => split::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Fetch(args) => fetch::run(&args),
         Command::Datasets(args) => datasets::run(&args),

@@ -28,26 +28,87 @@ pub struct DataArgs {
     /// Column of obs that names the lane, batch or replicate [default: gem_group, batch, replicate, …]
     #[arg(long, value_name = "COLUMN")]
     pub lane_column: Option<String>,
+    /// Labels of control cells beside the usual ones (control, non-targeting, DMSO, …): NAME, NAME* (all that begin so), '' (an
+    /// empty label), NaN (a missing one); may be given several times, or separated by commas
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub control: Vec<String>,
+    /// What joins the genes of a combination in the labels: + _ | ; , … [default: found out]
+    #[arg(long, value_name = "TEXT")]
+    pub separator: Option<String>,
     /// Read GENE_1 and GENE_2 as two guides against GENE, not as two perturbations
     #[arg(long)]
     pub guide_suffix: bool,
+    /// Labels whose cells are left out, written as those of --control
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub drop_label: Vec<String>,
+    /// Round fractions to whole counts: ambient-corrected counts (SoupX, CellBender)
+    #[arg(long)]
+    pub round_counts: bool,
 }
 
 impl DataArgs {
-    /// The same for the library.
-    pub fn options(&self) -> OpenOptions {
+    /// The same for the library, with those of `genailab.toml` beside the file.
+    pub fn options(&self, file: &Path) -> Result<OpenOptions> {
+        let naming = Naming {
+            separator: self.separator.clone(),
+            guide_suffix: self.guide_suffix,
+            control_names: self.control.clone(),
+            drop_labels: self.drop_label.clone(),
+        };
         OpenOptions {
             perturbation_column: self.perturbation_column.clone(),
             counts_layer: self.counts_layer.clone(),
             lane_column: self.lane_column.clone(),
-            naming: Naming { guide_suffix: self.guide_suffix, ..Naming::default() },
+            naming,
+            round_counts: self.round_counts,
+            labels_optional: false,
         }
+        .or_beside(file)
     }
 
-    /// Opens a cells or an effects dataset.
+    /// Opens a cells or an effects dataset, and says on stderr what was chosen and repaired: the one place where all commands
+    /// do.
     pub fn open(&self, file: &Path) -> Result<Opened> {
-        genailab::data::open_with(file, &self.options())
+        self.open_with(file, self.options(file)?)
     }
+
+    /// As [`Self::open`], of a file that need not name perturbations or control.
+    pub fn open_unlabelled(&self, file: &Path) -> Result<Opened> {
+        self.open_with(file, OpenOptions { labels_optional: true, ..self.options(file)? })
+    }
+
+    fn open_with(&self, file: &Path, options: OpenOptions) -> Result<Opened> {
+        let opened = genailab::data::open_with(file, &options)?;
+        if let Opened::Cells(data) = &opened {
+            data.notes.iter().for_each(|note| eprintln!("note: {note}"));
+        }
+        Ok(opened)
+    }
+}
+
+/// Says in one line what the labels of cells were read as, before anything is trained on them.
+///
+/// # Errors
+/// No cell is perturbed: nothing could be learnt of a perturbation.
+pub fn say_labels(opened: &Opened) -> Result<()> {
+    let Opened::Cells(data) = opened else { return Ok(()) };
+    let cells = data.cells_per_perturbation();
+    let of = |fits: &dyn Fn(usize) -> bool| -> (usize, usize) {
+        let kept = data.perturbations.iter().zip(&cells).filter(|(set, n)| **n > 0 && fits(set.genes().len()));
+        (kept.clone().count(), kept.map(|(_, n)| n).sum())
+    };
+    let ((singles, of_singles), (combined, of_combined)) = (of(&|n| n == 1), of(&|n| n > 1));
+    let controls = of(&|n| n == 0).1;
+    if singles + combined == 0 {
+        return Err(Error::data(format!(
+            "no cell is perturbed: all {controls} cells are control, so no effect can be learnt or predicted; see `genailab \
+             inspect` for what the labels are read as, and name the column of perturbations by --perturbation-column"
+        )));
+    }
+    say(format_args!(
+        "labels: {singles} single perturbations ({of_singles} cells), {combined} combined ({of_combined} cells), control \
+         ({controls} cells)"
+    ))
 }
 
 /// Fractions of each perturbation's cells (or of the perturbations, for effects) that are held out.

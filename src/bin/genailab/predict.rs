@@ -1,6 +1,6 @@
 //! `genailab predict`.
 
-use crate::options::{aligned, check_output_file, say};
+use crate::options::{DataArgs, aligned, check_output_file, say};
 use genailab::{
     Error, ErrorKind, Result,
     data::{AnnDataWriter, Column, Condition, Counts, Naming, Opened, Perturbation, Table, Uns},
@@ -27,8 +27,10 @@ pub struct Args {
     /// Folder that `genailab train` wrote, or the folder vae of `genailab run`
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Perturbations, separated by commas: A+B,C,control. A+B is B+A, and what is named twice is predicted once
-    #[arg(long, value_name = "A+B,C", value_delimiter = ',', required = true)]
+    /// Perturbations, separated by commas: A+B,C,control. A+B is B+A, and what is named twice is predicted once. May be given
+    /// several times. A name of the model that holds a comma is one name; with `--separator ,` the comma joins genes, and each
+    /// --perturbations is one perturbation
+    #[arg(long, value_name = "A+B,C", required = true)]
     perturbations: Vec<String>,
     /// Cells to predict for each perturbation, each from a control cell of the training data [default: 200] (models of cells)
     #[arg(long, value_name = "N")]
@@ -64,6 +66,8 @@ pub struct Args {
     /// Where to compute: auto, cpu, cuda, cuda:N, metal
     #[arg(long, default_value = "auto")]
     device: Device,
+    #[command(flatten)]
+    columns: DataArgs,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -90,7 +94,8 @@ pub fn run(args: &Args) -> Result<()> {
         args.refuse_sampler_options(model.kind())?;
     }
     check_context(model.as_ref(), args)?;
-    let perturbations = perturbations(&args.perturbations, |gene| model.perturbs(gene))
+    let naming = Naming { separator: args.columns.separator.clone(), ..Naming::default() };
+    let perturbations = perturbations(&args.perturbations, &naming, |gene| model.perturbs(gene))
         .and_then(|read| check(model.as_ref(), &read, args).map(|()| read))
         .map_err(|e| e.at("--perturbations"))?;
     if let Some(file) = &args.control_cells {
@@ -158,16 +163,32 @@ impl Args {
 }
 
 /// Reads what was typed, with the model's genes in mind: a name that holds `_` may be one gene.
-fn perturbations(typed: &[String], known: impl Fn(&str) -> bool) -> Result<Vec<Perturbation>> {
-    let naming = Naming::default();
+fn perturbations(typed: &[String], naming: &Naming, known: impl Fn(&str) -> bool) -> Result<Vec<Perturbation>> {
     let mut read: Vec<Perturbation> = Vec::with_capacity(typed.len());
-    for label in typed {
-        let perturbation = naming.parse(label, &known)?;
+    let labels = typed.iter().flat_map(|list| match naming.separator.as_deref() {
+        Some(",") => vec![list.clone()],
+        _ => at_commas(list, &known),
+    });
+    for label in labels {
+        let perturbation = naming.parse(&label, &known)?;
         if !read.contains(&perturbation) {
             read.push(perturbation);
         }
     }
     Ok(read)
+}
+
+/// Cuts at commas, but leaves a known name that holds one whole.
+fn at_commas(list: &str, known: impl Fn(&str) -> bool) -> Vec<String> {
+    let pieces: Vec<&str> = list.split(',').collect();
+    let (mut labels, mut start) = (Vec::new(), 0);
+    while start < pieces.len() {
+        let whole = (start + 2..=pieces.len()).rev().find(|&end| known(pieces[start..end].join(",").trim()));
+        let end = whole.unwrap_or(start + 1);
+        labels.push(pieces[start..end].join(","));
+        start = end;
+    }
+    labels
 }
 
 fn predict_cells(model: &dyn Trained, perturbations: &[Perturbation], args: &Args) -> Result<()> {
@@ -208,7 +229,7 @@ fn predict_from(model: &dyn Trained, perturbations: &[Perturbation], file: &Path
         )));
     }
     let located = |e: Error| if e.kind() == ErrorKind::Data { e.at(file.display()) } else { e };
-    let Opened::Cells(data) = genailab::data::open(file)? else {
+    let Opened::Cells(data) = args.columns.open(file)? else {
         return Err(Error::config(format!(
             "--control-cells: {} is an effects dataset; give one of cells",
             file.display()

@@ -5,15 +5,15 @@ mod stages;
 mod story;
 
 use crate::{
-    options::{DataArgs, Fractions, OutputFolder, check_interrupt, interrupt_flag, say},
+    options::{DataArgs, Fractions, OutputFolder, check_interrupt, interrupt_flag, say, say_labels},
     train::{shared, write_json},
 };
 use genailab::{
-    ErrorKind, Result,
+    Error, ErrorKind, Result,
     bench::{HeldOut, TruthAgreement, evaluate_vae, truth_agreement},
     data::{
-        AnnData, DataKind, Dataset, Opened, QcConfig, QcReport, Simulation, SimulationConfig, Split, SplitPlan,
-        TrainingData, Truth,
+        AnnData, DataKind, Dataset, MIN_CELLS_TO_DIVIDE, Opened, QcConfig, QcReport, Simulation, SimulationConfig,
+        Split, SplitPlan, TrainingData, Truth,
     },
     device::Device,
     model::{
@@ -159,6 +159,9 @@ pub fn run(args: &Args) -> Result<()> {
     let settings = args.settings_for_cells()?;
     check_folder(&args.out.join("vae"), args.resume)?;
     let data = args.data.as_ref().map(|file| args.columns.open(file)).transpose()?;
+    if let (Some(data), Some(file)) = (&data, &args.data) {
+        say_labels(data).map_err(|e| e.at(file.display()))?;
+    }
     let out = OutputFolder::new(&args.out)?;
     if !args.resume {
         forget_checkpoints(&out)?;
@@ -193,6 +196,7 @@ fn run_cells(source: String, raw: Dataset, truth: Option<Truth>, stages: &Stages
 
     let Fractions { validation, test } = settings.split;
     let split = data.split(&SplitPlan::Stratified { validation, test, seed })?;
+    check_judgeable(&data, &split)?;
     let data = Arc::new(data);
     let training = TrainingData::of_dataset(Arc::clone(&data), &split, seed)?;
     let (model, history) = train::<CountVae>(&training, &settings.vae, &mut stages.run("vae"))?;
@@ -232,6 +236,24 @@ fn run_cells(source: String, raw: Dataset, truth: Option<Truth>, stages: &Stages
     story::report(&outcome, figures)?.save(out.join("report.html"))?;
     say(format_args!("\n{}", outcome.held_out.evaluation))?;
     story::verdicts(&outcome).iter().try_for_each(|(_, line)| say(line))
+}
+
+/// Refuses data whose held-out cells could judge nothing, before anything is trained.
+fn check_judgeable(data: &Dataset, split: &Split) -> Result<()> {
+    let held_out = |is_control: bool| {
+        split.test.iter().filter(|&&row| data.perturbation_of(row).is_control() == is_control).count()
+    };
+    let (controls, perturbed) = (held_out(true), held_out(false));
+    let what = match (controls, perturbed) {
+        (0, _) => format!("of the control cells ({}) none can be held out", data.control_cells().len()),
+        (_, 0) => "every perturbation has too few cells to hold one out".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Error::data(format!(
+        "{what}: too few, because an effect is judged as the difference of held-out perturbed cells to held-out control cells; \
+         a run needs {MIN_CELLS_TO_DIVIDE} cells of each; train one model by `genailab train`, or name more labels as control by \
+         --control"
+    )))
 }
 
 /// The content of `results.json`.

@@ -2,7 +2,7 @@
 
 mod embedding_report;
 
-use crate::options::{DataArgs, Fractions, OutputFolder, interrupt_flag, say, say_division};
+use crate::options::{DataArgs, Fractions, OutputFolder, interrupt_flag, say, say_division, say_labels};
 use genailab::{
     Error, ErrorKind, Result,
     bench::evaluate_effects,
@@ -123,7 +123,16 @@ pub fn run(args: &Args) -> Result<()> {
         ErrorKind::Data | ErrorKind::Inapplicable => e.at(args.data.display()),
         _ => e,
     };
-    let opened = prepared(args.columns.open(&args.data)?, family, qc.as_ref(), args).map_err(of_file)?;
+    let of_cells = family.learns_from().contains(&DataKind::Cells);
+    let needs_labels = !(of_cells && settings(family, file.as_ref(), (DataKind::Cells, 1), args)?.encoder_alone());
+    let opened = match needs_labels {
+        true => args.columns.open(&args.data)?,
+        false => args.columns.open_unlabelled(&args.data)?,
+    };
+    if needs_labels {
+        say_labels(&opened).map_err(of_file)?;
+    }
+    let opened = prepared(opened, family, qc.as_ref(), args).map_err(of_file)?;
     let kind = match &opened {
         Opened::Cells(_) => DataKind::Cells,
         Opened::Effects(_) => DataKind::Effects,

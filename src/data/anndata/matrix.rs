@@ -39,6 +39,8 @@ impl fmt::Display for MatrixKind {
 pub struct MatrixSummary {
     /// Stored values of a sparse matrix, non-zero values of a dense one.
     pub nnz: usize,
+    /// Of these, the values that are zero all the same (a sparse matrix may store them).
+    pub zeros: usize,
     /// Sum of all values, in `f64`.
     pub sum: f64,
 }
@@ -133,6 +135,7 @@ impl Stored {
                 summary.nnz = data.size();
                 hdf::for_each_block::<f64>(data, |_, values| {
                     summary.sum += values.iter().sum::<f64>();
+                    summary.zeros += values.iter().filter(|&&value| value == 0.0).count();
                     Ok(())
                 })?;
             }

@@ -7,7 +7,7 @@ use super::{
     perturbations::hold_out,
 };
 use crate::{
-    Error, Result,
+    Error, ErrorKind, Result,
     data::{Condition, Conditions, Opened, join::cross},
 };
 use std::{
@@ -20,8 +20,34 @@ impl SplitPlan {
     ///
     /// # Errors
     /// [`ErrorKind::Inapplicable`](crate::ErrorKind) where the plan does not fit the data (no doubles, no cells, no second context); a
-    /// setting that is out of range; conditions without the plan's context.
+    /// setting that is out of range; conditions without the plan's context. Of a plan that does not fit, the message names the
+    /// plans that would.
     pub fn divide(&self, conditions: &Conditions) -> Result<NamedSplit> {
+        self.divided(conditions).map_err(|error| match error.kind() {
+            ErrorKind::Inapplicable => {
+                let fitting = Self::that_fit(conditions);
+                let hint = match fitting.is_empty() {
+                    true => "no split fits this data".to_owned(),
+                    false => format!("splits that fit this data: {}", fitting.join(", ")),
+                };
+                Error::inapplicable(format!("{error}; {hint}"))
+            }
+            _ => error,
+        })
+    }
+
+    /// The names of the plans that hold something out of this data and leave something to train on.
+    fn that_fit(conditions: &Conditions) -> Vec<&'static str> {
+        const NAMES: [&str; 6] = ["doubles", "simulation", "perturbations", "combos", "constae", "stratified"];
+        let fits = |name: &&str| {
+            let Ok(split) = Self::parse(name, 0).and_then(|plan| plan.divided(conditions)) else { return false };
+            let perturbed = |rows: &[usize]| rows.iter().any(|&row| !conditions.of_row(row).perturbation.is_control());
+            split.split(conditions).is_ok_and(|rows| perturbed(&rows.train) && perturbed(&rows.test))
+        };
+        NAMES.into_iter().filter(fits).collect()
+    }
+
+    fn divided(&self, conditions: &Conditions) -> Result<NamedSplit> {
         if !conditions.has_cells {
             let what = match self {
                 Self::Stratified { .. } => Some("so there is nothing to divide within a perturbation"),
@@ -97,7 +123,7 @@ impl SplitPlan {
         for (part, what) in [(&split.test, "to judge"), (&split.train, "to train on")] {
             if part.is_empty() {
                 return Err(Error::inapplicable(format!(
-                    "of {} conditions the split {self} leaves none {what}",
+                    "of {} perturbations the split {self} leaves none {what}: they are too few, or have no context of their own",
                     all.len()
                 )));
             }

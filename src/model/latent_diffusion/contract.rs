@@ -78,6 +78,7 @@ impl ModelConfig for DiffusionSettings {
     }
 
     fn set_epochs(&mut self, epochs: usize) {
+        self.train.epochs = epochs;
         self.cells.training.epochs = epochs;
         self.effects.spread.training.epochs = epochs;
     }

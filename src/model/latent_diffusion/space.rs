@@ -89,9 +89,11 @@ impl Space {
             let collapse = vae.collapse(data, rows)?;
             return match collapse.active {
                 0 => Err(Error::data(format!(
-                    "all {} latents of the VAE have collapsed (no posterior mean varies over cells): samples of it would \
-                     say nothing of a cell; train it longer, or with a lower beta",
-                    collapse.variance.len()
+                    "all {} latents of the VAE have collapsed (no posterior mean varies over its {} training cells): samples of it \
+                     would say nothing of a cell; set free_nats = 10 in the table [vae] of --config, so that latents cost nothing up \
+                     to 10 nats per cell, or give more cells (training longer does not help)",
+                    collapse.variance.len(),
+                    rows.len()
                 ))),
                 _ => Ok(Self::Latent(vae)),
             };

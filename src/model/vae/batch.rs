@@ -353,3 +353,35 @@ pub(in crate::model) fn output_bias(
     // Half a count for genes never seen, so that their logarithm exists.
     sums.iter().map(|sum| ((sum + 0.5) / rest).ln() as f32).collect()
 }
+
+/// Where log theta of each gene starts with few cells, `(genes,)`: the estimate by moments, with the gene's share of each
+/// library as its mean, `theta = sum m^2 / sum ((x - m)^2 - m)`, for genes of more than 50 counts per cell, and theta 1
+/// for the others. A few hundred steps at the usual learning rate move a logarithm by less than one, so that with few cells theta
+/// stays about where it starts; for molecules 1 is a fair start, for reads in the thousands it is off by orders of magnitude.
+pub(super) fn log_dispersions(data: &Dataset, rows: &[usize]) -> Vec<f32> {
+    const MANY_COUNTS: f64 = 50.0;
+    const LARGEST: f64 = 100.0;
+    const SMALLEST: f64 = 0.01;
+    let n = data.genes.len();
+    let (mut sums, mut squares, mut crossed) = (vec![0f64; n], vec![0f64; n], vec![0f64; n]);
+    let (mut total, mut total_squares) = (0f64, 0f64);
+    for &row in rows {
+        let size = f64::from(data.library_size[row]);
+        (total, total_squares) = (total + size, total_squares + size * size);
+        let (genes, values) = data.counts.row(row);
+        for (&gene, &value) in genes.iter().zip(values) {
+            let (gene, value) = (gene as usize, f64::from(value));
+            sums[gene] += value;
+            squares[gene] += value * value;
+            crossed[gene] += value * size;
+        }
+    }
+    let of_gene = |gene: usize| {
+        let share = sums[gene] / total.max(1.0);
+        let means_squared = share * share * total_squares;
+        let excess = squares[gene] - 2.0 * share * crossed[gene] + means_squared - sums[gene];
+        let theta = if excess > 0.0 { means_squared / excess } else { LARGEST };
+        if sums[gene] > MANY_COUNTS * rows.len() as f64 { theta.clamp(SMALLEST, LARGEST).ln() as f32 } else { 0.0 }
+    };
+    (0..n).map(of_gene).collect()
+}

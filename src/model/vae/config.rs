@@ -115,6 +115,11 @@ pub struct VaeConfig {
     pub logvar_clamp: f32,
     /// Weight of the KL term; 1 is the ELBO.
     pub beta: f32,
+    /// Nats per cell below which the KL term costs nothing (free bits, Kingma et al. 2016, of all latents together): with few
+    /// cells the whole KL term may otherwise be trained away, and with it every latent. 0 for the plain ELBO. Without a
+    /// value: 3 where fewer than 2000 cells are trained on, else 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_nats: Option<f32>,
     /// How the KL weight grows.
     pub kl_annealing: KlAnnealing,
     /// Epochs over which it grows (linear, cosine).
@@ -140,6 +145,7 @@ impl Default for VaeConfig {
             dropout: 0.1,
             logvar_clamp: 12.0,
             beta: 1.0,
+            free_nats: None,
             kl_annealing: KlAnnealing::default(),
             kl_warmup_epochs: 10.0,
             init_output_bias: true,
@@ -147,7 +153,23 @@ impl Default for VaeConfig {
     }
 }
 
+/// With fewer training cells than this, the KL term is free up to [`FREE_NATS`] unless the settings say otherwise.
+const FEW_CELLS: usize = 2000;
+/// Enough for a few latents in use, and little beside the hundreds of nats of a cell's counts.
+const FREE_NATS: f32 = 3.0;
+
 impl VaeConfig {
+    /// Whether so few cells are trained on that the settings for many do not fit.
+    pub(super) fn are_few(cells: usize) -> bool {
+        cells < FEW_CELLS
+    }
+
+    /// The same with free nats that fit this number of training cells, where none are given.
+    pub(super) fn for_cells(&self, cells: usize) -> Self {
+        let usual = if Self::are_few(cells) && self.beta > 0.0 { FREE_NATS } else { 0.0 };
+        Self { free_nats: self.free_nats.or((usual > 0.0).then_some(usual)), ..self.clone() }
+    }
+
     /// Refuses settings that cannot train.
     ///
     /// # Errors
@@ -159,6 +181,7 @@ impl VaeConfig {
             (self.condition == 0, "condition must be at least 1"),
             (!(0.0..1.0).contains(&self.dropout), "dropout must be at least 0 and below 1"),
             (!self.beta.is_finite() || self.beta < 0.0, "beta must be 0 or more"),
+            (!self.free_nats.is_none_or(|nats| nats.is_finite() && nats >= 0.0), "free_nats must be 0 or more"),
             (!self.logvar_clamp.is_finite() || self.logvar_clamp <= 0.0, "logvar_clamp must be above 0"),
             (self.kl_warmup_epochs.is_nan() || self.kl_warmup_epochs < 0.0, "kl_warmup_epochs must be 0 or more"),
             (matches!(self.kl_annealing, KlAnnealing::Cyclical { cycles: 0 }), "cycles must be at least 1"),

@@ -4,6 +4,7 @@ use super::{
     batch::ConditionBatch,
     config::Likelihood,
     inspect::{CellCovariates, EVALUATION_BATCH, HostPosterior},
+    log1p::Log1p,
     model::{CountVae, on_device},
     net::{Decoded, VaeNet},
     reference::REFERENCE_CELLS,
@@ -302,61 +303,6 @@ impl CountModel {
             Zip::from(&mut mean).and(zero_logits).for_each(|mean, &logit| *mean *= 1.0 - sigmoid(logit));
         }
         mean
-    }
-}
-
-/// `ln(1 + scale x)` for counts x: those of small counts are looked up.
-pub(in crate::model) struct Log1p {
-    scale: f64,
-    small: [f64; Self::SMALL],
-}
-
-impl Log1p {
-    const SMALL: usize = 32;
-
-    /// With the scale of a cell's normalisation.
-    pub fn new(scale: f64) -> Self {
-        Self { scale, small: std::array::from_fn(|x| (scale * x as f64).ln_1p()) }
-    }
-
-    fn of(&self, x: usize) -> f64 {
-        self.small.get(x).copied().unwrap_or_else(|| (self.scale * x as f64).ln_1p())
-    }
-
-    /// `E[ln(1 + scale x)]` of x ~ NB(mean, theta), to about 1e-7 of probability, and its derivative by the mean: summed over
-    /// x by the recursion `p(x + 1) = p(x) (x + theta) / (x + 1) * mean / (mean + theta)`. The derivative of the expectation of
-    /// f by the mean is `Cov(f, x) / Var x`. Where `p(0)` underflows, the mean is large compared to the spread, and the
-    /// second-order expansion around the mean is used.
-    pub fn expected(&self, mean: f64, theta: f64) -> (f64, f64) {
-        const SMALLEST_LOG: f64 = -600.0;
-        const REST: f64 = 1e-7;
-        const MOST_TERMS: usize = 20_000;
-        let scale = self.scale;
-        if mean <= 0.0 {
-            return (0.0, scale.ln_1p());
-        }
-        let log_zero = -theta * (mean / theta).ln_1p();
-        let variance = mean + mean * mean / theta;
-        if log_zero < SMALLEST_LOG || !log_zero.is_finite() {
-            let slope = scale / (1.0 + scale * mean);
-            let value = (scale * mean).ln_1p() - 0.5 * slope * slope * variance;
-            let of_variance = 1.0 + 2.0 * mean / theta;
-            return (value, slope + slope * slope * (slope * variance - 0.5 * of_variance));
-        }
-        let ratio = mean / (mean + theta);
-        let (mut p, mut below, mut sum, mut with_x) = (log_zero.exp(), 0.0, 0.0, 0.0);
-        for x in 0..MOST_TERMS {
-            let at = x as f64;
-            below += p;
-            let value = p * self.of(x);
-            sum += value;
-            with_x += value * at;
-            if 1.0 - below < REST && at > mean {
-                break;
-            }
-            p *= (at + theta) / (at + 1.0) * ratio;
-        }
-        (sum, (with_x - mean * sum) / variance)
     }
 }
 

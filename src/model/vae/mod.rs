@@ -10,12 +10,14 @@
 //! | `model` | [`CountVae`]: training, saving, the contract of all models |
 //! | `decode` | predictions: reconstructions, counterfactuals, drawn cells, effects |
 //! | `inspect` | latents and reference cells, likelihood bound, collapse |
+//! | `log1p` | the expectation of log-normalised expression under the decoder |
 
 mod batch;
 mod condition;
 mod config;
 mod decode;
 mod inspect;
+mod log1p;
 mod model;
 mod net;
 mod reference;
@@ -24,9 +26,9 @@ pub(in crate::model) use batch::output_bias;
 pub use batch::{CellSource, CellView, ConditionBatch, EffectSource, Observed, VaeBatch, Vocabulary};
 pub use condition::ConditionEncoder;
 pub use config::{KlAnnealing, LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings};
-pub(in crate::model) use decode::Log1p;
 pub use decode::{CountModel, sample_counts};
 pub use inspect::{CellCovariates, Collapse, Elbo};
+pub(in crate::model) use log1p::Log1p;
 pub use model::CountVae;
 pub use net::{Decoded, Posterior, VaeNet};
 pub use reference::{REFERENCE_CELLS, Reference};

@@ -1,8 +1,8 @@
 //! The count VAE as users meet it: trained, saved, loaded, and asked through the contract of all models.
 
 use super::{
-    batch::{CellSource, CellView, EffectSource, VaeBatch, Vocabulary, output_bias},
-    config::{LibrarySize, Likelihood, VaeConfig, VaeSettings},
+    batch::{CellSource, CellView, EffectSource, VaeBatch, Vocabulary, log_dispersions, output_bias},
+    config::{LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings},
     net::VaeNet,
     reference::REFERENCE_CELLS,
 };
@@ -115,7 +115,7 @@ impl CountVae {
 
     /// A new model for the cells `rows`.
     fn for_cells(cells: &TrainingCells, rows: &[usize], settings: &VaeSettings, run: &Run<'_>) -> Result<Self> {
-        let (data, config) = (&cells.data, &settings.model);
+        let (data, config) = (&cells.data, &settings.model.for_cells(rows.len()));
         if rows.is_empty() || data.genes.is_empty() {
             return Err(Error::data("there is nothing to train on: no cell or no gene is left"));
         }
@@ -130,6 +130,13 @@ impl CountVae {
         )?;
         if config.init_output_bias {
             model.start_output_at(&output_bias(data, rows, config.likelihood, with_remainder));
+            if VaeConfig::are_few(rows.len())
+                && config.likelihood != Likelihood::Gaussian
+                && config.theta == ThetaScope::Gene
+            {
+                let start = log_dispersions(data, rows);
+                on_device!(&mut model.net, net => net.start_dispersion_at(&start));
+            }
         }
         Ok(model)
     }

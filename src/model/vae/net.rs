@@ -149,6 +149,11 @@ impl<D: Backend> VaeNet<D> {
         self.output.bias.copy_from(bias);
     }
 
+    /// Starts the log theta of each gene at `values`.
+    pub(super) fn start_dispersion_at(&mut self, values: &[f32]) {
+        self.log_dispersion.copy_from(values);
+    }
+
     /// Where the network lives.
     pub fn device(&self) -> &D {
         &self.device
@@ -319,6 +324,7 @@ impl<D: Backend> Trainable<D> for VaeNet<D> {
         } else {
             1.0
         };
+        let kl = ops::at_least(kl, self.config.free_nats.unwrap_or(0.0))?;
         Ok(Loss { total: ops::add_scaled(nll, kl, annealed * self.config.beta)?, parts })
     }
 }

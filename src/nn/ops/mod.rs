@@ -125,6 +125,14 @@ pub fn scaled<D: Device<f32>, T: Tape<f32, D>>(a: Scalar<D, T>, weight: f32) -> 
     a.try_mul(weight).map_err(|e| Error::device("scale", e))
 }
 
+/// `max(a, floor)`: below `floor` a constant, through which no gradient flows.
+pub fn at_least<D: Device<f32>, T: Tape<f32, D>>(a: Scalar<D, T>, floor: f32) -> Result<Scalar<D, T>> {
+    match to_f32(&a) < floor {
+        true => scaled(a, 0.0)?.try_add(floor).map_err(|e| Error::device("at_least", e)),
+        false => Ok(a),
+    }
+}
+
 /// Joins the tape of `z`, of which every use so far was a copy without it, to that of `total`.
 pub fn keep_tape<D: Device<f32>, T: Tape<f32, D>>(total: Scalar<D, T>, z: Matrix<D, T>) -> Result<Scalar<D, T>> {
     let (_, tape) = z.split_tape();

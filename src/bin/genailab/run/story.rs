@@ -43,7 +43,13 @@ pub fn verdicts(outcome: &Outcome) -> Vec<(Verdict, String)> {
     let latent = outcome.collapse.variance.len();
     let active = outcome.collapse.active;
     lines.push(match active {
-        0 => (Verdict::Warning, format!("All {latent} latents have collapsed: z says nothing about a cell.")),
+        0 => (
+            Verdict::Warning,
+            format!(
+                "All {latent} latents have collapsed: z says nothing about a cell. Set free_nats = 10 in the table [model] of \
+                 --config, or give more cells; training longer does not help."
+            ),
+        ),
         _ => (Verdict::Plain, format!("{active} of {latent} latents are in use; the others stay at the prior.")),
     });
     if let Some(worst) = outcome.truth.as_ref().and_then(|rows| worst_mean(rows)) {
@@ -127,6 +133,9 @@ pub fn report(outcome: &Outcome, figures: Figures) -> Result<Report> {
     let mut report = Report::new("What the three stages learned");
     for (verdict, line) in verdicts(outcome) {
         report = report.verdict(verdict, line);
+    }
+    for note in &outcome.raw.notes {
+        report = report.verdict(Verdict::Warning, format!("Data: {note}."));
     }
 
     let facts = [

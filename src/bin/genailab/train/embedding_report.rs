@@ -248,6 +248,9 @@ fn report(
         Ok(comparison) => report.verdict(verdict(comparison), comparison.verdict()),
         Err(reason) => report.verdict(Verdict::Warning, format!("The embeddings are not compared: {reason}.")),
     };
+    for note in &facts.data.notes {
+        report = report.verdict(Verdict::Warning, format!("Data: {note}."));
+    }
     let seconds: f64 = history.epochs.iter().map(|record| record.seconds).sum();
     if let Some(last) = history.last() {
         let figure = |name: &str| last.train.parts.get(name).copied().unwrap_or(f64::NAN);
