@@ -154,7 +154,9 @@ impl Output {
             let words = self.alt().or_else(|| self.text_of("text/plain")).unwrap_or_default();
             words.split_whitespace().collect::<Vec<_>>().join(" ")
         };
-        if let Some(svg) = self.text_of("image/svg+xml") {
+        // The kernel stores the drawing under the longer name, which nbconvert does not prefer to the PNG.
+        let drawing = ["image/svg+xml", "image/svg+xml;charset=utf-8"].iter().find_map(|form| self.text_of(form));
+        if let Some(svg) = drawing {
             return Ok(Some(Picture::File { kind: "svg", bytes: svg.into_bytes(), alt: alt() }));
         }
         if let Some(png) = self.text_of("image/png") {

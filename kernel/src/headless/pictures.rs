@@ -26,6 +26,8 @@ pub const SVG: &str = "image/svg+xml;charset=utf-8";
 const PNG: &str = "image/png";
 /// Width of a PNG in pixels.
 const PNG_WIDTH: u32 = 900;
+/// A longer drawing is not stored: it has thousands of points, and the PNG shows the same in a third of the space.
+const LONGEST_SVG: usize = 80_000;
 /// Fonts to draw with, the first that is installed.
 const FONTS: [&str; 6] = ["DejaVu Sans", "Liberation Sans", "Noto Sans", "Arial", "Helvetica", "Helvetica Neue"];
 /// The caption below a picture, in CSS pixels: size of the letters, their mean width, from line to line, and around it.
@@ -133,8 +135,12 @@ impl Painter {
         image.fill(Color::WHITE);
         resvg::render(&page, Transform::from_scale(scale, scale), &mut image.as_mut());
         let png = STANDARD.encode(encode(&image)?);
-        let data = json!({(SVG): lines(figure.svg), (PNG): png, "text/plain": lines(words)});
-        let metadata = json!({(SVG): {"alt": words}, (PNG): {"alt": words, "width": size.width().round() as u32}});
+        let mut data = json!({(PNG): png, "text/plain": lines(words)});
+        let mut metadata = json!({(PNG): {"alt": words, "width": size.width().round() as u32}});
+        if figure.svg.len() <= LONGEST_SVG {
+            data[SVG] = json!(lines(figure.svg));
+            metadata[SVG] = json!({"alt": words});
+        }
         Ok((data, metadata))
     }
 }
