@@ -1,12 +1,14 @@
 # make run    train on the built-in data and write a report
 # make test   everything that is checked, notebooks included
 # make lab    the course in JupyterLab
+# make book   the course as a website, in tutorials/book
 # Each sets up what it needs first (scripts/setup.sh says what it installs) and is fast when nothing is to do.
 
 # The library and the kernel are built each on its own, because the two together would agree on other features of the
 # crates they share, and build those again. The kernel has a profile of its own: see Cargo.toml.
 LIBRARY := --release --locked -p genailab
 KERNEL := --profile kernel --locked -p genailab-kernel
+BOOK := --profile book --locked -p genailab-book
 
 # rust-analyzer is compiled anew, for minutes, whenever CI is set after it was not, or the other way round.
 unexport CI
@@ -15,10 +17,10 @@ unexport CI
 required := GENAILAB_PYTHON=$(CURDIR)/.venv/bin/python GENAILAB_REQUIRE_PYTHON=1 \
 	$(if $(wildcard ../shared/data),GENAILAB_REQUIRE_DATA=1)
 
-.PHONY: run test lab setup check lint docs build unit kernel kernel-unit notebook-dependencies notebooks help
+.PHONY: run test lab book book-check setup check lint docs build unit kernel kernel-unit notebook-dependencies notebooks outputs help
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 run:
 	@scripts/setup.sh run
@@ -32,6 +34,17 @@ lab:
 	@scripts/setup.sh lab
 	target/kernel/genailab-kernel prepare
 	cd notebooks && JUPYTER_PREFER_ENV_PATH=1 ../.venv/bin/jupyter-lab $(ARGS)
+
+# Maths is made when the book is built, and nothing in it needs a network.
+book:
+	@scripts/setup.sh run
+	cargo run $(BOOK)
+
+# The rendered pages: links, anchors, formulas, pictures. (About clippy: see `kernel`.)
+book-check:
+	RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings cargo build $(BOOK) --all-targets
+	cargo test $(BOOK)
+	cargo run $(BOOK)
 
 setup:
 	@scripts/setup.sh test
@@ -61,11 +74,15 @@ kernel:
 
 # Its own tests, which need no notebook of the course.
 kernel-unit:
-	cargo test $(KERNEL) --lib --test headless
+	$(required) cargo test $(KERNEL) --lib --test headless
 
 # What the notebooks' cells are linked to.
 notebook-dependencies:
 	target/kernel/genailab-kernel prepare
+
+# Executes the course and stores its outputs in the notebooks; ONLY=01 as below.
+outputs: kernel
+	target/kernel/genailab-kernel run notebooks/*$(ONLY)*.ipynb
 
 # ONLY=01 runs the notebooks whose name contains 01.
 notebooks:

@@ -37,7 +37,8 @@ library() {
 }
 
 kernel() {
-    phase kernel kernel && phase notebook-dependencies notebook-dependencies && phase kernel-tests kernel-unit
+    phase kernel kernel && phase notebook-dependencies notebook-dependencies && phase kernel-tests kernel-unit &&
+        phase book book-check
 }
 
 table() {

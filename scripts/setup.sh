@@ -46,6 +46,9 @@ system_packages() {
         if [ "$level" != run ]; then
             # ensurepip is what Debian splits off.
             python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+            # The figures of stored notebooks are drawn with it.
+            local folders=(/usr/share/fonts /usr/local/share/fonts "$HOME/.fonts" "$HOME/.local/share/fonts")
+            [ -n "$(find "${folders[@]}" -name '*.[ot]tf' -print -quit 2>/dev/null)" ] || missing+=(fonts-dejavu-core)
         fi
         [ ${#missing[@]} = 0 ] && return
         command -v apt-get >/dev/null ||

@@ -45,11 +45,12 @@ const LIMIT: Duration = Duration::from_secs(600);
 const SLOWEST: usize = 8;
 
 /// What the rules of the course must find in `tests/planted/careless.ipynb`, each in its own words.
-const CARELESS: [&str; 11] = [
+const CARELESS: [&str; 12] = [
     "2 top headings",
     "kernelspec is 'rust'",
     "no cell asserts",
-    "stores outputs",
+    "stores execution counts",
+    "cell 2 stores a figure as Jupyter does",
     "a path of one machine",
     "cell 1 adds a dependency",
     "cell 2 has a bare `?`",
@@ -62,7 +63,7 @@ const CARELESS: [&str; 11] = [
 /// How a planted notebook has to end: its file, and the cell and failure that are expected.
 type Planted = (&'static str, fn(Option<&(Option<usize>, Failure)>) -> bool);
 
-const PLANTED: [Planted; 9] = [
+const PLANTED: [Planted; 10] = [
     ("three_cells", |failure| failure.is_none()),
     ("panic", |failure| matches!(failure, Some((Some(2), Failure::Panic(text))) if text.contains("planted"))),
     ("question_mark", |failure| matches!(failure, Some((Some(3), Failure::QuestionMark(_))))),
@@ -78,6 +79,10 @@ const PLANTED: [Planted; 9] = [
     ),
     ("abort", |failure| matches!(failure, Some((Some(2), Failure::Crash(_))))),
     ("no_figure", |failure| matches!(failure, Some((None, Failure::NoFigure)))),
+    (
+        "stale_output",
+        |failure| matches!(failure, Some((None, Failure::Stale(cells))) if cells.len() == 1 && cells[0].starts_with("cell 3: line 1 was `loss 0.70`")),
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -317,6 +322,11 @@ impl Report {
 
 fn check_rules(path: &Path) -> Result<String, Vec<String>> {
     let found = rules::broken(&read(path)?, Role::Course, false);
+    let mut cleared = read(path)?;
+    cleared.clear();
+    if !rules::broken(&cleared, Role::Course, false).iter().any(|line| line.contains("stores no outputs")) {
+        return Err(vec!["the rules do not notice that a chapter stores no outputs".to_owned()]);
+    }
     let unnoticed = CARELESS.iter().filter(|words| !found.iter().any(|line| line.contains(**words)));
     let unnoticed: Vec<String> = unnoticed.map(|words| format!("the rules do not notice: {words}")).collect();
     // One more: that its exercises have no solutions.

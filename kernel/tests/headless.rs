@@ -1,9 +1,10 @@
 //! The commands for notebooks without Jupyter, as a user calls them: on small notebooks that depend on nothing.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use std::{
-    fs,
-    path::Path,
+    env, fs,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -176,6 +177,99 @@ fn notebooks_are_run_compared_and_reported() {
     let out = read(folder, "out/p.ipynb");
     assert_eq!(out["cells"][2]["metadata"]["tags"], json!(["injected-parameters"]));
     assert_eq!(out["cells"][3]["outputs"][0]["data"]["text/plain"], json!(["(3, \"-x\")"]));
+}
+
+/// The code of a cell that shows what the library shows as a figure and a table.
+const FIGURE: &str = r##"
+let loss = 0.5199;
+println!("EVCXR_BEGIN_CONTENT text/html
+<figure>
+<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1120 560\" width=\"680\" height=\"340\" role=\"img\" aria-label=\"Loss\">
+<title>Loss</title>
+<rect width=\"1120\" height=\"560\" fill=\"#ffffff\"/>
+<text x=\"9\" y=\"40\" font-family=\"sans-serif\" font-size=\"26\">epoch</text>
+</svg>
+<figcaption>A &lt; B: it ends at {loss:.2}.</figcaption>
+</figure>
+EVCXR_END_CONTENT");
+println!("EVCXR_BEGIN_CONTENT text/plain\nFigure: Loss. A < B: it ends at {loss:.2}.\nEVCXR_END_CONTENT");
+"##;
+const TABLE: &str = r##"
+println!("EVCXR_BEGIN_CONTENT text/html
+<table>
+<caption>Errors</caption>
+<thead><tr><th scope=\"col\">model</th><th scope=\"col\" class=\"number\" style=\"text-align:right\">L2</th></tr></thead>
+<tbody>
+<tr><td><strong>ridge</strong><br><small>the best</small></td><td class=\"number\" style=\"text-align:right\">0.25</td></tr>
+</tbody>
+</table>
+EVCXR_END_CONTENT");
+println!("EVCXR_BEGIN_CONTENT text/plain\nmodel  L2\n*ridge* (the best)  0.25\nEVCXR_END_CONTENT");
+"##;
+
+#[test]
+fn figures_are_stored_as_pictures_and_compared_by_their_words() {
+    let folder = course();
+    let folder = folder.path();
+    let seconds = "println!(\"took {} s\", 1)";
+    let cells: [Cell<'_>; 4] = [(FIGURE, &[]), (TABLE, &[]), (seconds, &["varies"]), ("for _ in 0..1 {}", &[])];
+    write(folder, "a.ipynb", &cells);
+    said(folder, &["run", "a.ipynb"], 0);
+    let stored = read(folder, "a.ipynb");
+    let figure = &stored["cells"][1]["outputs"][0];
+    let words = "Figure: Loss. A < B: it ends at 0.52.";
+    assert_eq!((&figure["data"]["text/html"], &figure["execution_count"]), (&Value::Null, &Value::Null));
+    assert_eq!(figure["data"]["text/plain"], json!([words]));
+    assert_eq!(figure["metadata"]["image/png"]["alt"], words);
+    assert!(figure["data"]["image/svg+xml;charset=utf-8"][0].as_str().is_some_and(|line| line.starts_with("<svg ")));
+    let png = STANDARD.decode(figure["data"]["image/png"].as_str().expect("base64")).expect("base64");
+    assert!(png.starts_with(b"\x89PNG"));
+    assert!(stored["cells"][2]["outputs"][0]["data"]["text/html"].is_array(), "a table stays one");
+    assert_eq!(stored["cells"][3]["outputs"].as_array().map(Vec::len), Some(1), "`()` is not shown");
+    assert_eq!(stored["cells"][3]["outputs"][0]["text"], json!(["took 1 s\n"]));
+    assert_eq!(stored["cells"][4]["outputs"], json!([]));
+
+    // The words of the figure count, with their numbers; in the tagged cell, numbers do not.
+    let moved = |name: &str, loss: &str| {
+        let text = stored.to_string().replace("ends at 0.52", &format!("ends at {loss}"));
+        fs::write(folder.join(name), text.replace("took 1 s", "took 900 s")).expect("written");
+    };
+    moved("near.ipynb", "0.53");
+    moved("far.ipynb", "0.72");
+    let text = said(folder, &["check", "a.ipynb", "near.ipynb", "far.ipynb"], 1);
+    for part in [
+        "a.ipynb: 4 cells ok",
+        "error: 1 of 3 notebooks failed",
+        "1 show something else than is stored",
+        "  cell 1: line 1 was `Figure: Loss. A < B: it ends at 0.72.` and is `Figure: Loss. A < B: it ends at 0.52.`",
+        "store them: genailab-kernel run far.ipynb",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    nbconvert_shows_the_picture(folder, words);
+}
+
+/// nbconvert shows the picture of a.ipynb and its table, in HTML that is sanitized too.
+fn nbconvert_shows_the_picture(folder: &Path, words: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = env::var_os("GENAILAB_PYTHON").map_or_else(|| root.join("../.venv/bin/python"), PathBuf::from);
+    let has_nbconvert =
+        Command::new(&python).args(["-c", "import nbconvert"]).output().is_ok_and(|output| output.status.success());
+    if !has_nbconvert {
+        let why = format!("{} has no nbconvert; `make setup` makes it, or set GENAILAB_PYTHON", python.display());
+        assert!(env::var_os("GENAILAB_REQUIRE_PYTHON").is_none(), "{why}");
+        return eprintln!("ignored: {why}");
+    }
+    let script = root.join("tests/nbconvert_pages.py");
+    let output = Command::new(&python).arg(script).arg(folder.join("a.ipynb")).output().expect("Python starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let seen: Value = serde_json::from_slice(&output.stdout).expect("the script writes JSON");
+    let image = "data:image/png;base64";
+    // The template `lab`, which is the usual one, has no alternative text for any output.
+    assert_eq!(seen["lab"]["images"][0]["source"], image, "{seen}");
+    assert_eq!(seen["classic"]["images"], json!([{"alt": words, "source": image}]), "{seen}");
+    assert_eq!(seen["unsanitized"]["tables"], json!([["Errors", "model", "L2", "ridgethe best", "0.25"]]), "{seen}");
+    assert_eq!(seen["lab"]["tables"][0][1], "0.25", "{seen}");
 }
 
 #[cfg(unix)]

@@ -5,11 +5,18 @@
 //! GENAILAB_DATA=cells.h5ad make lab            the cells of that file
 //! ```
 
-use super::{Dataset, Perturbation, Simulation, SimulationConfig, Truth, split::shuffle};
+use super::fetch::{Manifest, cache_dir};
+use super::{
+    Dataset, HvgFlavour, Perturbation, QcConfig, Simulation, SimulationConfig, Split, SplitPlan, Truth,
+    highly_variable, split::shuffle,
+};
 use crate::{Error, Result};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 /// The environment variable that names a file of cells.
 pub const DATA_VARIABLE: &str = "GENAILAB_DATA";
@@ -17,6 +24,10 @@ pub const DATA_VARIABLE: &str = "GENAILAB_DATA";
 const SEED: u64 = 7;
 /// A notebook is to end within two minutes: of a larger file it sees a sample.
 const MOST_CELLS: usize = 12_000;
+/// And of its genes this many.
+const MOST_GENES: usize = 1_000;
+/// What the notebooks on pairs need.
+const LEAST_DOUBLES: usize = 24;
 
 /// What a notebook of the course works on.
 #[derive(Debug, Clone)]
@@ -42,6 +53,60 @@ impl CourseData {
             Some(path) => Self::open(Path::new(&path)),
             None => Self::simulated(),
         }
+    }
+
+    /// The cells after quality control, with their split. Of more than 1,000 genes those are kept that vary most among
+    /// the split's training cells (Seurat v3).
+    ///
+    /// # Errors
+    /// Those of [`QcConfig::apply`], [`Dataset::split`] and [`highly_variable`].
+    pub fn prepared(&self, plan: &SplitPlan) -> Result<(Dataset, Split)> {
+        let clean = QcConfig::for_dataset(&self.data).apply(&self.data)?.0;
+        let split = clean.split(plan)?;
+        if clean.n_genes() <= MOST_GENES {
+            return Ok((clean, split));
+        }
+        let table = highly_variable(&clean, HvgFlavour::SeuratV3, MOST_GENES, Some(&split.train))?;
+        Ok((clean.select_genes(&table.genes())?, split))
+    }
+
+    /// A screen of pairs: the file that `GENAILAB_DATA` names; without it Norman 2019, where `genailab fetch norman` has
+    /// put it; otherwise the simulation of `world`. Of a file's genes those are kept that were perturbed, and of the others
+    /// the 1,000 that vary most. A file of fewer than 24 doubles whose genes were perturbed alone too is passed over, and
+    /// `source` says so.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; a simulation without cells or genes.
+    pub fn screen(world: &SimulationConfig) -> Result<Self> {
+        let named = std::env::var_os(DATA_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let fetched = || Some(cache_dir().ok()?.join(&Manifest::builtin().ok()?.find("norman").ok()?.file));
+        let mut passed_over = String::new();
+        if let Some(file) = named.or_else(|| fetched().filter(|path| path.is_file())) {
+            let course = Self::open(&file)?;
+            let doubles = course.data.doubles_with_singles().len();
+            if doubles >= LEAST_DOUBLES {
+                return course.of_fewer_genes();
+            }
+            passed_over =
+                format!("; {} has {doubles} doubles whose genes were perturbed alone, too few", course.source);
+        }
+        let Simulation { dataset, truth, .. } = Simulation::new(world)?;
+        let source = format!("a simulated screen (seed {}){passed_over}", world.seed);
+        Ok(Self { data: dataset, truth: Some(truth), source })
+    }
+
+    fn of_fewer_genes(self) -> Result<Self> {
+        let clean = QcConfig::for_dataset(&self.data).apply(&self.data)?.0;
+        if clean.n_genes() <= MOST_GENES {
+            return Ok(Self { data: clean, ..self });
+        }
+        let table = highly_variable(&clean, HvgFlavour::SeuratV3, MOST_GENES, None)?;
+        let perturbed: HashSet<&String> = clean.perturbations.iter().flat_map(Perturbation::genes).collect();
+        let names = clean.gene_names();
+        let kept: Vec<usize> =
+            (0..clean.n_genes()).filter(|&gene| table.selected[gene] || perturbed.contains(&names[gene])).collect();
+        let source = format!("{}, {} of its {} genes", self.source, kept.len(), clean.n_genes());
+        Ok(Self { data: clean.select_genes(&kept)?, truth: None, source })
     }
 
     fn simulated() -> Result<Self> {

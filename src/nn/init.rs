@@ -3,9 +3,14 @@
 use super::Backend;
 use crate::{Error, Result};
 use dfdx::prelude::{Shape, Tensor};
-use rand::Rng;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
+
+/// A generator of random numbers from a seed: for notebooks, which have no dependency of their own.
+pub fn seeded(seed: u64) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(seed)
+}
 
 /// `1 / sqrt(inputs)`: PyTorch's default bound for the weights and the bias of a linear layer.
 pub fn kaiming_bound(inputs: usize) -> f32 {

@@ -37,6 +37,7 @@ pub use embedding::Embedding;
 pub use film::Film;
 pub use fourier::FourierFeatures;
 pub use gradients::GradientBuffers;
+pub use init::seeded;
 pub use linear::{Linear, SparseLinear};
 pub use losses::layer_normed;
 pub use mlp::{Block, Dropout, Finish, FinishConfig, Mlp, Norm};

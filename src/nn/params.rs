@@ -83,6 +83,35 @@ impl<D: Backend, P: Params<D>> Params<D> for Option<P> {
     }
 }
 
+/// A weight that stands on its own, such as the dispersions of the genes.
+impl<D: Backend, S: Shape> Params<D> for Tensor<S, f32, D> {
+    fn walk<V: Visitor<D>>(&self, path: &str, visitor: &mut V) -> Result<()> {
+        visitor.param(path, self)
+    }
+    fn walk_mut<V: VisitorMut<D>>(&mut self, path: &str, visitor: &mut V) -> Result<()> {
+        visitor.param(path, self)
+    }
+}
+
+/// A tuple of parts is a model too, its parts named by their places: enough for a network of one's own in a notebook.
+macro_rules! walk_tuple {
+    ($($part:ident $place:tt),*) => {
+        impl<D: Backend, $($part: Params<D>),*> Params<D> for ($($part,)*) {
+            fn walk<V: Visitor<D>>(&self, path: &str, visitor: &mut V) -> Result<()> {
+                $(self.$place.walk(&join(path, $place), visitor)?;)*
+                Ok(())
+            }
+            fn walk_mut<V: VisitorMut<D>>(&mut self, path: &str, visitor: &mut V) -> Result<()> {
+                $(self.$place.walk_mut(&join(path, $place), visitor)?;)*
+                Ok(())
+            }
+        }
+    };
+}
+walk_tuple!(A 0, B 1);
+walk_tuple!(A 0, B 1, C 2);
+walk_tuple!(A 0, B 1, C 2, E 3);
+
 /// Name, shape and kind of one tensor of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorInfo {

@@ -10,7 +10,11 @@ use super::{
     models::{grey_sentence, legend_entries, look},
     style::{GUIDE, TICK_SIZE, nth},
 };
-use crate::{Error, Result, bench::InteractionCurve};
+use crate::{
+    Error, Result,
+    bench::InteractionCurve,
+    train::{EpochRecord, History},
+};
 
 const PANEL_HEIGHT: f64 = 400.0;
 const LOWER_PANEL_HEIGHT: f64 = 240.0;
@@ -115,6 +119,40 @@ pub fn training_curves(title: &str, x_label: &str, panels: &[Panel]) -> Result<F
         }
     });
     Ok(Figure::new(title, caption(x_label, &panels[0]), canvas))
+}
+
+/// One panel of curves whose values were recorded one after the other, numbered from 1: the losses of a loop.
+///
+/// ```
+/// let loss: Vec<f64> = (0..50).map(|step| (-0.1 * step as f64).exp()).collect();
+/// let figure = genailab::show::lines("A loop of one's own", "step", "loss", &[("training", &loss)])?;
+/// assert!(figure.to_svg().contains("training"));
+/// # Ok::<(), genailab::Error>(())
+/// ```
+///
+/// # Errors
+/// No finite value at all.
+pub fn lines(title: &str, x_label: &str, y_label: &str, curves: &[(&str, &[f64])]) -> Result<Figure> {
+    let numbered = |y: &[f64]| (1..=y.len()).map(|step| step as f64).collect();
+    let series = curves.iter().map(|(name, y)| Series::new(*name, numbered(y), y.to_vec())).collect();
+    training_curves(title, x_label, &[Panel { y_label: y_label.to_owned(), series }])
+}
+
+impl History {
+    /// Training and validation loss, epoch by epoch. `unit` stands at the axis, such as `nats per cell`.
+    ///
+    /// # Errors
+    /// A history without an epoch.
+    pub fn plot(&self, title: &str, unit: &str) -> Result<Figure> {
+        let of = |loss: fn(&EpochRecord) -> f64| self.epochs.iter().map(loss).collect::<Vec<f64>>();
+        let training = of(|epoch| epoch.train.loss);
+        let validation = of(|epoch| epoch.validation.as_ref().map_or(f64::NAN, |figures| figures.loss));
+        let mut curves: Vec<(&str, &[f64])> = vec![("training", &training)];
+        if validation.iter().any(|loss| loss.is_finite()) {
+            curves.push(("validation", &validation));
+        }
+        lines(title, "epoch", &format!("loss ({unit})"), &curves)
+    }
 }
 
 fn finite(series: &Series) -> impl Iterator<Item = (f64, f64)> {

@@ -30,7 +30,7 @@ pub use bars::condition_bars;
 pub use benchmark::verdict;
 pub use by_condition::{condition_dots, group_panels, l2_ratio};
 pub use canvas::Figure;
-pub use curves::{Panel, Series, interaction_curve, training_curves};
+pub use curves::{Panel, Series, interaction_curve, lines, training_curves};
 pub use distributions::{histogram, mean_variance, ranked};
 pub use embedding::{EmbeddingAxes, embedding};
 pub(crate) use grid::escape;

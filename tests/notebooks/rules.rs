@@ -1,6 +1,7 @@
 //! What the course asks of a notebook before it is run, besides what the kernel's `lint` asks of every notebook.
 
-use genailab_kernel::headless::{Notebook, headings, lint};
+use genailab_kernel::headless::{Notebook, headings, is_figure, lint};
+use serde_json::Value;
 use syn::visit::Visit;
 
 /// Words that the first cell must hold, so that a reader knows what is ahead.
@@ -28,11 +29,24 @@ pub fn broken(notebook: &Notebook, role: Role, has_solution: bool) -> Vec<String
     if !notebook.code().any(|cell| cell.source().contains("assert")) {
         found.push("no cell asserts anything".to_owned());
     }
-    if notebook.code().any(|cell| !cell.outputs().is_empty() || cell.json()["execution_count"].is_number()) {
-        found.push("it stores outputs: clear them (they come from a run, never from git)".to_owned());
+    if role == Role::Course && notebook.code().all(|cell| cell.outputs().is_empty()) {
+        found.push("it stores no outputs, so nobody sees its figures without running it: make outputs".to_owned());
+    }
+    let counts = |cell: &Value| {
+        let outputs = cell["outputs"].as_array().into_iter().flatten();
+        outputs.chain([cell]).any(|part| part["execution_count"].is_number())
+    };
+    if notebook.code().any(|cell| counts(cell.json())) {
+        found.push("it stores execution counts, which make diffs longer: make outputs".to_owned());
     }
     for cell in notebook.code() {
         let (source, number) = (cell.source(), cell.number);
+        let mut figures = cell.outputs().iter().map(|output| &output["data"]).filter(|data| is_figure(data));
+        if figures.any(|data| data["image/png"].is_null()) {
+            found.push(format!(
+                "cell {number} stores a figure as Jupyter does, which GitHub does not show: make outputs"
+            ));
+        }
         if source.lines().any(|line| line.starts_with(":dep") || line.starts_with("extern crate")) {
             found.push(format!("cell {number} adds a dependency: evcxr.toml names the only one"));
         }

@@ -4,7 +4,7 @@
 use super::rules::Role;
 use genailab_kernel::{
     engine::{CellError, Kind},
-    headless::{Execution, Notebook, Ran, Seat, execute, is_figure},
+    headless::{Execution, Notebook, Ran, Seat, TOLERANCE, differences, execute, is_figure},
 };
 use serde_json::Value;
 use std::{fmt, path::Path, time::Duration};
@@ -28,6 +28,8 @@ pub enum Failure {
     DebugText(String),
     /// Ran through and showed nothing.
     NoFigure,
+    /// Shows something else than it stores: a line per cell.
+    Stale(Vec<String>),
 }
 
 impl fmt::Display for Failure {
@@ -48,6 +50,11 @@ impl fmt::Display for Failure {
                 write!(f, "it shows a value's fields, not the value (end the cell with the value itself): {text}")
             }
             Self::NoFigure => write!(f, "it ran, but showed no figure (text/html, image/svg+xml or image/png)"),
+            Self::Stale(cells) => write!(
+                f,
+                "it shows something else than it stores; if the new outputs are right, store them with `make outputs`:\n    {}",
+                cells.join("\n    ")
+            ),
         }
     }
 }
@@ -76,12 +83,21 @@ pub fn run(notebook: &Notebook, role: Role, folder: &Path, seat: &mut Seat, limi
     let cell = ran().find_map(|(step, ran)| Some((Some(step.number), failure(ran, sources.get(step.number - 1)?)?)));
     let failure = broken(&execution).or(cell);
     let failure = failure.or((figures == 0 && role != Role::Solution).then_some((None, Failure::NoFigure)));
+    let failure = failure.or_else(|| stale(notebook, &execution));
     let cells = ran().map(|(step, ran)| (ran.time, format!("{:>2}  {}", step.number, step.title))).collect();
     Outcome { start: execution.start, cells, figures, failure }
 }
 
 fn broken(execution: &Execution) -> Option<(Option<usize>, Failure)> {
     execution.broken.clone().map(|why| (None, Failure::Start(why)))
+}
+
+/// Where the notebook shows something else than it stores, if it stores anything.
+fn stale(stored: &Notebook, execution: &Execution) -> Option<(Option<usize>, Failure)> {
+    stored.code().find(|cell| !cell.outputs().is_empty())?;
+    let differences = differences(stored, execution, TOLERANCE);
+    let lines: Vec<String> = differences.into_iter().map(|(number, why)| format!("cell {number}: {why}")).collect();
+    (!lines.is_empty()).then_some((None, Failure::Stale(lines)))
 }
 
 /// How a cell failed.

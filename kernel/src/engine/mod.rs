@@ -100,7 +100,7 @@ impl Engine {
                 Some(panic) => self.panicked(&panic, cell, "variables of earlier cells are kept"),
                 None => returned(&self.output.stderr(), cell),
             }),
-            (Ok(outputs), _) => Ok(outputs.content_by_mime_type.into_iter().collect()),
+            (Ok(outputs), _) => Ok(without_unit(outputs.content_by_mime_type.into_iter().collect())),
         }
     }
 
@@ -177,6 +177,12 @@ impl Engine {
     }
 }
 
+/// Nothing where a cell shows only `()`: it ends with a loop, or with `println!` and no semicolon.
+fn without_unit(shown: Shown) -> Shown {
+    let is_unit = shown.len() == 1 && shown.get("text/plain").is_some_and(|text| text.trim() == "()");
+    if is_unit { Shown::new() } else { shown }
+}
+
 fn interrupted(panic: Option<Panic>, ended_early: bool) -> CellError {
     let mut details: Vec<String> = panic.map(|panic| panic.message).unwrap_or_default();
     details.push(match ended_early {
@@ -205,4 +211,18 @@ fn returned(stderr: &[String], cell: &str) -> CellError {
 fn refused(message: &str) -> CellError {
     let details = message.lines().skip(1).map(str::to_owned).collect();
     CellError::new(Kind::Refused, "Error", message, details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_value_of_a_loop_is_not_shown() {
+        let shown = |mime: &str, text: &str| Shown::from([(mime.to_owned(), text.to_owned())]);
+        assert_eq!(without_unit(shown("text/plain", "()")), Shown::new());
+        for kept in [shown("text/plain", "\"()\""), shown("text/plain", "((), 1)"), shown("text/html", "()")] {
+            assert_eq!(without_unit(kept.clone()), kept);
+        }
+    }
 }

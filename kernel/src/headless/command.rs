@@ -1,12 +1,13 @@
 //! The commands `run`, `check`, `lint` and `clear`.
 
 use super::{
-    compare::{self, difference},
+    compare::{self, differences},
     execution::{self, Execution, execute},
     junit,
     lint::lint,
     notebook::{Notebook, may_write, no_more_writing, write_whole},
     parameters,
+    pictures::store_figures,
     worker::{Seat, side_by_side},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -243,10 +244,12 @@ fn work(options: &Options, plans: Vec<Plan>, tolerance: Option<f64>) -> Result<b
 
 fn work_on(seat: &mut Seat, plan: Plan, timeout: Duration, tolerance: Option<f64>) -> Outcome {
     let Plan { name, folder, notebook: stored, output, .. } = plan;
-    let execution = execute(seat, &folder, stored.clone(), timeout);
+    let mut execution = execute(seat, &folder, stored.clone(), timeout);
     let unwritten = match &output {
         // Whoever could not start it has nothing to write.
-        Some(file) if execution.broken.is_none() => execution.notebook.write(file).err(),
+        Some(file) if execution.broken.is_none() => {
+            store_figures(&mut execution.notebook).and_then(|()| execution.notebook.write(file)).err()
+        }
         _ => None,
     };
     let unwritten = unwritten.map(|error| format!("{error:#}"));
@@ -258,22 +261,12 @@ fn work_on(seat: &mut Seat, plan: Plan, timeout: Duration, tolerance: Option<f64
             outcome.differences = differences(&stored, &outcome.execution, tolerance);
         }
         if outcome.execution.broken.is_none() && outcome.execution.failure().is_none() {
-            outcome.rules = lint(&outcome.execution.notebook);
+            outcome.rules = lint(&stored);
+            let new = lint(&outcome.execution.notebook).into_iter().filter(|line| !outcome.rules.contains(line));
+            outcome.rules.extend(new.collect::<Vec<_>>());
         }
     }
     outcome
-}
-
-/// Of cells that were run and did not fail: those that did are reported anyway.
-fn differences(stored: &Notebook, execution: &Execution, tolerance: f64) -> Vec<(usize, String)> {
-    let cells: Vec<_> = stored.cells().collect();
-    let steps = execution.cells.iter().filter(|step| step.failure().is_none());
-    let compared = steps.filter_map(|step| {
-        let cell = cells.get(step.position).filter(|cell| !cell.has_tag(compare::IGNORE))?;
-        let why = difference(cell.outputs(), &step.ran.as_ref()?.outputs, tolerance)?;
-        Some((step.number, why))
-    });
-    compared.collect()
 }
 
 impl Outcome {
@@ -310,6 +303,9 @@ impl Outcome {
             }
         }
         self.differences.iter().for_each(|(number, why)| tell(format_args!("  cell {number}: {why}")));
+        if !self.differences.is_empty() {
+            tell(format_args!("  {}", compare::refresh(name)));
+        }
         self.rules.iter().chain(&self.unwritten).for_each(|line| tell(format_args!("  {line}")));
     }
 }

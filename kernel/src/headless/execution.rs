@@ -75,13 +75,13 @@ pub fn execute(seat: &mut Seat, folder: &Path, mut notebook: Notebook, limit: Du
         cells.push(Step { position, number, title: cell.title(), ran: None, may_fail });
     }
     for step in &cells {
-        notebook.set_outputs(step.position, None, Vec::new());
+        notebook.set_outputs(step.position, Vec::new());
     }
     let mut done = 0;
     let result = seat.run(folder, &tasks, |ran| {
         if let Some(step) = cells.get_mut(done) {
             done += 1;
-            notebook.set_outputs(step.position, Some(done), ran.outputs.clone());
+            notebook.set_outputs(step.position, ran.outputs.clone());
             step.ran = Some(ran);
         }
     });

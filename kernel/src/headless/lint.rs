@@ -12,6 +12,8 @@ const MINOR: u64 = 5;
 const ID: usize = 64;
 /// Beginnings of paths that exist on one machine only.
 const ABSOLUTE: [&str; 6] = ["/home/", "/Users/", "/root/", "/tmp/", "/work/", "C:\\"];
+/// The largest file in bytes: what GitHub shows, and what a clone of the repository should not grow by with each run.
+const LARGEST: usize = 1_000_000;
 /// Tag of a cell that is meant to fail, as nbclient knows it.
 pub const RAISES: &str = "raises-exception";
 
@@ -46,6 +48,14 @@ fn file(notebook: &Notebook, found: &mut Vec<String>) {
     let kernel = json["metadata"]["kernelspec"]["name"].as_str().unwrap_or_default();
     if kernel != kernelspec::NAME {
         found.push(format!("its kernelspec is '{kernel}', expected '{}'", kernelspec::NAME));
+    }
+    let size = notebook.to_bytes().len();
+    if size > LARGEST {
+        found.push(format!(
+            "its file has {:.2} MB, expected at most {:.0}: show fewer points or figures",
+            size as f64 / 1e6,
+            LARGEST as f64 / 1e6
+        ));
     }
     let mut ids = BTreeSet::new();
     for cell in notebook.cells() {
@@ -277,6 +287,9 @@ mod tests {
             code("b", "plot()", &figure),
             markdown("c", "### Deeper\n# "),
         ];
+        let long = json!([{"output_type": "stream", "name": "stdout", "text": "a".repeat(LARGEST)}]);
+        let found = lint(&read(&notebook(&[cells[0].clone(), code("b", "plot()", &long)])));
+        assert_eq!(found, ["its file has 1.00 MB, expected at most 1: show fewer points or figures"]);
         let found = lint(&read(&notebook(&cells)));
         assert_eq!(
             found,

@@ -7,6 +7,7 @@
 //! | `worker`, `session` | processes that are warm and run one notebook after the other |
 //! | `notebook`, `outputs` | the file; what a cell puts out, in the form of the file |
 //! | `compare` | stored and new outputs |
+//! | `pictures` | figures as every viewer of a stored notebook shows them |
 //! | `lint` | the rules of file, structure and accessibility |
 //! | `parameters` | papermill's: a cell with other values |
 //! | `junit` | the report for continuous integration |
@@ -19,11 +20,12 @@ mod lint;
 mod notebook;
 mod outputs;
 mod parameters;
+mod pictures;
 mod session;
 mod worker;
 
 pub use command::command;
-pub use compare::is_figure;
+pub use compare::{TOLERANCE, differences, is_figure, refresh};
 pub use execution::{Execution, Step, execute};
 pub use lint::{headings, lint};
 pub use notebook::{Cell, Notebook};

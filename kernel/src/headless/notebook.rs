@@ -49,11 +49,16 @@ impl Notebook {
     /// # Errors
     /// A file that may not be written, or whose folder may not.
     pub fn write(&self, path: &Path) -> Result<()> {
+        write_whole(path, &self.to_bytes())
+    }
+
+    /// The notebook as it stands in its file once it is written.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut text = Vec::new();
         let mut serializer = ser::Serializer::with_formatter(&mut text, ser::PrettyFormatter::with_indent(b" "));
-        self.json.serialize(&mut serializer).context("its keys are strings")?;
+        self.json.serialize(&mut serializer).expect("it was read from JSON");
         text.push(b'\n');
-        write_whole(path, &text)
+        text
     }
 
     /// All cells.
@@ -76,18 +81,25 @@ impl Notebook {
         &self.json
     }
 
-    /// Replaces what the cell at `position` has put out, and its number.
-    pub fn set_outputs(&mut self, position: usize, count: Option<usize>, outputs: Vec<Value>) {
+    /// Replaces what the cell at `position` has put out, and removes its number: a number that changes whenever a cell
+    /// is put in above it would only make a diff longer.
+    pub fn set_outputs(&mut self, position: usize, outputs: Vec<Value>) {
         let cell = &mut self.json["cells"][position];
-        cell["execution_count"] = json!(count);
+        cell["execution_count"] = Value::Null;
         cell["outputs"] = Value::Array(outputs);
+    }
+
+    /// The outputs of all code cells, to be changed.
+    pub(super) fn outputs_mut(&mut self) -> impl Iterator<Item = &mut Value> {
+        let cells = self.json["cells"].as_array_mut().into_iter().flatten();
+        cells.filter_map(|cell| cell.get_mut("outputs")?.as_array_mut()).flatten()
     }
 
     /// Removes all outputs and numbers.
     pub fn clear(&mut self) {
         let positions: Vec<usize> = self.code().map(|cell| cell.position).collect();
         for position in positions {
-            self.set_outputs(position, None, Vec::new());
+            self.set_outputs(position, Vec::new());
         }
     }
 
@@ -247,7 +259,7 @@ mod tests {
         let code: Vec<_> = empty.code().map(|cell| (cell.position, cell.number, cell.source())).collect();
         assert_eq!(code, [(1, 1, "1 +\n 1".to_owned())]);
         let mut run = empty.clone();
-        run.set_outputs(1, Some(3), vec![json!({"output_type": "stream", "name": "stdout", "text": lines("a\nb")})]);
+        run.set_outputs(1, vec![json!({"output_type": "stream", "name": "stdout", "text": lines("a\nb")})]);
         run.write(&path).expect("written");
         let mut read = Notebook::read(&path).expect("a notebook");
         assert_eq!(read, run);

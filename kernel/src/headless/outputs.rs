@@ -4,6 +4,9 @@ use super::notebook::lines;
 use crate::engine::{CellError, Display, Output, Shown, by_mime_type};
 use serde_json::{Value, json};
 
+/// The element of HTML that the library draws a training's progress with.
+const PROGRESS: &str = "<progress ";
+
 /// The outputs of a cell so far.
 #[derive(Debug, Default)]
 pub(super) struct Outputs {
@@ -15,6 +18,12 @@ pub(super) struct Outputs {
 enum Stored {
     Stream(&'static str, String),
     Display(Shown),
+}
+
+impl Stored {
+    fn is_progress(&self) -> bool {
+        matches!(self, Self::Display(data) if data.get("text/html").is_some_and(|html| html.contains(PROGRESS)))
+    }
 }
 
 impl Outputs {
@@ -44,11 +53,12 @@ impl Outputs {
         named.for_each(|(_, stored)| *stored = Stored::Display(data.clone()));
     }
 
-    /// All outputs of cell number `count`, which ended with `result`.
-    pub fn finish(self, count: usize, result: &Result<Shown, CellError>) -> Vec<Value> {
+    /// All outputs of the cell, which ended with `result`. The bar of a training that is over says only how long it took.
+    pub fn finish(self, result: &Result<Shown, CellError>) -> Vec<Value> {
         let mut outputs: Vec<Value> = self
             .list
             .into_iter()
+            .filter(|(name, stored)| name.is_none() || !stored.is_progress())
             .map(|(_, stored)| match stored {
                 Stored::Stream(name, text) => json!({"output_type": "stream", "name": name, "text": lines(&text)}),
                 Stored::Display(data) => {
@@ -60,7 +70,7 @@ impl Outputs {
             Ok(shown) if shown.is_empty() => {}
             Ok(shown) => outputs.push(json!({
                 "output_type": "execute_result",
-                "execution_count": count,
+                "execution_count": null,
                 "data": by_mime_type(shown, lines),
                 "metadata": {},
             })),
@@ -97,11 +107,23 @@ mod tests {
             outputs.add(output);
         }
         let shown = Shown::from([("text/plain".to_owned(), "3".to_owned())]);
-        let stored = outputs.finish(4, &Ok(shown));
+        let stored = outputs.finish(&Ok(shown));
         let kinds: Vec<_> = stored.iter().map(|output| output["output_type"].as_str().expect("text")).collect();
         assert_eq!(kinds, ["stream", "display_data", "stream", "execute_result"]);
         assert_eq!(stored[0]["text"], json!(["a\n", "b\n"]));
         assert_eq!(stored[1]["data"]["text/plain"], json!(["99 %"]));
-        assert_eq!(stored[3]["execution_count"], 4);
+        assert_eq!(stored[3]["execution_count"], Value::Null);
+    }
+
+    #[test]
+    fn the_bar_of_a_training_is_not_stored() {
+        let mut outputs = Outputs::default();
+        let bar = |id: Option<&str>, update| {
+            let data =
+                Shown::from([("text/html".to_owned(), "<div><progress value=\"1\"></progress></div>".to_owned())]);
+            Output::Display(Display { data, id: id.map(str::to_owned), update })
+        };
+        [bar(Some("a"), false), bar(Some("a"), true), bar(None, false)].into_iter().for_each(|bar| outputs.add(bar));
+        assert_eq!(outputs.finish(&Ok(Shown::new())).len(), 1, "one that a cell shows for good is its result");
     }
 }

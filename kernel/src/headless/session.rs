@@ -80,13 +80,13 @@ impl Session {
 
     /// Runs the cells in order, up to the first that fails and must not. `tell` hears of each.
     pub fn run(&mut self, tasks: &[Task], mut tell: impl FnMut(Ran)) {
-        for (task, count) in tasks.iter().zip(1..) {
+        for task in tasks {
             let before = self.variables();
             lock(&self.outputs).clear();
             let begun = Instant::now();
             let (result, timed_out) = self.within_limit(&task.source, task.limit);
             let time = begun.elapsed();
-            let outputs = std::mem::take(&mut *lock(&self.outputs)).finish(count, &result);
+            let outputs = std::mem::take(&mut *lock(&self.outputs)).finish(&result);
             let lost = match &result {
                 Ok(_) => before.difference(&self.variables()).cloned().collect(),
                 Err(_) => Vec::new(),

@@ -115,11 +115,6 @@ pub fn hutchinson(
     Ok(divergence)
 }
 
-/// The generator of random numbers that samplers take, from a seed: for notebooks, which have no dependency of their own.
-pub fn seeded(seed: u64) -> ChaCha8Rng {
-    ChaCha8Rng::seed_from_u64(seed)
-}
-
 /// Standard normal noise, `(rows, dims)`, scaled by `std`: with [`Sde::prior_std`](super::Sde::prior_std), what samplers start
 /// from.
 pub fn gaussian_noise(rows: usize, dims: usize, std: f64, rng: &mut ChaCha8Rng) -> Array2<f64> {

@@ -20,9 +20,8 @@ pub(crate) mod prediction;
 pub mod sampler;
 mod schedule;
 
-pub use denoiser::{
-    Denoiser, GaussianMixture, Guided, MixtureDenoiser, Velocity, gaussian_noise, guide, hutchinson, seeded,
-};
+pub use crate::nn::seeded;
+pub use denoiser::{Denoiser, GaussianMixture, Guided, MixtureDenoiser, Velocity, gaussian_noise, guide, hutchinson};
 pub use model::{Diffusion, DiffusionConfig, SampleConfig};
 pub use ode::{Divergence, Likelihood, OdeConfig, ProbabilityFlow, Solution, Solver, integrate, log_likelihood};
 pub use prediction::{LossWeight, Parameterization};
