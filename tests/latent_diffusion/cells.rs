@@ -286,6 +286,7 @@ fn a_collapsed_latent_and_test_cells_in_training_are_refused() {
         hidden: vec![16],
         beta: 1e4,
         kl_annealing: KlAnnealing::Constant,
+        free_nats: Some(0.0),
         ..VaeConfig::default()
     };
     let collapsed = vae_of(data, split, model, 10);
