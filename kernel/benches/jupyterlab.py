@@ -1,16 +1,23 @@
 """What the kernel `genailab` looks like in JupyterLab, in a browser without a window: checks, and pictures to look at.
 
 Usage: jupyterlab.py NOTEBOOKS_FOLDER PICTURES_FOLDER [CHROMIUM]
+       jupyterlab.py --chapter NOTEBOOK PICTURES_FOLDER [CHROMIUM]
+
+The second form copies a notebook of the course into a folder outside the repository, whose name has a space, runs all
+its cells there, and checks that none failed and that its figures are shown.
 
 Needs the packages jupyterlab and playwright, a Chromium (by default the one on the path), and the kernel registered
-(`install`) and prepared. It writes a notebook into NOTEBOOKS_FOLDER and removes it again.
+(`install`) and prepared. The first form writes a notebook into NOTEBOOKS_FOLDER and removes it again.
 """
 
+import contextlib
+import json
 import pathlib
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 
@@ -177,13 +184,32 @@ def help_for(lab):
     lab.picture("9-tooltip", 7)
 
 
-def main():
-    folder, pictures = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
-    chromium = sys.argv[3] if len(sys.argv) > 3 else shutil.which("chromium")
-    pictures.mkdir(parents=True, exist_ok=True)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    notebook.metadata = {"kernelspec": {"name": "genailab", "display_name": "Rust (genailab)", "language": "rust"}}
-    nbformat.write(notebook, folder / NAME)
+def chapter(lab, path):
+    """Runs all cells of a chapter; what they showed is read from the file that JupyterLab saves."""
+    menu = lab.page.get_by_role("menubar")
+    menu.get_by_text("Run", exact=True).click()
+    lab.page.get_by_text("Run All Cells", exact=True).click()
+    deadline = time.monotonic() + 1_800
+    while True:
+        lab.page.wait_for_timeout(5_000)
+        lab.page.keyboard.press("Control+s")
+        code = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+        outputs = [output for cell in code for output in cell["outputs"]]
+        failed = [output["evalue"] for output in outputs if output["output_type"] == "error"]
+        check(not failed, failed)
+        if all(cell["execution_count"] for cell in code):
+            break
+        check(time.monotonic() < deadline, "it takes more than half an hour")
+    figures = sum("<svg" in "".join(output.get("data", {}).get("text/html", "")) for output in outputs)
+    check(figures > 0, "no figure")
+    lab.page.locator(".jp-OutputArea-output svg").last.scroll_into_view_if_needed()
+    lab.picture("chapter")
+    print(f"{path.name}: {len(code)} cells, {figures} figures")
+
+
+@contextlib.contextmanager
+def opened(folder, name, pictures, chromium):
+    """JupyterLab on `folder`, with the notebook `name` open and its kernel ready."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     options = ["--no-browser", f"--ServerApp.port={port}", "--IdentityProvider.token=", "--ServerApp.password=",
@@ -200,10 +226,33 @@ def main():
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1100, "height": 900})
-            page.goto(f"{address}/lab/tree/{NAME}?reset", timeout=PATIENCE)
-            lab = Lab(page, pictures)
-            lab.cell(0).wait_for(timeout=PATIENCE)
+            page.goto(f"{address}/lab/tree/{name}?reset", timeout=PATIENCE)
             page.get_by_text("| Idle").wait_for(timeout=PATIENCE)
+            yield Lab(page, pictures)
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait(timeout=60)
+
+
+def main():
+    arguments = sys.argv[1:]
+    whole = arguments[0] == "--chapter"
+    source, pictures = (pathlib.Path(argument).resolve() for argument in arguments[whole:][:2])
+    chromium = arguments[whole + 2] if len(arguments) > whole + 2 else shutil.which("chromium")
+    pictures.mkdir(parents=True, exist_ok=True)
+    if whole:
+        with tempfile.TemporaryDirectory(prefix="outside the repository ") as folder:
+            path = pathlib.Path(shutil.copy(source, folder))
+            with opened(folder, path.name, pictures, chromium) as lab:
+                chapter(lab, path)
+        return
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    notebook.metadata = {"kernelspec": {"name": "genailab", "display_name": "Rust (genailab)", "language": "rust"}}
+    nbformat.write(notebook, source / NAME)
+    try:
+        with opened(source, NAME, pictures, chromium) as lab:
+            lab.cell(0).wait_for(timeout=PATIENCE)
             begun = time.monotonic()
             for part in (first_cell, training, figures, error, interruption, help_for):
                 try:
@@ -212,11 +261,8 @@ def main():
                     lab.picture(f"failed-{part.__name__}")
                     raise
                 print(f"{part.__name__}: ok after {time.monotonic() - begun:.0f} s", flush=True)
-            browser.close()
     finally:
-        server.terminate()
-        server.wait(timeout=60)
-        (folder / NAME).unlink()
+        (source / NAME).unlink()
 
 
 if __name__ == "__main__":
