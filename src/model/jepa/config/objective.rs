@@ -22,7 +22,8 @@ pub enum ViewNoise {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Objective {
-    /// From the visible genes of a cell, the teacher's embedding of the hidden ones (I-JEPA, Assran et al. 2023).
+    /// From the visible genes of a cell, the teacher's embedding of the hidden ones; what the teacher sees, and so whether this
+    /// is the form of I-JEPA (Assran et al. 2023) or of SC-JEPA, says [`TeacherSees`](super::TeacherSees).
     #[default]
     Masks,
     /// Two disturbed views of a cell have the same embedding (VICReg, Bardes et al. 2022): genes are hidden, and counts

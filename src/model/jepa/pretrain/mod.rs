@@ -1,7 +1,8 @@
 //! The network in training: a student that sees a part, a predictor, and a teacher that gives the target.
 //!
-//! For a cell x, targets t = 1..m of genes G_t, and a context C without them (Assran et al. 2023, I-JEPA, with genes for
-//! patches):
+//! For a cell x, targets t = 1..m of genes G_t, and a context C without them. This is SC-JEPA's form, in which the teacher
+//! sees the hidden genes alone; in that of I-JEPA (Assran et al. 2023) it sees the whole cell, and s_t is the part of its
+//! *output* that belongs to the hidden genes (`hidden_places`):
 //!
 //! ```text
 //! z = f(x_C)                         (rows, width)            student, sees the context
