@@ -180,10 +180,12 @@ impl Cells {
             for (name, _) in env::vars_os().filter(|(name, _)| is_of_outer_cargo(&name.to_string_lossy())) {
                 env::remove_var(name);
             }
-            if let Some(folders) = env::var_os(LIBRARY_PATH) {
-                let kept = env::split_paths(&folders).filter(|folder| !self.holds_another_build(folder));
-                env::set_var(LIBRARY_PATH, env::join_paths(kept).context("it was a valid list before")?);
-            }
+            let before = env::var_os(LIBRARY_PATH).unwrap_or_default();
+            // An empty entry would stand for the working folder.
+            let kept = env::split_paths(&before)
+                .filter(|folder| !folder.as_os_str().is_empty() && !self.holds_another_build(folder));
+            let searched = kept.chain(standard_library());
+            env::set_var(LIBRARY_PATH, env::join_paths(searched).context("a folder's name has a colon")?);
         }
         Ok(())
     }
@@ -222,6 +224,15 @@ impl Cells {
     pub fn tmpdir(&self) -> PathBuf {
         self.slot.join(reading::CELLS)
     }
+}
+
+/// The folder of Rust's standard library, which every cell is linked to. The path in a cell's library leads there from the
+/// folder where the compiler wrote it; evcxr moves the library one folder up, from where the path leads nowhere unless it
+/// happens to pass the root. (`cargo run` and `cargo test` put the folder on the search path themselves.)
+fn standard_library() -> Option<PathBuf> {
+    let said = std::process::Command::new("rustc").args(["--print", "target-libdir"]).output().ok()?;
+    let folder = String::from_utf8(said.stdout).ok()?;
+    said.status.success().then(|| PathBuf::from(folder.trim()))
 }
 
 /// Whether `cargo run` or `cargo test` set this variable to describe the package that it runs. Build scripts watch
@@ -449,6 +460,20 @@ mod tests {
         fs::write(root.path().join("notebooks/evcxr.toml"), config).expect("evcxr.toml");
         fs::write(root.path().join("Cargo.lock"), "version = 4\n").expect("a lock");
         root
+    }
+
+    #[test]
+    fn the_standard_library_is_where_cells_are_told() {
+        let folder = standard_library().expect("rustc says where");
+        let names: Vec<String> = fs::read_dir(folder)
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        let start = format!("{}std-", env::consts::DLL_PREFIX);
+        assert!(
+            names.iter().any(|name| name.starts_with(&start) && name.ends_with(env::consts::DLL_SUFFIX)),
+            "{names:?}"
+        );
     }
 
     const CONFIG: &str =
