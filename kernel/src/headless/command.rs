@@ -57,7 +57,7 @@ struct Options {
     /// How long a cell may take, unless its tag timeout=SECONDS says otherwise
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = execution::seconds, allow_negative_numbers = true)]
     timeout: Duration,
-    /// Notebooks side by side; each takes a core and about 1.5 GB of memory
+    /// Notebooks side by side; each takes a core and up to 3 GB of memory
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=16))]
     jobs: u8,
     /// Write a report in JUnit's format: a suite per notebook, a case per code cell
