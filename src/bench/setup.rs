@@ -3,7 +3,7 @@
 use super::{ADDITIVE, Benchmark, BenchmarkData, NO_CHANGE, RunOptions, SIMILARITY_WEIGHTED, run_with};
 use crate::{
     Error, Result,
-    data::{OpenOptions, Opened, SplitPlan, open_with},
+    data::{Conditions, Dataset, OpenOptions, Opened, SplitPlan, open_with},
     predict::{
         Predictor,
         baselines::{baselines, models, predictor},
@@ -45,6 +45,23 @@ impl Setup {
             return Err(Error::config("a benchmark of 0 seeds has no split to run; give at least 1"));
         }
         (0..seeds).map(|seed| Ok((seed, SplitPlan::parse(split, seed)?))).collect()
+    }
+
+    /// The cells that every plan trains on, by which genes can be chosen that are the same in all splits; control cells where no
+    /// cell is trained on in all, or another dataset is judged. `data` needs no counts.
+    ///
+    /// # Errors
+    /// A split that does not go with the data.
+    pub fn training_cells(plans: &[(u64, SplitPlan)], data: &Dataset) -> Result<Vec<usize>> {
+        let of_another = plans.iter().any(|(_, plan)| plan.other_file().is_some());
+        let mut trained = vec![!of_another; data.n_cells()];
+        for (_, plan) in plans.iter().filter(|_| !of_another) {
+            let conditions = Conditions::of(data, plan.context_column())?;
+            let split = plan.divide(&conditions)?.split(&conditions)?;
+            split.validation.iter().chain(&split.test).for_each(|&cell| trained[cell] = false);
+        }
+        let common: Vec<usize> = (0..trained.len()).filter(|&cell| trained[cell]).collect();
+        Ok(if common.len() < 2 { data.control_cells() } else { common })
     }
 }
 

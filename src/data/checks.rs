@@ -14,10 +14,11 @@ pub(super) fn names_each_cell(lanes: &[String]) -> bool {
     lanes.len() >= FEWEST_CELLS && distinct.len() as f64 > MOST_LANES * lanes.len() as f64
 }
 
-/// What the user should know of the cells that were read; `lane` is the column of the lanes.
-pub(super) fn notes(data: &Dataset, lane: Option<&str>) -> Vec<String> {
+/// What the user should know of the cells that were read; `empty` are those without any count, `lane` is the column of the
+/// lanes.
+pub(super) fn notes(data: &Dataset, empty: &[usize], lane: Option<&str>) -> Vec<String> {
     let mut notes: Vec<String> = repeated_names(&data.cells.names).into_iter().collect();
-    notes.extend(empty_cells(data));
+    notes.extend(empty_cells(data, empty));
     if let Some(lane) = lane {
         notes.extend(lane_per_cell(data, lane));
         notes.extend(confounded(data, lane));
@@ -35,9 +36,7 @@ fn repeated_names(names: &[String]) -> Option<String> {
     ))
 }
 
-fn empty_cells(data: &Dataset) -> Option<String> {
-    let empty: Vec<usize> =
-        (0..data.n_cells()).filter(|&cell| data.counts.row(cell).1.iter().all(|&count| count == 0.0)).collect();
+fn empty_cells(data: &Dataset, empty: &[usize]) -> Option<String> {
     if empty.is_empty() {
         return None;
     }

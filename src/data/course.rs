@@ -79,7 +79,7 @@ impl CourseData {
     /// As [`Self::load`]; a simulation without cells or genes.
     pub fn screen(world: &SimulationConfig) -> Result<Self> {
         let named = std::env::var_os(DATA_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let fetched = || Some(cache_dir().ok()?.join(&Manifest::builtin().ok()?.find("norman").ok()?.file));
+        let fetched = || Some(cache_dir().ok()?.join(&Manifest::current().ok()?.find("norman").ok()?.file));
         let mut passed_over = String::new();
         if let Some(file) = named.or_else(|| fetched().filter(|path| path.is_file())) {
             let course = Self::open(&file)?;

@@ -68,6 +68,21 @@ impl Manifest {
         Self::from_json(MANIFEST)
     }
 
+    /// The manifest that `$GENAILAB_MANIFEST` names (a mirror's, say), else the built-in one.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is no manifest.
+    pub fn current() -> Result<Self> {
+        match env::var_os("GENAILAB_MANIFEST").filter(|path| !path.is_empty()) {
+            None => Self::builtin(),
+            Some(path) => {
+                let path = Path::new(&path);
+                let text = fs::read_to_string(path).map_err(|e| Error::io("read the manifest", path, e))?;
+                Self::from_json(&text).map_err(|e| e.at(path.display()))
+            }
+        }
+    }
+
     /// A manifest of the same form.
     ///
     /// # Errors

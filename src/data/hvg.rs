@@ -112,8 +112,29 @@ pub fn moments(counts: &Counts) -> (Vec<f64>, Vec<f64>) {
 }
 
 pub fn seurat_v3(counts: &Counts, n_top: usize) -> Result<HvgTable> {
-    let n = counts.n_cells() as f64;
     let (means, variances) = moments(counts);
+    let clipped = |most: &[f64]| {
+        let (mut sums, mut squares) = (vec![0.0; most.len()], vec![0.0; most.len()]);
+        for (&gene, &value) in counts.indices().iter().zip(counts.values()) {
+            let gene = gene as usize;
+            let clipped = f64::from(value).min(most[gene]);
+            sums[gene] += clipped;
+            squares[gene] += clipped * clipped;
+        }
+        (sums, squares)
+    };
+    seurat_v3_of(counts.n_cells() as f64, means, variances, clipped, n_top)
+}
+
+/// `seurat_v3` of the moments of `n` cells; `clipped` gives the sum and the sum of squares of each gene's counts, none of them
+/// above the gene's limit.
+pub(super) fn seurat_v3_of(
+    n: f64,
+    means: Vec<f64>,
+    variances: Vec<f64>,
+    clipped: impl FnOnce(&[f64]) -> (Vec<f64>, Vec<f64>),
+    n_top: usize,
+) -> Result<HvgTable> {
     let varying: Vec<usize> = (0..means.len()).filter(|&gene| variances[gene] > 0.0).collect();
     let x: Vec<f64> = varying.iter().map(|&gene| means[gene].log10()).collect();
     let y: Vec<f64> = varying.iter().map(|&gene| variances[gene].log10()).collect();
@@ -121,13 +142,8 @@ pub fn seurat_v3(counts: &Counts, n_top: usize) -> Result<HvgTable> {
     let mut expected_sd = vec![1.0; means.len()];
     varying.iter().zip(fitted).for_each(|(&gene, log)| expected_sd[gene] = 10_f64.powf(log / 2.0));
 
-    let (mut sums, mut squares) = (vec![0.0; means.len()], vec![0.0; means.len()]);
-    for (&gene, &value) in counts.indices().iter().zip(counts.values()) {
-        let gene = gene as usize;
-        let clipped = f64::from(value).min(means[gene] + expected_sd[gene] * n.sqrt());
-        sums[gene] += clipped;
-        squares[gene] += clipped * clipped;
-    }
+    let limits: Vec<f64> = means.iter().zip(&expected_sd).map(|(mean, sd)| mean + sd * n.sqrt()).collect();
+    let (sums, squares) = clipped(&limits);
     let dispersions_norm: Vec<f64> = (0..means.len())
         .map(|gene| {
             let deviation = n * means[gene].powi(2) + squares[gene] - 2.0 * sums[gene] * means[gene];

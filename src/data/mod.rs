@@ -13,12 +13,14 @@ mod effects;
 mod features;
 pub mod fetch;
 mod gene_sets;
+mod histograms;
 #[doc(hidden)]
 pub mod hvg;
 mod join;
 mod labels;
 #[doc(hidden)]
 pub mod names;
+mod narrow;
 pub mod normalize;
 mod open;
 mod perturbation;
@@ -46,6 +48,7 @@ pub use join::{DATASET_COLUMN, join};
 pub(crate) use labels::perturbation_labels;
 pub use labels::{OpenOptions, ReadAs, ReadLabel};
 pub(crate) use names::first as first_names;
+pub use narrow::{GeneChoice, USUAL_GENES};
 pub use normalize::{NORMALISED_TOTAL, TargetSum};
 pub(crate) use open::library_size;
 pub use open::{Opened, open, open_with};

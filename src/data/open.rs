@@ -101,70 +101,114 @@ impl Dataset {
 }
 
 fn read(file: &AnnData, options: &OpenOptions) -> Result<Dataset> {
-    let here = |e: Error| e.at(file.path().display());
-    if is_effects(file) {
-        return Err(here(Error::data(
-            "this is an effects dataset (it has `uns[\"effect\"]`: one row per perturbation, no cells); give a file of cells",
-        )));
-    }
-    let mut cells = file.obs()?;
-    // The cheap checks come first: labels are wrong more often than counts are, and counts take long to read.
-    let var = file.var()?;
-    let symbols = features::with_symbols(&var);
-    let named = symbols.as_ref().map_or(&var, |(named, _)| named);
-    let chosen = labels::perturbation_labels(file, &cells, named, options).map_err(here)?;
-    if !options.labels_optional && !chosen.labels.iter().flatten().any(Perturbation::is_control) {
-        return Err(here(chosen.no_control(&cells)));
-    }
-    let mut notes = chosen.notes;
-    let unread: Vec<String> = file.obs_columns().iter().filter(|name| cells.column(name).is_none()).cloned().collect();
-    if !unread.is_empty() {
-        notes.push(format!(
-            "columns of obs that are neither text, numbers nor truth values were left out: {}",
-            listed(&unread)
-        ));
-    }
-    let (mut counts, mut genes, picked) = pick::counts(file, &cells.names, options)?;
-    notes.extend(picked);
-    if let Some((kept, note)) = features::genes_only(&genes) {
-        notes.push(note);
+    let mut front = Front::of(file, options)?;
+    let (mut counts, genes, picked) = pick::counts(file, &front.cells.names, options)?;
+    let (genes, kept, notes) = front.named_genes(genes);
+    front.notes.extend(picked.into_iter().chain(notes));
+    if let Some(kept) = kept {
         counts = counts.select_genes(&kept)?;
-        genes = genes.select(&kept);
     }
-    if features::are_ensembl(&genes.names) && !features::targets_are_ensembl(&chosen.labels) {
-        match features::with_symbols(&genes) {
-            Some((renamed, note)) => {
-                notes.push(note);
-                genes = renamed;
-            }
-            None if chosen.column.is_some() => notes.push(
-                "genes are named by Ensembl ids and perturbations are not, so a perturbed gene cannot be found among the genes; put \
-                 symbols into the column `gene_name` of var"
-                    .to_owned(),
-            ),
-            None => {}
+    let sums = counts.row_sums();
+    front.dataset(counts, genes, sums).map(|(data, _)| data)
+}
+
+/// What is known of a file of cells before its counts are read.
+pub(super) struct Front<'a> {
+    file: &'a AnnData,
+    options: &'a OpenOptions,
+    /// All rows of `obs`.
+    pub(super) cells: Table,
+    labels: Vec<Option<Perturbation>>,
+    /// Whether a column names perturbations.
+    labelled: bool,
+    pub(super) notes: Vec<String>,
+}
+
+impl<'a> Front<'a> {
+    /// The cheap checks come first: labels are wrong more often than counts are, and counts take long to read.
+    pub(super) fn of(file: &'a AnnData, options: &'a OpenOptions) -> Result<Self> {
+        let here = |e: Error| e.at(file.path().display());
+        if is_effects(file) {
+            return Err(here(Error::data(
+                "this is an effects dataset (it has `uns[\"effect\"]`: one row per perturbation, no cells); give a file of \
+                 cells",
+            )));
         }
+        let cells = file.obs()?;
+        let var = file.var()?;
+        let symbols = features::with_symbols(&var);
+        let named = symbols.as_ref().map_or(&var, |(named, _)| named);
+        let chosen = labels::perturbation_labels(file, &cells, named, options).map_err(here)?;
+        if !options.labels_optional && !chosen.labels.iter().flatten().any(Perturbation::is_control) {
+            return Err(here(chosen.no_control(&cells)));
+        }
+        let mut notes = chosen.notes;
+        let unread: Vec<String> =
+            file.obs_columns().iter().filter(|name| cells.column(name).is_none()).cloned().collect();
+        if !unread.is_empty() {
+            notes.push(format!(
+                "columns of obs that are neither text, numbers nor truth values were left out: {}",
+                listed(&unread)
+            ));
+        }
+        Ok(Self { file, options, cells, labels: chosen.labels, labelled: chosen.column.is_some(), notes })
     }
-    let renamed = names::make_unique(&mut genes.names);
-    if renamed > 0 {
-        notes.push(format!(
-            "{renamed} gene names occurred more than once; they got the endings -1, -2, …, as in scanpy"
-        ));
+
+    /// The rows of `var` that are genes, by their symbols and without repetition; which rows these are, where some are left out;
+    /// and what was done.
+    pub(super) fn named_genes(&self, mut genes: Table) -> (Table, Option<Vec<usize>>, Vec<String>) {
+        let mut notes = Vec::new();
+        let kept = features::genes_only(&genes).map(|(kept, note)| {
+            notes.push(note);
+            genes = genes.select(&kept);
+            kept
+        });
+        if features::are_ensembl(&genes.names) && !features::targets_are_ensembl(&self.labels) {
+            match features::with_symbols(&genes) {
+                Some((renamed, note)) => {
+                    notes.push(note);
+                    genes = renamed;
+                }
+                None if self.labelled => notes.push(
+                    "genes are named by Ensembl ids and perturbations are not, so a perturbed gene cannot be found among the \
+                     genes; put symbols into the column `gene_name` of var"
+                        .to_owned(),
+                ),
+                None => {}
+            }
+        }
+        let renamed = names::make_unique(&mut genes.names);
+        if renamed > 0 {
+            notes.push(format!(
+                "{renamed} gene names occurred more than once; they got the endings -1, -2, …, as in scanpy"
+            ));
+        }
+        (genes, kept, notes)
     }
-    let keep: Vec<bool> = chosen.labels.iter().map(Option::is_some).collect();
-    let labels: Vec<Perturbation> = chosen.labels.into_iter().flatten().collect();
-    if labels.len() < keep.len() {
-        counts.retain_cells(&keep);
+
+    /// The dataset with these counts, one row a row of `obs`, and the rows that were labelled. `sums` are the counts of each row
+    /// over all genes.
+    pub(super) fn dataset(self, mut counts: Counts, genes: Table, mut sums: Vec<f32>) -> Result<(Dataset, Vec<usize>)> {
+        let Self { file, options, mut cells, labels, mut notes, .. } = self;
+        let here = |e: Error| e.at(file.path().display());
+        let keep: Vec<bool> = labels.iter().map(Option::is_some).collect();
+        let labels: Vec<Perturbation> = labels.into_iter().flatten().collect();
         let rows: Vec<usize> = (0..keep.len()).filter(|&row| keep[row]).collect();
-        cells = cells.select(&rows);
+        if labels.len() < keep.len() {
+            counts.retain_cells(&keep);
+            cells = cells.select(&rows);
+            sums = rows.iter().map(|&row| sums[row]).collect();
+        }
+        let lanes = lanes(file, &cells, options, &mut notes).map_err(here)?;
+        let empty: Vec<usize> = (0..sums.len()).filter(|&cell| sums[cell] == 0.0).collect();
+        let (library_size, note) = library_size(file, &cells, sums);
+        notes.extend(note);
+        let (lane, lanes) = lanes.unzip();
+        let dataset =
+            Dataset::new(counts, genes, cells, &labels, lanes.as_deref(), Some(library_size)).map_err(here)?;
+        notes.extend(checks::notes(&dataset, &empty, lane.as_deref()));
+        Ok((Dataset { notes, ..dataset }, rows))
     }
-    let lanes = lanes(file, &cells, options, &mut notes).map_err(here)?;
-    let (library_size, note) = library_size(file, &cells, &counts);
-    notes.extend(note);
-    let (lane, lanes) = lanes.unzip();
-    let dataset = Dataset::new(counts, genes, cells, &labels, lanes.as_deref(), Some(library_size)).map_err(here)?;
-    notes.extend(checks::notes(&dataset, lane.as_deref()));
-    Ok(Dataset { notes, ..dataset })
 }
 
 /// The column of lanes and the lane of each cell, or `None` where the file names none.
@@ -200,8 +244,8 @@ fn lanes(
 }
 
 /// The library size of each cell: from the first column that holds one, if it is never below the sum of the row.
-pub(crate) fn library_size(file: &AnnData, cells: &Table, counts: &Counts) -> (Vec<f32>, Option<String>) {
-    let sums = counts.row_sums();
+/// `sums` are those of each row.
+pub(crate) fn library_size(file: &AnnData, cells: &Table, sums: Vec<f32>) -> (Vec<f32>, Option<String>) {
     let own = hint(file, "library_size_column");
     let mut note = None;
     for name in own.as_deref().into_iter().chain(LIBRARY_COLUMNS) {

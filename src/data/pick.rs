@@ -17,23 +17,14 @@ pub(super) type Picked = (Counts, Table, Vec<String>);
 
 /// Finds the matrix of counts.
 pub(super) fn counts(file: &AnnData, cells: &[String], options: &OpenOptions) -> Result<Picked> {
-    let named = options.counts_layer.as_ref().map(|name| match name.as_str() {
-        "X" | "raw/X" => name.clone(),
-        layer => format!("layers/{}", layer.trim_start_matches("layers/")),
-    });
-    let candidates = match &named {
-        Some(name) => vec![name.clone()],
-        None => candidates(file),
-    };
     let mut found: Vec<String> = Vec::new();
     let mut fractions: Option<(Counts, Table, String)> = None;
-    for name in candidates {
+    for name in in_question(file, options) {
         let counts = file.read_matrix(&name)?;
         let genes = if name == "raw/X" { file.raw_var()? } else { file.var()? };
         let Some((cell, gene, value)) = counts.first_non_count() else {
             // A layer that is not called counts must look like them: a mask of zeros and ones is none.
-            let other = name.starts_with("layers/") && name != "layers/counts" && named.is_none();
-            if other && counts.values().iter().all(|&value| value <= 1.0) {
+            if !is_called_counts(&name, options) && counts.values().iter().all(|&value| value <= 1.0) {
                 continue;
             }
             let notes = (name != "X").then(|| said(file, &name, &genes, &found));
@@ -58,6 +49,20 @@ pub(super) fn counts(file: &AnnData, cells: &[String], options: &OpenOptions) ->
     .at(file.path().display()))
 }
 
+/// The matrices that may hold counts: the one that the caller names, else all in order.
+pub(super) fn in_question(file: &AnnData, options: &OpenOptions) -> Vec<String> {
+    match options.counts_layer.as_deref() {
+        Some(name @ ("X" | "raw/X")) => vec![name.to_owned()],
+        Some(layer) => vec![format!("layers/{}", layer.trim_start_matches("layers/"))],
+        None => candidates(file),
+    }
+}
+
+/// Whether a matrix is taken for counts even if none is above 1.
+pub(super) fn is_called_counts(name: &str, options: &OpenOptions) -> bool {
+    options.counts_layer.is_some() || !name.starts_with("layers/") || name == "layers/counts"
+}
+
 fn candidates(file: &AnnData) -> Vec<String> {
     let layers = file.layers().iter().filter(|name| name.as_str() != "counts");
     let layers = layers.filter(|name| !PARTS_OF_COUNTS.contains(&name.to_lowercase().as_str()));
@@ -70,7 +75,7 @@ fn candidates(file: &AnnData) -> Vec<String> {
 }
 
 /// Which matrix is read instead of X.
-fn said(file: &AnnData, name: &str, genes: &Table, found: &[String]) -> String {
+pub(super) fn said(file: &AnnData, name: &str, genes: &Table, found: &[String]) -> String {
     let instead = if found.iter().any(|what| what.starts_with("`X`")) { ", because X holds none" } else { "" };
     let genes = match file.n_vars() == genes.len() {
         true => String::new(),

@@ -22,6 +22,10 @@ pub const TRANSCRIPTOME_GENES: usize = 20_000;
 
 /// Columns in which a file may give the number of detected genes of each cell over all genes.
 const DETECTED_GENES_COLUMNS: [&str; 5] = ["n_genes_by_counts", "n_genes", "ngenes", "nGene", "nFeature_RNA"];
+/// The column of detected genes that is written where a file states none, with scanpy's name.
+pub(super) const DETECTED_GENES: &str = DETECTED_GENES_COLUMNS[0];
+/// scanpy's column of the percentage of mitochondrial counts, which is always one of all genes.
+pub(super) const MITO_PERCENT: &str = MITO_PERCENT_COLUMNS[0];
 /// Columns in which a file may give the percentage of mitochondrial counts of each cell.
 const MITO_PERCENT_COLUMNS: [&str; 4] = ["pct_counts_mt", "percent_mito", "percent.mt", "percent_mt"];
 
@@ -55,7 +59,7 @@ impl QcConfig {
     /// (`n_genes_by_counts`, `ngenes`, ...), that number is compared and 200 stays.
     pub fn for_dataset(dataset: &Dataset) -> Self {
         let default = Self::default();
-        if stated(&dataset.cells, &DETECTED_GENES_COLUMNS).is_some() {
+        if states_detected(&dataset.cells) {
             return default;
         }
         let scaled = dataset.counts.n_genes() * default.min_genes / TRANSCRIPTOME_GENES;
@@ -67,6 +71,33 @@ impl QcConfig {
     /// # Errors
     /// Rules that leave no cell, no gene, or control cells alone; the message names the rule.
     pub fn apply(&self, dataset: &Dataset) -> Result<(Dataset, QcReport)> {
+        let (cells, mut report) = self.good_cells(dataset)?;
+        let detected = cells_per_gene(&dataset.counts, &cells);
+        let genes: Vec<usize> =
+            (0..dataset.counts.n_genes()).filter(|&gene| detected[gene] >= self.min_cells_per_gene).collect();
+        report.genes_few_cells = dataset.counts.n_genes() - genes.len();
+        if genes.is_empty() {
+            return Err(Error::data(format!(
+                "no gene is left after QC: rule min_cells_per_gene dropped all {} genes, which are detected in at most {} \
+                 cells where {} are asked for; lower min_cells_per_gene",
+                report.genes_before,
+                detected.iter().max().unwrap_or(&0),
+                self.min_cells_per_gene
+            )));
+        }
+
+        let kept = subset(dataset, &cells, &genes)?;
+        report.cells_after = kept.counts.n_cells();
+        report.genes_after = kept.counts.n_genes();
+        report.perturbations_after = kept.perturbations.len();
+        Ok((kept, report))
+    }
+
+    /// The cells that the first three rules leave, which need no counts where the cells' columns state what they ask for.
+    ///
+    /// # Errors
+    /// Rules that leave no cell, or control cells alone; the message names the rule.
+    pub fn good_cells(&self, dataset: &Dataset) -> Result<(Vec<usize>, QcReport)> {
         let n_cells = dataset.counts.n_cells();
         let genes_of_cell = detected_genes(dataset);
         let mito_percent = mito_percent(dataset);
@@ -124,25 +155,7 @@ impl QcConfig {
             )));
         }
 
-        let detected = cells_per_gene(&dataset.counts, &cells);
-        let genes: Vec<usize> =
-            (0..dataset.counts.n_genes()).filter(|&gene| detected[gene] >= self.min_cells_per_gene).collect();
-        report.genes_few_cells = dataset.counts.n_genes() - genes.len();
-        if genes.is_empty() {
-            return Err(Error::data(format!(
-                "no gene is left after QC: rule min_cells_per_gene dropped all {} genes, which are detected in at most {} \
-                 cells where {} are asked for; lower min_cells_per_gene",
-                report.genes_before,
-                detected.iter().max().unwrap_or(&0),
-                self.min_cells_per_gene
-            )));
-        }
-
-        let kept = subset(dataset, &cells, &genes)?;
-        report.cells_after = kept.counts.n_cells();
-        report.genes_after = kept.counts.n_genes();
-        report.perturbations_after = kept.perturbations.len();
-        Ok((kept, report))
+        Ok((cells, report))
     }
 }
 
@@ -203,8 +216,13 @@ fn stated(cells: &Table, columns: &[&str]) -> Option<Vec<f64>> {
     })
 }
 
+/// Whether the columns of cells state how many genes were detected in each.
+pub(super) fn states_detected(cells: &Table) -> bool {
+    stated(cells, &DETECTED_GENES_COLUMNS).is_some()
+}
+
 /// Detected genes of each cell: what the file states over all genes, else the number of its positive counts.
-fn detected_genes(dataset: &Dataset) -> Vec<f64> {
+pub fn detected_genes(dataset: &Dataset) -> Vec<f64> {
     stated(&dataset.cells, &DETECTED_GENES_COLUMNS).unwrap_or_else(|| {
         (0..dataset.counts.n_cells())
             .map(|cell| dataset.counts.row(cell).1.iter().filter(|&&value| value > 0.0).count() as f64)
@@ -212,11 +230,18 @@ fn detected_genes(dataset: &Dataset) -> Vec<f64> {
     })
 }
 
-/// Percentage of mitochondrial counts of each cell, over its library size. Where no gene is called `MT-...` (human) or
-/// `mt-...` (mouse), what the file states, else 0.
+/// Whether a gene is called `MT-...` (human) or `mt-...` (mouse).
+pub(super) fn is_mitochondrial(gene: &str) -> bool {
+    gene.starts_with("MT-") || gene.starts_with("mt-")
+}
+
+/// Percentage of mitochondrial counts of each cell: scanpy's column, else over its library size; where no gene is
+/// mitochondrial, what other columns state, else 0.
 fn mito_percent(dataset: &Dataset) -> Vec<f64> {
-    let is_mito: Vec<bool> =
-        dataset.genes.names.iter().map(|name| name.starts_with("MT-") || name.starts_with("mt-")).collect();
+    if let Some(percent) = stated(&dataset.cells, &[MITO_PERCENT]) {
+        return percent;
+    }
+    let is_mito: Vec<bool> = dataset.genes.names.iter().map(|name| is_mitochondrial(name)).collect();
     if !is_mito.contains(&true) {
         return stated(&dataset.cells, &MITO_PERCENT_COLUMNS).unwrap_or_else(|| vec![0.0; dataset.counts.n_cells()]);
     }

@@ -230,7 +230,7 @@ fn cells(
 ) -> Result<Values> {
     let mut all = file.read_matrix("X")?;
     if all.first_non_count().is_none() {
-        let (sizes, note) = library_size(file, obs, &all);
+        let (sizes, note) = library_size(file, obs, all.row_sums());
         notes.extend(note);
         let own_sums = sizes == all.row_sums();
         if own_sums

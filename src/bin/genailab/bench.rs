@@ -1,6 +1,6 @@
 //! `genailab bench`: predictors on held-out conditions, measured side by side.
 
-use crate::options::{DataArgs, OutputFolder, interrupt_flag, say, say_labels};
+use crate::options::{DataArgs, GenesArg, OutputFolder, data_file, interrupt_flag, say, say_labels};
 use genailab::{
     Error, ErrorKind, Result,
     bench::{self, MeasureOptions, PartProgress, PredictionFile, PredictionKind, RunOptions, Setup},
@@ -33,8 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// on: finished parts (a model on a split) are read, and a changed setting computes again what it changes.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to use: cells or effects
-    #[arg(long, value_name = "FILE")]
+    /// The .h5ad file to use, cells or effects, or a name of `genailab datasets`, which is fetched
+    #[arg(long, value_name = "FILE", value_parser = data_file)]
     data: PathBuf,
     /// What is held out: doubles, constae, simulation, perturbations, combos, context:COLUMN[=VALUE],
     /// cross-dataset:FILE, stratified
@@ -70,6 +70,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "genailab-bench")]
     out: PathBuf,
     #[command(flatten)]
+    genes: GenesArg,
+    #[command(flatten)]
     columns: DataArgs,
 }
 
@@ -92,7 +94,10 @@ pub fn run(args: &Args) -> Result<()> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         pool.map_err(|error| Error::config(format!("cannot use {threads} threads: {error}")))?;
     }
-    let opened = args.columns.open(&args.data)?;
+    let opened = args.columns.open_genes(&args.data, &args.genes.choice()?, false, |cells| {
+        Setup::training_cells(&plans, cells).map_err(|e| e.at(args.data.display()))
+    })?;
+    args.genes.check(&opened)?;
     let name = args.data.file_stem().unwrap_or_default().to_string_lossy();
     say_labels(&opened).map_err(|e| e.at(args.data.display()))?;
     let columns = args.columns.options(&args.data)?;

@@ -2,7 +2,7 @@
 
 mod numpy_order;
 
-use crate::options::{DataArgs, say};
+use crate::options::{DataArgs, data_file, say};
 use genailab::{
     Error, Result,
     data::{Opened, Split, TrainingData},
@@ -21,8 +21,8 @@ use std::{cell::Cell, path::PathBuf, time::Instant};
 /// there. Five steps warm up.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to train on
-    #[arg(long, value_name = "FILE")]
+    /// The .h5ad file to train on, or a name of `genailab datasets`, which is fetched
+    #[arg(long, value_name = "FILE", value_parser = data_file)]
     data: PathBuf,
     /// Cells in one optimizer step
     #[arg(long, value_name = "N", default_value_t = 128)]

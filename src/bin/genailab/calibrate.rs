@@ -3,7 +3,7 @@
 pub mod story;
 
 use crate::{
-    options::{DataArgs, OutputFolder, interrupt_flag, say, say_labels},
+    options::{DataArgs, GenesArg, OutputFolder, data_file, interrupt_flag, say, say_labels},
     train::write_json,
 };
 use genailab::{
@@ -33,8 +33,8 @@ use std::{any::Any, path::PathBuf, time::Instant};
 /// stratified` other cells of perturbations that were.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to use: cells or effects
-    #[arg(long, value_name = "FILE")]
+    /// The .h5ad file to use, cells or effects, or a name of `genailab datasets`, which is fetched
+    #[arg(long, value_name = "FILE", value_parser = data_file)]
     data: PathBuf,
     /// The model: diffusion, or any other that draws cells
     #[arg(long, value_name = "NAME", default_value = DiffusionModel::KIND)]
@@ -55,11 +55,13 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "genailab-calibrate")]
     out: PathBuf,
     #[command(flatten)]
+    genes: GenesArg,
+    #[command(flatten)]
     columns: DataArgs,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    Setup::plans(&args.split, 1)?;
+    let plan = Setup::plans(&args.split, args.seed + 1)?.split_off(args.seed as usize);
     args.gene_sets.as_ref().map(GeneSets::open).transpose()?;
     let file = args.config.as_deref().map(SettingsFile::read).transpose()?;
     let registry = Registry::default();
@@ -90,7 +92,10 @@ pub fn run(args: &Args) -> Result<()> {
     };
     // Refused before the data is read.
     family.learns_from().iter().try_for_each(|&kind| settings(kind, 1).map(drop))?;
-    let opened = args.columns.open(&args.data)?;
+    let opened = args.columns.open_genes(&args.data, &args.genes.choice()?, false, |cells| {
+        Setup::training_cells(&plan, cells).map_err(|e| e.at(args.data.display()))
+    })?;
+    args.genes.check(&opened)?;
     let settings = match &opened {
         Opened::Cells(cells) => settings(DataKind::Cells, cells.n_cells())?,
         Opened::Effects(_) if family.learns_from().contains(&DataKind::Effects) => settings(DataKind::Effects, 0)?,

@@ -8,7 +8,7 @@ use std::{fmt::Write, fs, path::Path};
 pub struct Args {}
 
 pub fn run(_args: &Args) -> genailab::Result<()> {
-    let (manifest, cache) = (Manifest::builtin()?, cache_dir()?);
+    let (manifest, cache) = (Manifest::current()?, cache_dir()?);
     let mut text = format!("{:<24} {:>9}  {:>19}  {:<10} here\n", "name", "download", "cells x genes", "licence");
     for source in &manifest.datasets {
         let _ = writeln!(

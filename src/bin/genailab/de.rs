@@ -1,6 +1,6 @@
 //! `genailab de`: which genes each perturbation changes.
 
-use crate::options::{DataArgs, check_output_file, say};
+use crate::options::{DataArgs, check_output_file, data_file, say};
 use genailab::{
     Error, Result,
     data::{Dataset, Opened, TargetSum, normalize},
@@ -23,7 +23,7 @@ use std::{
 #[derive(clap::Args)]
 pub struct Args {
     /// The .h5ad file of cells
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = data_file)]
     data: PathBuf,
     /// The .csv to write
     #[arg(long, value_name = "FILE.csv")]

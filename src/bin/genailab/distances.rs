@@ -1,6 +1,6 @@
 //! `genailab distances`: how far apart the cells of perturbations lie.
 
-use crate::options::{DataArgs, check_output_file, say};
+use crate::options::{DataArgs, check_output_file, data_file, say};
 use genailab::{
     Error, Result,
     data::{AnnData, Dataset, Opened, TargetSum, normalize::log_normalize},
@@ -24,7 +24,7 @@ use std::{
 #[derive(clap::Args)]
 pub struct Args {
     /// The .h5ad file of cells to use
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = data_file)]
     data: PathBuf,
     /// Distance between two sets of cells
     #[arg(long, value_enum, default_value = "edistance")]

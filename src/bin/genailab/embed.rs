@@ -1,6 +1,6 @@
 //! `genailab embed`: cells as points in the space of a trained model.
 
-use crate::options::{DataArgs, aligned, check_output_file, say};
+use crate::options::{DataArgs, aligned, check_output_file, data_file, say};
 use genailab::{Error, ErrorKind, Result, data::Opened, device::Device, model::registry::Registry};
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// The .h5ad file with the cells
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = data_file)]
     data: PathBuf,
     /// The .h5ad to write
     #[arg(long, value_name = "FILE.h5ad")]

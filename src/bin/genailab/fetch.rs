@@ -16,7 +16,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> genailab::Result<()> {
-    let manifest = Manifest::builtin()?;
+    let manifest = Manifest::current()?;
     let source = manifest.find(&args.name)?;
     let dir = args.dir.clone().map_or_else(cache_dir, Ok)?;
     let fetched = fetch_source(source, &dir, &FetchOptions::default())?;

@@ -1,6 +1,6 @@
 //! `genailab inspect`: what an `.h5ad` file holds.
 
-use crate::options::DataArgs;
+use crate::options::{DataArgs, data_file, fetch_if_public};
 use genailab::{
     Error, Result,
     data::{AnnData, Dataset, Effects, MatrixKind, OpenOptions, is_effects},
@@ -16,7 +16,8 @@ const SHOWN: usize = 12;
 /// Show what an .h5ad file holds, and what genailab would train on
 #[derive(clap::Args)]
 pub struct Args {
-    /// Any .h5ad file
+    /// Any .h5ad file, or a name of `genailab datasets`, which is fetched
+    #[arg(value_parser = data_file)]
     file: PathBuf,
     /// Print one line of JSON: shape, number of stored values and sum of X, names of columns, layers and embeddings
     #[arg(long)]
@@ -40,6 +41,7 @@ struct Summary<'a> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    fetch_if_public(&args.file)?;
     let file = AnnData::open(&args.file)?;
     let text = if args.json { json(&file)? } else { describe(&file, &args.file, &args.columns.options(&args.file)?)? };
     // A reader that has seen enough (`| head`) closes the pipe: no mistake of the user's.

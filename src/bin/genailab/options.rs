@@ -2,7 +2,10 @@
 
 use genailab::{
     Error, ErrorKind, Result,
-    data::{Dataset, Effects, Naming, OpenOptions, Opened, Split},
+    data::fetch::{FetchOptions, Manifest, cache_dir, fetch_source},
+    data::{
+        AnnData, Dataset, Effects, GeneChoice, Naming, OpenOptions, Opened, QcConfig, Split, SplitPlan, is_effects,
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -77,13 +80,102 @@ impl DataArgs {
         self.open_with(file, OpenOptions { labels_optional: true, ..self.options(file)? })
     }
 
-    fn open_with(&self, file: &Path, options: OpenOptions) -> Result<Opened> {
-        let opened = genailab::data::open_with(file, &options)?;
-        if let Opened::Cells(data) = &opened {
-            data.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    /// As [`Self::open`], with the genes that are asked for, so that those of a whole transcriptome never stand in memory;
+    /// `training` names the cells that variable genes are chosen by.
+    pub fn open_genes(
+        &self,
+        file: &Path,
+        choice: &GeneChoice,
+        labels_optional: bool,
+        training: impl FnOnce(&Dataset) -> Result<Vec<usize>>,
+    ) -> Result<Opened> {
+        fetch_if_public(file)?;
+        let options = OpenOptions { labels_optional, ..self.options(file)? };
+        let anndata = AnnData::open(file)?;
+        if is_effects(&anndata) {
+            return self.open_with(file, options);
         }
-        Ok(opened)
+        Dataset::open_genes(&anndata, &options, choice, training).map(|data| told(Opened::Cells(data)))
     }
+
+    /// As [`Self::open`], with the genes of a model, as far as the file has them.
+    pub fn open_for(&self, file: &Path, genes: &[String], labels_optional: bool) -> Result<Opened> {
+        self.open_genes(file, &GeneChoice::Named(genes.to_vec()), labels_optional, |_| Ok(Vec::new()))
+    }
+
+    fn open_with(&self, file: &Path, options: OpenOptions) -> Result<Opened> {
+        fetch_if_public(file)?;
+        genailab::data::open_with(file, &options).map(told)
+    }
+}
+
+/// Reads the path of a data file. The name of a public dataset is the path that it is fetched to when it is opened.
+pub fn data_file(text: &str) -> Result<PathBuf> {
+    let path = PathBuf::from(text);
+    match Manifest::current()?.find(text) {
+        Ok(source) if !path.exists() => Ok(cache_dir()?.join(&source.file)),
+        _ => Ok(path),
+    }
+}
+
+/// Fetches a public dataset that was asked for by its name, or verifies it where it is there.
+pub fn fetch_if_public(file: &Path) -> Result<()> {
+    let Ok(dir) = cache_dir() else { return Ok(()) };
+    if file.parent() != Some(&dir) {
+        return Ok(());
+    }
+    let manifest = Manifest::current()?;
+    let public = manifest.datasets.iter().find(|source| file.ends_with(&source.file));
+    public.map_or(Ok(()), |source| fetch_source(source, &dir, &FetchOptions::default()).map(drop))
+}
+
+fn told(opened: Opened) -> Opened {
+    if let Opened::Cells(data) = &opened {
+        data.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    }
+    opened
+}
+
+/// Which genes of a file of cells are used.
+#[derive(clap::Args, Debug, Clone, Default)]
+pub struct GenesArg {
+    /// Genes of a cells dataset that are used: the N that vary most among the training cells (and the perturbed ones), all, or a
+    /// FILE with a gene a line [default: 5000, where the file has more]
+    #[arg(long, value_name = "N|all|FILE")]
+    genes: Option<String>,
+}
+
+impl GenesArg {
+    /// What is asked for, the default where nothing is.
+    pub fn choice(&self) -> Result<GeneChoice> {
+        self.genes.as_deref().map_or_else(|| Ok(GeneChoice::default()), str::parse)
+    }
+
+    /// Refuses the option for data that has no cells.
+    pub fn check(&self, opened: &Opened) -> Result<()> {
+        match (&self.genes, opened) {
+            (Some(genes), Opened::Effects(_)) => Err(Error::config(format!(
+                "--genes {genes}: an effects dataset has no cells to choose genes by, and all its genes are used; leave the option \
+                 out"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The training cells of the usual split, after quality control.
+pub fn usual_training_cells(
+    data: &Dataset,
+    qc: Option<&QcConfig>,
+    Fractions { validation, test }: Fractions,
+    seed: u64,
+) -> Result<Vec<usize>> {
+    let good = match qc {
+        Some(qc) => qc.good_cells(data)?.0,
+        None => (0..data.n_cells()).collect(),
+    };
+    let split = data.select_cells(&good).split(&SplitPlan::Stratified { validation, test, seed })?;
+    Ok(split.train.into_iter().map(|row| good[row]).collect())
 }
 
 /// Says in one line what the labels of cells were read as, before anything is trained on them.

@@ -229,7 +229,7 @@ fn predict_from(model: &dyn Trained, perturbations: &[Perturbation], file: &Path
         )));
     }
     let located = |e: Error| if e.kind() == ErrorKind::Data { e.at(file.display()) } else { e };
-    let Opened::Cells(data) = args.columns.open(file)? else {
+    let Opened::Cells(data) = args.columns.open_for(file, model.genes(), false)? else {
         return Err(Error::config(format!(
             "--control-cells: {} is an effects dataset; give one of cells",
             file.display()

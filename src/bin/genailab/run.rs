@@ -5,7 +5,10 @@ mod stages;
 mod story;
 
 use crate::{
-    options::{DataArgs, Fractions, OutputFolder, check_interrupt, interrupt_flag, say, say_labels},
+    options::{
+        DataArgs, Fractions, GenesArg, OutputFolder, check_interrupt, data_file, interrupt_flag, say, say_labels,
+        usual_training_cells,
+    },
     train::{shared, write_json},
 };
 use genailab::{
@@ -46,8 +49,8 @@ const BUILT_IN_SEED: u64 = 7;
 /// of two genes that they have not seen, beside the sum of the two single effects.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to use [default: the built-in simulated dataset of 6000 cells]
-    #[arg(long, value_name = "FILE")]
+    /// The .h5ad file to use, or a name of `genailab datasets`, which is fetched [default: the built-in simulated dataset of 6000 cells]
+    #[arg(long, value_name = "FILE", value_parser = data_file)]
     data: Option<PathBuf>,
     /// Folder for report.html, results.json and the model
     #[arg(long, value_name = "DIR", default_value = "genailab-run")]
@@ -68,6 +71,8 @@ pub struct Args {
     /// Go on with a run that was stopped, from its last checkpoint in --out
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    genes: GenesArg,
     #[command(flatten)]
     columns: DataArgs,
 }
@@ -158,7 +163,15 @@ pub fn run(args: &Args) -> Result<()> {
     // A setting that is wrong is said before anything is read or made.
     let settings = args.settings_for_cells()?;
     check_folder(&args.out.join("vae"), args.resume)?;
-    let data = args.data.as_ref().map(|file| args.columns.open(file)).transpose()?;
+    let genes = args.genes.choice()?;
+    let open = |file: &PathBuf| {
+        let opened = args.columns.open_genes(file, &genes, false, |cells| {
+            let qc = settings.qc.clone().unwrap_or_else(|| QcConfig::for_dataset(cells));
+            usual_training_cells(cells, Some(&qc), settings.split, settings.seed).map_err(|e| e.at(file.display()))
+        })?;
+        args.genes.check(&opened).map(|()| opened)
+    };
+    let data = args.data.as_ref().map(open).transpose()?;
     if let (Some(data), Some(file)) = (&data, &args.data) {
         say_labels(data).map_err(|e| e.at(file.display()))?;
     }

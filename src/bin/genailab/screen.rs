@@ -1,6 +1,6 @@
 //! `genailab screen`: which perturbation would bring a cell to a wanted state?
 
-use crate::options::{DataArgs, OutputFolder, say};
+use crate::options::{DataArgs, OutputFolder, data_file, say};
 use genailab::{
     Error, Result,
     bench::screen::{Candidates, Closeness, Hit, Retrieved, Search, retrieve, screen},
@@ -36,7 +36,7 @@ const SHOWN: usize = 40;
 #[derive(clap::Args)]
 pub struct Args {
     /// The .h5ad file to train on: cells or effects
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = data_file)]
     data: PathBuf,
     /// The perturbation whose effect is wanted, A or A+B: of --data, or of --target-file
     #[arg(long, value_name = "A+B", required_unless_present = "target_file")]

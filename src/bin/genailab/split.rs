@@ -1,6 +1,6 @@
 //! `genailab split`: a split alone, for a model that is trained elsewhere.
 
-use crate::options::{DataArgs, check_output_file, say, say_labels};
+use crate::options::{DataArgs, check_output_file, data_file, say, say_labels};
 use genailab::{
     Error, Result,
     bench::{BenchmarkData, Setup},
@@ -18,7 +18,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 #[derive(clap::Args)]
 pub struct Args {
     /// The .h5ad file to divide: cells or effects
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = data_file)]
     data: PathBuf,
     /// What is held out; the names are those of `genailab bench`
     #[arg(long, value_name = "NAME")]

@@ -2,7 +2,10 @@
 
 mod embedding_report;
 
-use crate::options::{DataArgs, Fractions, OutputFolder, interrupt_flag, say, say_division, say_labels};
+use crate::options::{
+    DataArgs, Fractions, GenesArg, OutputFolder, data_file, interrupt_flag, say, say_division, say_labels,
+    usual_training_cells,
+};
 use genailab::{
     Error, ErrorKind, Result,
     bench::evaluate_effects,
@@ -39,8 +42,8 @@ const DRAWS: usize = 100;
 /// `genailab predict` and `genailab embed` use the model.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to train on
-    #[arg(long, value_name = "FILE")]
+    /// The .h5ad file to train on, or a name of `genailab datasets`, which is fetched
+    #[arg(long, value_name = "FILE", value_parser = data_file)]
     data: PathBuf,
     /// Which model; `genailab doctor` lists them with what they predict
     #[arg(long, value_name = "NAME", default_value = "vae")]
@@ -89,6 +92,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     compare_vae: Option<PathBuf>,
     #[command(flatten)]
+    genes: GenesArg,
+    #[command(flatten)]
     columns: DataArgs,
 }
 
@@ -125,10 +130,13 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let of_cells = family.learns_from().contains(&DataKind::Cells);
     let needs_labels = !(of_cells && settings(family, file.as_ref(), (DataKind::Cells, 1), args)?.encoder_alone());
-    let opened = match needs_labels {
-        true => args.columns.open(&args.data)?,
-        false => args.columns.open_unlabelled(&args.data)?,
-    };
+    let opened = args.columns.open_genes(&args.data, &args.genes.choice()?, !needs_labels, |cells| {
+        let settings = settings(family, file.as_ref(), (DataKind::Cells, cells.n_cells()), args)?;
+        let seed = args.seed.unwrap_or_else(|| settings.seed());
+        let split = split.unwrap_or_else(|| usual_split(settings.as_ref()));
+        usual_training_cells(cells, qc.as_ref(), split, seed).map_err(of_file)
+    })?;
+    args.genes.check(&opened)?;
     if needs_labels {
         say_labels(&opened).map_err(of_file)?;
     }

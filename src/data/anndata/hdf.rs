@@ -272,15 +272,3 @@ pub(super) fn block_rows(dataset: &Dataset, columns: usize) -> usize {
         _ => wanted,
     }
 }
-
-/// Reads a one-dimensional array block by block.
-pub(super) fn for_each_block<T: H5Type>(
-    dataset: &Dataset,
-    mut each: impl FnMut(Range<usize>, &[T]) -> Result<()>,
-) -> Result<()> {
-    for range in ranges(dataset.size(), block_length(dataset)) {
-        let values = dataset.read_slice_1d::<T, _>(range.clone()).map_err(|e| unreadable(dataset, &e))?;
-        each(range, values.as_slice().expect("one-dimensional arrays are contiguous"))?;
-    }
-    Ok(())
-}

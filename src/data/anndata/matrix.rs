@@ -4,7 +4,7 @@
 //! array `(cells, genes)`. HDF5 converts the values to `f32` (counts) or `f64` (sums) while it reads.
 //! Source: <https://anndata.readthedocs.io/en/stable/fileformat-prose.html>.
 
-use super::hdf;
+use super::{chunks::Array, hdf};
 use crate::{Error, Result, data::Counts};
 use hdf5::{Dataset, Group, H5Type, LocationType};
 use ndarray::{Array2, s};
@@ -56,7 +56,7 @@ pub(super) struct Stored {
 }
 
 #[derive(Debug, Clone)]
-enum Form {
+pub(super) enum Form {
     Dense(Dataset),
     Sparse { by_row: bool, data: Dataset, indices: Dataset, indptr: Dataset },
 }
@@ -110,6 +110,10 @@ impl Stored {
         Ok(Self { place, shape, form })
     }
 
+    pub(super) fn form(&self) -> &Form {
+        &self.form
+    }
+
     /// How the matrix is stored.
     pub(super) fn kind(&self) -> MatrixKind {
         match &self.form {
@@ -133,11 +137,12 @@ impl Stored {
                 self.offsets(indptr, major, data, indices)?;
                 self.for_each_index(indices, minor, |_, _| ())?;
                 summary.nnz = data.size();
-                hdf::for_each_block::<f64>(data, |_, values| {
+                let array = Array::new(data);
+                for range in hdf::ranges(data.size(), array.block_length()) {
+                    let values = array.read::<f64>(range)?;
                     summary.sum += values.iter().sum::<f64>();
                     summary.zeros += values.iter().filter(|&&value| value == 0.0).count();
-                    Ok(())
-                })?;
+                }
             }
         }
         Ok(summary)
@@ -170,10 +175,10 @@ impl Stored {
         let mut genes = self.reserve::<u32>(data.size())?;
         self.for_each_index(indices, columns, |_, index| genes.push(index))?;
         let mut values = self.reserve::<f32>(data.size())?;
-        hdf::for_each_block::<f32>(data, |_, block| {
-            values.extend_from_slice(block);
-            Ok(())
-        })?;
+        let array = Array::new(data);
+        for range in hdf::ranges(data.size(), array.block_length()) {
+            values.extend_from_slice(&array.read::<f32>(range)?);
+        }
         Counts::new(columns, offsets, genes, values).map_err(|e| e.at(format!("`{}`", self.place)))
     }
 
@@ -193,10 +198,10 @@ impl Stored {
         values.resize(data.size(), 0.0);
         let mut next = starts.clone();
         let mut column = 0;
-        for range in hdf::ranges(data.size(), hdf::block_length(data).max(hdf::block_length(indices))) {
-            let read = |e: hdf5::Error| hdf::failed("read", &self.place, &e);
-            let row_block = indices.read_slice_1d::<i64, _>(range.clone()).map_err(read)?;
-            let value_block = data.read_slice_1d::<f32, _>(range.clone()).map_err(read)?;
+        let (value_array, row_array) = (Array::new(data), Array::new(indices));
+        for range in hdf::ranges(data.size(), value_array.block_length().max(row_array.block_length())) {
+            let row_block = row_array.read::<i64>(range.clone())?;
+            let value_block = value_array.read::<f32>(range.clone())?;
             for ((position, &row), &value) in range.zip(&row_block).zip(&value_block) {
                 while position >= offsets[column + 1] {
                     column += 1;
@@ -227,7 +232,7 @@ impl Stored {
         Counts::new(self.shape.1, offsets, genes, values)
     }
 
-    fn for_each_dense_block<T: H5Type>(
+    pub(super) fn for_each_dense_block<T: H5Type>(
         &self,
         array: &Dataset,
         mut each: impl FnMut(usize, Array2<T>) -> Result<()>,
@@ -240,12 +245,18 @@ impl Stored {
         Ok(())
     }
 
-    fn major_minor(&self, by_row: bool) -> (usize, usize) {
+    pub(super) fn major_minor(&self, by_row: bool) -> (usize, usize) {
         if by_row { self.shape } else { (self.shape.1, self.shape.0) }
     }
 
     /// Reads and checks `indptr`: `major + 1` offsets from 0 to the number of values, never falling.
-    fn offsets(&self, indptr: &Dataset, major: usize, data: &Dataset, indices: &Dataset) -> Result<Vec<usize>> {
+    pub(super) fn offsets(
+        &self,
+        indptr: &Dataset,
+        major: usize,
+        data: &Dataset,
+        indices: &Dataset,
+    ) -> Result<Vec<usize>> {
         let place = &self.place;
         let damaged = |what: String| Error::data(format!("`{place}`: {what}; the file is damaged"));
         if data.size() != indices.size() {
@@ -279,18 +290,17 @@ impl Stored {
                 self.place
             )));
         }
-        hdf::for_each_block::<i64>(indices, |range, block| {
-            for (position, &index) in range.zip(block) {
+        let array = Array::new(indices);
+        for range in hdf::ranges(indices.size(), array.block_length()) {
+            let block = array.read::<i64>(range.clone())?;
+            for (position, &index) in range.zip(&block) {
                 if index < 0 || index >= minor as i64 {
-                    return Err(Error::data(format!(
-                        "`{}`: index {index} (value {position}) is out of range: there are {minor}; the file is damaged",
-                        self.place
-                    )));
+                    return Err(self.index_out_of_range(index, position, minor));
                 }
                 each(position, index as u32);
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     /// Memory for `length` values, or a clear error where a damaged file asks for more than there is.

@@ -14,9 +14,11 @@
 //! # Ok(()) }
 //! ```
 
+mod chunks;
 mod column;
 mod hdf;
 mod matrix;
+mod stream;
 mod uns;
 mod write;
 
@@ -30,7 +32,10 @@ use column::Frame;
 use hdf5::{File, Group, LocationType};
 use matrix::Stored;
 use ndarray::Array2;
-use std::path::{Path, PathBuf};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
 
 /// An open `.h5ad` file: its structure, and the means to read its parts.
 #[derive(Debug)]
@@ -189,6 +194,26 @@ impl AnnData {
     /// No such matrix, values that are not numbers, a shape that does not fit, damaged CSR or CSC arrays.
     pub fn read_matrix(&self, name: &str) -> Result<Counts> {
         self.in_file(self.stored(name).and_then(|matrix| matrix.read_counts()))
+    }
+
+    /// The columns `genes` (increasing) of a matrix, which is read as a stream: see [`AnnData::read_matrix`].
+    ///
+    /// # Errors
+    /// As [`AnnData::read_matrix`].
+    pub(super) fn read_columns(&self, name: &str, genes: &[usize]) -> Result<Counts> {
+        self.in_file(self.stored(name).and_then(|matrix| matrix.read_columns(genes)))
+    }
+
+    /// Hands every value of a matrix that is not zero to `each`, as (cell, gene, value), until it breaks off.
+    ///
+    /// # Errors
+    /// As [`AnnData::read_matrix`].
+    pub(super) fn for_each_entry(
+        &self,
+        name: &str,
+        each: impl FnMut(usize, u32, f32) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.in_file(self.stored(name).and_then(|matrix| matrix.for_each_entry(each)))
     }
 
     /// Reads a matrix as a dense array `(cells, genes)`: see [`AnnData::read_matrix`].
