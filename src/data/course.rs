@@ -7,8 +7,8 @@
 
 use super::fetch::{Manifest, cache_dir};
 use super::{
-    Dataset, HvgFlavour, Perturbation, QcConfig, Simulation, SimulationConfig, Split, SplitPlan, Truth,
-    highly_variable, split::shuffle,
+    AnnData, Dataset, GeneChoice, HvgFlavour, OpenOptions, Perturbation, QcConfig, Simulation, SimulationConfig, Split,
+    SplitPlan, Truth, highly_variable, split::shuffle,
 };
 use crate::{Error, Result};
 use rand::SeedableRng;
@@ -125,7 +125,10 @@ impl CourseData {
                 path.display()
             ))
         })?;
-        let data = Dataset::open(found)?;
+        // Of a whole transcriptome the genes that vary among control cells, which no split judges.
+        let file = AnnData::open(found)?;
+        let of_control = |data: &Dataset| Ok(data.control_cells());
+        let data = Dataset::open_genes(&file, &OpenOptions::default(), &GeneChoice::default(), of_control)?;
         let n_cells = data.n_cells();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if n_cells <= MOST_CELLS {

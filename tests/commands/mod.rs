@@ -6,6 +6,7 @@
 mod data;
 mod de;
 mod diffusion;
+mod genes;
 mod jepa;
 mod jepa_diffusion;
 mod jepa_phase_a;

@@ -2,6 +2,7 @@
 
 mod cell_types;
 mod common;
+mod genes;
 mod join;
 mod numerics;
 mod parts;

@@ -1,15 +1,15 @@
 //! `genailab ablate`: what each part of a model is worth.
 
-use crate::options::{DataArgs, OutputFolder, check_interrupt, data_file, interrupt_flag, say};
+use crate::options::{DataArgs, GenesArg, OutputFolder, check_interrupt, data_file, interrupt_flag, say};
 use genailab::{
     Error, ErrorKind, Result,
     bench::{
-        BenchmarkData,
+        BenchmarkData, Setup,
         ablation::{
             Ablation, Scale, Trial, ablate_cells, ablate_effects, ablate_jepa, names_of_jepa_variants, scale_jepa,
         },
     },
-    data::{Opened, SplitPlan},
+    data::{Dataset, Opened, SplitPlan},
     model::{
         ModelConfig,
         combination::CombinationConfig,
@@ -59,6 +59,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "genailab-ablation")]
     out: PathBuf,
     #[command(flatten)]
+    genes: GenesArg,
+    #[command(flatten)]
     columns: DataArgs,
 }
 
@@ -89,8 +91,14 @@ pub fn run(args: &Args) -> Result<()> {
     let plan = SplitPlan::parse(split, 0)?;
     let opened = match encoder_alone {
         true => args.columns.open_unlabelled(&args.data)?,
-        false => args.columns.open(&args.data)?,
+        false => {
+            let plans = Setup::plans(split, args.seeds)?;
+            let of_training =
+                |cells: &Dataset| Setup::training_cells(&plans, cells).map_err(|e| e.at(args.data.display()));
+            args.columns.open_genes(&args.data, &args.genes.choice()?, false, of_training)?
+        }
     };
+    args.genes.check(&opened)?;
     if matches!(opened, Opened::Effects(_)) && (args.phase.is_some() || of_whole) {
         return Err(Error::config(
             "--phase, --split, --variants, --scaling and --resume are for cells; leave them out",

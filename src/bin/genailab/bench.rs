@@ -1,6 +1,9 @@
 //! `genailab bench`: predictors on held-out conditions, measured side by side.
 
-use crate::options::{DataArgs, GenesArg, OutputFolder, data_file, interrupt_flag, say, say_labels};
+use crate::{
+    options::{DataArgs, GenesArg, OutputFolder, data_file, interrupt_flag, say, say_labels},
+    provenance,
+};
 use genailab::{
     Error, ErrorKind, Result,
     bench::{self, MeasureOptions, PartProgress, PredictionFile, PredictionKind, RunOptions, Setup},
@@ -76,6 +79,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    args.config.iter().chain(&args.gene_sets).for_each(|file| provenance::reads(file));
     // Cheap questions first: a large file takes long to read.
     let plans = Setup::plans(&args.split, args.seeds);
     let plans = plans.map_err(|error| if args.seeds == 0 { error.at("--seeds") } else { error })?;

@@ -4,6 +4,7 @@ pub mod story;
 
 use crate::{
     options::{DataArgs, GenesArg, OutputFolder, data_file, interrupt_flag, say, say_labels},
+    provenance,
     train::write_json,
 };
 use genailab::{
@@ -61,6 +62,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    args.config.iter().chain(&args.gene_sets).for_each(|file| provenance::reads(file));
     let plan = Setup::plans(&args.split, args.seed + 1)?.split_off(args.seed as usize);
     args.gene_sets.as_ref().map(GeneSets::open).transpose()?;
     let file = args.config.as_deref().map(SettingsFile::read).transpose()?;

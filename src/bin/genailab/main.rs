@@ -14,6 +14,7 @@ mod fetch;
 mod inspect;
 mod options;
 mod predict;
+mod provenance;
 mod run;
 mod screen;
 mod simulate;
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
         Command::Datasets(args) => datasets::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
-    match result {
+    match result.and_then(|()| provenance::write()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

@@ -1,5 +1,6 @@
 //! What several commands share: how a data file is read, a configuration file, where output goes, Ctrl-C.
 
+use crate::provenance;
 use genailab::{
     Error, ErrorKind, Result,
     data::fetch::{FetchOptions, Manifest, cache_dir, fetch_source},
@@ -118,8 +119,9 @@ pub fn data_file(text: &str) -> Result<PathBuf> {
     }
 }
 
-/// Fetches a public dataset that was asked for by its name, or verifies it where it is there.
+/// Fetches a public dataset that was asked for by its name, or verifies it where it is there. Every data file passes here.
 pub fn fetch_if_public(file: &Path) -> Result<()> {
+    provenance::reads(file);
     let Ok(dir) = cache_dir() else { return Ok(()) };
     if file.parent() != Some(&dir) {
         return Ok(());
@@ -271,6 +273,7 @@ impl OutputFolder {
         std::fs::create_dir_all(path).map_err(|e| Error::io("create the folder", path, e))?;
         let folder = Self { path: path.to_owned(), made };
         writable(path).map_err(|e| Error::io("write into the folder", path, e))?;
+        provenance::writes(path);
         Ok(folder)
     }
 }

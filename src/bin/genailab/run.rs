@@ -9,6 +9,7 @@ use crate::{
         DataArgs, Fractions, GenesArg, OutputFolder, check_interrupt, data_file, interrupt_flag, say, say_labels,
         usual_training_cells,
     },
+    provenance,
     train::{shared, write_json},
 };
 use genailab::{
@@ -158,6 +159,7 @@ impl Stages<'_> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    args.config.iter().for_each(|file| provenance::reads(file));
     let start = Instant::now();
     args.device.check()?;
     // A setting that is wrong is said before anything is read or made.

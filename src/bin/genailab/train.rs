@@ -2,9 +2,12 @@
 
 mod embedding_report;
 
-use crate::options::{
-    DataArgs, Fractions, GenesArg, OutputFolder, data_file, interrupt_flag, say, say_division, say_labels,
-    usual_training_cells,
+use crate::{
+    options::{
+        DataArgs, Fractions, GenesArg, OutputFolder, data_file, interrupt_flag, say, say_division, say_labels,
+        usual_training_cells,
+    },
+    provenance,
 };
 use genailab::{
     Error, ErrorKind, Result,
@@ -108,6 +111,7 @@ struct Training<'a> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    args.config.iter().for_each(|file| provenance::reads(file));
     // Cheap questions first: a large file takes long to read.
     let registry = Registry::default();
     let family = registry.family(&args.model)?;

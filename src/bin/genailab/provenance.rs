@@ -1,0 +1,46 @@
+//! What an output folder was made by and from: `provenance.json` in it.
+//!
+//! The files that a command opens and the folder that it writes are noted where every command passes, so that none forgets
+//! one.
+
+use genailab::{Result, data::fetch::hash, train::write_atomically};
+use serde_json::json;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+static FILES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+static FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Notes a file that results depend on.
+pub fn reads(file: &Path) {
+    FILES.lock().unwrap_or_else(PoisonError::into_inner).insert(file.to_owned());
+}
+
+/// Notes the folder that results go to.
+pub fn writes(folder: &Path) {
+    *FOLDER.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.to_owned());
+}
+
+/// Writes the version, the command line, and size and SHA-256 of each file, into the folder that the command has filled.
+///
+/// # Errors
+/// A file that is gone, a folder that cannot be written any more.
+pub fn write() -> Result<()> {
+    let Some(folder) = FOLDER.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
+    let files = FILES.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let of = |file: &PathBuf| {
+        let sums = hash::of_file(file)?;
+        Ok(json!({ "path": file.display().to_string(), "bytes": sums.size, "sha256": sums.sha256 }))
+    };
+    let command: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let record = json!({
+        "genailab": env!("CARGO_PKG_VERSION"),
+        "command": command,
+        "files": files.iter().map(of).collect::<Result<Vec<_>>>()?,
+        "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+    });
+    write_atomically(&folder.join("provenance.json"), format!("{record:#}\n").as_bytes())
+}

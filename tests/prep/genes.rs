@@ -1,0 +1,154 @@
+//! A choice of genes while a file is read: the same cells and numbers as all genes read and some of them kept.
+
+use genailab::data::{
+    AnnData, AnnDataWriter, Counts, Dataset, GeneChoice, HvgFlavour, OpenOptions, Perturbation, QcConfig, Simulation,
+    SimulationConfig, SplitPlan, highly_variable,
+};
+use std::{collections::HashSet, path::Path};
+use tempfile::tempdir;
+
+fn simulated() -> Dataset {
+    let config = SimulationConfig { n_cells: 1_500, n_genes: 800, seed: 4, ..SimulationConfig::default() };
+    Simulation::new(&config).expect("valid settings").dataset
+}
+
+fn plan() -> SplitPlan {
+    SplitPlan::Stratified { validation: 0.1, test: 0.2, seed: 3 }
+}
+
+/// Training cells after quality control, as places among all cells.
+fn training(data: &Dataset) -> Vec<usize> {
+    let good = QcConfig::default().good_cells(data).expect("good cells").0;
+    let split = data.select_cells(&good).split(&plan()).expect("a split");
+    split.train.into_iter().map(|row| good[row]).collect()
+}
+
+fn open(path: &Path, choice: &GeneChoice) -> Dataset {
+    let file = AnnData::open(path).expect("opened");
+    Dataset::open_genes(&file, &OpenOptions::default(), choice, |data| Ok(training(data))).expect("read")
+}
+
+/// What reading everything and choosing afterwards gives.
+fn chosen_afterwards(all: &Dataset, n: usize) -> Dataset {
+    let table = highly_variable(all, HvgFlavour::SeuratV3, n, Some(&training(all))).expect("variable genes");
+    let perturbed: HashSet<&String> = all.perturbations.iter().flat_map(Perturbation::genes).collect();
+    let kept: Vec<usize> =
+        (0..all.n_genes()).filter(|&g| table.selected[g] || perturbed.contains(&all.genes.names[g])).collect();
+    all.select_genes(&kept).expect("genes that are there")
+}
+
+fn same(narrow: &Dataset, wide: &Dataset) {
+    assert_eq!(narrow.genes.names, wide.genes.names);
+    assert!(narrow.counts == wide.counts, "the counts differ");
+    assert_eq!(narrow.library_size, wide.library_size, "library sizes count all genes");
+    assert_eq!((&narrow.labels, &narrow.lane_of), (&wide.labels, &wide.lane_of));
+}
+
+#[test]
+fn variable_genes_as_if_all_had_been_read() {
+    let folder = tempdir().expect("a folder");
+    let path = folder.path().join("cells.h5ad");
+    simulated().write(&path).expect("written");
+    let all = Dataset::open(&path).expect("read");
+    let narrow = open(&path, &GeneChoice::MostVariable(100));
+    same(&narrow, &chosen_afterwards(&all, 100));
+    assert!((100..150).contains(&narrow.n_genes()), "{} genes", narrow.n_genes());
+    let note = narrow.notes.last().expect("the choice is said");
+    assert!(note.contains("of 800 genes are used: the 100 that vary most among"), "{note}");
+
+    // Quality control decides as it does with all genes.
+    let (wide, narrow) = (QcConfig::default().apply(&all), QcConfig::default().apply(&narrow));
+    let (wide, narrow) = (wide.expect("wide").0, narrow.expect("narrow").0);
+    assert!(wide.n_cells() < 1_500, "some cells are damaged, or this shows nothing");
+    assert_eq!(narrow.cells.names, wide.cells.names);
+    assert_eq!(narrow.split(&plan()).expect("a split"), wide.split(&plan()).expect("a split"));
+}
+
+#[test]
+fn every_form_of_a_matrix_passes_by() {
+    let folder = tempdir().expect("a folder");
+    let data = simulated();
+    let dense = data.counts.to_dense();
+    let (plain, layer) = (folder.path().join("dense.h5ad"), folder.path().join("layer.h5ad"));
+    AnnDataWriter::new(&data.cells, &data.genes).x(&dense).write(&plain).expect("written");
+    let logged = data.counts.clone().map_values(f32::ln_1p);
+    AnnDataWriter::new(&data.cells, &data.genes)
+        .x(&logged)
+        .layer("counts", &data.counts)
+        .write(&layer)
+        .expect("written");
+    let columns = folder.path().join("columns.h5ad");
+    std::fs::copy(&layer, &columns).expect("copied");
+    as_columns(&columns, "layers/counts", &data.counts);
+    for path in [&plain, &layer, &columns] {
+        let narrow = open(path, &GeneChoice::MostVariable(60));
+        same(&narrow, &chosen_afterwards(&Dataset::open(path).expect("read"), 60));
+    }
+}
+
+/// Stores a matrix anew as compressed columns.
+fn as_columns(path: &Path, place: &str, counts: &Counts) {
+    let file = hdf5::File::open_rw(path).expect("opened");
+    let group = file.group(place).expect("a sparse matrix");
+    ["data", "indices", "indptr"].iter().for_each(|name| group.unlink(name).expect("it was there"));
+    let (mut columns, mut indptr) = (vec![Vec::new(); counts.n_genes()], vec![0_i64]);
+    for cell in 0..counts.n_cells() {
+        let (genes, values) = counts.row(cell);
+        genes.iter().zip(values).for_each(|(&gene, &value)| columns[gene as usize].push((cell as i32, value)));
+    }
+    columns.iter().for_each(|column| indptr.push(indptr.last().expect("a first") + column.len() as i64));
+    let entries: Vec<(i32, f32)> = columns.into_iter().flatten().collect();
+    let (rows, values): (Vec<i32>, Vec<f32>) = entries.into_iter().unzip();
+    let chunked = |n: usize| group.new_dataset_builder().chunk([n]).deflate(4);
+    chunked(1_000).with_data(&values).create("data").expect("created");
+    chunked(777).with_data(&rows).create("indices").expect("created");
+    group.new_dataset_builder().with_data(&indptr).create("indptr").expect("created");
+    group.delete_attr("encoding-type").expect("it was there");
+    let kind: hdf5::types::VarLenUnicode = "csc_matrix".parse().expect("text");
+    group
+        .new_attr::<hdf5::types::VarLenUnicode>()
+        .create("encoding-type")
+        .expect("new")
+        .write_scalar(&kind)
+        .expect("set");
+}
+
+#[test]
+fn named_genes_and_all() {
+    let folder = tempdir().expect("a folder");
+    let path = folder.path().join("cells.h5ad");
+    let data = simulated();
+    data.write(&path).expect("written");
+    let names = vec![data.genes.names[700].clone(), "NOT_THERE".to_owned(), data.genes.names[5].clone()];
+    let narrow = open(&path, &GeneChoice::Named(names));
+    same(&narrow, &data.select_genes(&[5, 700]).expect("there"));
+    assert!(
+        narrow.notes.iter().any(|note| note.contains("2 of 800") && note.contains("1 of those")),
+        "{:?}",
+        narrow.notes
+    );
+    for all in [GeneChoice::All, GeneChoice::MostVariable(800), GeneChoice::default()] {
+        same(&open(&path, &all), &data);
+    }
+    let file = AnnData::open(&path).expect("opened");
+    let none = GeneChoice::Named(vec!["NOT_THERE".to_owned()]);
+    let error = Dataset::open_genes(&file, &OpenOptions::default(), &none, |_| Ok(vec![])).expect_err("no gene");
+    assert!(error.to_string().contains("none of the 1 genes asked for (NOT_THERE"), "{error}");
+}
+
+#[test]
+fn a_damaged_chunk_is_said() {
+    let folder = tempdir().expect("a folder");
+    let path = folder.path().join("cells.h5ad");
+    simulated().write(&path).expect("written");
+    let file = hdf5::File::open(&path).expect("opened");
+    let data = file.dataset("X/data").expect("values");
+    let chunk = data.chunk_info(1).expect("more than one chunk");
+    drop((data, file));
+    let mut bytes = std::fs::read(&path).expect("read");
+    let middle = chunk.addr as usize + chunk.size as usize / 2;
+    bytes[middle..middle + 64].fill(0xFF);
+    std::fs::write(&path, bytes).expect("written");
+    let error = Dataset::open(&path).expect_err("damaged").to_string();
+    assert!(error.contains("X/data") && error.contains("chunk 1") && error.contains("damaged"), "{error}");
+}
