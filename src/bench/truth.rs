@@ -100,7 +100,11 @@ impl ObservedEffects {
                     specific_ranks: ranks(&specific),
                     largest: top_k(&sizes(&effect), MOST_CHANGED),
                     expressed: control.as_ref().map(|control| top_k(control, EXPRESSED_GENES)),
-                    log_fold_change: control.as_ref().map(|control| perturbench_log_fold_change(control, &effect)),
+                    // Of values around 0 there is none.
+                    log_fold_change: control
+                        .as_ref()
+                        .filter(|control| control.iter().all(|&value| value >= 0.0))
+                        .map(|control| perturbench_log_fold_change(control, &effect)),
                     peers: (0..self.conditions.len())
                         .filter(|&other| self.conditions[other].context == condition.context)
                         .collect(),

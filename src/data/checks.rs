@@ -17,7 +17,9 @@ pub(super) fn names_each_cell(lanes: &[String]) -> bool {
 /// What the user should know of the cells that were read; `lane` is the column of the lanes.
 pub(super) fn notes(data: &Dataset, lane: Option<&str>) -> Vec<String> {
     let mut notes: Vec<String> = repeated_names(&data.cells.names).into_iter().collect();
-    notes.extend(empty_cells(data));
+    if data.expression.is_counts() {
+        notes.extend(empty_cells(data));
+    }
     if let Some(lane) = lane {
         notes.extend(lane_per_cell(data, lane));
         notes.extend(confounded(data, lane));

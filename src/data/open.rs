@@ -6,8 +6,8 @@
 //! (`uns["genailab"]`).
 
 use super::{
-    AnnData, AnnDataWriter, Column, Counts, Dataset, Effects, OpenOptions, Perturbation, ReadAs, Table, Uns, checks,
-    features, is_effects,
+    AnnData, AnnDataWriter, Column, Counts, Dataset, Effects, Expression, NORMALISED_TOTAL, OpenOptions, Perturbation,
+    ReadAs, Table, Uns, checks, features, is_effects,
     labels::{self, UNS, hint, listed},
     names, pick,
 };
@@ -124,8 +124,10 @@ fn read(file: &AnnData, options: &OpenOptions) -> Result<Dataset> {
             listed(&unread)
         ));
     }
-    let (mut counts, mut genes, picked) = pick::counts(file, &cells.names, options)?;
-    notes.extend(picked);
+    let own = hint(file, "expression").map(|name| name.parse()).transpose().map_err(here)?;
+    let picked = pick::expression(file, &cells.names, (options, options.expression.or(own)))?;
+    let (mut counts, expression, mut genes) = (picked.values, picked.expression, picked.genes);
+    notes.extend(picked.notes);
     if let Some((kept, note)) = features::genes_only(&genes) {
         notes.push(note);
         counts = counts.select_genes(&kept)?;
@@ -159,10 +161,18 @@ fn read(file: &AnnData, options: &OpenOptions) -> Result<Dataset> {
         cells = cells.select(&rows);
     }
     let lanes = lanes(file, &cells, options, &mut notes).map_err(here)?;
-    let (library_size, note) = library_size(file, &cells, &counts);
-    notes.extend(note);
+    let library_size = match expression {
+        Expression::Counts => {
+            let (sizes, note) = library_size(file, &cells, &counts);
+            notes.extend(note);
+            sizes
+        }
+        // There is none behind real values; nothing divides by it.
+        Expression::Log | Expression::Z => vec![NORMALISED_TOTAL; counts.n_cells()],
+    };
     let (lane, lanes) = lanes.unzip();
     let dataset = Dataset::new(counts, genes, cells, &labels, lanes.as_deref(), Some(library_size)).map_err(here)?;
+    let dataset = Dataset { expression, ..dataset };
     notes.extend(checks::notes(&dataset, lane.as_deref()));
     Ok(Dataset { notes, ..dataset })
 }
@@ -255,6 +265,8 @@ impl Dataset {
     /// Which columns hold what, for the file's `uns`.
     pub(super) fn hints(&self) -> Uns {
         let columns = [("perturbation_column", "perturbation"), ("library_size_column", "ncounts")];
-        columns.into_iter().chain((self.lanes.len() > 1).then_some(("lane_column", "lane"))).collect()
+        let lane = (self.lanes.len() > 1).then_some(("lane_column", "lane"));
+        let expression = (!self.expression.is_counts()).then(|| ("expression", self.expression.name()));
+        columns.into_iter().chain(lane).chain(expression).collect()
     }
 }

@@ -2,7 +2,7 @@
 
 use genailab::{
     Error, ErrorKind, Result,
-    data::{Dataset, Effects, Naming, OpenOptions, Opened, Split},
+    data::{Dataset, Effects, Expression, Naming, OpenOptions, Opened, Split},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -44,6 +44,10 @@ pub struct DataArgs {
     /// Round fractions to whole counts: ambient-corrected counts (SoupX, CellBender)
     #[arg(long)]
     pub round_counts: bool,
+    /// What the values are: counts; log (log-normalised, a microarray); or z (z-scores and other values around 0), which are used
+    /// as they are by all that needs no counts [default: found out]
+    #[arg(long, value_name = "counts|log|z")]
+    pub expression: Option<Expression>,
 }
 
 impl DataArgs {
@@ -61,6 +65,7 @@ impl DataArgs {
             lane_column: self.lane_column.clone(),
             naming,
             round_counts: self.round_counts,
+            expression: self.expression,
             labels_optional: false,
         }
         .or_beside(file)
@@ -77,12 +82,44 @@ impl DataArgs {
         self.open_with(file, OpenOptions { labels_optional: true, ..self.options(file)? })
     }
 
+    /// The options that were given on the command line and say nothing of how a perturbation is spelled.
+    fn of_values(&self) -> [(&'static str, bool); 4] {
+        [
+            ("--counts-layer", self.counts_layer.is_some()),
+            ("--lane-column", self.lane_column.is_some()),
+            ("--round-counts", self.round_counts),
+            ("--expression", self.expression.is_some()),
+        ]
+    }
+
+    /// Refuses options that have no effect where no data file is opened; --separator may have one for names that are typed.
+    pub fn refuse_without_data(&self, why: &str) -> Result<()> {
+        let of_labels = [
+            ("--perturbation-column", self.perturbation_column.is_some()),
+            ("--control", !self.control.is_empty()),
+            ("--guide-suffix", self.guide_suffix),
+            ("--drop-label", !self.drop_label.is_empty()),
+        ];
+        refuse_given(of_labels.into_iter().chain(self.of_values()), why)
+    }
+
     fn open_with(&self, file: &Path, options: OpenOptions) -> Result<Opened> {
         let opened = genailab::data::open_with(file, &options)?;
+        if let Opened::Effects(_) = &opened {
+            let why = format!("{} is an effects dataset, which has no cells, counts or lanes", file.display());
+            refuse_given(self.of_values().into_iter(), &why)?;
+        }
         if let Opened::Cells(data) = &opened {
             data.notes.iter().for_each(|note| eprintln!("note: {note}"));
         }
         Ok(opened)
+    }
+}
+
+fn refuse_given(mut options: impl Iterator<Item = (&'static str, bool)>, why: &str) -> Result<()> {
+    match options.find(|(_, given)| *given) {
+        Some((name, _)) => Err(Error::config(format!("{name} has no effect here: {why}; leave it out"))),
+        None => Ok(()),
     }
 }
 
@@ -244,6 +281,7 @@ pub fn say_division(data: &Effects, split: &Split) -> Result<()> {
 /// # Errors
 /// Genes that it lacks.
 pub fn aligned(data: &Dataset, genes: &[String]) -> Result<Dataset> {
+    data.require_counts("a model of counts")?;
     if data.genes.names == genes {
         return Ok(data.clone());
     }

@@ -10,7 +10,7 @@ mod spelling;
 pub use read_as::{ReadAs, ReadLabel};
 pub(in crate::data) use spelling::{Spelling, spelling};
 
-use super::{AnnData, Column, Naming, Perturbation, Table};
+use super::{AnnData, Column, Expression, Naming, Perturbation, Table};
 use crate::{Error, Result};
 use choice::{Chosen, best, counted, named};
 use rules::{Reading, Rules};
@@ -35,6 +35,8 @@ pub struct OpenOptions {
     pub naming: Naming,
     /// Whether counts that a correction made fractions of (SoupX, CellBender) are rounded; otherwise they are refused.
     pub round_counts: bool,
+    /// What the values are; found out if not given.
+    pub expression: Option<Expression>,
     /// Whether a file that names no perturbation, or no control, is opened all the same, for what needs no label.
     pub labels_optional: bool,
 }

@@ -22,6 +22,8 @@ pub(super) struct View<'a> {
     pub(super) benchmark: &'a Benchmark,
     /// By model, then by metric.
     values: HashMap<&'a str, HashMap<&'a str, Values<'a>>>,
+    /// The models that predict a part of the judged conditions.
+    partial: BTreeSet<&'a str>,
 }
 
 impl<'a> View<'a> {
@@ -31,7 +33,9 @@ impl<'a> View<'a> {
             let of = values.entry(&row.model).or_default().entry(&row.metric).or_default();
             of.push(((row.seed, row.perturbation.as_str()), row.value));
         }
-        Self { benchmark, values }
+        let names = benchmark.models.iter().map(|model| model.name.as_str());
+        let partial = names.filter(|name| !benchmark.coverage(name).is_whole()).collect();
+        Self { benchmark, values, partial }
     }
 
     fn values(&self, model: &str, metric: &str) -> &[((u64, &'a str), f64)] {
@@ -77,8 +81,9 @@ impl<'a> View<'a> {
         self.benchmark.summary_of(model, metric).map(|summary| summary.mean)
     }
 
-    /// Models with this metric among `models` and their means, the best first, judged on conditions that they share with
-    /// the reference; equal ones by name.
+    /// Models with this metric among `models` and their means, the best first; equal ones by name. Models that predict all
+    /// judged conditions stand before those that predict a part, which are ordered by the conditions that they share with
+    /// the reference.
     pub(super) fn ranked<'b>(
         &self,
         models: impl IntoIterator<Item = &'b str>,
@@ -92,9 +97,14 @@ impl<'a> View<'a> {
         ranked.sort_by(|a, b| {
             let order = a.2.total_cmp(&b.2);
             let order = if better == Better::Higher { order.reverse() } else { order };
-            order.then(a.0.cmp(b.0))
+            self.is_partial(a.0).cmp(&self.is_partial(b.0)).then(order).then(a.0.cmp(b.0))
         });
         ranked.into_iter().map(|(model, mean, _)| (model, mean)).collect()
+    }
+
+    /// Whether a model predicts a part of the judged conditions only.
+    pub(super) fn is_partial(&self, model: &str) -> bool {
+        self.partial.contains(model)
     }
 
     /// The mean of the reference plus the paired difference to it: a model that answers the easy conditions only must not
