@@ -51,6 +51,7 @@ pub(crate) use names::first as first_names;
 pub use normalize::{NORMALISED_TOTAL, TargetSum};
 pub(crate) use open::library_size;
 pub use open::{Opened, open, open_with};
+pub(crate) use perturbation::cut_at_plus;
 pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
 pub use simulate::{InteractionClass, Paired, Simulation, SimulationConfig, Truth};

@@ -28,17 +28,17 @@ impl Labelled {
         file: &AnnData,
         (obs, var): (&Table, &Table),
         (data, source): (&BenchmarkData, &PredictionSource),
-        options: &OpenOptions,
+        given: &OpenOptions,
         notes: &mut Vec<String>,
     ) -> Result<Self> {
         // The data's column may be called otherwise here; then it is found by its usual names.
-        let of_data = options.perturbation_column.clone();
-        let there = of_data.clone().filter(|name| has_column(obs, name));
-        let column = source.column.clone().or(there);
+        let (options, _) = options.for_another(file);
+        let of_data = given.perturbation_column.clone();
+        let column = source.column.clone().or(options.perturbation_column.clone());
         // Names that the data knows are no guides or separators of this file.
         let mut known = var.clone();
         known.names.extend(data.conditions().iter().flat_map(|condition| condition.perturbation.genes().to_vec()));
-        let options = OpenOptions { perturbation_column: column.clone(), ..options.clone() };
+        let options = OpenOptions { perturbation_column: column.clone(), ..options };
         let read = perturbation_labels(file, obs, &known, &options)?;
         let named = &read.read_as.column;
         if let (Some(wanted), None) = (of_data, column) {
@@ -124,12 +124,6 @@ impl Labelled {
         };
         format!("{condition} stands in {} rows{spelled}{others}", rows.len())
     }
-}
-
-/// Whether obs has a column, or both of a pair `A,B`.
-fn has_column(obs: &Table, name: &str) -> bool {
-    let pair = || name.split_once(',').is_some_and(|(a, b)| [a, b].iter().all(|one| obs.column(one.trim()).is_some()));
-    obs.column(name).is_some() || pair()
 }
 
 /// The context of each row, where the data has contexts.

@@ -111,8 +111,9 @@ pub fn run(args: &Args) -> Result<()> {
     let name = args.data.file_stem().unwrap_or_default().to_string_lossy();
     say_labels(&opened).map_err(|e| e.at(args.data.display()))?;
     let columns = args.columns.options(&args.data)?;
-    let Setup { data, plans } =
+    let Setup { data, plans, notes } =
         Setup::new(opened, &name, &args.split, args.seeds, &columns).map_err(|e| e.at(args.data.display()))?;
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
     let files: Vec<PredictionFile> =
         sources.iter().map(|source| PredictionFile::read_or_refuse(source, &data, &columns)).collect();
     // Now, and not after hours of training: a wrong path is quickly put right.

@@ -1,6 +1,9 @@
 //! The numbers of a benchmark, looked up by model, metric and condition; and the metrics that it has.
 
-use crate::bench::{ALL, Benchmark, Better, Comparison, Metric, MetricFamily, ModelFacts, Role, better, label};
+use crate::{
+    bench::{ALL, Benchmark, Better, Comparison, Metric, MetricFamily, ModelFacts, Role, better, label},
+    data::cut_at_plus,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Pearson of the effect against control.
@@ -210,5 +213,5 @@ pub(super) fn heading(metric: &str, of: &str) -> String {
 
 /// Number of genes of a condition, by its name.
 pub(super) fn number_of_genes(name: &str) -> usize {
-    name.split(" in ").next().unwrap_or(name).split('+').count()
+    cut_at_plus(name.split(" in ").next().unwrap_or(name)).len()
 }
