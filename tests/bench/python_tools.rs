@@ -78,7 +78,9 @@ fn the_snippets_of_the_page_write_files_that_are_scored() {
     let scored = |split: &str, files: &[(&str, &str)]| {
         let files: String = files.iter().map(|(name, file)| format!(" --predictions {name}={file}")).collect();
         let line = format!("bench --data cells.h5ad --split {split} --seeds 1 --models additive --out {split}{files}");
-        let said = place.run(&line).done().to_owned();
+        let ended = place.run(&line);
+        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+        let said = ended.stdout;
         assert!(!said.contains("not scored"), "{said}");
         (said, check(&std::fs::read_to_string(place.path(split).join("results.json")).expect("results")))
     };

@@ -6,10 +6,10 @@ use super::{
     contract::check,
     files::Written,
 };
-use crate::commands::tool::{Ended, Place, json};
+use crate::commands::tool::{Ended, Place};
 use genailab::{
     bench::BenchmarkData,
-    data::{AnnDataWriter, Column, Condition, Table},
+    data::{AnnDataWriter, Column, Table},
     ndarray::{Array1, Array2, Axis},
 };
 use serde_json::Value;
@@ -181,13 +181,12 @@ fn scales_are_told_by_the_control() {
     let BenchmarkData::Cells(cells) = &data else { unreachable!("cells were asked for") };
     let (place, n) = (place(), 11);
     let controls = cells.expression.select_cells(&cells.data.control_cells()).to_dense();
-    // A tenth of the values, so that log2 stays below what a logarithm can be.
-    let shrunk = |values: Array1<f32>| Array2::from_shape_fn((n, GENES), |(_, gene)| values[gene]);
+    let repeated = |values: Array1<f32>| Array2::from_shape_fn((n, GENES), |(_, gene)| values[gene]);
     let of_means = controls.mapv(f32::exp_m1).mean_axis(Axis(0)).expect("cells").mapv(f32::ln_1p);
     let written = |values| Written { values, effect: false, ..half() };
-    written(shrunk(of_means)).write_to(&place.path("means.h5ad"));
-    written(shrunk(control() / std::f32::consts::LN_10)).write_to(&place.path("log10.h5ad"));
-    written(shrunk(control())).write_to(&place.path("right.h5ad"));
+    written(repeated(of_means)).write_to(&place.path("means.h5ad"));
+    written(repeated(control() / std::f32::consts::LN_10)).write_to(&place.path("log10.h5ad"));
+    written(repeated(control())).write_to(&place.path("right.h5ad"));
     let (ended, results) = scored(&place, &["means.h5ad", "log10.h5ad", "right.h5ad"]);
     let out = &ended.stdout;
     assert!(out.contains("note: means: the profiles look like the log1p of mean counts"), "{out}");
@@ -262,13 +261,6 @@ fn the_columns_of_the_data_need_not_be_those_of_the_predictions() {
 }
 
 #[test]
-fn conditions_of_a_file_are_named_as_those_of_the_data() {
-    // Whatever the order of genes in a name, a condition is one.
-    let condition: Condition = Condition::of("B+A".parse().expect("a pair"));
-    assert_eq!(condition.to_string(), "A+B");
-}
-
-#[test]
 fn options_without_an_effect_are_refused() {
     let place = place();
     for option in ["--round-counts", "--lane-column batch", "--counts-layer X", "--expression log"] {
@@ -276,12 +268,11 @@ fn options_without_an_effect_are_refused() {
         let name = option.split(' ').next().expect("a name");
         place.fails(&line, &[name, "has no effect here", "effects.h5ad is an effects dataset"]);
     }
-    place.run("train --data effects.h5ad --model combination --out m").code.filter(|&code| code == 0).expect("trained");
+    assert_eq!(place.run("train --data effects.h5ad --model combination --out m").code, Some(0));
     for option in ["--control DMSO", "--guide-suffix", "--drop-label x", "--perturbation-column p", "--round-counts"] {
         let name = option.split(' ').next().expect("a name");
         let line = format!("predict --model m --perturbations G0+G1 --out p.h5ad {option}");
         place.fails(&line, &[name, "has no effect here", "--control-cells"]);
     }
     place.run("predict --model m --perturbations G0|G1 --separator | --out p.h5ad").done();
-    assert_eq!(json(&place.path("m/metrics.json"))["test"].is_null(), false);
 }

@@ -17,7 +17,7 @@ const LABELS: [&str; 6] = ["control", "A", "B", "C", "A+B", "B+C"];
 fn write(place: &Place, name: &str, base: f32) {
     let effect = |label: &str, gene: usize| -> f32 {
         let of = |part: &str| {
-            part.bytes().map(|b| ((usize::from(b) * 7 + gene * gene) % 11) as f32 / 11.0 - 0.5).sum::<f32>()
+            part.bytes().map(|b| 3.0 * (((usize::from(b) * 7 + gene * gene) % 11) as f32 / 11.0 - 0.5)).sum::<f32>()
         };
         if label == "control" { 0.0 } else { label.split('+').map(of).sum() }
     };
@@ -93,7 +93,8 @@ fn baselines_are_measured_on_real_values_and_the_others_are_rows() {
             "bench --data {file} --split doubles --seeds 1 --models additive,mean,combination,log_rate_sum --out o"
         );
         let ended = place.run(&line);
-        let said = ended.done();
+        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+        let said = &ended.stdout;
         assert!(said.contains("not scored: log_rate_sum: log_rate_sum needs counts"), "{said}");
         let results = json(&place.path("o/results.json"));
         let of = |model: &str, metric: &str| {
@@ -119,9 +120,12 @@ fn real_data_without_counts() {
         place.run(&format!("de --data {} --method t-test --out t.csv", path.display())).done();
         let table = std::fs::read_to_string(place.path("t.csv")).expect("a table");
         assert!(table.contains("mean_difference") && table.lines().count() > 20_000);
-        let line = format!("bench --data {} --split stratified --seeds 1 --models additive --out o", path.display());
-        let results = (place.run(&line).done().to_owned(), json(&place.path("o/results.json")));
-        assert!(results.1["rows"].as_array().is_some_and(|rows| !rows.is_empty()), "{}", results.0);
+        let line = format!("bench --data {} --split perturbations --seeds 1 --models mean --out o", path.display());
+        let ended = place.run(&line);
+        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+        let results = json(&place.path("o/results.json"));
+        let rows = results["rows"].as_array().expect("rows");
+        assert!(rows.iter().any(|row| row["model"] == "mean" && row["metric"] == "edistance"), "{}", ended.stdout);
     }
 }
 

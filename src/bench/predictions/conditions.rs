@@ -32,7 +32,7 @@ impl Labelled {
         notes: &mut Vec<String>,
     ) -> Result<Self> {
         // The data's column may be called otherwise here; then it is found by its usual names.
-        let (options, _) = options.for_another(file);
+        let (options, _) = given.for_another(file);
         let of_data = given.perturbation_column.clone();
         let column = source.column.clone().or(options.perturbation_column.clone());
         // Names that the data knows are no guides or separators of this file.

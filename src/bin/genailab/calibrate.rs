@@ -91,6 +91,9 @@ pub fn run(args: &Args) -> Result<()> {
     // Refused before the data is read.
     family.learns_from().iter().try_for_each(|&kind| settings(kind, 1).map(drop))?;
     let opened = args.columns.open(&args.data)?;
+    if let Opened::Cells(cells) = &opened {
+        cells.require_counts(family.kind()).map_err(|e| e.at(args.data.display()))?;
+    }
     let settings = match &opened {
         Opened::Cells(cells) => settings(DataKind::Cells, cells.n_cells())?,
         Opened::Effects(_) if family.learns_from().contains(&DataKind::Effects) => settings(DataKind::Effects, 0)?,

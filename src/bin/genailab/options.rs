@@ -281,7 +281,7 @@ pub fn say_division(data: &Effects, split: &Split) -> Result<()> {
 /// # Errors
 /// Genes that it lacks.
 pub fn aligned(data: &Dataset, genes: &[String]) -> Result<Dataset> {
-    data.require_counts("a model of counts")?;
+    data.require_counts("the model")?;
     if data.genes.names == genes {
         return Ok(data.clone());
     }
