@@ -3,7 +3,7 @@
 
 use super::{ALL, Benchmark, CEILING, MetricSummary, Role};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{HashMap, HashSet},
     fmt,
 };
 
@@ -37,38 +37,60 @@ impl fmt::Display for Coverage {
     }
 }
 
-type Pairs<'a> = BTreeSet<(u64, &'a str)>;
+/// (seed, condition) pairs.
+type Pairs<'a> = HashSet<(u64, &'a str)>;
 
 impl Benchmark {
-    fn pairs(&self, kept: impl Fn(&str) -> bool) -> Pairs<'_> {
-        let rows = self.rows.iter().filter(|row| row.perturbation != ALL && kept(&row.model));
-        rows.map(|row| (row.seed, row.perturbation.as_str())).collect()
+    /// The pairs of which each model has any score.
+    fn pairs(&self) -> HashMap<&str, Pairs<'_>> {
+        let mut pairs: HashMap<&str, Pairs<'_>> = HashMap::new();
+        let mut last = None;
+        for row in self.rows.iter().filter(|row| row.perturbation != ALL) {
+            // The metrics of a condition stand together, so most rows repeat the pair before them.
+            let pair = (row.model.as_str(), row.seed, row.perturbation.as_str());
+            if last != Some(pair) {
+                pairs.entry(pair.0).or_default().insert((pair.1, pair.2));
+                last = Some(pair);
+            }
+        }
+        pairs
     }
 
-    /// How many of the judged conditions a model predicts. What is judged is what any model but the ceiling predicts.
-    pub fn coverage(&self, model: &str) -> Coverage {
-        let (all, own) = (self.pairs(|name| name != CEILING), self.pairs(|name| name == model));
+    /// How many of the judged conditions each model predicts. What is judged is what any model but the ceiling predicts.
+    pub fn coverages(&self) -> HashMap<&str, Coverage> {
+        let pairs = self.pairs();
+        let judged: Pairs<'_> =
+            pairs.iter().filter(|(model, _)| **model != CEILING).flat_map(|(_, pairs)| pairs).copied().collect();
         let conditions =
-            |pairs: &Pairs<'_>| pairs.iter().map(|(_, condition)| *condition).collect::<BTreeSet<_>>().len();
-        Coverage {
-            conditions: conditions(&own),
-            of_conditions: conditions(&all),
-            pairs: own.len(),
-            of_pairs: all.len(),
-        }
+            |pairs: &Pairs<'_>| pairs.iter().map(|(_, condition)| *condition).collect::<HashSet<_>>().len();
+        let (of_conditions, of_pairs) = (conditions(&judged), judged.len());
+        let coverage = |model: &str| {
+            let (conditions, pairs) = pairs.get(model).map_or((0, 0), |own| (conditions(own), own.len()));
+            Coverage { conditions, of_conditions, pairs, of_pairs }
+        };
+        self.models.iter().map(|model| (model.name.as_str(), coverage(&model.name))).collect()
+    }
+
+    /// How many of the judged conditions a model predicts.
+    ///
+    /// # Panics
+    /// If there is no model of this name.
+    pub fn coverage(&self, model: &str) -> Coverage {
+        self.coverages()[model]
     }
 
     /// The files that predict a part of what is judged: each is to be compared on its own conditions.
     pub fn partial_files(&self) -> Vec<(&str, Coverage)> {
         let files = self.models.iter().filter(|model| model.role == Role::File);
-        let covered = files.map(|model| (model.name.as_str(), self.coverage(&model.name)));
+        let coverages = self.coverages();
+        let covered = files.map(|model| (model.name.as_str(), coverages[model.name.as_str()]));
         covered.filter(|(_, coverage)| coverage.pairs > 0 && !coverage.is_whole()).collect()
     }
 
     /// The means of all models over the conditions that `model` predicts, for metrics that have a value per condition. A model that
     /// predicts fewer of them is left out.
     pub fn on_conditions_of(&self, model: &str, metrics: &[&str]) -> Vec<MetricSummary> {
-        let own = self.pairs(|name| name == model);
+        let own = self.pairs().remove(model).unwrap_or_default();
         let mut values: HashMap<(&str, &str), Vec<f64>> = HashMap::new();
         for row in self.rows.iter().filter(|row| own.contains(&(row.seed, row.perturbation.as_str()))) {
             if metrics.contains(&row.metric.as_str()) {
@@ -93,10 +115,11 @@ impl Benchmark {
             .collect()
     }
 
-    /// The models without a single score, and the most frequent reason.
+    /// The models without a single score, and the most frequent reason; the ceiling is no model.
     pub fn not_scored(&self) -> Vec<(&str, String)> {
-        let scored: BTreeSet<&str> = self.rows.iter().map(|row| row.model.as_str()).collect();
-        let without = self.models.iter().filter(|model| !scored.contains(model.name.as_str()));
+        let scored: HashSet<&str> = self.rows.iter().map(|row| row.model.as_str()).collect();
+        let competing = self.models.iter().filter(|model| model.role != Role::Ceiling);
+        let without = competing.filter(|model| !scored.contains(model.name.as_str()));
         let reason = |name: &str| {
             let mut reasons: HashMap<&str, usize> = HashMap::new();
             for absent in self.absent.iter().filter(|absent| absent.model == name) {

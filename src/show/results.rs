@@ -47,8 +47,9 @@ impl Benchmark {
             }
         }
         let mut grid = Grid::new(caption, headings);
+        let coverages = self.coverages();
         for model in &self.models {
-            let mut row = vec![self.row_name(model)];
+            let mut row = vec![row_name(model, coverages[model.name.as_str()])];
             for (place, metric) in metrics.iter().enumerate() {
                 let comparison = self.comparison_of(&model.name, metric);
                 let mark = match comparison.map(|comparison| comparison.verdict) {
@@ -66,19 +67,6 @@ impl Benchmark {
             grid.push(row).expect("one cell per heading");
         }
         grid
-    }
-
-    /// The name of a model with what its row must say: its role, and where it predicts a part of the conditions, how many.
-    fn row_name(&self, model: &ModelFacts) -> String {
-        let name = &model.name;
-        let coverage = self.coverage(name);
-        match model.role {
-            Role::Ceiling => format!("{name} (ceiling)"),
-            Role::Floor => format!("{name} (floor)"),
-            _ if coverage.pairs == 0 => format!("{name} (not scored)"),
-            _ if !coverage.is_whole() => format!("{name} ({coverage})"),
-            Role::Model | Role::File => name.clone(),
-        }
     }
 
     /// One table per file that predicts a part of the judged conditions: all models on its conditions.
@@ -110,6 +98,18 @@ impl Benchmark {
     }
 }
 
+/// The name of a model with what its row must say: its role, and where it predicts a part of the conditions, how many.
+fn row_name(model: &ModelFacts, coverage: Coverage) -> String {
+    let name = &model.name;
+    match model.role {
+        Role::Ceiling => format!("{name} (ceiling)"),
+        Role::Floor => format!("{name} (floor)"),
+        _ if coverage.pairs == 0 => format!("{name} (not scored)"),
+        _ if !coverage.is_whole() => format!("{name} ({coverage})"),
+        Role::Model | Role::File => name.clone(),
+    }
+}
+
 impl fmt::Display for Benchmark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.to_grid())?;
@@ -118,11 +118,12 @@ impl fmt::Display for Benchmark {
             f,
             "means over (seed, condition); against {reference}: * better, - worse (95 % bootstrap interval over conditions)"
         )?;
-        let covered = |model: &&ModelFacts| {
-            let coverage = self.coverage(&model.name);
+        let coverages = self.coverages();
+        let partial = |model: &ModelFacts| {
+            let coverage = coverages[model.name.as_str()];
             model.role != Role::Ceiling && coverage.pairs > 0 && !coverage.is_whole()
         };
-        if self.models.iter().any(|model| covered(&model)) {
+        if self.models.iter().any(partial) {
             writeln!(
                 f,
                 "a row of k of n conditions has its means over those k, which compare with no other row; its ratio and marks are \

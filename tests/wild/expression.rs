@@ -63,6 +63,7 @@ fn real_values_are_found_out_and_said() {
         "de --data z.h5ad --out t.csv --expression log",
         &["logarithms of expression are 0 or more", "--expression z"],
     );
+    place.fails("de --data log.h5ad --out t.csv --expression log --round-counts", &["--round-counts", "leave one out"]);
     assert_eq!(place.run("de --data z.h5ad --out t.csv --expression ranks").code, Some(2));
     place.write("genailab.toml", "expression = \"z\"\n");
     let said = place.run("inspect log.h5ad");

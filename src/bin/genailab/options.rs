@@ -53,6 +53,11 @@ pub struct DataArgs {
 impl DataArgs {
     /// The same for the library, with those of `genailab.toml` beside the file.
     pub fn options(&self, file: &Path) -> Result<OpenOptions> {
+        if let (true, Some(expression)) = (self.round_counts, self.expression.filter(|kind| !kind.is_counts())) {
+            return Err(Error::config(format!(
+                "--round-counts makes counts of fractions, and --expression {expression} says that the values are none; leave one out"
+            )));
+        }
         let naming = Naming {
             separator: self.separator.clone(),
             guide_suffix: self.guide_suffix,

@@ -46,11 +46,10 @@ pub(super) fn summary(benchmark: &Benchmark) -> Result<Grid> {
     for model in order(&view) {
         let facts = benchmark.models.iter().find(|facts| facts.name == model);
         let name = Cell::new(model).link(card_id(model));
-        let coverage = benchmark.coverage(model);
-        let part = match coverage.pairs {
-            0 => ", not scored: see below".to_owned(),
-            _ if coverage.is_whole() => String::new(),
-            _ => format!(", {coverage}"),
+        let part = match view.part_of(model) {
+            Some(coverage) if coverage.pairs == 0 => ", not scored: see below".to_owned(),
+            Some(coverage) => format!(", {coverage}"),
+            None => String::new(),
         };
         let mut row = vec![match facts.map(|facts| facts.role) {
             Some(Role::Ceiling) => name.note("ceiling"),

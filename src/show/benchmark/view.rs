@@ -1,7 +1,7 @@
 //! The numbers of a benchmark, looked up by model, metric and condition; and the metrics that it has.
 
 use crate::{
-    bench::{ALL, Benchmark, Better, Comparison, Metric, MetricFamily, ModelFacts, Role, better, label},
+    bench::{ALL, Benchmark, Better, Comparison, Coverage, Metric, MetricFamily, ModelFacts, Role, better, label},
     data::cut_at_plus,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,8 +25,8 @@ pub(super) struct View<'a> {
     pub(super) benchmark: &'a Benchmark,
     /// By model, then by metric.
     values: HashMap<&'a str, HashMap<&'a str, Values<'a>>>,
-    /// The models that predict a part of the judged conditions.
-    partial: BTreeSet<&'a str>,
+    /// How much of what is judged each model predicts.
+    coverages: HashMap<&'a str, Coverage>,
 }
 
 impl<'a> View<'a> {
@@ -36,9 +36,7 @@ impl<'a> View<'a> {
             let of = values.entry(&row.model).or_default().entry(&row.metric).or_default();
             of.push(((row.seed, row.perturbation.as_str()), row.value));
         }
-        let names = benchmark.models.iter().map(|model| model.name.as_str());
-        let partial = names.filter(|name| !benchmark.coverage(name).is_whole()).collect();
-        Self { benchmark, values, partial }
+        Self { benchmark, values, coverages: benchmark.coverages() }
     }
 
     fn values(&self, model: &str, metric: &str) -> &[((u64, &'a str), f64)] {
@@ -105,9 +103,14 @@ impl<'a> View<'a> {
         ranked.into_iter().map(|(model, mean, _)| (model, mean)).collect()
     }
 
+    /// How much of what is judged a model predicts, where it is not all.
+    pub(super) fn part_of(&self, model: &str) -> Option<Coverage> {
+        self.coverages.get(model).copied().filter(|coverage| !coverage.is_whole())
+    }
+
     /// Whether a model predicts a part of the judged conditions only.
     pub(super) fn is_partial(&self, model: &str) -> bool {
-        self.partial.contains(model)
+        self.part_of(model).is_some()
     }
 
     /// The mean of the reference plus the paired difference to it: a model that answers the easy conditions only must not
