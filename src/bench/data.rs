@@ -5,6 +5,7 @@ use crate::{
     data::{Column, Condition, Conditions, Counts, Dataset, Effects, Opened, TargetSum, normalize},
     model::NORMALISED_TOTAL,
 };
+use ndarray::Axis;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
@@ -93,6 +94,25 @@ impl BenchmarkData {
             Self::Effects(data) => &data.genes.names,
             Self::Cells(cells) => cells.data.gene_names(),
         }
+    }
+
+    /// The same with the genes at `kept` only. Library sizes and normalised values stay: they are of all genes.
+    ///
+    /// # Errors
+    /// A gene that is not there, or that is given twice.
+    pub(super) fn select_genes(&self, kept: &[usize]) -> Result<Self> {
+        Ok(match self {
+            Self::Effects(data) => Self::Effects(Effects {
+                values: data.values.select(Axis(1), kept),
+                genes: data.genes.select(kept),
+                ..data.clone()
+            }),
+            Self::Cells(cells) => Self::Cells(Box::new(BenchmarkCells {
+                data: cells.data.select_genes(kept)?,
+                expression: Arc::new(cells.expression.select_genes(kept)?),
+                conditions: cells.conditions.clone(),
+            })),
+        })
     }
 
     /// Its kind and size. Reads all of it for the fingerprint.

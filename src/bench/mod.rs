@@ -3,6 +3,7 @@
 
 pub mod ablation;
 mod cell_truth;
+mod coverage;
 mod data;
 mod evaluation;
 mod held_out;
@@ -24,6 +25,7 @@ mod truth;
 pub mod uncertainty;
 
 pub use cell_truth::PcaSpace;
+pub use coverage::Coverage;
 pub use data::{BenchmarkCells, BenchmarkData, ConditionFacts, DataFacts};
 pub use evaluation::{Evaluation, PerturbationScore};
 pub use held_out::{EXPRESSED_IN_10K, HeldOut, TruthAgreement, evaluate_effects, evaluate_vae, truth_agreement};
@@ -32,10 +34,10 @@ pub use metrics::{Better, METRICS, Metric, MetricFamily, better, label};
 pub use observed::{MOST_CELLS, MeanProfiles, Memo, ObservedCells, ObservedEffects, Predicted};
 pub use own_space::{MeanPoints, OwnSpace};
 pub use predict::{Answer, CEILING};
-pub use predictions::{PredictionFile, PredictionKind};
+pub use predictions::{PredictionFile, PredictionKind, PredictionMatrix, PredictionSource};
 pub use result::{
-    ADDITIVE, Benchmark, Comparison, Example, GroupSummary, InteractionCurve, MEAN, MeanInterval, MetricSummary,
-    ModelFacts, NO_CHANGE, Role, SIMILARITY_WEIGHTED, Significance, SplitFacts,
+    ADDITIVE, Benchmark, Comparison, Example, FileFacts, GroupSummary, InteractionCurve, MEAN, MeanInterval,
+    MetricSummary, ModelFacts, NO_CHANGE, Role, SIMILARITY_WEIGHTED, Significance, SplitFacts,
 };
 pub use run::{PartProgress, RunOptions, run, run_with};
 pub use setup::{ALWAYS, Setup, chosen, chosen_for};

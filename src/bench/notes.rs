@@ -21,7 +21,7 @@ pub(super) fn file_notes(name: &str, parts: &[Part]) -> Vec<String> {
     let mut notes = Vec::new();
     if !missing.is_empty() {
         let compared = match missing.len() < wanted.len() {
-            true => "its means are over those alone and compare with no other row",
+            true => "its means are over those alone and it is compared with other models on those",
             false => "it has no scores",
         };
         notes.push(format!(
@@ -39,7 +39,7 @@ pub(super) fn file_notes(name: &str, parts: &[Part]) -> Vec<String> {
 }
 
 /// One sentence per model that failed, and per reason: the seeds on which it did.
-pub(super) fn failures(parts: &[Part]) -> Vec<String> {
+pub(super) fn failures<'a>(parts: impl Iterator<Item = &'a Part>) -> Vec<String> {
     let mut seeds: Vec<((&str, &str), Vec<String>)> = Vec::new();
     for part in parts {
         let Some(reason) = &part.failure else { continue };

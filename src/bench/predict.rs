@@ -160,8 +160,10 @@ impl Task {
         let observed = self.observed.cells.as_ref().expect("called for a dataset of cells only");
         let rows = draw(&observed.control_rows[index], observed.rows[index].len(), self.seed_of(index, "control"));
         let mut cells = observed.expression.select_cells(&rows).to_dense();
+        // Z-scores and log ratios have no floor.
+        let least = if cells.iter().any(|&value| value < 0.0) { f32::NEG_INFINITY } else { 0.0 };
         for mut cell in cells.rows_mut() {
-            cell.zip_mut_with(&effect, |value, shift| *value = (*value + shift).max(0.0));
+            cell.zip_mut_with(&effect, |value, shift| *value = (*value + shift).max(least));
         }
         cells
     }

@@ -27,6 +27,9 @@ pub struct Benchmark {
     pub conditions: Vec<ConditionFacts>,
     /// The models, in the order of tables.
     pub models: Vec<ModelFacts>,
+    /// The files of predictions, and the genes that they were compared on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileFacts>,
     /// What the user should know: one sentence each.
     pub notes: Vec<String>,
     /// One per model and metric.
@@ -80,6 +83,19 @@ pub struct ModelFacts {
     pub fit_seconds: Option<f64>,
     /// Seconds to predict the judged conditions of one split, mean over the seeds.
     pub predict_seconds: Option<f64>,
+}
+
+/// A file of predictions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFacts {
+    /// The name of its model.
+    pub name: String,
+    /// Number of the data's genes that it has; [`DataFacts::genes`] is the number that all models are compared on.
+    pub genes: usize,
+    /// Number of the data's genes.
+    pub data_genes: usize,
+    /// Why it has no scores; `null` where it has.
+    pub not_scored: Option<String>,
 }
 
 /// The predictor that says that nothing changes: the floor of every table.

@@ -1,7 +1,7 @@
 //! Models x seeds, in parallel, each finished part kept; and how the parts become the results.
 
 use super::{
-    Absent, Answer, Benchmark, BenchmarkData, CEILING, DataFacts, Example, InteractionCurve, MeanPoints,
+    Absent, Answer, Benchmark, BenchmarkData, CEILING, DataFacts, Example, FileFacts, InteractionCurve, MeanPoints,
     MeasureOptions, ModelFacts, NO_CHANGE, OwnSpace, Role, SplitFacts, Task,
     data::sha256,
     interaction_curve, measure,
@@ -9,7 +9,7 @@ use super::{
     own_space::{self, OwnSpacePart},
     parts::{Found, Part, Parts},
     predict::CEILING_DESCRIPTION,
-    predictions::PredictionFile,
+    predictions::{OnSharedGenes, PredictionFile},
     statistics::mean,
 };
 use crate::{
@@ -79,8 +79,11 @@ pub fn run(data: &BenchmarkData, plans: &[(u64, SplitPlan)], models: &[Box<dyn P
 /// The results do not depend on the number of threads, nor on what was read and what computed. At any time there is one
 /// split's training fold in memory, or as many as fit into 1 GB.
 ///
-/// A model that fails (a loss that is not finite, a collapse) has no scores: the reason stands in [`Benchmark::absent`] and
-/// in [`Benchmark::notes`], the other models are measured, and the next run in the same folder tries again.
+/// A model that fails (a loss that is not finite, a collapse), or a file that cannot be scored, has no scores: the reason
+/// stands in [`Benchmark::absent`] and in [`Benchmark::notes`], the other models are measured, and the next run in the same
+/// folder tries again.
+///
+/// Where a file has some of the data's genes only, all models are fitted and compared on the genes that all files have.
 ///
 /// # Errors
 /// A plan that does not fit the data, two models of one name, a folder that cannot be written.
@@ -91,8 +94,11 @@ pub fn run_with(
     models: &[Box<dyn Predictor>],
     options: &RunOptions<'_>,
 ) -> Result<Benchmark> {
+    let all_genes = data.genes().len();
+    let shared = OnSharedGenes::new(data, options.files)?;
+    let (data, files) = (shared.data.as_ref(), &shared.files);
     let models: Vec<&dyn Predictor> =
-        models.iter().map(Box::as_ref).chain(options.files.iter().map(|file| -> &dyn Predictor { file })).collect();
+        models.iter().map(Box::as_ref).chain(files.iter().map(|file| -> &dyn Predictor { file })).collect();
     for (index, model) in models.iter().enumerate() {
         if models[..index].iter().any(|other| other.name() == model.name()) || model.name() == CEILING {
             return Err(Error::config(format!(
@@ -107,13 +113,26 @@ pub fn run_with(
     if splits.is_empty() {
         return Err(Error::config("there is no split: at least one seed is needed"));
     }
-    let engine = Engine { data, rows: &rows, splits, models, options, parts: Parts::new(options.folder) };
+    let engine = Engine { data, rows: &rows, splits, models, files, options, parts: Parts::new(options.folder) };
     engine.save_splits()?;
     let facts = data.facts();
     let jobs = engine.jobs(&facts.fingerprint);
-    let (parts, notes) = engine.finish(&jobs)?;
+    let (parts, mut notes) = engine.finish(&jobs)?;
+    notes.extend(shared.notes);
     let splits = engine.splits.iter().map(|(seed, split)| split_facts(*seed, split, &rows)).collect::<Result<_>>()?;
-    Ok(assemble(engine, facts, splits, parts, notes))
+    let of_files: Vec<FileFacts> =
+        options.files.iter().zip(files).map(|(file, shared)| facts_of(file, shared, all_genes)).collect();
+    Ok(Benchmark { files: of_files, ..assemble(engine, facts, splits, parts, notes) })
+}
+
+/// What is known of a file, as it was read and on the shared genes.
+fn facts_of(read: &PredictionFile, shared: &PredictionFile, data_genes: usize) -> FileFacts {
+    FileFacts {
+        name: read.name().to_owned(),
+        genes: read.genes().len(),
+        data_genes,
+        not_scored: shared.refusal().map(str::to_owned),
+    }
 }
 
 struct Engine<'a> {
@@ -121,6 +140,7 @@ struct Engine<'a> {
     rows: &'a Conditions,
     splits: Vec<(u64, NamedSplit)>,
     models: Vec<&'a dyn Predictor>,
+    files: &'a [PredictionFile],
     options: &'a RunOptions<'a>,
     parts: Parts,
 }
@@ -292,6 +312,11 @@ impl<'a> Engine<'a> {
         Ok(task)
     }
 
+    /// Why the file of a model cannot be scored, where it has one.
+    fn refusal_of(&self, model: &str) -> Option<&str> {
+        self.files.iter().find(|file| file.name() == model).and_then(PredictionFile::refusal)
+    }
+
     fn part(&self, job: &Job<'_>, task: &Task) -> Result<Part> {
         let mut part = Part { seed: self.seed(job), model: job.who.name().to_owned(), ..Part::default() };
         let (scores, effects) = match job.who {
@@ -318,8 +343,12 @@ impl<'a> Engine<'a> {
                     }
                     Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
                     Err(error) => {
+                        let reason = match self.refusal_of(model.name()) {
+                            Some(refusal) => format!("the file cannot be scored: {refusal}"),
+                            None => format!("the model failed: {error}"),
+                        };
                         part.failure = Some(error.to_string());
-                        Answer::none(task, model.name(), &format!("the model failed: {error}"))
+                        Answer::none(task, model.name(), &reason)
                     }
                 };
                 if part.failure.is_none() {
@@ -361,15 +390,18 @@ fn assemble(
     parts: Vec<Part>,
     mut notes: Vec<String>,
 ) -> Benchmark {
-    let Engine { data, splits: named, models, options, .. } = engine;
+    let Engine { data, splits: named, models, files, options, .. } = engine;
     if let BenchmarkData::Cells(cells) = data {
         notes.splice(0..0, cells.data.notes.iter().cloned());
     }
-    notes.extend(options.files.iter().flat_map(|file| file.notes().iter().cloned()));
-    for file in options.files {
-        notes.extend(file_notes(file.name(), &parts));
+    notes.extend(files.iter().flat_map(|file| file.notes().iter().cloned()));
+    for file in files {
+        match file.refusal() {
+            Some(reason) => notes.push(format!("{} cannot be scored: {reason}", file.name())),
+            None => notes.extend(file_notes(file.name(), &parts)),
+        }
     }
-    notes.extend(failures(&parts));
+    notes.extend(failures(parts.iter().filter(|part| !files.iter().any(|file| file.name() == part.model))));
     let example = example(data, named[0].0, &parts);
     let seconds = |name: &str, of: fn(&Part) -> Option<f64>| {
         let all: Vec<f64> = parts.iter().filter(|part| part.model == name).filter_map(of).collect();
@@ -379,7 +411,7 @@ fn assemble(
         let name = model.name().to_owned();
         let role = match name.as_str() {
             NO_CHANGE => Role::Floor,
-            _ if options.files.iter().any(|file| file.name() == name) => Role::File,
+            _ if files.iter().any(|file| file.name() == name) => Role::File,
             _ => Role::Model,
         };
         ModelFacts {

@@ -3,7 +3,7 @@
 use super::{ADDITIVE, Benchmark, BenchmarkData, NO_CHANGE, RunOptions, SIMILARITY_WEIGHTED, run_with};
 use crate::{
     Error, Result,
-    data::{Conditions, Dataset, OpenOptions, Opened, SplitPlan, open_with},
+    data::{AnnData, Conditions, Dataset, OpenOptions, Opened, SplitPlan, open_with},
     predict::{
         Predictor,
         baselines::{baselines, models, predictor},
@@ -21,6 +21,8 @@ pub struct Setup {
     pub data: BenchmarkData,
     /// Seed and plan of each split.
     pub plans: Vec<(u64, SplitPlan)>,
+    /// What was decided while a second file of the split was read, for the user to see.
+    pub notes: Vec<String>,
 }
 
 impl Setup {
@@ -32,8 +34,13 @@ impl Setup {
     pub fn new(data: Opened, name: &str, split: &str, seeds: u64, options: &OpenOptions) -> Result<Self> {
         let plans = Self::plans(split, seeds)?;
         let plan = &plans[0].1;
-        let data = plan.joined(data, name, |file| open_with(file, options))?;
-        Ok(Self { data: BenchmarkData::new(data, plan.context_column())?, plans })
+        let mut notes = Vec::new();
+        let data = plan.joined(data, name, |file| {
+            let (opened, told) = open_second(file, options)?;
+            notes = told;
+            Ok(opened)
+        })?;
+        Ok(Self { data: BenchmarkData::new(data, plan.context_column())?, plans, notes })
     }
 
     /// The plans alone: what can be checked before a large file is read.
@@ -63,6 +70,16 @@ impl Setup {
         let common: Vec<usize> = (0..trained.len()).filter(|&cell| trained[cell]).collect();
         Ok(if common.len() < 2 { data.control_cells() } else { common })
     }
+}
+
+/// Opens the second file of a split, which may name its columns otherwise than the first and have a `genailab.toml` of its own.
+fn open_second(file: &Path, options: &OpenOptions) -> Result<(Opened, Vec<String>)> {
+    let (options, mut notes) = options.for_another(&AnnData::open(file)?);
+    let opened = open_with(file, &options.or_beside(file)?)?;
+    if let Opened::Cells(data) = &opened {
+        notes.extend(data.notes.iter().cloned());
+    }
+    Ok((opened, notes.into_iter().map(|note| format!("{}: {note}", file.display())).collect()))
 }
 
 /// Baselines that are trained step by step: seconds per split, where the others take a fraction of one. They are measured
@@ -127,7 +144,7 @@ impl Benchmark {
     /// A split or a model that is not there, a split that does not go with the data, a training that failed.
     pub fn run(data: impl Into<Opened>, split: &str, seeds: u64, models: &[&str]) -> Result<Self> {
         let models = chosen_for(models, &Setup::plans(split, seeds)?[0].1)?;
-        let Setup { data, plans } = Setup::new(data.into(), "data", split, seeds, &OpenOptions::default())?;
+        let Setup { data, plans, .. } = Setup::new(data.into(), "data", split, seeds, &OpenOptions::default())?;
         let options = RunOptions { dataset: "data".to_owned(), split: split.to_owned(), ..RunOptions::default() };
         run_with(&data, &plans, &models, &options)
     }

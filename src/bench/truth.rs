@@ -59,7 +59,10 @@ pub(super) struct ConditionDe {
     pub(super) reference: Arc<ReferenceCells>,
     /// Adjusted p-values of Wilcoxon's test, ties corrected.
     pub(super) p_adjusted: Vec<f64>,
+    /// Of values around 0 the differences of means.
     pub(super) log2_fold_changes: Vec<f64>,
+    /// Whether these are fold changes.
+    pub(super) has_folds: bool,
     /// Adjusted p below [`SIGNIFICANCE`].
     pub(super) significant: Vec<bool>,
     /// Genes of largest |z|, largest first.
@@ -100,7 +103,11 @@ impl ObservedEffects {
                     specific_ranks: ranks(&specific),
                     largest: top_k(&sizes(&effect), MOST_CHANGED),
                     expressed: control.as_ref().map(|control| top_k(control, EXPRESSED_GENES)),
-                    log_fold_change: control.as_ref().map(|control| perturbench_log_fold_change(control, &effect)),
+                    // Of values around 0 there is none.
+                    log_fold_change: control
+                        .as_ref()
+                        .filter(|control| control.iter().all(|&value| value >= 0.0))
+                        .map(|control| perturbench_log_fold_change(control, &effect)),
                     peers: (0..self.conditions.len())
                         .filter(|&other| self.conditions[other].context == condition.context)
                         .collect(),
@@ -148,10 +155,20 @@ impl ObservedEffects {
             let moments = Moments::of(&cells.expression, groups.iter().copied(), shift.clone());
             for (row, &index) in members.iter().enumerate() {
                 let p_adjusted = wilcoxon.p_adjusted.row(row).to_vec();
+                let folds = wilcoxon.log2_fold_changes.row(row).to_vec();
+                let has_folds = folds.iter().all(|fold| fold.is_finite())
+                    && self
+                        .controls
+                        .as_ref()
+                        .is_none_or(|controls| controls.row(index).iter().all(|&value| value >= 0.0));
                 let to_rest = moments.scores_against_rest(row, &total, DeTest::TTestOverestimVar);
                 conditions[index] = Ok(ConditionDe {
                     reference: Arc::clone(&reference),
-                    log2_fold_changes: wilcoxon.log2_fold_changes.row(row).to_vec(),
+                    log2_fold_changes: match has_folds {
+                        true => folds,
+                        false => self.effects.row(index).iter().map(|&effect| f64::from(effect)).collect(),
+                    },
+                    has_folds,
                     significant: p_adjusted.iter().map(|&p| p < SIGNIFICANCE).collect(),
                     p_adjusted,
                     largest: top_k(&absolute(wilcoxon.scores.row(row)), MOST_CHANGED),

@@ -18,7 +18,9 @@ pub(super) fn names_each_cell(lanes: &[String]) -> bool {
 /// lanes.
 pub(super) fn notes(data: &Dataset, empty: &[usize], lane: Option<&str>) -> Vec<String> {
     let mut notes: Vec<String> = repeated_names(&data.cells.names).into_iter().collect();
-    notes.extend(empty_cells(data, empty));
+    if data.expression.is_counts() {
+        notes.extend(empty_cells(data, empty));
+    }
     if let Some(lane) = lane {
         notes.extend(lane_per_cell(data, lane));
         notes.extend(confounded(data, lane));

@@ -1,6 +1,6 @@
 //! Perturbed cells, ready to train on.
 
-use super::{Column, Counts, Perturbation, Table, names};
+use super::{Column, Counts, Expression, Perturbation, Table, names};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 
@@ -10,8 +10,10 @@ const ONE_LANE: &str = "all";
 /// A cells dataset: one row per cell, counts, and which perturbation each cell had.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// UMI counts, `(cells, genes)`.
+    /// UMI counts, `(cells, genes)`; or other values, as `expression` says.
     pub counts: Counts,
+    /// What the values of `counts` are.
+    pub expression: Expression,
     /// Gene names and annotations.
     pub genes: Table,
     /// Cell names and annotations, with the file's own columns.
@@ -66,7 +68,33 @@ impl Dataset {
             Some(lanes) if !lanes.is_empty() => number(lanes.iter()),
             _ => (vec![ONE_LANE.to_owned()], vec![0; n_cells]),
         };
-        Ok(Self { counts, genes, cells, perturbations, labels, lanes, lane_of, library_size, notes: Vec::new() })
+        Ok(Self {
+            counts,
+            expression: Expression::Counts,
+            genes,
+            cells,
+            perturbations,
+            labels,
+            lanes,
+            lane_of,
+            library_size,
+            notes: Vec::new(),
+        })
+    }
+
+    /// Refuses values that are no counts, for `what` needs them (a model, a command).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Inapplicable`](crate::ErrorKind) where they are none; the message names what takes them.
+    pub fn require_counts(&self, what: &str) -> Result<()> {
+        if self.expression.is_counts() {
+            return Ok(());
+        }
+        Err(Error::inapplicable(format!(
+            "{what} needs counts, and the values are {} values (--expression); without counts work the model combination, the \
+             baselines of `genailab bench`, `de`, `distances`, `enrich` and `screen`",
+            self.expression
+        )))
     }
 
     /// Number of cells.
@@ -148,6 +176,7 @@ impl Dataset {
     pub fn select_cells(&self, cells: &[usize]) -> Self {
         Self {
             counts: self.counts.select_cells(cells),
+            expression: self.expression,
             genes: self.genes.clone(),
             cells: self.cells.select(cells),
             perturbations: self.perturbations.clone(),
@@ -172,6 +201,7 @@ impl Dataset {
     fn without_counts(&self) -> Self {
         Self {
             counts: Counts::default(),
+            expression: self.expression,
             genes: Table::default(),
             cells: self.cells.clone(),
             perturbations: self.perturbations.clone(),

@@ -26,6 +26,14 @@ pub fn join(datasets: &[(&str, &Dataset)]) -> Result<Dataset> {
     if let Some(twice) = labels.iter().enumerate().find_map(|(i, label)| labels[..i].contains(label).then_some(label)) {
         return Err(Error::config(format!("two datasets to join are called {twice:?}; give each its own name")));
     }
+    let expression = first.expression;
+    if let Some((label, other)) = datasets.iter().find(|(_, data)| data.expression != expression) {
+        return Err(Error::data(format!(
+            "{} holds {expression} values and {label} holds {}: they cannot be compared; say what they are by --expression, or \
+             give both in one form",
+            labels[0], other.expression
+        )));
+    }
     let columns = shared_genes(datasets)?;
     let genes = first.genes.select(&columns[0]);
 
@@ -46,6 +54,7 @@ pub fn join(datasets: &[(&str, &Dataset)]) -> Result<Dataset> {
         library_size.extend_from_slice(&dataset.library_size);
     }
     let mut joined = Dataset::new(counts, genes, cells(datasets), &perturbations, Some(&lanes), Some(library_size))?;
+    joined.expression = expression;
     joined.notes =
         datasets.iter().flat_map(|(label, d)| d.notes.iter().map(move |n| format!("{label}: {n}"))).collect();
     let sizes: Vec<String> = datasets.iter().map(|(label, d)| format!("{} of {label}", d.n_genes())).collect();

@@ -11,7 +11,7 @@
 //! The second pass is left out where genes are named.
 
 use super::{
-    AnnData, Column, Counts, Dataset, OpenOptions, Table,
+    AnnData, Column, Counts, Dataset, Expression, OpenOptions, Table,
     histograms::CountHistograms,
     open::Front,
     pick,
@@ -108,16 +108,17 @@ impl Dataset {
         training: impl FnOnce(&Self) -> Result<Vec<usize>>,
     ) -> Result<Self> {
         let here = |e: Error| e.at(file.path().display());
-        let mut front = Front::of(file, options)?;
-        if *choice == GeneChoice::All || options.round_counts {
+        let real = matches!(options.expression, Some(Expression::Log | Expression::Z));
+        if *choice == GeneChoice::All || options.round_counts || real {
             return Self::from_anndata(file, options);
         }
+        let mut front = Front::of(file, options)?;
         let Some(scanned) = scan(file, &front, options, choice)? else { return Self::from_anndata(file, options) };
         let Scanned { matrix, columns, genes, totals, notes } = scanned;
         front.notes.extend(notes);
         let sums: Vec<f32> = totals.sums.iter().map(|&sum| sum as f32).collect();
         let none = Counts::new(0, vec![0; sums.len() + 1], Vec::new(), Vec::new())?;
-        let (mut bare, rows) = front.dataset(none, Table::default(), sums)?;
+        let (mut bare, rows) = front.dataset((none, Expression::Counts), Table::default(), sums)?;
         set_quality(&mut bare, &rows, &genes, &totals);
         let (kept, note) = match choice {
             GeneChoice::Named(names) => named(names, &genes).map_err(here)?,

@@ -91,11 +91,15 @@ pub fn log1p(counts: Counts) -> Counts {
 }
 
 /// Log-normalised expression of every cell of a dataset: [`normalize_total`] with the dataset's library sizes, then
-/// [`log1p`]. `(cells, genes)`, sparse.
+/// [`log1p`]. `(cells, genes)`, sparse. Values that are no counts ([`Expression`](super::Expression)) are expression as they
+/// are.
 ///
 /// # Errors
 /// As [`normalize_total`].
 pub fn log_normalize(dataset: &Dataset, target: TargetSum) -> Result<Counts> {
+    if !dataset.expression.is_counts() {
+        return Ok(dataset.counts.clone());
+    }
     normalize_total(&dataset.counts, &dataset.library_size, target).map(log1p)
 }
 

@@ -6,8 +6,8 @@
 //! (`uns["genailab"]`).
 
 use super::{
-    AnnData, AnnDataWriter, Column, Counts, Dataset, Effects, OpenOptions, Perturbation, ReadAs, Table, Uns, checks,
-    features, is_effects,
+    AnnData, AnnDataWriter, Column, Counts, Dataset, Effects, Expression, NORMALISED_TOTAL, OpenOptions, Perturbation,
+    ReadAs, Table, Uns, checks, features, is_effects,
     labels::{self, UNS, hint, listed},
     names, pick,
 };
@@ -102,14 +102,19 @@ impl Dataset {
 
 fn read(file: &AnnData, options: &OpenOptions) -> Result<Dataset> {
     let mut front = Front::of(file, options)?;
-    let (mut counts, genes, picked) = pick::counts(file, &front.cells.names, options)?;
-    let (genes, kept, notes) = front.named_genes(genes);
-    front.notes.extend(picked.into_iter().chain(notes));
+    let own = hint(file, "expression")
+        .map(|name| name.parse())
+        .transpose()
+        .map_err(|e: Error| e.at(file.path().display()))?;
+    let picked = pick::expression(file, &front.cells.names, (options, options.expression.or(own)))?;
+    let (genes, kept, notes) = front.named_genes(picked.genes);
+    front.notes.extend(picked.notes.into_iter().chain(notes));
+    let mut values = picked.values;
     if let Some(kept) = kept {
-        counts = counts.select_genes(&kept)?;
+        values = values.select_genes(&kept)?;
     }
-    let sums = counts.row_sums();
-    front.dataset(counts, genes, sums).map(|(data, _)| data)
+    let sums = values.row_sums();
+    front.dataset((values, picked.expression), genes, sums).map(|(data, _)| data)
 }
 
 /// What is known of a file of cells before its counts are read.
@@ -186,9 +191,14 @@ impl<'a> Front<'a> {
         (genes, kept, notes)
     }
 
-    /// The dataset with these counts, one row a row of `obs`, and the rows that were labelled. `sums` are the counts of each row
-    /// over all genes.
-    pub(super) fn dataset(self, mut counts: Counts, genes: Table, mut sums: Vec<f32>) -> Result<(Dataset, Vec<usize>)> {
+    /// The dataset with these values, one row a row of `obs`, and the rows that were labelled. `sums` are those of each row over
+    /// all genes.
+    pub(super) fn dataset(
+        self,
+        (mut counts, expression): (Counts, Expression),
+        genes: Table,
+        mut sums: Vec<f32>,
+    ) -> Result<(Dataset, Vec<usize>)> {
         let Self { file, options, mut cells, labels, mut notes, .. } = self;
         let here = |e: Error| e.at(file.path().display());
         let keep: Vec<bool> = labels.iter().map(Option::is_some).collect();
@@ -201,11 +211,19 @@ impl<'a> Front<'a> {
         }
         let lanes = lanes(file, &cells, options, &mut notes).map_err(here)?;
         let empty: Vec<usize> = (0..sums.len()).filter(|&cell| sums[cell] == 0.0).collect();
-        let (library_size, note) = library_size(file, &cells, sums);
-        notes.extend(note);
+        let library_size = match expression {
+            Expression::Counts => {
+                let (sizes, note) = library_size(file, &cells, sums);
+                notes.extend(note);
+                sizes
+            }
+            // There is none behind real values; nothing divides by it.
+            Expression::Log | Expression::Z => vec![NORMALISED_TOTAL; counts.n_cells()],
+        };
         let (lane, lanes) = lanes.unzip();
         let dataset =
             Dataset::new(counts, genes, cells, &labels, lanes.as_deref(), Some(library_size)).map_err(here)?;
+        let dataset = Dataset { expression, ..dataset };
         notes.extend(checks::notes(&dataset, &empty, lane.as_deref()));
         Ok((Dataset { notes, ..dataset }, rows))
     }
@@ -299,6 +317,8 @@ impl Dataset {
     /// Which columns hold what, for the file's `uns`.
     pub(super) fn hints(&self) -> Uns {
         let columns = [("perturbation_column", "perturbation"), ("library_size_column", "ncounts")];
-        columns.into_iter().chain((self.lanes.len() > 1).then_some(("lane_column", "lane"))).collect()
+        let lane = (self.lanes.len() > 1).then_some(("lane_column", "lane"));
+        let expression = (!self.expression.is_counts()).then(|| ("expression", self.expression.name()));
+        columns.into_iter().chain(lane).chain(expression).collect()
     }
 }

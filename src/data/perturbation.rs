@@ -159,15 +159,15 @@ fn fits(pattern: &str, label: &str) -> bool {
     }
 }
 
-/// Cuts at every `+` that joins two names; one between `(`, `_` or `:` and `)`, `_`, `:` or the end is a sign or a strand
-/// (`(+)-JQ1`, `TP53_+_7590687`).
-pub(super) fn cut_at_plus(label: &str) -> Vec<String> {
+/// Cuts at every `+` that joins two names; one between `(`, `_` or `:` and `)`, `/`, `_`, `:` or the end is a sign or a strand
+/// (`(+)-JQ1`, `(+/-)-verapamil`, `TP53_+_7590687`).
+pub(crate) fn cut_at_plus(label: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut characters = label.chars().peekable();
     let mut before = None;
     while let Some(character) = characters.next() {
         let is_sign =
-            matches!(before, Some('(' | '_' | ':')) && matches!(characters.peek(), None | Some(')' | '_' | ':'));
+            matches!(before, Some('(' | '_' | ':')) && matches!(characters.peek(), None | Some(')' | '/' | '_' | ':'));
         match parts.last_mut() {
             Some(last) if character != '+' || is_sign => last.push(character),
             _ => parts.push(String::new()),

@@ -135,6 +135,14 @@ impl TrainingData {
         Self { genes, cells: Some(Arc::new(cells)), seed, effects: OnceLock::new() }
     }
 
+    /// Refuses cells whose values are no counts, for a model that needs them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Inapplicable`](crate::ErrorKind) where they are none; the message names what takes them.
+    pub fn require_counts(&self, model: &str) -> Result<()> {
+        self.cells.as_ref().map_or(Ok(()), |cells| cells.data.require_counts(model))
+    }
+
     /// Whether there are cells or effects only.
     pub fn kind(&self) -> DataKind {
         if self.cells.is_some() { DataKind::Cells } else { DataKind::Effects }

@@ -28,7 +28,9 @@ use super::{
 };
 use crate::{
     Error, Result,
-    data::{Condition, Dataset, NORMALISED_TOTAL, Perturbation, TrainingCells, TrainingData, not_trained_alone},
+    data::{
+        Condition, Dataset, Expression, NORMALISED_TOTAL, Perturbation, TrainingCells, TrainingData, not_trained_alone,
+    },
     device::Device,
     model::{CountVae, LibrarySize, Likelihood, Model, ModelConfig, SettingsFile, VaeConfig, VaeSettings},
     train::Run,
@@ -115,6 +117,7 @@ impl Predictor for Scgen {
         let Some(cells) = &data.cells else {
             return Err(Error::inapplicable("an effects dataset has no cells to train a model of cells on"));
         };
+        data.require_counts("scgen")?;
         let unlabelled = unlabelled(cells)?;
         let conditions = vec![Condition::of(Perturbation::control()); cells.conditions.len()];
         let training = TrainingCells::new(unlabelled.into(), conditions, &cells.split)?;
@@ -136,6 +139,7 @@ impl Predictor for Scgen {
 fn unlabelled(cells: &TrainingCells) -> Result<Dataset> {
     let n = cells.data.n_cells();
     Ok(Dataset {
+        expression: Expression::Counts,
         counts: cells.expression()?.as_ref().clone().map_values(f32::exp_m1),
         genes: cells.data.genes.clone(),
         cells: cells.data.cells.clone(),

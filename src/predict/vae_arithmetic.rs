@@ -134,6 +134,7 @@ impl Predictor for VaeArithmetic {
         let Some(cells) = &data.cells else {
             return Err(Error::inapplicable("an effects dataset has no cells to train a model of cells on"));
         };
+        data.require_counts("vae_arithmetic")?;
         let mut run = Run { device: self.device, interrupt: self.interrupt.clone(), ..Run::quiet(data.seed) };
         let (vae, _) = CountVae::fit(data, &self.settings, &mut run)?;
         let rows = self.settings.divide_cells(cells, data.seed)?.train;

@@ -3,7 +3,10 @@
 use super::{Align, Grid};
 use crate::{
     Result,
-    bench::{Benchmark, Evaluation, Metric, OwnSpace, PerturbationScore, Role, Significance, ablation::Ablation},
+    bench::{
+        Benchmark, Coverage, Evaluation, Metric, ModelFacts, OwnSpace, PerturbationScore, Role, Significance,
+        ablation::Ablation,
+    },
     notebook::show_at_end,
 };
 use std::fmt;
@@ -23,11 +26,14 @@ impl Benchmark {
 
     /// As [`Benchmark::to_grid`], with these metrics. What is absent is shown as an empty cell.
     pub fn table(&self, metrics: &[&str]) -> Grid {
+        let genes = match self.files.first().filter(|file| file.data_genes > self.data.genes) {
+            Some(file) => format!("{} of {}", self.data.genes, file.data_genes),
+            None => self.data.genes.to_string(),
+        };
         let caption = format!(
-            "{} ({} conditions of {} genes), split {}, {} seed{}",
+            "{} ({} conditions of {genes} genes), split {}, {} seed{}",
             self.dataset,
             self.data.conditions,
-            self.data.genes,
             self.split,
             self.splits.len(),
             if self.splits.len() == 1 { "" } else { "s" }
@@ -41,12 +47,9 @@ impl Benchmark {
             }
         }
         let mut grid = Grid::new(caption, headings);
+        let coverages = self.coverages();
         for model in &self.models {
-            let mut row = vec![match model.role {
-                Role::Ceiling => format!("{} (ceiling)", model.name),
-                Role::Floor => format!("{} (floor)", model.name),
-                Role::Model | Role::File => model.name.clone(),
-            }];
+            let mut row = vec![row_name(model, coverages[model.name.as_str()])];
             for (place, metric) in metrics.iter().enumerate() {
                 let comparison = self.comparison_of(&model.name, metric);
                 let mark = match comparison.map(|comparison| comparison.verdict) {
@@ -66,9 +69,44 @@ impl Benchmark {
         grid
     }
 
+    /// One table per file that predicts a part of the judged conditions: all models on its conditions.
+    pub fn same_conditions(&self) -> Vec<Grid> {
+        let metrics: Vec<&str> = Metric::headlines().into_iter().map(|metric| metric.name).collect();
+        let table = |(file, coverage): (&str, Coverage)| {
+            let means = self.on_conditions_of(file, &metrics);
+            let measured = |metric: &&&str| means.iter().any(|mean| mean.metric == ***metric);
+            let metrics: Vec<&str> = metrics.iter().filter(measured).copied().collect();
+            let caption = format!("on the conditions that {file} predicts ({coverage}):");
+            let headings = metrics.iter().map(|metric| (*metric, Align::Right));
+            let mut grid = Grid::new(caption, [("model", Align::Left)].into_iter().chain(headings));
+            for model in self.models.iter().filter(|model| means.iter().any(|mean| mean.model == model.name)) {
+                let value = |metric: &&str| {
+                    let of = means.iter().find(|mean| mean.model == model.name && mean.metric == **metric);
+                    of.map_or_else(String::new, |of| format!("{:.DIGITS$}", of.mean))
+                };
+                let row = std::iter::once(model.name.clone()).chain(metrics.iter().map(value));
+                grid.push(row.collect::<Vec<String>>()).expect("one cell per heading");
+            }
+            grid
+        };
+        self.partial_files().into_iter().map(table).collect()
+    }
+
     /// Shows the table in a notebook cell whose last expression it is (evcxr calls this).
     pub fn evcxr_display(&self) {
         show_at_end(&self.to_grid().to_html(), &self.to_string());
+    }
+}
+
+/// The name of a model with what its row must say: its role, and where it predicts a part of the conditions, how many.
+fn row_name(model: &ModelFacts, coverage: Coverage) -> String {
+    let name = &model.name;
+    match model.role {
+        Role::Ceiling => format!("{name} (ceiling)"),
+        Role::Floor => format!("{name} (floor)"),
+        _ if coverage.pairs == 0 => format!("{name} (not scored)"),
+        _ if !coverage.is_whole() => format!("{name} ({coverage})"),
+        Role::Model | Role::File => name.clone(),
     }
 }
 
@@ -80,6 +118,24 @@ impl fmt::Display for Benchmark {
             f,
             "means over (seed, condition); against {reference}: * better, - worse (95 % bootstrap interval over conditions)"
         )?;
+        let coverages = self.coverages();
+        let partial = |model: &ModelFacts| {
+            let coverage = coverages[model.name.as_str()];
+            model.role != Role::Ceiling && coverage.pairs > 0 && !coverage.is_whole()
+        };
+        if self.models.iter().any(partial) {
+            writeln!(
+                f,
+                "a row of k of n conditions has its means over those k, which compare with no other row; its ratio and marks are \
+                 of the same conditions"
+            )?;
+        }
+        for grid in self.same_conditions() {
+            write!(f, "\n{grid}")?;
+        }
+        for (model, reason) in self.not_scored() {
+            writeln!(f, "not scored: {model}: {reason}")?;
+        }
         for space in &self.own_spaces {
             let rank = space.effective_rank;
             writeln!(f, "\nin the space of {} ({} features, effective rank {rank:.1}):", space.model, space.width)?;

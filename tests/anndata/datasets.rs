@@ -3,7 +3,10 @@
 use super::{names, small};
 use crate::common::real_data;
 use genailab::{
-    data::{AnnDataWriter, Column, Counts, Dataset, Effects, Naming, OpenOptions, Opened, Perturbation, Table, open},
+    data::{
+        AnnDataWriter, Column, Counts, Dataset, Effects, Expression, Naming, OpenOptions, Opened, Perturbation, Table,
+        open,
+    },
     ndarray::{Array2, array},
 };
 use std::path::PathBuf;
@@ -255,6 +258,10 @@ fn real_datasets() {
     };
     let doubles = effects.perturbations.iter().filter(|perturbation| perturbation.genes().len() == 2).count();
     assert_eq!((effects.values.dim(), doubles), ((184, 2000), 80));
-    let error = Dataset::open(folder.join("interop/perturbench_devel.h5ad")).expect_err("log-normalised").to_string();
-    assert!(error.contains("`X` holds fractions (log-normalised?) such as 0.40959"), "{error}");
+    let log = read("interop/perturbench_devel.h5ad");
+    assert_eq!(log.expression, Expression::Log);
+    assert!(log.notes.iter().any(|note| note.contains("`X` is read as logarithms")), "{:?}", log.notes);
+    let options = OpenOptions { expression: Some(Expression::Counts), ..OpenOptions::default() };
+    let error = Dataset::open_with(folder.join("interop/perturbench_devel.h5ad"), &options).expect_err("no counts");
+    assert!(error.to_string().contains("`X` holds fractions (log-normalised?) such as 0.40959"), "{error}");
 }

@@ -3,6 +3,7 @@
 //!
 //! A test is named by the number of its case. What a command prints as `note: …` on stderr is what it wants known.
 
+mod expression;
 mod labels;
 mod messages;
 mod numbers;

@@ -45,6 +45,9 @@ const RECOVERY: [&str; 11] = [
     "de_spearman_lfc_sig",
 ];
 
+/// Why real values around 0 have no metric of fold changes.
+pub(super) const NO_FOLDS: &str = "values around 0 have no fold change";
+
 /// Names of all metrics of this family.
 fn names() -> Vec<String> {
     let sets = SETS.iter().map(|(set, _)| *set).chain([NON_DROPOUT]);
@@ -115,6 +118,10 @@ fn directions(sheet: &mut Sheet<'_>, x: &[f32], truth: &Effect, de: &ConditionDe
         sheet.absent(&["de_spearman_lfc_sig"], "there is no profile of control to take a fold change to");
         return;
     };
+    if !de.has_folds {
+        sheet.absent(&["de_spearman_lfc_sig"], NO_FOLDS);
+        return;
+    }
     let changed: Vec<usize> = (0..x.len()).filter(|&gene| de.significant[gene]).collect();
     let folds = pick(&fold_change_of_means(control, x), &changed);
     let observed: Vec<f32> = changed.iter().map(|&gene| de.log2_fold_changes[gene] as f32).collect();

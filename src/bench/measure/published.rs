@@ -27,6 +27,7 @@ use super::{
         truth::{ConditionDe, absolute},
     },
     Sheet, absent_without_effect,
+    de::NO_FOLDS,
 };
 use crate::eval::{
     DeTable, DeTest, RankSum, auroc, average_precision, certainty, cosine, overlap_at_n, pearson,
@@ -51,6 +52,7 @@ pub(super) fn perturbench(observed: &ObservedEffects, predicted: &Predicted, sco
                 let x = perturbench_log_fold_change(control, &x.to_vec());
                 sheet.put("cosine_logfc", cosine(&x, y), "the predicted or the observed fold change is zero");
             }
+            (_, _, Some(_)) => sheet.absent(&["cosine_logfc"], NO_FOLDS),
             _ => sheet.absent(&["cosine_logfc"], NO_CONTROL),
         }
         match (de, &predicted.cells[index]) {
@@ -107,7 +109,10 @@ fn of_test(sheet: &mut Sheet<'_>, cells: &Array2<f32>, de: &ConditionDe) {
     let observed = DeTable { p_adjusted: &de.p_adjusted, log2_fold_changes: &de.log2_fold_changes };
     let predicted = DeTable { p_adjusted: &p_adjusted, log2_fold_changes: &folds };
     let none = "no gene is changed at a false discovery rate of 0.05";
-    sheet.put("des", overlap_at_n(observed, predicted), none);
+    match de.has_folds {
+        true => sheet.put("des", overlap_at_n(observed, predicted), none),
+        false => sheet.absent(&["des"], NO_FOLDS),
+    }
     sheet.put("de_sig_genes_recall", significant_genes_recall(observed, predicted), none);
     let certainty = certainty(&p_adjusted);
     let some = de.significant.contains(&true);

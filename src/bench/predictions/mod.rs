@@ -6,11 +6,21 @@
 //! - a **profile**: mean log-normalised expression, one row per condition;
 //! - a **cell**: many rows per condition, log1p of 10,000 counts per cell, or counts.
 //!
-//! Genes are aligned by name. Where the split has a context, `obs` has that column, too. A column `split_seed` (or
-//! `seed`) says for which split a row was predicted; without it, a row is used for all splits, and
+//! They are in `X`, a layer, or an array of `obsm` with one column per gene. Genes are aligned by name; a file may have some of
+//! the data's genes, then all models are compared on those. Where the split has a context, `obs` has that column, too. A
+//! column `split_seed` (or `seed`) says for which split a row was predicted; without it, a row is used for all splits, and
 //! whether its model had seen the held-out conditions cannot be checked.
+//!
+//! A file that cannot be scored is a row with its reason, like a model that failed.
 
+mod conditions;
 mod read;
+mod scale;
+mod shared;
+mod source;
+
+pub(super) use shared::OnSharedGenes;
+pub use source::{PredictionMatrix, PredictionSource};
 
 use super::{BenchmarkData, data::Fingerprint};
 use crate::{
@@ -18,9 +28,10 @@ use crate::{
     data::{Condition, Controls, Counts, OpenOptions, TrainingData, mean_expression},
     predict::{Fitted, Predictor},
 };
-use ndarray::{Array1, Array2, ArrayView1};
+use conditions::RowsOf;
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 use serde_json::json;
-use std::{collections::BTreeMap, path::Path, str::FromStr, sync::Arc};
+use std::{path::Path, str::FromStr, sync::Arc};
 
 /// What the rows of a prediction file are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,25 +66,25 @@ impl FromStr for PredictionKind {
     }
 }
 
-/// The predictions of one file, in the genes of the dataset that they are measured on.
+/// The predictions of one file, in genes of the dataset that they are measured on; or the reason why it cannot be scored.
 #[derive(Debug, Clone)]
 pub struct PredictionFile {
     name: String,
     description: String,
-    kind: PredictionKind,
     fingerprint: String,
     notes: Vec<String>,
-    rows: Arc<Rows>,
+    rows: Result<Arc<Rows>, String>,
 }
 
 /// The rows of the file, and which belong to a condition.
 #[derive(Debug)]
 struct Rows {
     values: Values,
-    /// Rows by split seed (`None` for all splits) and condition.
-    of: BTreeMap<(Option<u64>, Condition), Vec<usize>>,
+    of: RowsOf,
     name: String,
     kind: PredictionKind,
+    /// The genes of the dataset that the columns are, ascending.
+    genes: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -86,12 +97,12 @@ enum Values {
 
 impl PredictionFile {
     /// Reads a file for `data`. `name` is the model's name; without it, the file's name without its ending. What the
-    /// rows are is inferred where possible; `kind` overrides it. Of `options`, those that concern perturbation names are
-    /// used, so that labels are read as those of the data.
+    /// rows are is inferred where possible; `kind` says it where the file does not. Of `options`, those that concern
+    /// perturbation names are used, so that labels are read as those of the data.
     ///
     /// # Errors
-    /// A gene of the data that the file does not have, a value that is not finite, no perturbation of the data, no
-    /// column of the data's context, rows that cannot be told apart, a scale that is not log1p of 10,000.
+    /// Too few genes of the data, a value that is not finite, no perturbation of the data, no column of the data's context,
+    /// rows that cannot be told apart, a scale that is not log1p of 10,000.
     pub fn open(
         path: impl AsRef<Path>,
         name: Option<&str>,
@@ -99,28 +110,35 @@ impl PredictionFile {
         data: &BenchmarkData,
         options: &OpenOptions,
     ) -> Result<Self> {
-        let path = path.as_ref();
-        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let name = name.map_or(stem, str::to_owned);
-        let read = read::read(path, &name, kind, data, options).map_err(|error| error.at(path.display()))?;
+        let (file, name) = (path.as_ref().to_owned(), name.map(str::to_owned));
+        Self::read(&PredictionSource { name, file, kind, ..PredictionSource::default() }, data, options)
+    }
+
+    /// As [`PredictionFile::open`], for all that a user may say of a file.
+    ///
+    /// # Errors
+    /// As [`PredictionFile::open`].
+    pub fn read(source: &PredictionSource, data: &BenchmarkData, options: &OpenOptions) -> Result<Self> {
+        let (name, path) = (source.model(), source.file.display());
+        let read = read::read(source, data, options).map_err(|error| error.at(&path))?;
         let (rows, notes) = (read.rows, read.notes);
-        let mut hash = Fingerprint::default();
-        hash.texts(rows.of.iter().map(|((seed, condition), rows)| format!("{seed:?} {condition} {rows:?}")));
-        match &rows.values {
-            Values::Means(means) => hash.numbers(means.iter().map(|value| value.to_bits())),
-            Values::Cells(cells) => {
-                hash.numbers(cells.indptr().iter().map(|&offset| offset as u32));
-                hash.numbers(cells.indices().iter().copied());
-                hash.numbers(cells.values().iter().map(|value| value.to_bits()));
-            }
-        }
         Ok(Self {
-            description: format!("Predictions ({}) of {}", rows.kind.name(), path.display()),
-            kind: rows.kind,
-            fingerprint: hash.finish(),
+            description: format!("Predictions ({}) of {path}", rows.kind.name()),
+            fingerprint: rows.fingerprint(),
             notes: notes.into_iter().map(|note| format!("{name}: {note}")).collect(),
-            rows: Arc::new(rows),
+            rows: Ok(Arc::new(rows)),
             name,
+        })
+    }
+
+    /// As [`PredictionFile::read`]; a file that cannot be read has no scores, and the reason in their place.
+    pub fn read_or_refuse(source: &PredictionSource, data: &BenchmarkData, options: &OpenOptions) -> Self {
+        Self::read(source, data, options).unwrap_or_else(|error| Self {
+            name: source.model(),
+            description: format!("Predictions of {}", source.file.display()),
+            fingerprint: String::new(),
+            notes: Vec::new(),
+            rows: Err(error.to_string().replace('\n', " ")),
         })
     }
 
@@ -129,16 +147,66 @@ impl PredictionFile {
         &self.notes
     }
 
-    /// What the rows are.
-    pub fn kind(&self) -> PredictionKind {
-        self.kind
+    /// Why the file cannot be scored; `None` where it can.
+    pub fn refusal(&self) -> Option<&str> {
+        self.rows.as_ref().err().map(String::as_str)
+    }
+
+    /// What the rows are; `None` for a file that cannot be scored.
+    pub fn kind(&self) -> Option<PredictionKind> {
+        self.rows.as_ref().ok().map(|rows| rows.kind)
+    }
+
+    /// The places of its genes among those of the data, ascending; none for a file that cannot be scored.
+    pub fn genes(&self) -> &[usize] {
+        self.rows.as_ref().map_or(&[], |rows| &rows.genes)
     }
 
     /// The split seeds that the file names; empty where its rows are used for all splits.
     pub fn seeds(&self) -> Vec<u64> {
-        let mut seeds: Vec<u64> = self.rows.of.keys().filter_map(|(seed, _)| *seed).collect();
+        let of = self.rows.as_ref().map(|rows| rows.of.keys().filter_map(|(seed, _)| *seed).collect());
+        let mut seeds: Vec<u64> = of.unwrap_or_default();
         seeds.dedup();
         seeds
+    }
+
+    fn refuse(&mut self, reason: &str) {
+        self.rows = Err(reason.to_owned());
+    }
+
+    /// The same for a dataset of which the genes `kept` are left, all of which the file has.
+    fn on_genes(&self, kept: &[usize]) -> Result<Self> {
+        let Ok(rows) = &self.rows else { return Ok(self.clone()) };
+        let places: Vec<usize> =
+            kept.iter().map(|gene| rows.genes.binary_search(gene).expect("all files have the shared genes")).collect();
+        let rows = Rows {
+            values: match &rows.values {
+                Values::Means(means) => Values::Means(means.select(Axis(1), &places)),
+                Values::Cells(cells) => Values::Cells(cells.select_genes(&places)?),
+            },
+            of: rows.of.clone(),
+            name: rows.name.clone(),
+            kind: rows.kind,
+            genes: (0..kept.len()).collect(),
+        };
+        Ok(Self { fingerprint: rows.fingerprint(), rows: Ok(Arc::new(rows)), ..self.clone() })
+    }
+}
+
+impl Rows {
+    /// SHA-256 of everything that a score depends on.
+    fn fingerprint(&self) -> String {
+        let mut hash = Fingerprint::default();
+        hash.texts(self.of.iter().map(|((seed, condition), rows)| format!("{seed:?} {condition} {rows:?}")));
+        match &self.values {
+            Values::Means(means) => hash.numbers(means.iter().map(|value| value.to_bits())),
+            Values::Cells(cells) => {
+                hash.numbers(cells.indptr().iter().map(|&offset| offset as u32));
+                hash.numbers(cells.indices().iter().copied());
+                hash.numbers(cells.values().iter().map(|value| value.to_bits()));
+            }
+        }
+        hash.finish()
     }
 }
 
@@ -152,12 +220,19 @@ impl Predictor for PredictionFile {
     }
 
     fn settings(&self) -> serde_json::Value {
-        json!({ "kind": self.kind.name(), "sha256": self.fingerprint })
+        match &self.rows {
+            Ok(rows) => json!({ "kind": rows.kind.name(), "sha256": self.fingerprint }),
+            Err(reason) => json!({ "not_scored": reason }),
+        }
     }
 
     fn fit(&self, training: &TrainingData) -> Result<Box<dyn Fitted>> {
+        let rows = self.rows.as_ref().map_err(|reason| Error::data(reason.clone()))?;
+        if rows.genes.len() != training.genes.len() {
+            return Err(Error::shape("genes of predictions and data", rows.genes.len(), training.genes.len()));
+        }
         let controls = training.controls()?.cloned();
-        Ok(Box::new(Answers { rows: Arc::clone(&self.rows), controls, seed: training.seed }))
+        Ok(Box::new(Answers { rows: Arc::clone(rows), controls, seed: training.seed }))
     }
 }
 

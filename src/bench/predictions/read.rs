@@ -1,19 +1,19 @@
-//! From an `.h5ad` file to predictions in the dataset's genes, or one clear error.
+//! From an `.h5ad` file to predictions in genes of the dataset, or one clear error.
 
-use super::{BenchmarkData, PredictionKind, Rows, Values};
+use super::{
+    BenchmarkData, PredictionKind, PredictionMatrix, PredictionSource, Rows, Values,
+    conditions::Labelled,
+    scale::{Scale, scale_of},
+    shared::fewest_genes,
+};
 use crate::{
     Error, Result,
-    data::{
-        AnnData, Column, Condition, Counts, OpenOptions, Table, TargetSum, first_names, library_size, normalize,
-        perturbation_labels,
-    },
+    data::{AnnData, Counts, OpenOptions, Table, TargetSum, first_names, library_size, mean_expression, normalize},
     model::NORMALISED_TOTAL,
 };
-use ndarray::{Array2, Axis};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use ndarray::{Array1, Array2, Axis};
+use std::collections::{BTreeSet, HashMap};
 
-/// Columns of `obs` that say for which split a row was predicted.
-const SEED_COLUMNS: [&str; 2] = ["split_seed", "seed"];
 /// log1p of 10,000 counts per cell cannot be larger, but for rounding: a cell with all its counts in one gene.
 const LARGEST: f32 = 9.22;
 
@@ -22,23 +22,18 @@ pub(super) struct Read {
     pub(super) notes: Vec<String>,
 }
 
-pub(super) fn read(
-    path: &std::path::Path,
-    name: &str,
-    kind: Option<PredictionKind>,
-    data: &BenchmarkData,
-    options: &OpenOptions,
-) -> Result<Read> {
-    let file = AnnData::open(path)?;
+pub(super) fn read(source: &PredictionSource, data: &BenchmarkData, options: &OpenOptions) -> Result<Read> {
+    let file = AnnData::open(&source.file)?;
     let (obs, var) = (file.obs()?, file.var()?);
     let mut notes = Vec::new();
-    let columns = align(&var.names, data.genes(), &mut notes)?;
-    let (of, labels) = rows_of(&file, &obs, &var, data, options, &mut notes)?;
-    let single = of.values().all(|rows| rows.len() == 1);
-    let kind = kind_of(&file, kind, data, single)?;
+    let genes = align(&var.names, data.genes(), &mut notes)?;
+    let labelled = Labelled::read(&file, (&obs, &var), (data, source), options, &mut notes)?;
+    let kind = kind_of(&file, source, data, &labelled, &mut notes)?;
+    let place =
+        Place { file: &file, matrix: &source.matrix, columns: genes.iter().map(|&(_, column)| column).collect() };
     let values = match kind {
-        Some(PredictionKind::Cells) => cells(&file, &obs, &columns, data, &labels, &mut notes)?,
-        _ => means(&file, &columns, &labels, &var.names)?,
+        Some(PredictionKind::Cells) => place.cells(&obs, data, &labelled.names, &var.names, &mut notes)?,
+        _ => place.means(&labelled.names, &var.names)?,
     };
     let kind = match (kind, &values) {
         (Some(kind), _) => kind,
@@ -51,142 +46,75 @@ pub(super) fn read(
             ));
         }
     };
-    check_scale(kind, &values)?;
-    notes.push(format!("{} of {} conditions were read", kind.name(), of.len()));
-    Ok(Read { rows: Rows { values, of, name: name.to_owned(), kind }, notes })
+    let genes: Vec<usize> = genes.into_iter().map(|(gene, _)| gene).collect();
+    check_scale((kind, &values), data, &genes, &mut notes)?;
+    notes.push(format!("{} of {} conditions were read", kind.name(), labelled.of.len()));
+    Ok(Read { rows: Rows { values, of: labelled.of, name: source.model(), kind, genes }, notes })
 }
 
-/// The file's column of each gene of the data.
-fn align(found: &[String], wanted: &[String], notes: &mut Vec<String>) -> Result<Vec<usize>> {
+/// The genes that the data and the file share, in the order of the data: the place of each in the data and in the file.
+fn align(found: &[String], wanted: &[String], notes: &mut Vec<String>) -> Result<Vec<(usize, usize)>> {
     let mut places: HashMap<&str, usize> = HashMap::with_capacity(found.len());
     let mut twice = BTreeSet::new();
     for (place, gene) in found.iter().enumerate() {
         if places.insert(gene, place).is_some() {
-            twice.insert(gene.clone());
+            twice.insert(gene.as_str());
         }
     }
-    let missing: Vec<String> = wanted.iter().filter(|gene| !places.contains_key(gene.as_str())).cloned().collect();
-    if !missing.is_empty() {
-        return Err(Error::data(format!(
-            "{} of the data's {} genes are not in the file: {}; predict every gene of the data, and name them in var as \
-             the data does",
-            missing.len(),
-            wanted.len(),
-            first_names(&missing)
-        )));
-    }
-    if let Some(gene) = wanted.iter().find(|gene| twice.contains(*gene)) {
+    if let Some(gene) = wanted.iter().find(|gene| twice.contains(gene.as_str())) {
         return Err(Error::data(format!("the gene {gene:?} stands twice in the file; which one is meant?")));
     }
-    if found.len() > wanted.len() {
-        notes.push(format!("{} genes that the data does not have were left out", found.len() - wanted.len()));
-    }
-    Ok(wanted.iter().map(|gene| places[gene.as_str()]).collect())
-}
-
-type RowsOf = BTreeMap<(Option<u64>, Condition), Vec<usize>>;
-
-/// The rows of each split and condition that the data has, and a name for every row.
-fn rows_of(
-    file: &AnnData,
-    obs: &Table,
-    var: &Table,
-    data: &BenchmarkData,
-    options: &OpenOptions,
-    notes: &mut Vec<String>,
-) -> Result<(RowsOf, Vec<String>)> {
-    // The data's column may be called otherwise here; then it is found by its usual names.
-    let column = options.perturbation_column.clone().filter(|name| obs.column(name).is_some());
-    // Names that the data knows are no guides or separators of this file.
-    let mut known = var.clone();
-    known.names.extend(data.conditions().iter().flat_map(|condition| condition.perturbation.genes().to_vec()));
-    let read = perturbation_labels(file, obs, &known, &OpenOptions { perturbation_column: column, ..options.clone() })?;
-    let contexts = data
-        .context()
-        .map(|name| {
-            obs.column(name).map(Column::to_text).ok_or_else(|| {
-                Error::data(format!(
-                    "the split divides perturbations by the column {name:?} of cells, and obs of the predictions has no \
-                     such column; it has {}",
-                    obs.column_names().join(", ")
-                ))
-            })
-        })
-        .transpose()?;
-    let seeds = seeds(obs)?;
-    let known: BTreeSet<Condition> = data.conditions().into_iter().collect();
-    let (mut of, mut unknown, mut unlabelled) = (RowsOf::new(), BTreeSet::new(), 0);
-    let mut names = Vec::with_capacity(obs.len());
-    for (row, label) in read.labels.into_iter().enumerate() {
-        let context = contexts.as_ref().and_then(|contexts| contexts[row].clone());
-        let Some(condition) = label.map(|perturbation| Condition { perturbation, context }) else {
-            unlabelled += 1;
-            names.push(obs.names[row].clone());
-            continue;
-        };
-        names.push(condition.to_string());
-        if condition.perturbation.is_control() {
-            continue;
-        }
-        if known.contains(&condition) {
-            of.entry((seeds.as_ref().map(|seeds| seeds[row]), condition)).or_insert_with(Vec::new).push(row);
-        } else {
-            unknown.insert(condition.to_string());
-        }
-    }
-    let unknown: Vec<String> = unknown.into_iter().collect();
-    if of.is_empty() {
-        let all: Vec<String> =
-            known.iter().filter(|c| !c.perturbation.is_control()).map(Condition::to_string).collect();
+    let shared: Vec<(usize, usize)> = wanted
+        .iter()
+        .enumerate()
+        .filter_map(|(place, gene)| places.get(gene.as_str()).map(|&column| (place, column)))
+        .collect();
+    let missing: Vec<String> = wanted.iter().filter(|gene| !places.contains_key(gene.as_str())).cloned().collect();
+    let least = fewest_genes(wanted.len());
+    if shared.len() < least {
         return Err(Error::data(format!(
-            "no row is of a condition of the data: column `{}` of the predictions has {}, the data has {}",
-            read.read_as.column,
-            if unknown.is_empty() { "control only".to_owned() } else { first_names(&unknown) },
-            first_names(&all)
+            "{} of the data's {} genes are in the file, and at least {least} are needed to compare predictions; missing: {}. \
+             The file names genes such as {}; name them in var as the data does",
+            shared.len(),
+            wanted.len(),
+            first_names(&missing),
+            first_names(&found[..found.len().min(3)])
         )));
     }
-    if !unknown.is_empty() {
-        notes.push(format!("conditions that the data does not have were left out: {}", first_names(&unknown)));
+    if !missing.is_empty() {
+        notes.push(format!(
+            "{} of the data's {} genes are in the file; missing: {}",
+            shared.len(),
+            wanted.len(),
+            first_names(&missing)
+        ));
     }
-    if unlabelled > 0 {
-        notes.push(format!("{unlabelled} rows without a label in `{}` were left out", read.read_as.column));
+    if found.len() > shared.len() {
+        notes.push(format!("{} genes that the data does not have were left out", found.len() - shared.len()));
     }
-    if seeds.is_none() {
-        notes.push(
-            "the same predictions stand for every seed, because obs has no column `split_seed`; whether the model behind \
-             them has seen held-out conditions cannot be checked"
-                .to_owned(),
-        );
-    }
-    Ok((of, names))
-}
-
-/// For which split each row was predicted; `None` without such a column.
-fn seeds(obs: &Table) -> Result<Option<Vec<u64>>> {
-    let Some((name, column)) = SEED_COLUMNS.iter().find_map(|name| obs.column(name).map(|column| (name, column)))
-    else {
-        return Ok(None);
-    };
-    let seed = |text: &Option<String>| text.as_deref().and_then(|text| text.trim_end_matches(".0").parse().ok());
-    let values = column.to_text();
-    if let Some(row) = values.iter().position(|text| seed(text).is_none()) {
-        let value = values[row].as_deref().unwrap_or("nothing");
-        return Err(Error::data(format!(
-            "column `{name}` of obs holds {value} for {:?}; it must be the seed of the split, a whole number from 0",
-            obs.names[row]
-        )));
-    }
-    Ok(Some(values.iter().filter_map(seed).collect()))
+    Ok(shared)
 }
 
 /// What the rows are, where the user or the file says so: `None` for means of either kind.
 fn kind_of(
     file: &AnnData,
-    given: Option<PredictionKind>,
+    source: &PredictionSource,
     data: &BenchmarkData,
-    single: bool,
+    labelled: &Labelled,
+    notes: &mut Vec<String>,
 ) -> Result<Option<PredictionKind>> {
-    let marked = file.uns_keys().iter().any(|key| key == "effect");
+    // The mark is about X.
+    let marked = source.matrix == PredictionMatrix::X && file.uns_keys().iter().any(|key| key == "effect");
+    let given = match source.kind {
+        Some(kind) if marked && kind != PredictionKind::Effects => {
+            notes.push(format!(
+                "the file says that its rows are effects (uns[\"effect\"]), so they are read as effects and not as {}",
+                kind.name()
+            ));
+            Some(PredictionKind::Effects)
+        }
+        given => given,
+    };
     let kind = match (data, given) {
         (BenchmarkData::Effects(_), Some(kind)) if kind != PredictionKind::Effects => {
             return Err(Error::config(format!(
@@ -198,62 +126,103 @@ fn kind_of(
         (BenchmarkData::Effects(_), _) => Some(PredictionKind::Effects),
         (BenchmarkData::Cells(_), Some(kind)) => Some(kind),
         (BenchmarkData::Cells(_), None) if marked => Some(PredictionKind::Effects),
-        (BenchmarkData::Cells(_), None) if single => None,
+        (BenchmarkData::Cells(_), None) if labelled.is_single() => None,
+        (BenchmarkData::Cells(_), None) if labelled.is_single_but_for_some() => {
+            return Err(Error::data(format!(
+                "{}, and the others in one: is that one condition twice? Keep one of the rows, or say that the rows are cells \
+                 (FILE:cells)",
+                labelled.repeated()
+            )));
+        }
         (BenchmarkData::Cells(_), None) => Some(PredictionKind::Cells),
     };
     match kind {
-        Some(PredictionKind::Effects | PredictionKind::Profiles) if !single => Err(Error::data(
-            "a condition has several rows, but effects and profiles have one row per condition; average them, or tell the \
-             splits apart by a column `split_seed`",
-        )),
+        Some(PredictionKind::Effects | PredictionKind::Profiles) if !labelled.is_single() => Err(Error::data(format!(
+            "a condition has several rows, but effects and profiles have one row per condition: {}; average them, or \
+                 tell the splits apart by a column `split_seed`",
+            labelled.repeated()
+        ))),
         kind => Ok(kind),
     }
 }
 
-fn means(file: &AnnData, columns: &[usize], labels: &[String], genes: &[String]) -> Result<Values> {
-    let values = file.read_dense("X")?;
-    let means: Array2<f32> = values.select(Axis(1), columns);
-    match means.indexed_iter().find(|(_, value)| !value.is_finite()) {
-        Some(((row, gene), value)) => Err(not_finite(&labels[row], &genes[columns[gene]], *value)),
-        None => Ok(Values::Means(means)),
-    }
+/// Where the predictions are, and which of its columns are used.
+struct Place<'a> {
+    file: &'a AnnData,
+    matrix: &'a PredictionMatrix,
+    columns: Vec<usize>,
 }
 
-/// Cells, log-normalised where the file holds counts.
-fn cells(
-    file: &AnnData,
-    obs: &Table,
-    columns: &[usize],
-    data: &BenchmarkData,
-    labels: &[String],
-    notes: &mut Vec<String>,
-) -> Result<Values> {
-    let mut all = file.read_matrix("X")?;
-    if all.first_non_count().is_none() {
-        let (sizes, note) = library_size(file, obs, all.row_sums());
-        notes.extend(note);
-        let own_sums = sizes == all.row_sums();
-        if own_sums
-            && let BenchmarkData::Cells(cells) = data
-            && cells.data.library_size != cells.data.counts.row_sums()
-        {
-            notes.push(
-                "the counts were normalised by their own sums, but the data's library sizes count more genes than the \
-                 file has; give them in a column `ncounts` of obs"
-                    .to_owned(),
-            );
-        }
-        notes.push("X holds counts; they were log-normalised to 10,000 per cell".to_owned());
-        all = normalize::log1p(normalize::normalize_total(&all, &sizes, TargetSum::Fixed(NORMALISED_TOTAL))?);
-    }
-    let cells: Counts = all.select_genes(columns)?;
-    for (row, label) in labels.iter().enumerate() {
-        let (genes, values) = cells.row(row);
-        if let Some(place) = values.iter().position(|value| !value.is_finite()) {
-            return Err(not_finite(label, &data.genes()[genes[place] as usize], values[place]));
+impl Place<'_> {
+    fn name(&self) -> String {
+        match self.matrix {
+            PredictionMatrix::X => "X".to_owned(),
+            PredictionMatrix::Layer(name) => format!("layers/{name}"),
+            PredictionMatrix::Obsm(name) => format!("obsm/{name}"),
         }
     }
-    Ok(Values::Cells(cells))
+
+    fn dense(&self) -> Result<Array2<f32>> {
+        let PredictionMatrix::Obsm(name) = self.matrix else { return self.file.read_dense(&self.name()) };
+        let values = self.file.read_obsm(name)?;
+        let (rows, genes) = (self.file.n_obs(), self.file.n_vars());
+        if values.dim() != (rows, genes) {
+            return Err(Error::data(format!(
+                "obsm/{name} is {} x {}, but there are {rows} rows and {genes} genes in var: one column per gene is needed, in \
+                 the order of var; what is in another space (principal components, a latent) has to be decoded first",
+                values.nrows(),
+                values.ncols()
+            )));
+        }
+        Ok(values)
+    }
+
+    fn means(&self, labels: &[String], genes: &[String]) -> Result<Values> {
+        let means = self.dense()?.select(Axis(1), &self.columns);
+        match means.indexed_iter().find(|(_, value)| !value.is_finite()) {
+            Some(((row, gene), value)) => Err(not_finite(&labels[row], &genes[self.columns[gene]], *value)),
+            None => Ok(Values::Means(means)),
+        }
+    }
+
+    /// Cells, log-normalised where the file holds counts and the data does.
+    fn cells(
+        &self,
+        obs: &Table,
+        data: &BenchmarkData,
+        labels: &[String],
+        genes: &[String],
+        notes: &mut Vec<String>,
+    ) -> Result<Values> {
+        let mut all = match self.matrix {
+            PredictionMatrix::Obsm(_) => Counts::from_dense(&self.dense()?),
+            _ => self.file.read_matrix(&self.name())?,
+        };
+        let BenchmarkData::Cells(cells) = data else {
+            return Err(Error::config("predicted cells need a dataset of cells to be compared with"));
+        };
+        if all.first_non_count().is_none() && cells.data.expression.is_counts() {
+            let (sizes, note) = library_size(self.file, obs, all.row_sums());
+            notes.extend(note);
+            if sizes == all.row_sums() && cells.data.library_size != cells.data.counts.row_sums() {
+                notes.push(
+                    "the counts were normalised by their own sums, but the data's library sizes count more genes than the \
+                     file has; give them in a column `ncounts` of obs"
+                        .to_owned(),
+                );
+            }
+            notes.push(format!("{} holds counts; they were log-normalised to 10,000 per cell", self.name()));
+            all = normalize::log1p(normalize::normalize_total(&all, &sizes, TargetSum::Fixed(NORMALISED_TOTAL))?);
+        }
+        let all = all.select_genes(&self.columns)?;
+        for (row, label) in labels.iter().enumerate() {
+            let (places, values) = all.row(row);
+            if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+                return Err(not_finite(label, &genes[self.columns[places[place] as usize]], values[place]));
+            }
+        }
+        Ok(Values::Cells(all))
+    }
 }
 
 fn not_finite(label: &str, gene: &str, value: f32) -> Error {
@@ -263,16 +232,47 @@ fn not_finite(label: &str, gene: &str, value: f32) -> Error {
 }
 
 /// Profiles and cells must be on the scale that the data is scored on.
-fn check_scale(kind: PredictionKind, values: &Values) -> Result<()> {
-    let largest = match values {
-        Values::Means(means) => means.iter().copied().fold(0.0, f32::max),
-        Values::Cells(cells) => cells.values().iter().copied().fold(0.0, f32::max),
+fn check_scale(
+    (kind, values): (PredictionKind, &Values),
+    data: &BenchmarkData,
+    genes: &[usize],
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let (largest, mean): (f32, Array1<f32>) = match values {
+        Values::Means(means) => {
+            (means.iter().copied().fold(0.0, f32::max), means.mean_axis(Axis(0)).expect("there is a row"))
+        }
+        Values::Cells(cells) => {
+            let all: Vec<usize> = (0..cells.n_cells()).collect();
+            (cells.values().iter().copied().fold(0.0, f32::max), mean_expression(cells, &all))
+        }
     };
-    if kind == PredictionKind::Effects || largest <= LARGEST {
+    let scale = scale_of(mean.view(), data, genes);
+    if kind == PredictionKind::Effects {
         return Ok(());
     }
-    Err(Error::data(format!(
-        "X holds {largest}, more than the log1p of 10,000 counts per cell can be ({LARGEST}): give log1p(10,000 x count / \
-         library size), natural logarithm, or for cells the counts themselves"
-    )))
+    let counts = matches!(data, BenchmarkData::Cells(cells) if cells.data.expression.is_counts());
+    if counts && largest > LARGEST {
+        return Err(Error::data(format!(
+            "a value is {largest}, more than the log1p of 10,000 counts per cell can be ({LARGEST}): give log1p(10,000 x count / \
+             library size), natural logarithm, or for cells the counts themselves"
+        )));
+    }
+    match scale {
+        Some(Scale::Times(factor, name)) => Err(Error::data(format!(
+            "the {} are {factor:.3} times the data's control profile, as in {name} where the data is in another base; divide \
+             them by {factor:.4}",
+            kind.name()
+        ))),
+        Some(Scale::LogOfMeans) => {
+            notes.push(format!(
+                "the {} look like the log1p of mean counts: they are nearer to the control computed in that way than to the mean \
+                 of log1p, which is smaller and which the data is scored by; they are scored as they stand. Take log1p of each \
+                 cell before the mean, or give effects to a control of the same kind",
+                kind.name()
+            ));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }

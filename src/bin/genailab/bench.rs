@@ -6,7 +6,7 @@ use crate::{
 };
 use genailab::{
     Error, ErrorKind, Result,
-    bench::{self, MeasureOptions, PartProgress, PredictionFile, PredictionKind, RunOptions, Setup},
+    bench::{self, MeasureOptions, PartProgress, PredictionFile, PredictionKind, PredictionSource, RunOptions, Setup},
     data::GeneSets,
     device::Device,
     model::SettingsFile,
@@ -57,7 +57,10 @@ pub struct Args {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
     /// Predictions that were made elsewhere, an .h5ad with perturbations in obs; may be given several times. The model is
-    /// called as the file, or NAME; KIND says what its rows are (effects, profiles or cells), where that differs from file to file
+    /// called as the file, or NAME; KIND says what its rows are: effects, profiles (mean log1p expression) or cells. After a
+    /// further colon, layer=NAME or obsm=NAME says where the values are if not in X, and column=NAME which column of obs names
+    /// perturbations. Where a file has some of the genes, all models are compared on those; what cannot be scored is listed with
+    /// its reason
     #[arg(long, value_name = "[NAME=]FILE.h5ad[:KIND]")]
     predictions: Vec<String>,
     /// What the rows of all --predictions without a KIND are: effects, profiles or cells [default: as the file says]
@@ -78,11 +81,23 @@ pub struct Args {
     columns: DataArgs,
 }
 
+impl Args {
+    /// The files of predictions, each with its own KIND or that of all.
+    fn sources(&self) -> Result<Vec<PredictionSource>> {
+        let read = |given: &String| {
+            let source = PredictionSource::parse(given).map_err(|error| error.at("--predictions"))?;
+            Ok(PredictionSource { kind: source.kind.or(self.predictions_are), ..source })
+        };
+        self.predictions.iter().map(read).collect()
+    }
+}
+
 pub fn run(args: &Args) -> Result<()> {
     args.config.iter().chain(&args.gene_sets).for_each(|file| provenance::reads(file));
     // Cheap questions first: a large file takes long to read.
     let plans = Setup::plans(&args.split, args.seeds);
     let plans = plans.map_err(|error| if args.seeds == 0 { error.at("--seeds") } else { error })?;
+    let sources = args.sources()?;
     let names: Vec<&str> = args.models.iter().map(String::as_str).collect();
     let mut models = bench::chosen_for(&names, &plans[0].1)?;
     args.device.check()?;
@@ -105,16 +120,15 @@ pub fn run(args: &Args) -> Result<()> {
     let name = args.data.file_stem().unwrap_or_default().to_string_lossy();
     say_labels(&opened).map_err(|e| e.at(args.data.display()))?;
     let columns = args.columns.options(&args.data)?;
-    let Setup { data, plans } =
+    let Setup { data, plans, notes } =
         Setup::new(opened, &name, &args.split, args.seeds, &columns).map_err(|e| e.at(args.data.display()))?;
-    let files = args
-        .predictions
-        .iter()
-        .map(|given| {
-            let (name, file, kind) = named(given);
-            PredictionFile::open(file, name, kind.or(args.predictions_are), &data, &columns)
-        })
-        .collect::<Result<Vec<_>>>()?;
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    let files: Vec<PredictionFile> =
+        sources.iter().map(|source| PredictionFile::read_or_refuse(source, &data, &columns)).collect();
+    // Now, and not after hours of training: a wrong path is quickly put right.
+    for (file, reason) in files.iter().filter_map(|file| Some((file.name(), file.refusal()?))) {
+        eprintln!("note: {file} cannot be scored: {reason}");
+    }
     let out = OutputFolder::new(&args.out)?;
     let interrupt = interrupt_flag()?;
     models.iter_mut().for_each(|model| model.set_interrupt(&interrupt));
@@ -159,20 +173,4 @@ fn configure(models: &mut [Box<dyn Predictor>], file: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// `NAME=FILE:KIND`, or a file alone, whose path may hold a `=` or a `:`, too.
-fn named(given: &str) -> (Option<&str>, &Path, Option<PredictionKind>) {
-    let kind = given.rsplit_once(':').filter(|_| !Path::new(given).exists());
-    let (given, kind) = match kind.map(|(file, kind)| (file, kind.parse())) {
-        Some((file, Ok(kind))) => (file, Some(kind)),
-        _ => (given, None),
-    };
-    let (name, file) = match given.split_once('=') {
-        Some((name, file)) if !name.is_empty() && !name.contains('/') && !Path::new(given).exists() => {
-            (Some(name), Path::new(file))
-        }
-        _ => (None, Path::new(given)),
-    };
-    (name, file, kind)
 }

@@ -98,6 +98,9 @@ pub fn run(args: &Args) -> Result<()> {
         Setup::training_cells(&plan, cells).map_err(|e| e.at(args.data.display()))
     })?;
     args.genes.check(&opened)?;
+    if let Opened::Cells(cells) = &opened {
+        cells.require_counts(family.kind()).map_err(|e| e.at(args.data.display()))?;
+    }
     let settings = match &opened {
         Opened::Cells(cells) => settings(DataKind::Cells, cells.n_cells())?,
         Opened::Effects(_) if family.learns_from().contains(&DataKind::Effects) => settings(DataKind::Effects, 0)?,
@@ -109,7 +112,8 @@ pub fn run(args: &Args) -> Result<()> {
     let name = args.data.file_stem().unwrap_or_default().to_string_lossy();
     say_labels(&opened).map_err(|e| e.at(args.data.display()))?;
     let columns = args.columns.options(&args.data)?;
-    let Setup { data, plans } = Setup::new(opened, &name, &args.split, args.seed + 1, &columns)?;
+    let Setup { data, plans, notes } = Setup::new(opened, &name, &args.split, args.seed + 1, &columns)?;
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
     let (seed, plan) = plans.last().expect("one plan a seed, and at least one seed");
     let out = OutputFolder::new(&args.out)?;
     let task = Task::of_plan(&data, plan, *seed)?;

@@ -132,7 +132,10 @@ fn describe_cells(data: &Dataset) -> String {
     line("cells", format!("{}, of which {} control", data.n_cells(), data.control_cells().len()));
     line("perturbations", format!("{} single, {combined} combined (cells): {}", names.len() - combined, list(&names)));
     line("lanes", list(&data.lanes));
-    line("library size", format!("median {median}, from {least} to {most} counts a cell"));
+    match data.expression.is_counts() {
+        true => line("library size", format!("median {median}, from {least} to {most} counts a cell")),
+        false => line("expression", format!("{}, used as it is", data.expression)),
+    }
     data.notes.iter().for_each(|note| line("note", note.clone()));
     text
 }

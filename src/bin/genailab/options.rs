@@ -5,7 +5,8 @@ use genailab::{
     Error, ErrorKind, Result,
     data::fetch::{FetchOptions, Manifest, cache_dir, fetch_source},
     data::{
-        AnnData, Dataset, Effects, GeneChoice, Naming, OpenOptions, Opened, QcConfig, Split, SplitPlan, is_effects,
+        AnnData, Dataset, Effects, Expression, GeneChoice, Naming, OpenOptions, Opened, QcConfig, Split, SplitPlan,
+        is_effects,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -48,11 +49,20 @@ pub struct DataArgs {
     /// Round fractions to whole counts: ambient-corrected counts (SoupX, CellBender)
     #[arg(long)]
     pub round_counts: bool,
+    /// What the values are: counts; log (log-normalised, a microarray); or z (z-scores and other values around 0), which are used
+    /// as they are by all that needs no counts [default: found out]
+    #[arg(long, value_name = "counts|log|z")]
+    pub expression: Option<Expression>,
 }
 
 impl DataArgs {
     /// The same for the library, with those of `genailab.toml` beside the file.
     pub fn options(&self, file: &Path) -> Result<OpenOptions> {
+        if let (true, Some(expression)) = (self.round_counts, self.expression.filter(|kind| !kind.is_counts())) {
+            return Err(Error::config(format!(
+                "--round-counts makes counts of fractions, and --expression {expression} says that the values are none; leave one out"
+            )));
+        }
         let naming = Naming {
             separator: self.separator.clone(),
             guide_suffix: self.guide_suffix,
@@ -65,6 +75,7 @@ impl DataArgs {
             lane_column: self.lane_column.clone(),
             naming,
             round_counts: self.round_counts,
+            expression: self.expression,
             labels_optional: false,
         }
         .or_beside(file)
@@ -79,6 +90,27 @@ impl DataArgs {
     /// As [`Self::open`], of a file that need not name perturbations or control.
     pub fn open_unlabelled(&self, file: &Path) -> Result<Opened> {
         self.open_with(file, OpenOptions { labels_optional: true, ..self.options(file)? })
+    }
+
+    /// The options that were given on the command line and say nothing of how a perturbation is spelled.
+    fn of_values(&self) -> [(&'static str, bool); 4] {
+        [
+            ("--counts-layer", self.counts_layer.is_some()),
+            ("--lane-column", self.lane_column.is_some()),
+            ("--round-counts", self.round_counts),
+            ("--expression", self.expression.is_some()),
+        ]
+    }
+
+    /// Refuses options that have no effect where no data file is opened; --separator may have one for names that are typed.
+    pub fn refuse_without_data(&self, why: &str) -> Result<()> {
+        let of_labels = [
+            ("--perturbation-column", self.perturbation_column.is_some()),
+            ("--control", !self.control.is_empty()),
+            ("--guide-suffix", self.guide_suffix),
+            ("--drop-label", !self.drop_label.is_empty()),
+        ];
+        refuse_given(of_labels.into_iter().chain(self.of_values()), why)
     }
 
     /// As [`Self::open`], with the genes that are asked for, so that those of a whole transcriptome never stand in memory;
@@ -106,7 +138,12 @@ impl DataArgs {
 
     fn open_with(&self, file: &Path, options: OpenOptions) -> Result<Opened> {
         fetch_if_public(file)?;
-        genailab::data::open_with(file, &options).map(told)
+        let opened = genailab::data::open_with(file, &options)?;
+        if let Opened::Effects(_) = &opened {
+            let why = format!("{} is an effects dataset, which has no cells, counts or lanes", file.display());
+            refuse_given(self.of_values().into_iter(), &why)?;
+        }
+        Ok(told(opened))
     }
 }
 
@@ -178,6 +215,13 @@ pub fn usual_training_cells(
     };
     let split = data.select_cells(&good).split(&SplitPlan::Stratified { validation, test, seed })?;
     Ok(split.train.into_iter().map(|row| good[row]).collect())
+}
+
+fn refuse_given(mut options: impl Iterator<Item = (&'static str, bool)>, why: &str) -> Result<()> {
+    match options.find(|(_, given)| *given) {
+        Some((name, _)) => Err(Error::config(format!("{name} has no effect here: {why}; leave it out"))),
+        None => Ok(()),
+    }
 }
 
 /// Says in one line what the labels of cells were read as, before anything is trained on them.
@@ -339,6 +383,7 @@ pub fn say_division(data: &Effects, split: &Split) -> Result<()> {
 /// # Errors
 /// Genes that it lacks.
 pub fn aligned(data: &Dataset, genes: &[String]) -> Result<Dataset> {
+    data.require_counts("the model")?;
     if data.genes.names == genes {
         return Ok(data.clone());
     }

@@ -79,6 +79,9 @@ pub fn run(args: &Args) -> Result<()> {
         ))
     })?;
     args.device.check()?;
+    if args.control_cells.is_none() {
+        args.columns.refuse_without_data("it says how a file of --control-cells is read, and none is given")?;
+    }
     check_output_file(&args.out)?;
     let model = Registry::default().load(&args.model, args.device)?;
     let abilities = model.abilities();

@@ -176,6 +176,9 @@ pub fn run(args: &Args) -> Result<()> {
     let data = args.data.as_ref().map(open).transpose()?;
     if let (Some(data), Some(file)) = (&data, &args.data) {
         say_labels(data).map_err(|e| e.at(file.display()))?;
+        if let Opened::Cells(cells) = data {
+            cells.require_counts("`genailab run`").map_err(|e| e.at(file.display()))?;
+        }
     }
     let out = OutputFolder::new(&args.out)?;
     if !args.resume {

@@ -145,6 +145,9 @@ pub fn run(args: &Args) -> Result<()> {
         say_labels(&opened).map_err(of_file)?;
     }
     let opened = prepared(opened, family, qc.as_ref(), args).map_err(of_file)?;
+    if let Opened::Cells(cells) = &opened {
+        cells.require_counts(family.kind()).map_err(of_file)?;
+    }
     let kind = match &opened {
         Opened::Cells(_) => DataKind::Cells,
         Opened::Effects(_) => DataKind::Effects,

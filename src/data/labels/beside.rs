@@ -1,7 +1,7 @@
 //! `genailab.toml` beside a data file: how its columns and labels are read, written down once.
 
 use super::OpenOptions;
-use crate::{Error, Result};
+use crate::{Error, Result, data::Expression};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -20,6 +20,7 @@ struct Beside {
     separator: Option<String>,
     guide_suffix: Option<bool>,
     round_counts: Option<bool>,
+    expression: Option<Expression>,
 }
 
 /// One name or several.
@@ -65,6 +66,7 @@ impl OpenOptions {
         self.counts_layer = self.counts_layer.or(beside.counts_layer);
         self.lane_column = self.lane_column.or(beside.lane_column);
         self.round_counts |= beside.round_counts.unwrap_or(false);
+        self.expression = self.expression.or(beside.expression);
         self.naming.separator = self.naming.separator.or(beside.separator);
         self.naming.guide_suffix |= beside.guide_suffix.unwrap_or(false);
         self.naming.control_names.extend(beside.control.list());

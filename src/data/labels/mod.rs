@@ -10,7 +10,7 @@ mod spelling;
 pub use read_as::{ReadAs, ReadLabel};
 pub(in crate::data) use spelling::{Spelling, spelling};
 
-use super::{AnnData, Column, Naming, Perturbation, Table};
+use super::{AnnData, Column, Expression, Naming, Perturbation, Table};
 use crate::{Error, Result};
 use choice::{Chosen, best, counted, named};
 use rules::{Reading, Rules};
@@ -35,8 +35,33 @@ pub struct OpenOptions {
     pub naming: Naming,
     /// Whether counts that a correction made fractions of (SoupX, CellBender) are rounded; otherwise they are refused.
     pub round_counts: bool,
+    /// What the values are; found out if not given.
+    pub expression: Option<Expression>,
     /// Whether a file that names no perturbation, or no control, is opened all the same, for what needs no label.
     pub labels_optional: bool,
+}
+
+impl OpenOptions {
+    /// The same for another file than the one that they were given for: a column or a layer that it lacks is found by its usual
+    /// names. The notes say so.
+    pub(crate) fn for_another(&self, file: &AnnData) -> (Self, Vec<String>) {
+        let columns = file.obs_columns();
+        let is_column = |name: &str| columns.iter().any(|column| column == name);
+        let is_pair =
+            |name: &str| name.split_once(',').is_some_and(|(a, b)| is_column(a.trim()) && is_column(b.trim()));
+        let is_layer = |name: &str| ["X", "raw/X"].contains(&name) || file.layers().iter().any(|layer| layer == name);
+        let mut options = self.clone();
+        let mut notes = Vec::new();
+        let mut keep = |what: &str, option: &mut Option<String>, is_there: &dyn Fn(&str) -> bool| {
+            if let Some(name) = option.take_if(|name| !is_there(name)) {
+                notes.push(format!("there is no {what} `{name}`, so it is found by its usual names"));
+            }
+        };
+        keep("column", &mut options.perturbation_column, &|name| is_column(name) || is_pair(name));
+        keep("column", &mut options.lane_column, &is_column);
+        keep("layer", &mut options.counts_layer, &is_layer);
+        (options, notes)
+    }
 }
 
 /// The perturbation of each row, and the column it was read from.

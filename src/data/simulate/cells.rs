@@ -1,6 +1,6 @@
 //! Drawing the cells: each from its own random stream, so that the result does not depend on the number of threads.
 
-use super::super::{Column, Counts, Dataset, Table};
+use super::super::{Column, Counts, Dataset, Expression, Table};
 use super::landscape::{Landscape, State};
 use crate::{Result, data::split::shuffle};
 use rand::{Rng, SeedableRng};
@@ -163,6 +163,7 @@ impl Landscape {
         }
         Ok(Dataset {
             counts: Counts::new(self.genes.len(), indptr, indices, values)?,
+            expression: Expression::Counts,
             genes: Table::from_names(self.genes.clone()),
             cells: table,
             perturbations: self.perturbations.clone(),

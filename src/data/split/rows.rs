@@ -156,8 +156,12 @@ impl<'a> TrainingStatistics<'a> {
             return Err(Error::data("no control cell is trained on, so there is no control profile"));
         }
         let target = TargetSum::Fixed(self.target_sum(target, None)?);
-        let counts = normalize_total(&self.data.counts.select_cells(&cells), &self.library_sizes(&cells), target)?;
-        Ok(group_means(&log1p(counts), &vec![0; cells.len()], 1)?.row(0).to_owned())
+        let values = self.data.counts.select_cells(&cells);
+        let expression = match self.data.expression.is_counts() {
+            true => log1p(normalize_total(&values, &self.library_sizes(&cells), target)?),
+            false => values,
+        };
+        Ok(group_means(&expression, &vec![0; cells.len()], 1)?.row(0).to_owned())
     }
 
     /// The given `cells`, after a check that no test cell is among them; without `cells`, those that `own` gives.

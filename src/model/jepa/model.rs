@@ -252,6 +252,7 @@ impl Model for Jepa {
 
     fn fit(data: &TrainingData, config: &JepaSettings, run: &mut Run<'_>) -> Result<(Self, History)> {
         config.validate()?;
+        data.require_counts(Self::KIND)?;
         let cells = data.cells.as_ref().ok_or_else(|| {
             Error::inapplicable("an effects dataset has no cells to embed; use the model combination")
         })?;

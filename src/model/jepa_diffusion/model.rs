@@ -148,6 +148,7 @@ impl Model for JepaDiffusion {
 
     fn fit(data: &TrainingData, config: &JepaDiffusionSettings, run: &mut Run<'_>) -> Result<(Self, History)> {
         config.validate()?;
+        data.require_counts(Self::KIND)?;
         let cells = data.cells.as_ref().ok_or_else(|| {
             Error::inapplicable(
                 "an effects dataset has no cells to embed and to draw; use the model combination or diffusion",

@@ -215,6 +215,7 @@ impl Model for DiffusionModel {
     type Config = DiffusionSettings;
 
     fn fit(data: &TrainingData, config: &DiffusionSettings, run: &mut Run<'_>) -> Result<(Self, History)> {
+        data.require_counts(Self::KIND)?;
         if data.cells.is_none() {
             let table = data.effects_with_validation()?;
             let combination = config.effects.fit_mean(&table, run)?;

@@ -279,6 +279,7 @@ impl Model for CountVae {
 
     fn fit(data: &TrainingData, settings: &VaeSettings, run: &mut Run<'_>) -> Result<(Self, History)> {
         settings.validate()?;
+        data.require_counts(Self::KIND)?;
         let Some(cells) = &data.cells else {
             let (train, validation) = settings.divide_effects(data, run.seed)?;
             let mut model = Self::for_effects(&train, settings, run)?;

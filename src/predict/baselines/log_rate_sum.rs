@@ -62,6 +62,7 @@ impl Predictor for LogRateSum {
     }
 
     fn fit(&self, data: &TrainingData) -> Result<Box<dyn Fitted>> {
+        data.require_counts("log_rate_sum")?;
         let cells = data.cells.as_ref().ok_or_else(|| Error::inapplicable("an effects dataset has no counts"))?;
         let controls = data.controls()?.expect("cells have controls").clone();
         let sums = Sums::of(cells);

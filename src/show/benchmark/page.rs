@@ -38,6 +38,9 @@ impl Benchmark {
 
         let name = label(metric);
         report = report.section("Compared on the same conditions");
+        for grid in self.same_conditions() {
+            report = report.table(grid);
+        }
         if let Ok(figure) = self.l2_ratio() {
             report = report.figure(figure);
         }

@@ -46,10 +46,16 @@ pub(super) fn summary(benchmark: &Benchmark) -> Result<Grid> {
     for model in order(&view) {
         let facts = benchmark.models.iter().find(|facts| facts.name == model);
         let name = Cell::new(model).link(card_id(model));
+        let part = match view.part_of(model) {
+            Some(coverage) if coverage.pairs == 0 => ", not scored: see below".to_owned(),
+            Some(coverage) => format!(", {coverage}"),
+            None => String::new(),
+        };
         let mut row = vec![match facts.map(|facts| facts.role) {
             Some(Role::Ceiling) => name.note("ceiling"),
             Some(Role::Floor) => name.note("floor"),
-            Some(Role::File) => name.note("your predictions"),
+            Some(Role::File) => name.note(format!("your predictions{part}")),
+            _ if !part.is_empty() => name.note(part.trim_start_matches(", ")),
             _ => name,
         }];
         for (metric, bold) in metrics.iter().zip(&bold) {

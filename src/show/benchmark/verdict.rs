@@ -85,7 +85,7 @@ fn against_reference(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sent
     let of = |verdict: Significance| compared.iter().copied().filter(|c| c.verdict == verdict).collect::<Vec<_>>();
     let (mut better, unclear, worse) = (of(Significance::Better), of(Significance::Unclear), of(Significance::Worse));
     let direction = compared[0].better.unwrap_or(Better::Lower);
-    best_first(&mut better, direction);
+    best_first(view, &mut better, direction);
     let models = |n: usize| if n == 1 { "1 model".to_owned() } else { format!("{n} models") };
     if let Some((best, rest)) = better.split_first() {
         // Few conditions are no good news yet: see `evidence`.
@@ -112,7 +112,7 @@ fn against_reference(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sent
         }
     } else if unclear.len() + worse.len() == 0 {
         let mut nearest = compared.clone();
-        best_first(&mut nearest, direction);
+        best_first(view, &mut nearest, direction);
         let text = format!(
             "Whether {reference} is beaten cannot be said: with {} judged there is no interval. {} has the {} mean {name} \
              ({}), which may be chance.",
@@ -129,7 +129,7 @@ fn against_reference(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sent
         };
         sentences.push((Verdict::Warning, text));
         let mut nearest = [unclear.clone(), worse.clone()].concat();
-        best_first(&mut nearest, direction);
+        best_first(view, &mut nearest, direction);
         sentences.push((
             Verdict::Plain,
             match nearest[0].verdict {
@@ -152,12 +152,12 @@ fn against_reference(view: &View<'_>, metric: &str, reference: &str) -> Vec<Sent
     sentences
 }
 
-/// By the size of the difference, in the direction that is good.
-fn best_first(comparisons: &mut [&Comparison], better: Better) {
+/// By the size of the difference, in the direction that is good; models that predict a part of the conditions come last.
+fn best_first(view: &View<'_>, comparisons: &mut [&Comparison], better: Better) {
     comparisons.sort_by(|a, b| {
         let order = a.difference.total_cmp(&b.difference);
         let order = if better == Better::Higher { order.reverse() } else { order };
-        order.then(a.model.cmp(&b.model))
+        view.is_partial(&a.model).cmp(&view.is_partial(&b.model)).then(order).then(a.model.cmp(&b.model))
     });
 }
 
@@ -168,7 +168,7 @@ fn files(view: &View<'_>, metric: &str, reference: &str) -> Vec<(String, Sentenc
         let your = format!("Your {}", model.name);
         let Some(comparison) = view.comparison(&model.name, metric) else {
             let absent = view.benchmark.absent.iter().find(|a| a.model == model.name && a.metric == metric)?;
-            let text = format!("{your} has no {}: {}.", label(metric), absent.reason);
+            let text = format!("{your} has no {}: {}.", label(metric), absent.reason.trim_end_matches('.'));
             return Some((text.clone(), (Verdict::Warning, text)));
         };
         let how = by_how_much(view, comparison);

@@ -1,6 +1,9 @@
 //! The numbers of a benchmark, looked up by model, metric and condition; and the metrics that it has.
 
-use crate::bench::{ALL, Benchmark, Better, Comparison, Metric, MetricFamily, ModelFacts, Role, better, label};
+use crate::{
+    bench::{ALL, Benchmark, Better, Comparison, Coverage, Metric, MetricFamily, ModelFacts, Role, better, label},
+    data::cut_at_plus,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Pearson of the effect against control.
@@ -22,6 +25,8 @@ pub(super) struct View<'a> {
     pub(super) benchmark: &'a Benchmark,
     /// By model, then by metric.
     values: HashMap<&'a str, HashMap<&'a str, Values<'a>>>,
+    /// How much of what is judged each model predicts.
+    coverages: HashMap<&'a str, Coverage>,
 }
 
 impl<'a> View<'a> {
@@ -31,7 +36,7 @@ impl<'a> View<'a> {
             let of = values.entry(&row.model).or_default().entry(&row.metric).or_default();
             of.push(((row.seed, row.perturbation.as_str()), row.value));
         }
-        Self { benchmark, values }
+        Self { benchmark, values, coverages: benchmark.coverages() }
     }
 
     fn values(&self, model: &str, metric: &str) -> &[((u64, &'a str), f64)] {
@@ -77,8 +82,9 @@ impl<'a> View<'a> {
         self.benchmark.summary_of(model, metric).map(|summary| summary.mean)
     }
 
-    /// Models with this metric among `models` and their means, the best first, judged on conditions that they share with
-    /// the reference; equal ones by name.
+    /// Models with this metric among `models` and their means, the best first; equal ones by name. Models that predict all
+    /// judged conditions stand before those that predict a part, which are ordered by the conditions that they share with
+    /// the reference.
     pub(super) fn ranked<'b>(
         &self,
         models: impl IntoIterator<Item = &'b str>,
@@ -92,9 +98,19 @@ impl<'a> View<'a> {
         ranked.sort_by(|a, b| {
             let order = a.2.total_cmp(&b.2);
             let order = if better == Better::Higher { order.reverse() } else { order };
-            order.then(a.0.cmp(b.0))
+            self.is_partial(a.0).cmp(&self.is_partial(b.0)).then(order).then(a.0.cmp(b.0))
         });
         ranked.into_iter().map(|(model, mean, _)| (model, mean)).collect()
+    }
+
+    /// How much of what is judged a model predicts, where it is not all.
+    pub(super) fn part_of(&self, model: &str) -> Option<Coverage> {
+        self.coverages.get(model).copied().filter(|coverage| !coverage.is_whole())
+    }
+
+    /// Whether a model predicts a part of the judged conditions only.
+    pub(super) fn is_partial(&self, model: &str) -> bool {
+        self.part_of(model).is_some()
     }
 
     /// The mean of the reference plus the paired difference to it: a model that answers the easy conditions only must not
@@ -200,5 +216,5 @@ pub(super) fn heading(metric: &str, of: &str) -> String {
 
 /// Number of genes of a condition, by its name.
 pub(super) fn number_of_genes(name: &str) -> usize {
-    name.split(" in ").next().unwrap_or(name).split('+').count()
+    cut_at_plus(name.split(" in ").next().unwrap_or(name)).len()
 }

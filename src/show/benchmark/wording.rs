@@ -49,6 +49,9 @@ pub(super) fn by_how_much(view: &View<'_>, comparison: &Comparison) -> String {
     if let Some(won) = comparison.won {
         let n = (won * comparison.conditions as f64).round() as usize;
         text += &format!(", nearer on {n} of {}", count(view, comparison.conditions));
+        if let Some(coverage) = view.part_of(&comparison.model) {
+            text += &format!(" (it predicts {coverage})");
+        }
     }
     text
 }
