@@ -1,6 +1,6 @@
 //! `genailab bench`: predictors on held-out conditions, measured side by side.
 
-use crate::options::{DataArgs, OutputFolder, interrupt_flag, say, say_labels};
+use crate::options::{DataArgs, DataFiles, OutputFolder, interrupt_flag, say, say_labels};
 use genailab::{
     Error, ErrorKind, Result,
     bench::{self, MeasureOptions, PartProgress, PredictionFile, PredictionKind, RunOptions, Setup},
@@ -33,9 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// on: finished parts (a model on a split) are read, and a changed setting computes again what it changes.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to use: cells or effects
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataFiles,
     /// What is held out: doubles, constae, simulation, perturbations, combos, context:COLUMN[=VALUE],
     /// cross-dataset:FILE, stratified
     #[arg(long, value_name = "NAME")]

@@ -2,7 +2,7 @@
 
 mod numpy_order;
 
-use crate::options::{DataArgs, say};
+use crate::options::{DataArgs, DataFiles, say};
 use genailab::{
     Error, Result,
     data::{Opened, Split, TrainingData},
@@ -12,7 +12,7 @@ use genailab::{
     train::{Callback, EpochRecord, Flow, Run, StepRecord, TrainConfig},
 };
 use serde_json::json;
-use std::{cell::Cell, path::PathBuf, time::Instant};
+use std::{cell::Cell, time::Instant};
 
 /// Measure the training speed of the count VAE
 ///
@@ -21,9 +21,8 @@ use std::{cell::Cell, path::PathBuf, time::Instant};
 /// there. Five steps warm up.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to train on
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataFiles,
     /// Cells in one optimizer step
     #[arg(long, value_name = "N", default_value_t = 128)]
     batch: usize,

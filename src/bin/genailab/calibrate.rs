@@ -3,7 +3,7 @@
 pub mod story;
 
 use crate::{
-    options::{DataArgs, OutputFolder, interrupt_flag, say, say_labels},
+    options::{DataArgs, DataFiles, OutputFolder, interrupt_flag, say, say_labels},
     train::write_json,
 };
 use genailab::{
@@ -33,9 +33,8 @@ use std::{any::Any, path::PathBuf, time::Instant};
 /// stratified` other cells of perturbations that were.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to use: cells or effects
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataFiles,
     /// The model: diffusion, or any other that draws cells
     #[arg(long, value_name = "NAME", default_value = DiffusionModel::KIND)]
     model: String,
@@ -113,8 +112,7 @@ pub fn run(args: &Args) -> Result<()> {
     let study = match any.downcast_ref::<DiffusionModel>() {
         Some(DiffusionModel::Effects(model)) => Study::of_effects(model, &task)?,
         Some(DiffusionModel::Cells(model)) => {
-            let simulated = AnnData::open(&args.data)?.uns_keys().iter().any(|key| key == "truth");
-            let truth = simulated.then(|| Truth::read(&args.data)).transpose()?;
+            let truth = args.data.truth()?;
             Study::of_cells(model, &task, truth.as_ref())?
         }
         None if model.abilities().cells => Study::of_model(model, &task)?,

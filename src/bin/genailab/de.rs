@@ -1,6 +1,6 @@
 //! `genailab de`: which genes each perturbation changes.
 
-use crate::options::{DataArgs, check_output_file, say};
+use crate::options::{DataArgs, DataFiles, check_output_file, say};
 use genailab::{
     Error, Result,
     data::{Dataset, Opened, TargetSum, normalize},
@@ -22,9 +22,8 @@ use std::{
 /// numbers are those of scanpy's rank_genes_groups. Perturbations of fewer than two cells are left out.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file of cells
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataFiles,
     /// The .csv to write
     #[arg(long, value_name = "FILE.csv")]
     out: PathBuf,

@@ -2,7 +2,7 @@
 
 use genailab::{
     Error, ErrorKind, Result,
-    data::{Dataset, Effects, Naming, OpenOptions, Opened, Split},
+    data::{AnnData, DATASET_COLUMN, Dataset, Effects, Naming, OpenOptions, Opened, Split, Truth, join},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -41,6 +41,10 @@ pub struct DataArgs {
     /// Labels whose cells are left out, written as those of --control
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub drop_label: Vec<String>,
+    /// A table of cells (.csv, .tsv) whose columns are added to obs, matched by barcode: for 10x, MatrixMarket and other files that
+    /// name no perturbation; with several --data, once for each
+    #[arg(long, value_name = "FILE.csv")]
+    pub obs: Vec<PathBuf>,
     /// Round fractions to whole counts: ambient-corrected counts (SoupX, CellBender)
     #[arg(long)]
     pub round_counts: bool,
@@ -61,6 +65,7 @@ impl DataArgs {
             lane_column: self.lane_column.clone(),
             naming,
             round_counts: self.round_counts,
+            obs: self.obs.first().cloned(),
             labels_optional: false,
         }
         .or_beside(file)
@@ -68,21 +73,120 @@ impl DataArgs {
 
     /// Opens a cells or an effects dataset, and says on stderr what was chosen and repaired: the one place where all commands
     /// do.
-    pub fn open(&self, file: &Path) -> Result<Opened> {
-        self.open_with(file, self.options(file)?)
+    pub fn open<D: DataSource + ?Sized>(&self, data: &D) -> Result<Opened> {
+        self.open_with(&data.files(), false)
     }
 
     /// As [`Self::open`], of a file that need not name perturbations or control.
-    pub fn open_unlabelled(&self, file: &Path) -> Result<Opened> {
-        self.open_with(file, OpenOptions { labels_optional: true, ..self.options(file)? })
+    pub fn open_unlabelled<D: DataSource + ?Sized>(&self, data: &D) -> Result<Opened> {
+        self.open_with(&data.files(), true)
     }
 
-    fn open_with(&self, file: &Path, options: OpenOptions) -> Result<Opened> {
-        let opened = genailab::data::open_with(file, &options)?;
+    fn open_with(&self, files: &[&Path], labels_optional: bool) -> Result<Opened> {
+        if files.len() > 1 && !self.obs.is_empty() && self.obs.len() != files.len() {
+            return Err(Error::config(format!(
+                "there are {} --data and {} --obs; give one --obs for each --data, in the same order",
+                files.len(),
+                self.obs.len()
+            )));
+        }
+        let open = |(place, file): (usize, &&Path)| {
+            let obs = self.obs.get(place).cloned();
+            let options = OpenOptions { labels_optional, ..self.options(file)? };
+            genailab::data::open_with(file, &OpenOptions { obs: obs.or(options.obs.clone()), ..options })
+        };
+        let mut all = files.iter().enumerate().map(open).collect::<Result<Vec<_>>>()?;
+        let opened = if all.len() == 1 { all.remove(0) } else { together(files, all)? };
         if let Opened::Cells(data) = &opened {
             data.notes.iter().for_each(|note| eprintln!("note: {note}"));
         }
         Ok(opened)
+    }
+}
+
+/// The files of one screen as one dataset; the column `dataset` says which file a cell is from.
+fn together(files: &[&Path], all: Vec<Opened>) -> Result<Opened> {
+    let stems: Vec<String> =
+        files.iter().map(|file| file.file_stem().unwrap_or_default().to_string_lossy().into_owned()).collect();
+    let is_unique = (0..stems.len()).all(|place| !stems[..place].contains(&stems[place]));
+    let names = if is_unique { stems } else { files.iter().map(|file| file.display().to_string()).collect() };
+    let cells = files.iter().zip(&all).map(|(file, opened)| match opened {
+        Opened::Cells(cells) => Ok(cells),
+        Opened::Effects(_) => {
+            Err(Error::config("it is an effects dataset; files of cells alone can be put together").at(file.display()))
+        }
+    });
+    let cells = cells.collect::<Result<Vec<_>>>()?;
+    let named: Vec<(&str, &Dataset)> = names.iter().map(String::as_str).zip(cells).collect();
+    let mut joined = join(&named)?;
+    joined
+        .notes
+        .push(format!("the column `{DATASET_COLUMN}` of cells says which file a cell is from: {}", names.join(", ")));
+    Ok(Opened::Cells(joined))
+}
+
+/// What `--data` names.
+pub trait DataSource {
+    /// The files, one at least.
+    fn files(&self) -> Vec<&Path>;
+}
+
+impl DataSource for Path {
+    fn files(&self) -> Vec<&Path> {
+        vec![self]
+    }
+}
+
+impl DataSource for PathBuf {
+    fn files(&self) -> Vec<&Path> {
+        vec![self]
+    }
+}
+
+impl DataSource for DataFiles {
+    fn files(&self) -> Vec<&Path> {
+        self.data.iter().map(PathBuf::as_path).collect()
+    }
+}
+
+/// The files of a screen. As a path it is the first of them.
+#[derive(clap::Args, Debug, Clone)]
+pub struct DataFiles {
+    /// The file to use: .h5ad, .h5mu, 10x .h5, a folder with matrix.mtx, .loom, .csv or .tsv; given several times, their cells
+    /// are put together on the genes that all have
+    #[arg(long, value_name = "FILE", required = true)]
+    data: Vec<PathBuf>,
+}
+
+impl DataFiles {
+    /// Some files, if there are any.
+    pub fn of(files: &[PathBuf]) -> Option<Self> {
+        (!files.is_empty()).then(|| Self { data: files.to_vec() })
+    }
+
+    /// The file, if it is the only one.
+    pub fn only(&self) -> Option<&Path> {
+        (self.data.len() == 1).then(|| self.data[0].as_path())
+    }
+
+    /// For messages and reports.
+    pub fn display(&self) -> String {
+        self.data.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" + ")
+    }
+
+    /// The truth of simulated cells, where the file holds it.
+    pub fn truth(&self) -> Result<Option<Truth>> {
+        let Some(file) = self.only() else { return Ok(None) };
+        let is_simulated = AnnData::open(file)?.uns_keys().iter().any(|key| key == "truth");
+        is_simulated.then(|| Truth::read(file)).transpose()
+    }
+}
+
+impl Deref for DataFiles {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.data[0]
     }
 }
 

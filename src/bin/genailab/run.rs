@@ -5,7 +5,7 @@ mod stages;
 mod story;
 
 use crate::{
-    options::{DataArgs, Fractions, OutputFolder, check_interrupt, interrupt_flag, say, say_labels},
+    options::{DataArgs, DataFiles, Fractions, OutputFolder, check_interrupt, interrupt_flag, say, say_labels},
     train::{shared, write_json},
 };
 use genailab::{
@@ -46,9 +46,9 @@ const BUILT_IN_SEED: u64 = 7;
 /// of two genes that they have not seen, beside the sum of the two single effects.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to use [default: the built-in simulated dataset of 6000 cells]
+    /// The file to use; several are put together on the genes that they share [default: the built-in simulated dataset of 6000 cells]
     #[arg(long, value_name = "FILE")]
-    data: Option<PathBuf>,
+    data: Vec<PathBuf>,
     /// Folder for report.html, results.json and the model
     #[arg(long, value_name = "DIR", default_value = "genailab-run")]
     out: PathBuf,
@@ -158,8 +158,9 @@ pub fn run(args: &Args) -> Result<()> {
     // A setting that is wrong is said before anything is read or made.
     let settings = args.settings_for_cells()?;
     check_folder(&args.out.join("vae"), args.resume)?;
-    let data = args.data.as_ref().map(|file| args.columns.open(file)).transpose()?;
-    if let (Some(data), Some(file)) = (&data, &args.data) {
+    let files = DataFiles::of(&args.data);
+    let data = files.as_ref().map(|files| args.columns.open(files)).transpose()?;
+    if let (Some(data), Some(file)) = (&data, &files) {
         say_labels(data).map_err(|e| e.at(file.display()))?;
     }
     let out = OutputFolder::new(&args.out)?;
@@ -167,11 +168,10 @@ pub fn run(args: &Args) -> Result<()> {
         forget_checkpoints(&out)?;
     }
     let stages = Stages { args, settings, interrupt: interrupt_flag()?, start };
-    let done = match (data, &args.data) {
+    let done = match (data, &files) {
         (Some(Opened::Effects(data)), Some(file)) => effects::run(&data, file, stages),
         (Some(Opened::Cells(data)), Some(file)) => {
-            let simulated = AnnData::open(file)?.uns_keys().iter().any(|key| key == "truth");
-            let truth = simulated.then(|| Truth::read(file)).transpose()?;
+            let truth = file.truth()?;
             run_cells(file.display().to_string(), data, truth, &stages)
         }
         _ => {
@@ -180,7 +180,7 @@ pub fn run(args: &Args) -> Result<()> {
             run_cells("the built-in simulated dataset".to_owned(), dataset, Some(truth), &stages)
         }
     };
-    done.map_err(|e| match &args.data {
+    done.map_err(|e| match &files {
         Some(file) if e.kind() == ErrorKind::Data => e.at(file.display()),
         _ => e,
     })?;

@@ -2,7 +2,7 @@
 
 mod embedding_report;
 
-use crate::options::{DataArgs, Fractions, OutputFolder, interrupt_flag, say, say_division, say_labels};
+use crate::options::{DataArgs, DataFiles, Fractions, OutputFolder, interrupt_flag, say, say_division, say_labels};
 use genailab::{
     Error, ErrorKind, Result,
     bench::evaluate_effects,
@@ -39,9 +39,8 @@ const DRAWS: usize = 100;
 /// `genailab predict` and `genailab embed` use the model.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to train on
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataFiles,
     /// Which model; `genailab doctor` lists them with what they predict
     #[arg(long, value_name = "NAME", default_value = "vae")]
     model: String,

@@ -1,4 +1,4 @@
-//! Reading and writing AnnData's `.h5ad` files (AnnData 0.7 to 0.11 and later).
+//! Reading and writing AnnData's `.h5ad` files (AnnData 0.6 to 0.12), and reading other formats as if they were.
 //!
 //! An `.h5ad` file is an HDF5 file with a matrix `X` `(cells, genes)`, the data frames `obs` (cells) and `var` (genes),
 //! further matrices of `X`'s shape in `layers`, embeddings in `obsm`, anything in `uns`, and perhaps the unfiltered
@@ -15,8 +15,12 @@
 //! ```
 
 mod column;
+mod foreign;
 mod hdf;
 mod matrix;
+mod metadata;
+mod records;
+mod source;
 mod uns;
 mod write;
 
@@ -25,74 +29,182 @@ pub use uns::Uns;
 pub use write::{AnnDataWriter, MatrixRef};
 
 use super::{Column, Counts, Table};
-use crate::{Error, Result};
+use crate::{Error, Result, guard::Reading};
 use column::Frame;
+use foreign::{Found, Parts};
 use hdf5::{File, Group, LocationType};
 use matrix::Stored;
 use ndarray::Array2;
+use source::Matrix;
 use std::path::{Path, PathBuf};
 
-/// An open `.h5ad` file: its structure, and the means to read its parts.
+/// Where AnnData before 0.7 kept the genes and the matrix of `raw`.
+const OLD_RAW_VAR: &str = "raw.var";
+const OLD_RAW_X: &str = "raw.X";
+
+/// An open file: its structure, and the means to read its parts.
 #[derive(Debug)]
 pub struct AnnData {
     path: PathBuf,
-    file: File,
+    /// Where `layers`, `obsm`, `uns` and `raw` are; `None` for formats that have no such parts.
+    root: Option<Group>,
     obs: Frame,
     var: Frame,
-    x: Option<Stored>,
+    x: Option<Matrix>,
     layers: Vec<String>,
+    /// The layers of formats that keep them elsewhere than in `root`, in the order of `layers`.
+    other_layers: Vec<Matrix>,
     obsm: Vec<(String, Vec<usize>)>,
     uns: Vec<String>,
     raw: Option<Frame>,
+    notes: Vec<String>,
 }
 
 impl AnnData {
-    /// Opens a file and reads its structure: shapes and names, no values.
+    /// Opens a file and reads its structure: shapes and names, no values (of a text table, all).
+    ///
+    /// The format is recognised by content: `.h5ad`, `.h5mu` (modality `rna`, or `FILE.h5mu:NAME`), the `.h5` of Cell Ranger
+    /// (`FILE.h5:GENOME` where there are several), a folder with `matrix.mtx`, `barcodes.tsv` and `features.tsv`, `.loom`,
+    /// and text tables (`.csv`, `.tsv`), also compressed with gzip.
     ///
     /// # Errors
-    /// A missing, truncated or damaged file; one that is not HDF5 or not AnnData; parts whose shapes do not fit.
+    /// A missing, truncated or damaged file; a format that is not read; parts whose shapes do not fit.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file = hdf::open(path)?;
-        Self::of(file, path).map_err(|e| e.at(path.display()))
+        let _reading = Reading::of(path);
+        Self::of(foreign::find(path)?, path).map_err(|e| e.at(path.display()))
     }
 
-    fn of(file: File, path: &Path) -> Result<Self> {
-        if hdf::kind_of(&file, "obs").is_none() || hdf::kind_of(&file, "var").is_none() {
-            let names = hdf::members(&file)?;
-            return Err(Error::data(format!(
-                "this is an HDF5 file but not an AnnData (.h5ad) file: it needs `obs` and `var`, and holds {}",
-                if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
-            )));
+    /// Opens a file, and gives its cells the columns of a table (`.csv`, `.tsv`) that names them: for formats that hold no
+    /// annotation of cells. [`AnnData::notes`] says how many cells the table knows.
+    ///
+    /// # Errors
+    /// As [`AnnData::open`]; a table that cannot be read, names none of the cells, or one of them twice.
+    pub fn open_with_obs(path: impl AsRef<Path>, table: Option<&Path>) -> Result<Self> {
+        let mut this = Self::open(path)?;
+        if let Some(table) = table {
+            let known = metadata::read(table)?;
+            this.turn_towards(&known)?;
+            let obs = this.obs()?;
+            let (joined, note) = metadata::joined(obs, &known).map_err(|e| e.at(table.display()))?;
+            this.obs = Frame::of_table(joined);
+            this.notes.push(note);
         }
-        let (obs, var) = (Frame::open(&file, "obs")?, Frame::open(&file, "var")?);
-        let x = Stored::open(&file, "X")?;
-        let raw = match hdf::group(&file, "raw")? {
+        Ok(this)
+    }
+
+    /// Exchanges the rows and columns of a text table whose columns, not its rows, are the cells of `known`.
+    fn turn_towards(&mut self, known: &Table) -> Result<()> {
+        let Some(Matrix::Table(counts)) = &self.x else { return Ok(()) };
+        if metadata::matches(&self.obs.names()?, known) == 0 && metadata::matches(&self.var.names()?, known) > 0 {
+            self.x = Some(Matrix::Table(foreign::transpose(counts).into()));
+            std::mem::swap(&mut self.obs, &mut self.var);
+            self.notes.retain(|note| !note.starts_with(foreign::ORIENTATION));
+            self.notes.push(format!("{}genes x cells: --obs names its columns", foreign::ORIENTATION));
+        }
+        Ok(())
+    }
+
+    fn of(found: Found, path: &Path) -> Result<Self> {
+        match found {
+            Found::AnnData(file) => Self::of_group(file.group("/").map_err(|e| hdf::failed("open", "/", &e))?, path),
+            Found::Modality { file, name } => Self::of_modality(&file, &name, path),
+            Found::Parts(parts) => Self::of_parts(parts, path),
+        }
+    }
+
+    fn of_group(root: Group, path: &Path) -> Result<Self> {
+        let (mut obs, mut var) = (Frame::open(&root, "obs")?, Frame::open(&root, "var")?);
+        let uns = names_in(&root, "uns")?;
+        if hdf::kind_of(&root, "obs") == Some(LocationType::Dataset)
+            && let Some(group) = hdf::group(&root, "uns")?
+        {
+            let (mut cells, mut genes) = (obs.read()?.0, var.read()?.0);
+            records::set_categories(&group, [&mut cells, &mut genes])?;
+            (obs, var) = (Frame::of_table(cells), Frame::of_table(genes));
+        }
+        let x = Stored::open(&root, "X")?.map(Matrix::Hdf);
+        let raw = match hdf::group(&root, "raw")? {
             Some(raw) if hdf::kind_of(&raw, "var").is_some() => Some(Frame::open(&raw, "var")?),
+            _ if hdf::kind_of(&root, OLD_RAW_VAR).is_some() => Some(Frame::open(&root, OLD_RAW_VAR)?),
             _ => None,
         };
-        let names = |name: &str| match hdf::group(&file, name)? {
-            Some(group) => hdf::members(&group),
-            None => Ok(Vec::new()),
-        };
-        let (layers, obsm, uns) = (names("layers")?, names("obsm")?, names("uns")?);
-        let mut this = Self { path: path.to_owned(), file, obs, var, x, layers, obsm: Vec::new(), uns, raw };
-        if let Some(x) = &this.x {
-            this.check_shape(x, this.n_vars())?;
-        }
+        let layers = names_in(&root, "layers")?;
+        let obsm = names_in(&root, "obsm")?;
+        let parts = Parts { obs, var, x, layers: Vec::new(), notes: Vec::new() };
+        let mut this = Self { root: Some(root), layers, uns, raw, ..Self::of_parts(parts, path)? };
         this.obsm =
             obsm.into_iter().map(|name| this.obsm_shape(&name).map(|shape| (name, shape))).collect::<Result<_>>()?;
         Ok(this)
     }
 
-    fn check_shape(&self, matrix: &Stored, n_vars: usize) -> Result<()> {
-        let expected = (self.n_obs(), n_vars);
-        if matrix.shape == expected {
+    /// One modality of a `.h5mu`. Columns of cells that the file keeps for all modalities are joined to those of the modality.
+    fn of_modality(file: &File, name: &str, path: &Path) -> Result<Self> {
+        let modalities = hdf::group(file, "mod")?.ok_or_else(|| Error::data("there is no `mod`"))?;
+        let names = hdf::members(&modalities)?;
+        let group = hdf::group(&modalities, name)?.ok_or_else(|| {
+            Error::config(format!(
+                "this MuData file has no modality `{name}`; it has {}: choose one by FILE.h5mu:NAME",
+                list(&names)
+            ))
+        })?;
+        let mut this = Self::of_group(group, path)?;
+        if names.len() > 1 {
+            let others: Vec<String> = names.iter().filter(|other| *other != name).cloned().collect();
+            this.notes.push(format!("modality `{name}` of the MuData file is read; {} left out", list(&others)));
+        }
+        if hdf::kind_of(file, "obs").is_some() {
+            let mut shared = Frame::open(file, "obs")?.read()?.0;
+            // `rna:n_counts` is a copy of the modality's own column.
+            let is_copy =
+                |column: &str| names.iter().any(|of| column.strip_prefix(of).is_some_and(|rest| rest.starts_with(':')));
+            shared.columns.retain(|(column, _)| !is_copy(column) && !this.obs.columns.contains(column));
+            if !shared.columns.is_empty() {
+                this.obs = Frame::of_table(metadata::joined(this.obs()?, &shared)?.0);
+            }
+        }
+        Ok(this)
+    }
+
+    fn of_parts(parts: Parts, path: &Path) -> Result<Self> {
+        let Parts { obs, var, x, layers, notes } = parts;
+        let (layers, other_layers) = layers.into_iter().unzip();
+        let this = Self {
+            path: path.to_owned(),
+            root: None,
+            obs,
+            var,
+            x,
+            layers,
+            other_layers,
+            obsm: Vec::new(),
+            uns: Vec::new(),
+            raw: None,
+            notes,
+        };
+        if let Some(x) = &this.x {
+            this.check_shape(x, this.n_vars())?;
+        }
+        Ok(this)
+    }
+
+    /// What was chosen while the file was opened: a modality, the orientation of a table, joined columns.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    fn check_shape(&self, matrix: &Matrix, n_vars: usize) -> Result<()> {
+        let (shape, expected) = (matrix.shape(), (self.n_obs(), n_vars));
+        if shape == expected {
             return Ok(());
         }
         Err(Error::data(format!(
             "`{}` is {} x {}, but there are {} cells and {} genes; the file is damaged",
-            matrix.place, matrix.shape.0, matrix.shape.1, expected.0, expected.1
+            matrix.place(),
+            shape.0,
+            shape.1,
+            expected.0,
+            expected.1
         )))
     }
 
@@ -113,7 +225,7 @@ impl AnnData {
 
     /// How `X` is stored.
     pub fn x_kind(&self) -> MatrixKind {
-        self.x.as_ref().map_or(MatrixKind::None, Stored::kind)
+        self.x.as_ref().map_or(MatrixKind::None, Matrix::kind)
     }
 
     /// Names of the columns of `obs`, in the file's order, without the row names.
@@ -152,7 +264,7 @@ impl AnnData {
     /// # Errors
     /// A damaged column.
     pub fn obs(&self) -> Result<Table> {
-        self.in_file(self.obs.read().map(|(table, _)| table))
+        self.in_file(|| self.obs.read().map(|(table, _)| table))
     }
 
     /// Reads the annotations of the genes, as [`AnnData::obs`] does those of the cells.
@@ -160,7 +272,7 @@ impl AnnData {
     /// # Errors
     /// A damaged column.
     pub fn var(&self) -> Result<Table> {
-        self.in_file(self.var.read().map(|(table, _)| table))
+        self.in_file(|| self.var.read().map(|(table, _)| table))
     }
 
     /// Reads the annotations of the genes of `raw`.
@@ -169,7 +281,7 @@ impl AnnData {
     /// There is no `raw`, or a column is damaged.
     pub fn raw_var(&self) -> Result<Table> {
         let raw = self.raw.as_ref().ok_or_else(|| Error::data(format!("{} has no `raw`", self.path.display())))?;
-        self.in_file(raw.read().map(|(table, _)| table))
+        self.in_file(|| raw.read().map(|(table, _)| table))
     }
 
     /// Reads one column of `obs`; `None` if there is no such column, or its type has no place in [`Column`].
@@ -180,7 +292,7 @@ impl AnnData {
         if !self.obs.columns.iter().any(|column| column == name) {
             return Ok(None);
         }
-        self.in_file(self.obs.column(name))
+        self.in_file(|| self.obs.column(name))
     }
 
     /// Reads a matrix as CSR `(cells, genes)`, whatever its form: `"X"`, `"layers/NAME"` or `"raw/X"`.
@@ -188,7 +300,7 @@ impl AnnData {
     /// # Errors
     /// No such matrix, values that are not numbers, a shape that does not fit, damaged CSR or CSC arrays.
     pub fn read_matrix(&self, name: &str) -> Result<Counts> {
-        self.in_file(self.stored(name).and_then(|matrix| matrix.read_counts()))
+        self.in_file(|| self.stored(name).and_then(|matrix| matrix.read_counts()))
     }
 
     /// Reads a matrix as a dense array `(cells, genes)`: see [`AnnData::read_matrix`].
@@ -196,7 +308,7 @@ impl AnnData {
     /// # Errors
     /// As [`AnnData::read_matrix`].
     pub fn read_dense(&self, name: &str) -> Result<Array2<f32>> {
-        self.in_file(self.stored(name).and_then(|matrix| matrix.read_dense()))
+        self.in_file(|| self.stored(name).and_then(|matrix| matrix.read_dense()))
     }
 
     /// Number of values and sum of a matrix, read in blocks; all zero where there is none.
@@ -207,14 +319,14 @@ impl AnnData {
         if !self.has_matrix(name) {
             return Ok(MatrixSummary::default());
         }
-        self.in_file(self.stored(name).and_then(|matrix| matrix.summary()))
+        self.in_file(|| self.stored(name).and_then(|matrix| matrix.summary()))
     }
 
     /// Whether there is a matrix `"X"`, `"layers/NAME"` or `"raw/X"`.
     pub fn has_matrix(&self, name: &str) -> bool {
         match name {
             "X" => self.x.is_some(),
-            "raw/X" => self.raw.is_some() && self.file.link_exists("raw/X"),
+            "raw/X" => self.raw.is_some() && self.raw_place().is_some(),
             _ => name.strip_prefix("layers/").is_some_and(|layer| self.layers.iter().any(|known| known == layer)),
         }
     }
@@ -224,7 +336,7 @@ impl AnnData {
     /// # Errors
     /// No such embedding, or values that are not numbers.
     pub fn read_obsm(&self, name: &str) -> Result<Array2<f32>> {
-        self.in_file(self.embedding(name))
+        self.in_file(|| self.embedding(name))
     }
 
     fn embedding(&self, name: &str) -> Result<Array2<f32>> {
@@ -249,10 +361,32 @@ impl AnnData {
     /// # Errors
     /// A damaged entry.
     pub fn uns(&self, path: &str) -> Result<Option<Uns>> {
-        match hdf::group(&self.file, "uns")? {
-            Some(group) => self.in_file(uns::read(&group, path)),
+        let Some(root) = &self.root else { return Ok(None) };
+        self.in_file(|| match hdf::group(root, "uns")? {
+            Some(group) => uns::read(&group, path),
             None => Ok(None),
-        }
+        })
+    }
+
+    /// The parts of the file that are not read: pairwise and gene embeddings, `raw`, entries of `uns` that [`Uns`] has no place for.
+    ///
+    /// # Errors
+    /// A damaged file.
+    pub fn unread_parts(&self) -> Result<Vec<String>> {
+        let Some(root) = &self.root else { return Ok(Vec::new()) };
+        self.in_file(|| {
+            let mut parts = Vec::new();
+            for group in ["varm", "obsp", "varp"] {
+                parts.extend(names_in(root, group)?.into_iter().map(|name| format!("{group}/{name}")));
+            }
+            parts.extend(self.raw.iter().map(|_| "raw".to_owned()));
+            for name in &self.uns {
+                if self.uns(name)?.is_none() {
+                    parts.push(format!("uns/{name}"));
+                }
+            }
+            Ok(parts)
+        })
     }
 
     fn obsm_shape(&self, name: &str) -> Result<Vec<usize>> {
@@ -267,16 +401,33 @@ impl AnnData {
         Ok(Stored::open(&obsm, name).ok().flatten().map_or(Vec::new(), |matrix| vec![matrix.shape.0, matrix.shape.1]))
     }
 
-    fn stored(&self, name: &str) -> Result<Stored> {
+    /// The group and the name of `raw/X`, which AnnData before 0.7 called `raw.X`.
+    fn raw_place(&self) -> Option<(Group, &'static str)> {
+        let root = self.root.as_ref()?;
+        match root.link_exists(OLD_RAW_X) {
+            true => Some((root.clone(), OLD_RAW_X)),
+            false => root.group("raw").ok().filter(|raw| raw.link_exists("X")).map(|raw| (raw, "X")),
+        }
+    }
+
+    fn layer(&self, name: &str) -> Result<Option<Matrix>> {
+        let Some(place) = self.layers.iter().position(|known| known == name) else { return Ok(None) };
+        match self.other_layers.get(place) {
+            Some(matrix) => Ok(Some(matrix.clone())),
+            None => Ok(Stored::open(&self.part("layers")?, name)?.map(Matrix::Hdf)),
+        }
+    }
+
+    fn stored(&self, name: &str) -> Result<Matrix> {
         let (stored, n_vars) = match name {
             "X" => (self.x.clone(), self.n_vars()),
-            "raw/X" => match &self.raw {
-                Some(raw) => (Stored::open(&self.part("raw")?, "X")?, raw.rows),
-                None => (None, 0),
+            "raw/X" => match (&self.raw, self.raw_place()) {
+                (Some(raw), Some((group, name))) => (Stored::open(&group, name)?.map(Matrix::Hdf), raw.rows),
+                _ => (None, 0),
             },
             _ => match name.strip_prefix("layers/") {
-                Some(layer) if self.has_matrix(name) => (Stored::open(&self.part("layers")?, layer)?, self.n_vars()),
-                _ => (None, 0),
+                Some(layer) => (self.layer(layer)?, self.n_vars()),
+                None => (None, 0),
             },
         };
         let stored = stored.ok_or_else(|| {
@@ -297,7 +448,8 @@ impl AnnData {
     }
 
     fn part(&self, name: &str) -> Result<Group> {
-        hdf::group(&self.file, name)?.ok_or_else(|| Error::data(format!("there is no `{name}`")))
+        let group = self.root.as_ref().map(|root| hdf::group(root, name)).transpose()?.flatten();
+        group.ok_or_else(|| Error::data(format!("there is no `{name}`")))
     }
 
     fn absent(&self, group: &str, name: &str) -> Error {
@@ -305,9 +457,16 @@ impl AnnData {
         Error::data(format!("there is no `{group}/{name}`; there are {}", list(&names)))
     }
 
-    fn in_file<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|e| e.at(self.path.display()))
+    /// Reads by HDF5, and says in which file something failed.
+    fn in_file<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        let _reading = Reading::of(&self.path);
+        read().map_err(|e| e.at(self.path.display()))
     }
+}
+
+/// Names of the members of the group `name`; none where there is no such group.
+fn names_in(root: &Group, name: &str) -> Result<Vec<String>> {
+    hdf::group(root, name)?.map_or_else(|| Ok(Vec::new()), |group| hdf::members(&group))
 }
 
 fn data_frame(parent: &Group, name: &str) -> Result<Option<Frame>> {
