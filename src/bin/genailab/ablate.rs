@@ -1,6 +1,9 @@
 //! `genailab ablate`: what each part of a model is worth.
 
-use crate::options::{DataArgs, DataFiles, OutputFolder, check_interrupt, interrupt_flag, say};
+use crate::{
+    options::{DataArgs, OutputFolder, check_interrupt, interrupt_flag, say},
+    sources::DataFiles,
+};
 use genailab::{
     Error, ErrorKind, Result,
     bench::{

@@ -1,6 +1,9 @@
 //! `genailab bench`: predictors on held-out conditions, measured side by side.
 
-use crate::options::{DataArgs, DataFiles, OutputFolder, interrupt_flag, say, say_labels};
+use crate::{
+    options::{DataArgs, OutputFolder, interrupt_flag, say, say_labels},
+    sources::DataFiles,
+};
 use genailab::{
     Error, ErrorKind, Result,
     bench::{self, MeasureOptions, PartProgress, PredictionFile, PredictionKind, RunOptions, Setup},

@@ -2,7 +2,10 @@
 
 mod numpy_order;
 
-use crate::options::{DataArgs, DataFiles, say};
+use crate::{
+    options::{DataArgs, say},
+    sources::DataFiles,
+};
 use genailab::{
     Error, Result,
     data::{Opened, Split, TrainingData},

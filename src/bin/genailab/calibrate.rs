@@ -3,13 +3,14 @@
 pub mod story;
 
 use crate::{
-    options::{DataArgs, DataFiles, OutputFolder, interrupt_flag, say, say_labels},
+    options::{DataArgs, OutputFolder, interrupt_flag, say, say_labels},
+    sources::DataFiles,
     train::write_json,
 };
 use genailab::{
     Error, Result,
     bench::{BenchmarkData, Setup, Task, uncertainty::Study},
-    data::{AnnData, DataKind, GeneSets, Opened, Truth},
+    data::{DataKind, GeneSets, Opened},
     model::{
         Model, SettingsFile,
         latent_diffusion::DiffusionModel,

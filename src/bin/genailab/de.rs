@@ -1,6 +1,9 @@
 //! `genailab de`: which genes each perturbation changes.
 
-use crate::options::{DataArgs, DataFiles, check_output_file, say};
+use crate::{
+    options::{DataArgs, check_output_file, say},
+    sources::DataFiles,
+};
 use genailab::{
     Error, Result,
     data::{Dataset, Opened, TargetSum, normalize},

@@ -1,6 +1,9 @@
 //! `genailab distances`: how far apart the cells of perturbations lie.
 
-use crate::options::{DataArgs, DataFiles, check_output_file, say};
+use crate::{
+    options::{DataArgs, check_output_file, say},
+    sources::DataFiles,
+};
 use genailab::{
     Error, Result,
     data::{AnnData, Dataset, Opened, TargetSum, normalize::log_normalize},

@@ -1,6 +1,9 @@
 //! `genailab embed`: cells as points in the space of a trained model.
 
-use crate::options::{DataArgs, DataFiles, aligned, check_output_file, say};
+use crate::{
+    options::{DataArgs, aligned, check_output_file, say},
+    sources::DataFiles,
+};
 use genailab::{Error, ErrorKind, Result, data::Opened, device::Device, model::registry::Registry};
 use std::path::PathBuf;
 

@@ -1,6 +1,9 @@
 //! `genailab enrich`: the gene sets that each perturbation of a dataset touches.
 
-use crate::options::{DataArgs, DataFiles, check_output_file, say};
+use crate::{
+    options::{DataArgs, check_output_file, say},
+    sources::DataFiles,
+};
 use genailab::{
     Error, Result,
     data::{Dataset, GeneSets, MeasuredSets, Opened, Perturbation, TargetSum, normalize::log_normalize},

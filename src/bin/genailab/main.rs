@@ -18,6 +18,7 @@ mod predict;
 mod run;
 mod screen;
 mod simulate;
+mod sources;
 mod split;
 mod train;
 

@@ -5,15 +5,16 @@ mod stages;
 mod story;
 
 use crate::{
-    options::{DataArgs, DataFiles, Fractions, OutputFolder, check_interrupt, interrupt_flag, say, say_labels},
+    options::{DataArgs, Fractions, OutputFolder, check_interrupt, interrupt_flag, say, say_labels},
+    sources::DataFiles,
     train::{shared, write_json},
 };
 use genailab::{
     Error, ErrorKind, Result,
     bench::{HeldOut, TruthAgreement, evaluate_vae, truth_agreement},
     data::{
-        AnnData, DataKind, Dataset, MIN_CELLS_TO_DIVIDE, Opened, QcConfig, QcReport, Simulation, SimulationConfig,
-        Split, SplitPlan, TrainingData, Truth,
+        DataKind, Dataset, MIN_CELLS_TO_DIVIDE, Opened, QcConfig, QcReport, Simulation, SimulationConfig, Split,
+        SplitPlan, TrainingData, Truth,
     },
     device::Device,
     model::{

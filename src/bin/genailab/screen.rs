@@ -1,6 +1,9 @@
 //! `genailab screen`: which perturbation would bring a cell to a wanted state?
 
-use crate::options::{DataArgs, DataFiles, OutputFolder, say};
+use crate::{
+    options::{DataArgs, OutputFolder, say},
+    sources::{DataFiles, DataSource},
+};
 use genailab::{
     Error, Result,
     bench::screen::{Candidates, Closeness, Hit, Retrieved, Search, retrieve, screen},
@@ -138,10 +141,10 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// A file as effects; cells are summed up.
-fn effects(args: &Args, data: &DataFiles) -> Result<Effects> {
+fn effects<D: DataSource + ?Sized>(args: &Args, data: &D) -> Result<Effects> {
     match args.columns.open(data)? {
         Opened::Effects(data) => Ok(data),
-        Opened::Cells(cells) => Effects::of_cells(&cells).map_err(|e| e.at(data.display())),
+        Opened::Cells(cells) => Effects::of_cells(&cells).map_err(|e| e.at(data.files()[0].display())),
     }
 }
 

@@ -2,7 +2,10 @@
 
 mod embedding_report;
 
-use crate::options::{DataArgs, DataFiles, Fractions, OutputFolder, interrupt_flag, say, say_division, say_labels};
+use crate::{
+    options::{DataArgs, Fractions, OutputFolder, interrupt_flag, say, say_division, say_labels},
+    sources::DataFiles,
+};
 use genailab::{
     Error, ErrorKind, Result,
     bench::evaluate_effects,

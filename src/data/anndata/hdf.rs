@@ -3,6 +3,7 @@
 //! A block is a whole number of the file's chunks, so that no chunk is decompressed twice, and bounded, so that a
 //! matrix is never in memory twice.
 
+use super::size::{check_attribute, check_size};
 use crate::{Error, ErrorKind, Result, guard};
 use hdf5::{
     Container, Dataset, File, FileBuilder, Group, H5Type, Location, LocationType, MinorErrorCode,
@@ -13,10 +14,6 @@ use std::{io::Read, ops::Range, path::Path};
 
 /// Values read at a time: 8 MiB of `f64`.
 const BLOCK: usize = 1 << 20;
-/// An array of fewer bytes is read whatever it takes in the file: one that was never written takes nothing.
-const SMALL: u128 = 64 << 20;
-/// Gzip makes nothing smaller than by this factor (RFC 1951: 258 bytes in 2 bits), and LZF and shuffling do less.
-const MOST_COMPRESSED: u128 = 1032;
 /// The first eight bytes of an HDF5 file without a user block.
 pub(super) const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 
@@ -147,37 +144,6 @@ pub(super) fn dataset(parent: &Group, name: &str) -> Result<Dataset> {
         }
         Some(_) => Err(Error::data(format!("`{place}` is a group where an array is expected"))),
         None => Err(Error::data(format!("`{place}` is missing; the file is damaged or is not an .h5ad file"))),
-    }
-}
-
-/// Refuses an array that states more values than the bytes that the file keeps of it can hold, before memory is taken for them.
-pub(super) fn check_size(array: &Dataset) -> Result<()> {
-    let values: u128 = array.shape().iter().map(|&n| n as u128).product();
-    let stated = values * array.dtype().map_or(1, |dtype| dtype.size()) as u128;
-    let chunk = array.chunk().map_or(0, |chunk| chunk.iter().map(|&n| n as u128).product());
-    if stated.max(chunk) <= SMALL {
-        return Ok(());
-    }
-    let file = array.file().map_or(u64::MAX, |file| file.size());
-    let stored = array.storage_size().min(file);
-    if stated.max(chunk) <= u128::from(stored) * MOST_COMPRESSED {
-        return Ok(());
-    }
-    Err(Error::data(format!(
-        "`{}` states {stated} bytes of values, and the file holds {stored} bytes of them; the file is damaged",
-        place(array)
-    )))
-}
-
-/// Refuses an attribute (or a small array) that states too many values.
-fn check_attribute(container: &Container) -> Result<()> {
-    let values: u128 = container.shape().iter().map(|&n| n as u128).product();
-    match values * container.dtype().map_or(1, |dtype| dtype.size()) as u128 <= SMALL {
-        true => Ok(()),
-        false => Err(Error::data(format!(
-            "an attribute of `{}` states {values} values; the file is damaged",
-            place(container)
-        ))),
     }
 }
 

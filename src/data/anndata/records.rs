@@ -33,7 +33,6 @@ pub(super) fn read(array: &Dataset) -> Result<Table> {
         }
         Err(error) => return Err(hdf::failed("read", &place, &error)),
     };
-    hdf::check_size(array)?;
     let mut fields = fields.into_iter();
     let first = fields.next().ok_or_else(|| Error::data(format!("`{place}` has no field for its row names")))?;
     let names = column(array, &first)?
@@ -50,11 +49,11 @@ pub(super) fn read(array: &Dataset) -> Result<Table> {
     Ok(table)
 }
 
-/// Gives columns of codes their categories, from `uns`.
+/// Gives columns of codes their categories, from `uns`; the names of the entries that were used come back.
 ///
 /// # Errors
 /// Damaged categories.
-pub(super) fn set_categories(uns: &Group, tables: [&mut Table; 2]) -> Result<()> {
+pub(super) fn set_categories(uns: &Group, tables: [&mut Table; 2]) -> Result<Vec<String>> {
     let mut known = Vec::new();
     for entry in hdf::members(uns)? {
         let Some(name) = entry.strip_suffix(CATEGORIES) else { continue };
@@ -71,6 +70,7 @@ pub(super) fn set_categories(uns: &Group, tables: [&mut Table; 2]) -> Result<()>
         };
         known.push((name.to_owned(), categories));
     }
+    let mut used = Vec::new();
     for table in tables {
         for (name, categories) in &known {
             let Some(Column::Integer(codes)) = table.column(name) else { continue };
@@ -79,10 +79,11 @@ pub(super) fn set_categories(uns: &Group, tables: [&mut Table; 2]) -> Result<()>
             let fits = |code: &i32| *code >= -1 && *code < categories.len() as i32;
             if let Some(codes) = codes.filter(|codes| codes.iter().all(fits)) {
                 table.set(name, Column::Categorical { codes, categories: categories.clone() });
+                used.push(format!("{name}{CATEGORIES}"));
             }
         }
     }
-    Ok(())
+    Ok(used)
 }
 
 /// The values of one field; `None` where its type has no place in [`Column`].

@@ -3,13 +3,12 @@
 //! The separator (tab, comma, semicolon) is the most frequent of the header. The first column names the rows; R's `write.table`
 //! leaves its name out of the header. Columns that hold anything but numbers annotate the cells.
 
-use super::{Parts, text::Lines};
+use super::{Parts, orientation::is_transposed, text::Lines};
 use crate::{
     Error, Result,
     data::{
         Column, Counts, Table,
         anndata::{column::Frame, source::Matrix},
-        features,
     },
 };
 use std::{path::Path, sync::Arc};
@@ -47,10 +46,6 @@ const ANNOTATIONS: [&str; 22] = [
 /// Names of a first column that holds names, even if they are numbers.
 const NAMES: [&str; 10] =
     ["", "index", "cell", "cells", "cell_id", "cellid", "barcode", "cell_barcode", "obs_names", "unnamed: 0"];
-/// Genes that every screen of human or mouse cells measures.
-const COMMON_GENES: [&str; 8] = ["ACTB", "GAPDH", "B2M", "MALAT1", "TUBA1B", "EEF1A1", "TMSB4X", "FTH1"];
-/// Share of names that decides what a list of names is.
-const MOST: f64 = 0.5;
 
 /// Whether text begins as a table does: two lines with the same separator.
 pub(super) fn looks_like_table(text: &str) -> bool {
@@ -311,33 +306,6 @@ fn typed(values: Vec<String>) -> Column {
         return Column::Boolean(truths);
     }
     Column::Text(values.into_iter().map(|value| (!is_missing(&value)).then_some(value)).collect())
-}
-
-/// Why lines are genes and columns cells, where the names tell.
-fn is_transposed(lines: &[String], columns: &[String]) -> Option<&'static str> {
-    if are_barcodes(columns) && !are_barcodes(lines) {
-        return Some("its header holds barcodes");
-    }
-    (are_genes(lines) && !are_genes(columns)).then_some("its lines are named by genes")
-}
-
-/// `ACGTACGTACGTACGT-1`, also with a sample's name before it.
-fn are_barcodes(names: &[String]) -> bool {
-    let is_barcode = |name: &&String| {
-        name.split(|c: char| !c.is_ascii_uppercase())
-            .any(|part| part.len() >= 10 && part.bytes().all(|b| b"ACGTN".contains(&b)))
-    };
-    names.iter().filter(is_barcode).count() as f64 > MOST * names.len() as f64
-}
-
-fn are_genes(names: &[String]) -> bool {
-    let is_common = |name: &&String| {
-        let name = name.to_uppercase();
-        let of_ribosome =
-            |start| name.strip_prefix(start).is_some_and(|rest: &str| rest.starts_with(|c: char| c.is_ascii_digit()));
-        COMMON_GENES.contains(&name.as_str()) || name.starts_with("MT-") || of_ribosome("RPL") || of_ribosome("RPS")
-    };
-    features::are_ensembl(names) || names.iter().any(|name| is_common(&name))
 }
 
 /// Rows and columns exchanged.

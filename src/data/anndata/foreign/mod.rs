@@ -4,6 +4,7 @@
 mod delimited;
 mod loom;
 mod mtx;
+mod orientation;
 mod refused;
 mod tenx;
 mod text;
@@ -118,8 +119,8 @@ fn hdf5_file(path: &Path, part: Option<&str>) -> Result<Found> {
     }
     let names = hdf::members(&file).map_err(here)?;
     Err(here(Error::data(format!(
-        "this is an HDF5 file but not one that is read: an AnnData (.h5ad) file needs `obs` and `var`, a MuData file `mod`, a \
-         10x file `matrix`, a loom file `row_attrs`; it holds {}",
+        "this is an HDF5 file but not an AnnData (.h5ad) file, which needs `obs` and `var`, nor MuData (`mod`), 10x (`matrix`) or \
+         loom (`row_attrs`): it holds {}",
         if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
     ))))
 }
