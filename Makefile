@@ -17,7 +17,7 @@ unexport CI
 required := GENAILAB_PYTHON=$(CURDIR)/.venv/bin/python GENAILAB_REQUIRE_PYTHON=1 \
 	$(if $(wildcard ../shared/data),GENAILAB_REQUIRE_DATA=1)
 
-.PHONY: run test lab book book-check setup check lint docs build unit kernel kernel-unit notebook-dependencies notebooks outputs help
+.PHONY: run test lab book book-check setup check lint docs build unit kernel kernel-unit fuzz notebook-dependencies notebooks outputs help
 
 help:
 	@sed -n '1,5s/^# //p' Makefile
@@ -75,6 +75,13 @@ kernel:
 # Its own tests, which need no notebook of the course.
 kernel-unit:
 	$(required) cargo test $(KERNEL) --lib --test headless
+
+# Damaged files, N of each kind (made of SEED), through every reader; a file that is not met with one line is kept in
+# target/tmp/fuzz. Hours: N=100000.
+N := 10000
+SEED := 1
+fuzz:
+	GENAILAB_FUZZ=$(N) GENAILAB_FUZZ_SEED=$(SEED) $(required) cargo test $(LIBRARY) --test integration fuzz:: -- --nocapture
 
 # What the notebooks' cells are linked to.
 notebook-dependencies:

@@ -36,6 +36,8 @@ pub mod device;
 mod error;
 pub mod eval;
 mod files;
+#[doc(hidden)]
+pub mod guard;
 pub mod math;
 pub mod model;
 pub mod nn;

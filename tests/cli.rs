@@ -6,9 +6,10 @@ use std::{
 };
 
 /// Every command of the contract.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "run",
     "inspect",
+    "convert",
     "train",
     "predict",
     "embed",

@@ -19,6 +19,8 @@ mod diffusion;
 mod diffusion_nets;
 mod eval;
 mod fetch;
+mod formats;
+mod fuzz;
 mod jepa;
 mod jepa_diffusion;
 mod latent_diffusion;

@@ -4,6 +4,7 @@ mod anndata;
 mod cell_rows;
 mod checks;
 mod condition;
+mod convert;
 mod counts;
 #[doc(hidden)]
 pub mod course;
@@ -36,6 +37,7 @@ mod training;
 pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns};
 pub use cell_rows::CellRows;
 pub use condition::{Condition, Conditions};
+pub use convert::{ConvertOptions, Converted, convert};
 pub use counts::Counts;
 pub use course::{CourseData, Double};
 pub use dataset::Dataset;

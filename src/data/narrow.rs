@@ -11,7 +11,7 @@
 //! The second pass is left out where genes are named.
 
 use super::{
-    AnnData, Column, Counts, Dataset, Expression, OpenOptions, Table,
+    AnnData, Column, Counts, Dataset, Expression, HvgFlavour, OpenOptions, Table, highly_variable,
     histograms::CountHistograms,
     open::Front,
     pick,
@@ -138,6 +138,26 @@ impl Dataset {
         let mut data = Self { counts, genes: genes.select(&kept), ..bare };
         data.notes.push(note);
         Ok(data)
+    }
+
+    /// The same cells with the genes of `choice`, for a dataset that is in memory.
+    ///
+    /// # Errors
+    /// As [`Dataset::open_genes`].
+    pub fn with_genes(self, choice: &GeneChoice, training: impl FnOnce(&Self) -> Result<Vec<usize>>) -> Result<Self> {
+        let (kept, note) = match choice {
+            GeneChoice::All => return Ok(self),
+            GeneChoice::MostVariable(n) if *n >= self.n_genes() || !self.expression.is_counts() => return Ok(self),
+            GeneChoice::Named(names) => named(names, &self.genes)?,
+            GeneChoice::MostVariable(n) => {
+                let of = training(&self)?;
+                let table = highly_variable(&self, HvgFlavour::SeuratV3, *n, Some(&of))?;
+                with_perturbed(table.selected, of.len(), &self.genes, &self)
+            }
+        };
+        let mut narrow = self.select_genes(&kept)?;
+        narrow.notes.push(note);
+        Ok(narrow)
     }
 }
 

@@ -44,7 +44,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Opened> {
 /// # Errors
 /// Those of [`Dataset::open`] and [`Effects::open`].
 pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Opened> {
-    let file = AnnData::open(path)?;
+    let file = AnnData::open_with_obs(path, options.obs.as_deref())?;
     if is_effects(&file) {
         Effects::from_anndata(&file, options).map(Opened::Effects)
     } else {
@@ -76,7 +76,7 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::open`], and a column or layer that is named but not there.
     pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
-        Self::from_anndata(&AnnData::open(path)?, options)
+        Self::from_anndata(&AnnData::open_with_obs(path, options.obs.as_deref())?, options)
     }
 
     /// What each label of the perturbation column is read as, without reading counts.
@@ -147,7 +147,8 @@ impl<'a> Front<'a> {
         if !options.labels_optional && !chosen.labels.iter().flatten().any(Perturbation::is_control) {
             return Err(here(chosen.no_control(&cells)));
         }
-        let mut notes = chosen.notes;
+        let mut notes = file.notes().to_vec();
+        notes.extend(chosen.notes);
         let unread: Vec<String> =
             file.obs_columns().iter().filter(|name| cells.column(name).is_none()).cloned().collect();
         if !unread.is_empty() {

@@ -45,7 +45,7 @@ fn what_is_no_anndata_file() {
         (at("empty.h5ad"), "is empty"),
         (at("text.h5ad"), "is not an HDF5 file"),
         (at("short.h5ad"), "is not an HDF5 file"),
-        (at("other.h5ad"), "needs `obs` and `var`, and holds matrix"),
+        (at("other.h5ad"), "needs `obs` and `var`"),
     ] {
         let error = inspect(&path).expect("an error");
         assert!(error.contains(said), "{said}: {error}");
@@ -110,7 +110,7 @@ fn damaged_parts() {
         ("has 5 values, but there are 6 rows", Box::new(|f| replace(f, "obs/ncounts", &[1.0; 5]))),
         ("has 5 values, but there are 6 rows", Box::new(|f| replace(f, "obs/perturbation/codes", &[0_i8; 5]))),
         ("obs/ncounts` is missing", Box::new(|f| f.unlink("obs/ncounts").expect("there"))),
-        ("record array", Box::new(|f| replace(f, "obs", &[1.0; 6]))),
+        ("an array of records", Box::new(|f| replace(f, "obs", &[1.0; 6]))),
         (
             "`X` is stored as a group of unknown kind",
             Box::new(|f| {

@@ -1,6 +1,9 @@
 //! `genailab ablate`: what each part of a model is worth.
 
-use crate::options::{DataArgs, GenesArg, OutputFolder, check_interrupt, data_file, interrupt_flag, say};
+use crate::{
+    options::{DataArgs, GenesArg, OutputFolder, check_interrupt, interrupt_flag, say},
+    sources::DataFiles,
+};
 use genailab::{
     Error, ErrorKind, Result,
     bench::{
@@ -30,9 +33,8 @@ use std::{cell::Cell, path::PathBuf};
 /// Writes ablation.json, after each training, and report.html into --out.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to use, cells or effects, or a name of `genailab datasets`, which is fetched
-    #[arg(long, value_name = "FILE", value_parser = data_file)]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataFiles,
     /// Cells: `ab`, the whole JEPA, or `a`, pretraining alone, of a perceptron, without labels [default: ab]
     #[arg(long, value_name = "PHASE")]
     phase: Option<String>,

@@ -1,8 +1,9 @@
 //! `genailab bench`: predictors on held-out conditions, measured side by side.
 
 use crate::{
-    options::{DataArgs, GenesArg, OutputFolder, data_file, interrupt_flag, say, say_labels},
+    options::{DataArgs, GenesArg, OutputFolder, interrupt_flag, say, say_labels},
     provenance,
+    sources::DataFiles,
 };
 use genailab::{
     Error, ErrorKind, Result,
@@ -36,9 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// on: finished parts (a model on a split) are read, and a changed setting computes again what it changes.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to use, cells or effects, or a name of `genailab datasets`, which is fetched
-    #[arg(long, value_name = "FILE", value_parser = data_file)]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataFiles,
     /// What is held out: doubles, constae, simulation, perturbations, combos, context:COLUMN[=VALUE],
     /// cross-dataset:FILE, stratified
     #[arg(long, value_name = "NAME")]

@@ -2,7 +2,10 @@
 
 mod numpy_order;
 
-use crate::options::{DataArgs, data_file, say};
+use crate::{
+    options::{DataArgs, say},
+    sources::DataFiles,
+};
 use genailab::{
     Error, Result,
     data::{Opened, Split, TrainingData},
@@ -12,7 +15,7 @@ use genailab::{
     train::{Callback, EpochRecord, Flow, Run, StepRecord, TrainConfig},
 };
 use serde_json::json;
-use std::{cell::Cell, path::PathBuf, time::Instant};
+use std::{cell::Cell, time::Instant};
 
 /// Measure the training speed of the count VAE
 ///
@@ -21,9 +24,8 @@ use std::{cell::Cell, path::PathBuf, time::Instant};
 /// there. Five steps warm up.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to train on, or a name of `genailab datasets`, which is fetched
-    #[arg(long, value_name = "FILE", value_parser = data_file)]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataFiles,
     /// Cells in one optimizer step
     #[arg(long, value_name = "N", default_value_t = 128)]
     batch: usize,
@@ -71,10 +73,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     args.device.check()?;
     let data = match args.columns.open(&args.data)? {
-        Opened::Cells(data) => {
-            data.require_counts("bench-train").map_err(|e| e.at(args.data.display()))?;
-            data
-        }
+        Opened::Cells(data) => data,
         Opened::Effects(_) => {
             let file = args.data.display();
             return Err(Error::config(format!("{file}: bench-train needs cells; this is an effects dataset")));

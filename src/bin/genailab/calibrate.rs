@@ -3,14 +3,15 @@
 pub mod story;
 
 use crate::{
-    options::{DataArgs, GenesArg, OutputFolder, data_file, interrupt_flag, say, say_labels},
+    options::{DataArgs, GenesArg, OutputFolder, interrupt_flag, say, say_labels},
     provenance,
+    sources::DataFiles,
     train::write_json,
 };
 use genailab::{
     Error, Result,
     bench::{BenchmarkData, Setup, Task, uncertainty::Study},
-    data::{AnnData, DataKind, GeneSets, Opened, Truth},
+    data::{DataKind, GeneSets, Opened},
     model::{
         Model, SettingsFile,
         latent_diffusion::DiffusionModel,
@@ -34,9 +35,8 @@ use std::{any::Any, path::PathBuf, time::Instant};
 /// stratified` other cells of perturbations that were.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to use, cells or effects, or a name of `genailab datasets`, which is fetched
-    #[arg(long, value_name = "FILE", value_parser = data_file)]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataFiles,
     /// The model: diffusion, or any other that draws cells
     #[arg(long, value_name = "NAME", default_value = DiffusionModel::KIND)]
     model: String,
@@ -124,8 +124,7 @@ pub fn run(args: &Args) -> Result<()> {
     let study = match any.downcast_ref::<DiffusionModel>() {
         Some(DiffusionModel::Effects(model)) => Study::of_effects(model, &task)?,
         Some(DiffusionModel::Cells(model)) => {
-            let simulated = AnnData::open(&args.data)?.uns_keys().iter().any(|key| key == "truth");
-            let truth = simulated.then(|| Truth::read(&args.data)).transpose()?;
+            let truth = args.data.truth()?;
             Study::of_cells(model, &task, truth.as_ref())?
         }
         None if model.abilities().cells => Study::of_model(model, &task)?,

@@ -1,6 +1,9 @@
 //! `genailab distances`: how far apart the cells of perturbations lie.
 
-use crate::options::{DataArgs, check_output_file, data_file, say};
+use crate::{
+    options::{DataArgs, check_output_file, say},
+    sources::DataFiles,
+};
 use genailab::{
     Error, Result,
     data::{AnnData, Dataset, Opened, TargetSum, normalize::log_normalize},
@@ -23,9 +26,8 @@ use std::{
 /// Measure how far apart the cells of perturbations lie: all pairs, or each against control
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file of cells to use
-    #[arg(long, value_name = "FILE", value_parser = data_file)]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataFiles,
     /// Distance between two sets of cells
     #[arg(long, value_enum, default_value = "edistance")]
     metric: Metric,

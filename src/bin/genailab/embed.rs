@@ -1,6 +1,9 @@
 //! `genailab embed`: cells as points in the space of a trained model.
 
-use crate::options::{DataArgs, aligned, check_output_file, data_file, say};
+use crate::{
+    options::{DataArgs, aligned, check_output_file, say},
+    sources::DataFiles,
+};
 use genailab::{Error, ErrorKind, Result, data::Opened, device::Device, model::registry::Registry};
 use std::path::PathBuf;
 
@@ -14,9 +17,8 @@ pub struct Args {
     /// Folder that `genailab train` wrote: of a jepa or a vae of cells
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// The .h5ad file with the cells
-    #[arg(long, value_name = "FILE", value_parser = data_file)]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataFiles,
     /// The .h5ad to write
     #[arg(long, value_name = "FILE.h5ad")]
     out: PathBuf,

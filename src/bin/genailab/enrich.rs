@@ -1,6 +1,9 @@
 //! `genailab enrich`: the gene sets that each perturbation of a dataset touches.
 
-use crate::options::{DataArgs, check_output_file, data_file, say};
+use crate::{
+    options::{DataArgs, check_output_file, say},
+    sources::DataFiles,
+};
 use genailab::{
     Error, Result,
     data::{Dataset, GeneSets, MeasuredSets, Opened, Perturbation, TargetSum, normalize::log_normalize},
@@ -22,9 +25,8 @@ use std::{fmt::Write, path::PathBuf};
 /// effect (at most a tenth of all) stand for the changed ones.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to use, cells or effects, or a name of `genailab datasets`, which is fetched
-    #[arg(long, value_name = "FILE", value_parser = data_file)]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataFiles,
     /// Gene sets in GMT form: a line a set, NAME, DESCRIPTION and genes by tabs
     #[arg(long, value_name = "GMT")]
     gene_sets: PathBuf,

@@ -42,8 +42,9 @@ struct Summary<'a> {
 
 pub fn run(args: &Args) -> Result<()> {
     fetch_if_public(&args.file)?;
-    let file = AnnData::open(&args.file)?;
-    let text = if args.json { json(&file)? } else { describe(&file, &args.file, &args.columns.options(&args.file)?)? };
+    let options = args.columns.options(&args.file)?;
+    let file = AnnData::open_with_obs(&args.file, options.obs.as_deref())?;
+    let text = if args.json { json(&file)? } else { describe(&file, &args.file, &options)? };
     // A reader that has seen enough (`| head`) closes the pipe: no mistake of the user's.
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("write to", "stdout", error)),

@@ -4,6 +4,7 @@ mod ablate;
 mod bench;
 mod bench_train;
 mod calibrate;
+mod convert;
 mod datasets;
 mod de;
 mod distances;
@@ -18,6 +19,7 @@ mod provenance;
 mod run;
 mod screen;
 mod simulate;
+mod sources;
 mod split;
 mod train;
 
@@ -36,6 +38,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Inspect(inspect::Args),
+    Convert(convert::Args),
     Train(train::Args),
     Predict(predict::Args),
     Embed(embed::Args),
@@ -65,9 +68,11 @@ fn print(text: &str) -> genailab::Result<()> {
 }
 
 fn main() -> ExitCode {
+    genailab::guard::end_cleanly();
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Embed(args) => embed::run(&args),

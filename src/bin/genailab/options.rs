@@ -1,6 +1,9 @@
 //! What several commands share: how a data file is read, a configuration file, where output goes, Ctrl-C.
 
-use crate::provenance;
+use crate::{
+    provenance,
+    sources::{DataSource, together},
+};
 use genailab::{
     Error, ErrorKind, Result,
     data::fetch::{FetchOptions, Manifest, cache_dir, fetch_source},
@@ -46,6 +49,10 @@ pub struct DataArgs {
     /// Labels whose cells are left out, written as those of --control
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub drop_label: Vec<String>,
+    /// A table of cells (.csv, .tsv) whose columns are added to obs, matched by barcode: for 10x, MatrixMarket and other files that
+    /// name no perturbation; with several --data, once for each
+    #[arg(long, value_name = "FILE.csv")]
+    pub obs: Vec<PathBuf>,
     /// Round fractions to whole counts: ambient-corrected counts (SoupX, CellBender)
     #[arg(long)]
     pub round_counts: bool,
@@ -76,6 +83,7 @@ impl DataArgs {
             naming,
             round_counts: self.round_counts,
             expression: self.expression,
+            obs: self.obs.first().cloned(),
             labels_optional: false,
         }
         .or_beside(file)
@@ -83,13 +91,13 @@ impl DataArgs {
 
     /// Opens a cells or an effects dataset, and says on stderr what was chosen and repaired: the one place where all commands
     /// do.
-    pub fn open(&self, file: &Path) -> Result<Opened> {
-        self.open_with(file, self.options(file)?)
+    pub fn open<D: DataSource + ?Sized>(&self, data: &D) -> Result<Opened> {
+        self.open_with(&data.files(), false)
     }
 
     /// As [`Self::open`], of a file that need not name perturbations or control.
-    pub fn open_unlabelled(&self, file: &Path) -> Result<Opened> {
-        self.open_with(file, OpenOptions { labels_optional: true, ..self.options(file)? })
+    pub fn open_unlabelled<D: DataSource + ?Sized>(&self, data: &D) -> Result<Opened> {
+        self.open_with(&data.files(), true)
     }
 
     /// The options that were given on the command line and say nothing of how a perturbation is spelled.
@@ -115,18 +123,25 @@ impl DataArgs {
 
     /// As [`Self::open`], with the genes that are asked for, so that those of a whole transcriptome never stand in memory;
     /// `training` names the cells that variable genes are chosen by.
-    pub fn open_genes(
+    pub fn open_genes<D: DataSource + ?Sized>(
         &self,
-        file: &Path,
+        data: &D,
         choice: &GeneChoice,
         labels_optional: bool,
         training: impl FnOnce(&Dataset) -> Result<Vec<usize>>,
     ) -> Result<Opened> {
+        let files = data.files();
+        let [file] = files[..] else {
+            return match self.read(&files, labels_optional)? {
+                Opened::Cells(cells) => cells.with_genes(choice, training).map(|cells| told(Opened::Cells(cells))),
+                effects => Ok(effects),
+            };
+        };
         fetch_if_public(file)?;
-        let options = OpenOptions { labels_optional, ..self.options(file)? };
-        let anndata = AnnData::open(file)?;
+        let options = self.options_of(0, file, labels_optional)?;
+        let anndata = AnnData::open_with_obs(file, options.obs.as_deref())?;
         if is_effects(&anndata) {
-            return self.open_with(file, options);
+            return self.open_with(&files, labels_optional);
         }
         Dataset::open_genes(&anndata, &options, choice, training).map(|data| told(Opened::Cells(data)))
     }
@@ -136,14 +151,37 @@ impl DataArgs {
         self.open_genes(file, &GeneChoice::Named(genes.to_vec()), labels_optional, |_| Ok(Vec::new()))
     }
 
-    fn open_with(&self, file: &Path, options: OpenOptions) -> Result<Opened> {
-        fetch_if_public(file)?;
-        let opened = genailab::data::open_with(file, &options)?;
+    fn open_with(&self, files: &[&Path], labels_optional: bool) -> Result<Opened> {
+        self.read(files, labels_optional).map(told)
+    }
+
+    /// Reads the files, and puts several together.
+    fn read(&self, files: &[&Path], labels_optional: bool) -> Result<Opened> {
+        if files.len() > 1 && !self.obs.is_empty() && self.obs.len() != files.len() {
+            return Err(Error::config(format!(
+                "there are {} --data and {} --obs; give one --obs for each --data, in the same order",
+                files.len(),
+                self.obs.len()
+            )));
+        }
+        let open = |(place, file): (usize, &&Path)| {
+            fetch_if_public(file)?;
+            genailab::data::open_with(file, &self.options_of(place, file, labels_optional)?)
+        };
+        let mut all = files.iter().enumerate().map(open).collect::<Result<Vec<_>>>()?;
+        let opened = if all.len() == 1 { all.remove(0) } else { together(files, all)? };
         if let Opened::Effects(_) = &opened {
-            let why = format!("{} is an effects dataset, which has no cells, counts or lanes", file.display());
+            let why = format!("{} is an effects dataset, which has no cells, counts or lanes", files[0].display());
             refuse_given(self.of_values().into_iter(), &why)?;
         }
-        Ok(told(opened))
+        Ok(opened)
+    }
+
+    /// The options of one of several files, which has a table of cells of its own.
+    fn options_of(&self, place: usize, file: &Path, labels_optional: bool) -> Result<OpenOptions> {
+        let options = self.options(file)?;
+        let obs = self.obs.get(place).cloned().or_else(|| options.obs.clone());
+        Ok(OpenOptions { labels_optional, obs, ..options })
     }
 }
 

@@ -31,16 +31,35 @@ pub fn writes(folder: &Path) {
 pub fn write() -> Result<()> {
     let Some(folder) = FOLDER.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
     let files = FILES.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let of = |file: &PathBuf| {
-        let sums = hash::of_file(file)?;
+    let of = |file: PathBuf| {
+        let sums = hash::of_file(&file)?;
         Ok(json!({ "path": file.display().to_string(), "bytes": sums.size, "sha256": sums.sha256 }))
     };
     let command: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let record = json!({
         "genailab": env!("CARGO_PKG_VERSION"),
         "command": command,
-        "files": files.iter().map(of).collect::<Result<Vec<_>>>()?,
+        "files": files.iter().flat_map(|file| on_disk(file)).map(of).collect::<Result<Vec<_>>>()?,
         "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
     });
     write_atomically(&folder.join("provenance.json"), format!("{record:#}\n").as_bytes())
+}
+
+/// The files of a data source: those of a folder, and the whole of which a part was named (`FILE.h5mu:rna`).
+fn on_disk(source: &Path) -> Vec<PathBuf> {
+    if source.is_dir() {
+        let mut files: Vec<PathBuf> = source
+            .read_dir()
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.is_file())
+            .collect();
+        files.sort();
+        return files;
+    }
+    let whole = source.to_str().and_then(|text| text.rsplit_once(':')).map(|(file, _)| PathBuf::from(file));
+    let candidates = [Some(source.to_owned()), whole];
+    candidates.into_iter().flatten().find(|path| path.is_file()).into_iter().collect()
 }

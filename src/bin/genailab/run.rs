@@ -10,14 +10,15 @@ use crate::{
         usual_training_cells,
     },
     provenance,
+    sources::DataFiles,
     train::{shared, write_json},
 };
 use genailab::{
     Error, ErrorKind, Result,
     bench::{HeldOut, TruthAgreement, evaluate_vae, truth_agreement},
     data::{
-        AnnData, DataKind, Dataset, MIN_CELLS_TO_DIVIDE, Opened, QcConfig, QcReport, Simulation, SimulationConfig,
-        Split, SplitPlan, TrainingData, Truth,
+        DataKind, Dataset, MIN_CELLS_TO_DIVIDE, Opened, QcConfig, QcReport, Simulation, SimulationConfig, Split,
+        SplitPlan, TrainingData, Truth,
     },
     device::Device,
     model::{
@@ -50,9 +51,10 @@ const BUILT_IN_SEED: u64 = 7;
 /// of two genes that they have not seen, beside the sum of the two single effects.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to use, or a name of `genailab datasets`, which is fetched [default: the built-in simulated dataset of 6000 cells]
+    /// The file to use, or a name of `genailab datasets`, which is fetched; several are put together on the genes that they share
+    /// [default: the built-in simulated dataset of 6000 cells]
     #[arg(long, value_name = "FILE", value_parser = data_file)]
-    data: Option<PathBuf>,
+    data: Vec<PathBuf>,
     /// Folder for report.html, results.json and the model
     #[arg(long, value_name = "DIR", default_value = "genailab-run")]
     out: PathBuf,
@@ -166,15 +168,16 @@ pub fn run(args: &Args) -> Result<()> {
     let settings = args.settings_for_cells()?;
     check_folder(&args.out.join("vae"), args.resume)?;
     let genes = args.genes.choice()?;
-    let open = |file: &PathBuf| {
-        let opened = args.columns.open_genes(file, &genes, false, |cells| {
+    let files = DataFiles::of(&args.data);
+    let open = |files: &DataFiles| {
+        let opened = args.columns.open_genes(files, &genes, false, |cells| {
             let qc = settings.qc.clone().unwrap_or_else(|| QcConfig::for_dataset(cells));
-            usual_training_cells(cells, Some(&qc), settings.split, settings.seed).map_err(|e| e.at(file.display()))
+            usual_training_cells(cells, Some(&qc), settings.split, settings.seed).map_err(|e| e.at(files.display()))
         })?;
         args.genes.check(&opened).map(|()| opened)
     };
-    let data = args.data.as_ref().map(open).transpose()?;
-    if let (Some(data), Some(file)) = (&data, &args.data) {
+    let data = files.as_ref().map(open).transpose()?;
+    if let (Some(data), Some(file)) = (&data, &files) {
         say_labels(data).map_err(|e| e.at(file.display()))?;
         if let Opened::Cells(cells) = data {
             cells.require_counts("`genailab run`").map_err(|e| e.at(file.display()))?;
@@ -185,11 +188,10 @@ pub fn run(args: &Args) -> Result<()> {
         forget_checkpoints(&out)?;
     }
     let stages = Stages { args, settings, interrupt: interrupt_flag()?, start };
-    let done = match (data, &args.data) {
+    let done = match (data, &files) {
         (Some(Opened::Effects(data)), Some(file)) => effects::run(&data, file, stages),
         (Some(Opened::Cells(data)), Some(file)) => {
-            let simulated = AnnData::open(file)?.uns_keys().iter().any(|key| key == "truth");
-            let truth = simulated.then(|| Truth::read(file)).transpose()?;
+            let truth = file.truth()?;
             run_cells(file.display().to_string(), data, truth, &stages)
         }
         _ => {
@@ -198,7 +200,7 @@ pub fn run(args: &Args) -> Result<()> {
             run_cells("the built-in simulated dataset".to_owned(), dataset, Some(truth), &stages)
         }
     };
-    done.map_err(|e| match &args.data {
+    done.map_err(|e| match &files {
         Some(file) if e.kind() == ErrorKind::Data => e.at(file.display()),
         _ => e,
     })?;

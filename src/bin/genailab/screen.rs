@@ -1,6 +1,9 @@
 //! `genailab screen`: which perturbation would bring a cell to a wanted state?
 
-use crate::options::{DataArgs, OutputFolder, data_file, say};
+use crate::{
+    options::{DataArgs, OutputFolder, say},
+    sources::{DataFiles, DataSource},
+};
 use genailab::{
     Error, Result,
     bench::screen::{Candidates, Closeness, Hit, Retrieved, Search, retrieve, screen},
@@ -35,9 +38,8 @@ const SHOWN: usize = 40;
 /// Writes screen.csv (all candidates, the nearest first), results.json and report.html into --out.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to train on: cells or effects
-    #[arg(long, value_name = "FILE", value_parser = data_file)]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataFiles,
     /// The perturbation whose effect is wanted, A or A+B: of --data, or of --target-file
     #[arg(long, value_name = "A+B", required_unless_present = "target_file")]
     target: Option<String>,
@@ -139,10 +141,10 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// A file as effects; cells are summed up.
-fn effects(args: &Args, path: &std::path::Path) -> Result<Effects> {
-    match args.columns.open(path)? {
+fn effects<D: DataSource + ?Sized>(args: &Args, data: &D) -> Result<Effects> {
+    match args.columns.open(data)? {
         Opened::Effects(data) => Ok(data),
-        Opened::Cells(cells) => Effects::of_cells(&cells).map_err(|e| e.at(path.display())),
+        Opened::Cells(cells) => Effects::of_cells(&cells).map_err(|e| e.at(data.files()[0].display())),
     }
 }
 

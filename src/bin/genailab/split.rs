@@ -1,6 +1,9 @@
 //! `genailab split`: a split alone, for a model that is trained elsewhere.
 
-use crate::options::{DataArgs, check_output_file, data_file, say, say_labels};
+use crate::{
+    options::{DataArgs, check_output_file, say, say_labels},
+    sources::DataFiles,
+};
 use genailab::{
     Error, Result,
     bench::{BenchmarkData, Setup},
@@ -17,9 +20,8 @@ use std::{collections::BTreeSet, path::PathBuf};
 /// can be scored there (--predictions, with a column split_seed).
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to divide: cells or effects
-    #[arg(long, value_name = "FILE", value_parser = data_file)]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataFiles,
     /// What is held out; the names are those of `genailab bench`
     #[arg(long, value_name = "NAME")]
     split: String,
@@ -49,8 +51,13 @@ pub fn run(args: &Args) -> Result<()> {
     let spelled: Vec<String> = match &data {
         BenchmarkData::Effects(effects) => effects.perturbations.iter().map(ToString::to_string).collect(),
         BenchmarkData::Cells(cells) => {
-            let column = Dataset::read_as(&AnnData::open(&args.data)?, &options)?.column;
-            let labels = cells.data.cells.column(&column).map(|column| column.to_text());
+            // Files that were put together have one spelling, that of the library.
+            let column = args.data.only().map(|file| {
+                let file = AnnData::open_with_obs(file, options.obs.as_deref())?;
+                Dataset::read_as(&file, &options).map(|read| read.column)
+            });
+            let column = column.transpose()?.and_then(|column| cells.data.cells.column(&column));
+            let labels = column.map(|column| column.to_text());
             let own = |row: usize| labels.as_ref().and_then(|labels| labels[row].clone());
             (0..cells.data.n_cells())
                 .map(|row| own(row).unwrap_or_else(|| cells.data.perturbation_of(row).to_string()))

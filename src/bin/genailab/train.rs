@@ -4,10 +4,11 @@ mod embedding_report;
 
 use crate::{
     options::{
-        DataArgs, Fractions, GenesArg, OutputFolder, data_file, interrupt_flag, say, say_division, say_labels,
+        DataArgs, Fractions, GenesArg, OutputFolder, interrupt_flag, say, say_division, say_labels,
         usual_training_cells,
     },
     provenance,
+    sources::DataFiles,
 };
 use genailab::{
     Error, ErrorKind, Result,
@@ -45,9 +46,8 @@ const DRAWS: usize = 100;
 /// `genailab predict` and `genailab embed` use the model.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The .h5ad file to train on, or a name of `genailab datasets`, which is fetched
-    #[arg(long, value_name = "FILE", value_parser = data_file)]
-    data: PathBuf,
+    #[command(flatten)]
+    data: DataFiles,
     /// Which model; `genailab doctor` lists them with what they predict
     #[arg(long, value_name = "NAME", default_value = "vae")]
     model: String,

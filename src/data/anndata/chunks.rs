@@ -5,7 +5,7 @@
 //! (other compressions, other number types, chunks that were never written) are left to HDF5.
 
 use super::hdf;
-use crate::{Error, Result};
+use crate::{Error, Result, guard};
 use flate2::read::ZlibDecoder;
 use hdf5::{
     Dataset, H5Type,
@@ -118,6 +118,7 @@ impl<'a> Array<'a> {
 
     /// The values at these places.
     pub(super) fn read<T: Number>(&self, range: Range<usize>) -> Result<Vec<T>> {
+        guard::progress();
         match &self.gzip {
             Some(gzip) => gzip.read(range).map_err(|e| e.at(format!("`{}`", hdf::place(self.array)))),
             None => {

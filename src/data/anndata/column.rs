@@ -6,12 +6,13 @@
 //! of `NAME` at `__categories/NAME`.
 //! Source: <https://anndata.readthedocs.io/en/stable/fileformat-prose.html>.
 
-use super::hdf;
+use super::{hdf, records};
 use crate::{
     Error, Result,
     data::{Column, Table},
 };
 use hdf5::{Dataset, Group, LocationType, types::TypeDescriptor};
+use std::sync::Arc;
 
 /// The member of AnnData 0.7's data frames that holds the categories.
 const OLD_CATEGORIES: &str = "__categories";
@@ -23,26 +24,36 @@ pub(super) struct Frame {
     pub(super) columns: Vec<String>,
     /// Number of rows.
     pub(super) rows: usize,
-    group: Group,
-    index: String,
+    source: Source,
+}
+
+/// Where the columns of a data frame are.
+#[derive(Debug, Clone)]
+enum Source {
+    /// Members of a group; `index` holds the row names.
+    Group { group: Group, index: String },
+    /// Already in memory: record arrays, and tables of other formats.
+    Table(Arc<Table>),
 }
 
 impl Frame {
-    /// Reads the structure of the data frame `name`, and checks that every column has as many rows as there are names.
+    /// Reads the structure of the data frame `name`, and checks that every column has as many rows as there are names. A
+    /// record array (AnnData before 0.7) is read whole.
     ///
     /// # Errors
-    /// No such data frame, one of AnnData before 0.7, or columns of different lengths.
+    /// No such data frame, or columns of different lengths.
     pub(super) fn open(parent: &Group, name: &str) -> Result<Self> {
-        let group = match hdf::kind_of(parent, name) {
-            Some(LocationType::Group) => parent.group(name).map_err(|e| hdf::failed("open", name, &e))?,
-            Some(_) => {
-                return Err(Error::data(format!(
-                    "`{name}` is a record array, as AnnData before 0.7 (2020) wrote it; read the file with Python's \
-                     anndata and write it again"
-                )));
+        match hdf::kind_of(parent, name) {
+            Some(LocationType::Group) => {
+                let group = parent.group(name).map_err(|e| hdf::failed("open", name, &e))?;
+                Self::of_group(group, name)
             }
-            None => return Err(Error::data(format!("there is no `{name}`, so this is not an AnnData file"))),
-        };
+            Some(_) => records::read(&hdf::dataset(parent, name)?).map(Self::of_table),
+            None => Err(Error::data(format!("there is no `{name}`, so this is not an AnnData file"))),
+        }
+    }
+
+    fn of_group(group: Group, name: &str) -> Result<Self> {
         let members = hdf::members(&group)?;
         let index = hdf::text_attr(&group, "_index")
             .or_else(|| ["_index", "index"].map(str::to_owned).into_iter().find(|name| members.contains(name)))
@@ -61,23 +72,37 @@ impl Frame {
                 )));
             }
         }
-        Ok(Self { columns, rows, group, index })
+        Ok(Self { columns, rows, source: Source::Group { group, index } })
+    }
+
+    /// A data frame that is in memory.
+    pub(super) fn of_table(table: Table) -> Self {
+        let columns = table.columns.iter().map(|(name, _)| name.clone()).collect();
+        Self { columns, rows: table.len(), source: Source::Table(Arc::new(table)) }
     }
 
     /// Reads the row names.
     pub(super) fn names(&self) -> Result<Vec<String>> {
-        let names = read_column(&self.group, &self.index)?
-            .ok_or_else(|| Error::data(format!("the row names of `{}` are not text", hdf::place(&self.group))))?;
+        let (group, index) = match &self.source {
+            Source::Group { group, index } => (group, index),
+            Source::Table(table) => return Ok(table.names.clone()),
+        };
+        let names = read_column(group, index)?
+            .ok_or_else(|| Error::data(format!("the row names of `{}` are not text", hdf::place(group))))?;
         Ok(names.to_text().into_iter().map(|name| name.unwrap_or_else(|| "nan".to_owned())).collect())
     }
 
     /// Reads all columns. A column of a type that [`Column`] has no place for (dates, records) is left out, and its
     /// name is given back beside the table.
     pub(super) fn read(&self) -> Result<(Table, Vec<String>)> {
+        let group = match &self.source {
+            Source::Group { group, .. } => group,
+            Source::Table(table) => return Ok((Table::clone(table), Vec::new())),
+        };
         let mut table = Table::from_names(self.names()?);
         let mut left_out = Vec::new();
         for name in &self.columns {
-            match read_column(&self.group, name)? {
+            match read_column(group, name)? {
                 Some(column) => table.set(name, column),
                 None => left_out.push(name.clone()),
             }
@@ -87,7 +112,10 @@ impl Frame {
 
     /// Reads one column; `None` where its type is not known.
     pub(super) fn column(&self, name: &str) -> Result<Option<Column>> {
-        read_column(&self.group, name)
+        match &self.source {
+            Source::Group { group, .. } => read_column(group, name),
+            Source::Table(table) => Ok(table.column(name).cloned()),
+        }
     }
 }
 
@@ -174,7 +202,7 @@ fn truths(array: &Dataset) -> Result<Vec<bool>> {
 }
 
 /// A one-dimensional array of text, numbers or truth values; `None` for any other.
-fn read_array(array: &Dataset) -> Result<Option<Column>> {
+pub(super) fn read_array(array: &Dataset) -> Result<Option<Column>> {
     let shape = array.shape();
     let Ok(descriptor) = array.dtype().and_then(|dtype| dtype.to_descriptor()) else { return Ok(None) };
     if shape.len() != 1 {

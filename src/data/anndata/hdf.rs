@@ -3,7 +3,8 @@
 //! A block is a whole number of the file's chunks, so that no chunk is decompressed twice, and bounded, so that a
 //! matrix is never in memory twice.
 
-use crate::{Error, ErrorKind, Result};
+use super::size::{check_attribute, check_size};
+use crate::{Error, ErrorKind, Result, guard};
 use hdf5::{
     Container, Dataset, File, FileBuilder, Group, H5Type, Location, LocationType, MinorErrorCode,
     filters::Filter,
@@ -14,7 +15,7 @@ use std::{io::Read, ops::Range, path::Path};
 /// Values read at a time: 8 MiB of `f64`.
 const BLOCK: usize = 1 << 20;
 /// The first eight bytes of an HDF5 file without a user block.
-const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
+pub(super) const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 
 /// Opens a file for reading.
 ///
@@ -133,11 +134,14 @@ pub(super) fn group(parent: &Group, name: &str) -> Result<Option<Group>> {
 /// The dataset `name`.
 ///
 /// # Errors
-/// It is not there, or is something else.
+/// It is not there, is something else, or is larger than what the file holds of it can be.
 pub(super) fn dataset(parent: &Group, name: &str) -> Result<Dataset> {
     let place = join(&parent.name(), name);
     match kind_of(parent, name) {
-        Some(LocationType::Dataset) => parent.dataset(name).map_err(|e| failed("open", &place, &e)),
+        Some(LocationType::Dataset) => {
+            let array = parent.dataset(name).map_err(|e| failed("open", &place, &e))?;
+            check_size(&array).map(|()| array)
+        }
         Some(_) => Err(Error::data(format!("`{place}` is a group where an array is expected"))),
         None => Err(Error::data(format!("`{place}` is missing; the file is damaged or is not an .h5ad file"))),
     }
@@ -166,7 +170,7 @@ pub(super) fn is_null(container: &Container) -> bool {
 
 /// A text attribute, scalar; `None` where it is missing or is not text.
 pub(super) fn text_attr(location: &Location, name: &str) -> Option<String> {
-    let attribute = location.attr(name).ok()?;
+    let attribute = location.attr(name).ok().filter(|attribute| check_attribute(attribute).is_ok())?;
     strings(&attribute, &[]).ok()?.into_iter().next()
 }
 
@@ -176,12 +180,13 @@ pub(super) fn texts_attr(location: &Location, name: &str) -> Result<Option<Vec<S
     if is_null(&attribute) || attribute.size() == 0 {
         return Ok(Some(Vec::new()));
     }
+    check_attribute(&attribute)?;
     strings(&attribute, &[]).map(Some).map_err(|e| e.at(format!("attribute `{name}` of `{}`", place(location))))
 }
 
 /// An attribute that holds one or more whole numbers.
 pub(super) fn integers_attr(location: &Location, name: &str) -> Option<Vec<i64>> {
-    let attribute = location.attr(name).ok()?;
+    let attribute = location.attr(name).ok().filter(|attribute| check_attribute(attribute).is_ok())?;
     if is_null(&attribute) { None } else { attribute.read_raw::<i64>().ok() }
 }
 
@@ -253,7 +258,10 @@ fn read_texts<T: H5Type>(
 
 /// `0..length` cut into ranges of at most `block`.
 pub(super) fn ranges(length: usize, block: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..length).step_by(block.max(1)).map(move |start| start..(start + block).min(length))
+    (0..length).step_by(block.max(1)).map(move |start| {
+        guard::progress();
+        start..(start + block.max(1)).min(length)
+    })
 }
 
 /// How many values of a one-dimensional array to read at a time: whole chunks.

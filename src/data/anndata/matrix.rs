@@ -114,6 +114,12 @@ impl Stored {
         &self.form
     }
 
+    /// A sparse matrix in the arrays of another format: compressed rows, one row per cell.
+    pub(super) fn of_rows(place: String, shape: (usize, usize), parts: [Dataset; 3]) -> Self {
+        let [data, indices, indptr] = parts;
+        Self { place, shape, form: Form::Sparse { by_row: true, data, indices, indptr } }
+    }
+
     /// How the matrix is stored.
     pub(super) fn kind(&self) -> MatrixKind {
         match &self.form {

@@ -1,4 +1,4 @@
-//! Reading and writing AnnData's `.h5ad` files (AnnData 0.7 to 0.11 and later).
+//! Reading and writing AnnData's `.h5ad` files (AnnData 0.6 to 0.12), and reading other formats as if they were.
 //!
 //! An `.h5ad` file is an HDF5 file with a matrix `X` `(cells, genes)`, the data frames `obs` (cells) and `var` (genes),
 //! further matrices of `X`'s shape in `layers`, embeddings in `obsm`, anything in `uns`, and perhaps the unfiltered
@@ -16,8 +16,14 @@
 
 mod chunks;
 mod column;
+mod foreign;
 mod hdf;
 mod matrix;
+mod metadata;
+mod opening;
+mod records;
+mod size;
+mod source;
 mod stream;
 mod uns;
 mod write;
@@ -27,77 +33,57 @@ pub use uns::Uns;
 pub use write::{AnnDataWriter, MatrixRef};
 
 use super::{Column, Counts, Table};
-use crate::{Error, Result};
+use crate::{Error, Result, guard::Reading};
 use column::Frame;
-use hdf5::{File, Group, LocationType};
+use hdf5::{Group, LocationType};
 use matrix::Stored;
 use ndarray::Array2;
+use source::Matrix;
 use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
-/// An open `.h5ad` file: its structure, and the means to read its parts.
+/// Where AnnData before 0.7 kept the genes and the matrix of `raw`.
+const OLD_RAW_VAR: &str = "raw.var";
+const OLD_RAW_X: &str = "raw.X";
+
+/// An open file: its structure, and the means to read its parts.
 #[derive(Debug)]
 pub struct AnnData {
     path: PathBuf,
-    file: File,
+    /// Where `layers`, `obsm`, `uns` and `raw` are; `None` for formats that have no such parts.
+    root: Option<Group>,
     obs: Frame,
     var: Frame,
-    x: Option<Stored>,
+    x: Option<Matrix>,
     layers: Vec<String>,
+    /// The layers of formats that keep them elsewhere than in `root`, in the order of `layers`.
+    other_layers: Vec<Matrix>,
     obsm: Vec<(String, Vec<usize>)>,
     uns: Vec<String>,
     raw: Option<Frame>,
+    notes: Vec<String>,
 }
 
 impl AnnData {
-    /// Opens a file and reads its structure: shapes and names, no values.
-    ///
-    /// # Errors
-    /// A missing, truncated or damaged file; one that is not HDF5 or not AnnData; parts whose shapes do not fit.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let file = hdf::open(path)?;
-        Self::of(file, path).map_err(|e| e.at(path.display()))
+    /// What was chosen while the file was opened: a modality, the orientation of a table, joined columns.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
-    fn of(file: File, path: &Path) -> Result<Self> {
-        if hdf::kind_of(&file, "obs").is_none() || hdf::kind_of(&file, "var").is_none() {
-            let names = hdf::members(&file)?;
-            return Err(Error::data(format!(
-                "this is an HDF5 file but not an AnnData (.h5ad) file: it needs `obs` and `var`, and holds {}",
-                if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
-            )));
-        }
-        let (obs, var) = (Frame::open(&file, "obs")?, Frame::open(&file, "var")?);
-        let x = Stored::open(&file, "X")?;
-        let raw = match hdf::group(&file, "raw")? {
-            Some(raw) if hdf::kind_of(&raw, "var").is_some() => Some(Frame::open(&raw, "var")?),
-            _ => None,
-        };
-        let names = |name: &str| match hdf::group(&file, name)? {
-            Some(group) => hdf::members(&group),
-            None => Ok(Vec::new()),
-        };
-        let (layers, obsm, uns) = (names("layers")?, names("obsm")?, names("uns")?);
-        let mut this = Self { path: path.to_owned(), file, obs, var, x, layers, obsm: Vec::new(), uns, raw };
-        if let Some(x) = &this.x {
-            this.check_shape(x, this.n_vars())?;
-        }
-        this.obsm =
-            obsm.into_iter().map(|name| this.obsm_shape(&name).map(|shape| (name, shape))).collect::<Result<_>>()?;
-        Ok(this)
-    }
-
-    fn check_shape(&self, matrix: &Stored, n_vars: usize) -> Result<()> {
-        let expected = (self.n_obs(), n_vars);
-        if matrix.shape == expected {
+    fn check_shape(&self, matrix: &Matrix, n_vars: usize) -> Result<()> {
+        let (shape, expected) = (matrix.shape(), (self.n_obs(), n_vars));
+        if shape == expected {
             return Ok(());
         }
         Err(Error::data(format!(
             "`{}` is {} x {}, but there are {} cells and {} genes; the file is damaged",
-            matrix.place, matrix.shape.0, matrix.shape.1, expected.0, expected.1
+            matrix.place(),
+            shape.0,
+            shape.1,
+            expected.0,
+            expected.1
         )))
     }
 
@@ -118,7 +104,7 @@ impl AnnData {
 
     /// How `X` is stored.
     pub fn x_kind(&self) -> MatrixKind {
-        self.x.as_ref().map_or(MatrixKind::None, Stored::kind)
+        self.x.as_ref().map_or(MatrixKind::None, Matrix::kind)
     }
 
     /// Names of the columns of `obs`, in the file's order, without the row names.
@@ -157,7 +143,7 @@ impl AnnData {
     /// # Errors
     /// A damaged column.
     pub fn obs(&self) -> Result<Table> {
-        self.in_file(self.obs.read().map(|(table, _)| table))
+        self.in_file(|| self.obs.read().map(|(table, _)| table))
     }
 
     /// Reads the annotations of the genes, as [`AnnData::obs`] does those of the cells.
@@ -165,7 +151,7 @@ impl AnnData {
     /// # Errors
     /// A damaged column.
     pub fn var(&self) -> Result<Table> {
-        self.in_file(self.var.read().map(|(table, _)| table))
+        self.in_file(|| self.var.read().map(|(table, _)| table))
     }
 
     /// Reads the annotations of the genes of `raw`.
@@ -174,7 +160,7 @@ impl AnnData {
     /// There is no `raw`, or a column is damaged.
     pub fn raw_var(&self) -> Result<Table> {
         let raw = self.raw.as_ref().ok_or_else(|| Error::data(format!("{} has no `raw`", self.path.display())))?;
-        self.in_file(raw.read().map(|(table, _)| table))
+        self.in_file(|| raw.read().map(|(table, _)| table))
     }
 
     /// Reads one column of `obs`; `None` if there is no such column, or its type has no place in [`Column`].
@@ -185,7 +171,7 @@ impl AnnData {
         if !self.obs.columns.iter().any(|column| column == name) {
             return Ok(None);
         }
-        self.in_file(self.obs.column(name))
+        self.in_file(|| self.obs.column(name))
     }
 
     /// Reads a matrix as CSR `(cells, genes)`, whatever its form: `"X"`, `"layers/NAME"` or `"raw/X"`.
@@ -193,7 +179,7 @@ impl AnnData {
     /// # Errors
     /// No such matrix, values that are not numbers, a shape that does not fit, damaged CSR or CSC arrays.
     pub fn read_matrix(&self, name: &str) -> Result<Counts> {
-        self.in_file(self.stored(name).and_then(|matrix| matrix.read_counts()))
+        self.in_file(|| self.stored(name).and_then(|matrix| matrix.read_counts()))
     }
 
     /// The columns `genes` (increasing) of a matrix, which is read as a stream: see [`AnnData::read_matrix`].
@@ -201,7 +187,7 @@ impl AnnData {
     /// # Errors
     /// As [`AnnData::read_matrix`].
     pub(super) fn read_columns(&self, name: &str, genes: &[usize]) -> Result<Counts> {
-        self.in_file(self.stored(name).and_then(|matrix| matrix.read_columns(genes)))
+        self.in_file(|| self.stored(name).and_then(|matrix| matrix.read_columns(genes)))
     }
 
     /// Hands every value of a matrix that is not zero to `each`, as (cell, gene, value), until it breaks off.
@@ -213,7 +199,7 @@ impl AnnData {
         name: &str,
         each: impl FnMut(usize, u32, f32) -> ControlFlow<()>,
     ) -> Result<()> {
-        self.in_file(self.stored(name).and_then(|matrix| matrix.for_each_entry(each)))
+        self.in_file(|| self.stored(name).and_then(|matrix| matrix.for_each_entry(each)))
     }
 
     /// Reads a matrix as a dense array `(cells, genes)`: see [`AnnData::read_matrix`].
@@ -221,7 +207,7 @@ impl AnnData {
     /// # Errors
     /// As [`AnnData::read_matrix`].
     pub fn read_dense(&self, name: &str) -> Result<Array2<f32>> {
-        self.in_file(self.stored(name).and_then(|matrix| matrix.read_dense()))
+        self.in_file(|| self.stored(name).and_then(|matrix| matrix.read_dense()))
     }
 
     /// Number of values and sum of a matrix, read in blocks; all zero where there is none.
@@ -232,14 +218,14 @@ impl AnnData {
         if !self.has_matrix(name) {
             return Ok(MatrixSummary::default());
         }
-        self.in_file(self.stored(name).and_then(|matrix| matrix.summary()))
+        self.in_file(|| self.stored(name).and_then(|matrix| matrix.summary()))
     }
 
     /// Whether there is a matrix `"X"`, `"layers/NAME"` or `"raw/X"`.
     pub fn has_matrix(&self, name: &str) -> bool {
         match name {
             "X" => self.x.is_some(),
-            "raw/X" => self.raw.is_some() && self.file.link_exists("raw/X"),
+            "raw/X" => self.raw.is_some() && self.raw_place().is_some(),
             _ => name.strip_prefix("layers/").is_some_and(|layer| self.layers.iter().any(|known| known == layer)),
         }
     }
@@ -249,7 +235,7 @@ impl AnnData {
     /// # Errors
     /// No such embedding, or values that are not numbers.
     pub fn read_obsm(&self, name: &str) -> Result<Array2<f32>> {
-        self.in_file(self.embedding(name))
+        self.in_file(|| self.embedding(name))
     }
 
     fn embedding(&self, name: &str) -> Result<Array2<f32>> {
@@ -274,10 +260,32 @@ impl AnnData {
     /// # Errors
     /// A damaged entry.
     pub fn uns(&self, path: &str) -> Result<Option<Uns>> {
-        match hdf::group(&self.file, "uns")? {
-            Some(group) => self.in_file(uns::read(&group, path)),
+        let Some(root) = &self.root else { return Ok(None) };
+        self.in_file(|| match hdf::group(root, "uns")? {
+            Some(group) => uns::read(&group, path),
             None => Ok(None),
-        }
+        })
+    }
+
+    /// The parts of the file that are not read: pairwise and gene embeddings, `raw`, entries of `uns` that [`Uns`] has no place for.
+    ///
+    /// # Errors
+    /// A damaged file.
+    pub fn unread_parts(&self) -> Result<Vec<String>> {
+        let Some(root) = &self.root else { return Ok(Vec::new()) };
+        self.in_file(|| {
+            let mut parts = Vec::new();
+            for group in ["varm", "obsp", "varp"] {
+                parts.extend(names_in(root, group)?.into_iter().map(|name| format!("{group}/{name}")));
+            }
+            parts.extend(self.raw.iter().map(|_| "raw".to_owned()));
+            for name in &self.uns {
+                if self.uns(name)?.is_none() {
+                    parts.push(format!("uns/{name}"));
+                }
+            }
+            Ok(parts)
+        })
     }
 
     fn obsm_shape(&self, name: &str) -> Result<Vec<usize>> {
@@ -292,16 +300,33 @@ impl AnnData {
         Ok(Stored::open(&obsm, name).ok().flatten().map_or(Vec::new(), |matrix| vec![matrix.shape.0, matrix.shape.1]))
     }
 
-    fn stored(&self, name: &str) -> Result<Stored> {
+    /// The group and the name of `raw/X`, which AnnData before 0.7 called `raw.X`.
+    fn raw_place(&self) -> Option<(Group, &'static str)> {
+        let root = self.root.as_ref()?;
+        match root.link_exists(OLD_RAW_X) {
+            true => Some((root.clone(), OLD_RAW_X)),
+            false => root.group("raw").ok().filter(|raw| raw.link_exists("X")).map(|raw| (raw, "X")),
+        }
+    }
+
+    fn layer(&self, name: &str) -> Result<Option<Matrix>> {
+        let Some(place) = self.layers.iter().position(|known| known == name) else { return Ok(None) };
+        match self.other_layers.get(place) {
+            Some(matrix) => Ok(Some(matrix.clone())),
+            None => Ok(Stored::open(&self.part("layers")?, name)?.map(Matrix::Hdf)),
+        }
+    }
+
+    fn stored(&self, name: &str) -> Result<Matrix> {
         let (stored, n_vars) = match name {
             "X" => (self.x.clone(), self.n_vars()),
-            "raw/X" => match &self.raw {
-                Some(raw) => (Stored::open(&self.part("raw")?, "X")?, raw.rows),
-                None => (None, 0),
+            "raw/X" => match (&self.raw, self.raw_place()) {
+                (Some(raw), Some((group, name))) => (Stored::open(&group, name)?.map(Matrix::Hdf), raw.rows),
+                _ => (None, 0),
             },
             _ => match name.strip_prefix("layers/") {
-                Some(layer) if self.has_matrix(name) => (Stored::open(&self.part("layers")?, layer)?, self.n_vars()),
-                _ => (None, 0),
+                Some(layer) => (self.layer(layer)?, self.n_vars()),
+                None => (None, 0),
             },
         };
         let stored = stored.ok_or_else(|| {
@@ -322,7 +347,8 @@ impl AnnData {
     }
 
     fn part(&self, name: &str) -> Result<Group> {
-        hdf::group(&self.file, name)?.ok_or_else(|| Error::data(format!("there is no `{name}`")))
+        let group = self.root.as_ref().map(|root| hdf::group(root, name)).transpose()?.flatten();
+        group.ok_or_else(|| Error::data(format!("there is no `{name}`")))
     }
 
     fn absent(&self, group: &str, name: &str) -> Error {
@@ -330,9 +356,16 @@ impl AnnData {
         Error::data(format!("there is no `{group}/{name}`; there are {}", list(&names)))
     }
 
-    fn in_file<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|e| e.at(self.path.display()))
+    /// Reads by HDF5, and says in which file something failed.
+    fn in_file<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        let _reading = Reading::of(&self.path);
+        read().map_err(|e| e.at(self.path.display()))
     }
+}
+
+/// Names of the members of the group `name`; none where there is no such group.
+fn names_in(root: &Group, name: &str) -> Result<Vec<String>> {
+    hdf::group(root, name)?.map_or_else(|| Ok(Vec::new()), |group| hdf::members(&group))
 }
 
 fn data_frame(parent: &Group, name: &str) -> Result<Option<Frame>> {

@@ -11,9 +11,9 @@ use crate::{
 };
 use hdf5::{Dataset, Group, H5Type, Location, types::VarLenUnicode};
 use ndarray::{Array2, ArrayView2};
-use std::{path::Path, str::FromStr};
+use std::{ops::Deref, path::Path, str::FromStr};
 
-/// Gzip level: with the bytes shuffled first, higher ones make counts little smaller and much slower to write.
+/// The default gzip level: with the bytes shuffled first, higher ones make counts little smaller and much slower to write.
 const GZIP_LEVEL: u8 = 1;
 /// Values in a chunk: 512 KiB of `f32`, half of HDF5's chunk cache.
 const CHUNK: usize = 1 << 17;
@@ -75,12 +75,13 @@ pub struct AnnDataWriter<'a> {
     layers: Vec<(String, MatrixRef<'a>)>,
     obsm: Vec<(String, ArrayView2<'a, f32>)>,
     uns: Vec<(String, Uns)>,
+    gzip: u8,
 }
 
 impl<'a> AnnDataWriter<'a> {
     /// A file of these cells and genes, without values so far.
     pub fn new(obs: &'a Table, var: &'a Table) -> Self {
-        Self { obs, var, x: None, layers: Vec::new(), obsm: Vec::new(), uns: Vec::new() }
+        Self { obs, var, x: None, layers: Vec::new(), obsm: Vec::new(), uns: Vec::new(), gzip: GZIP_LEVEL }
     }
 
     /// Sets `X`, `(cells, genes)`.
@@ -108,6 +109,13 @@ impl<'a> AnnDataWriter<'a> {
     #[must_use]
     pub fn uns(mut self, name: &str, entry: impl Into<Uns>) -> Self {
         self.uns.push((name.to_owned(), entry.into()));
+        self
+    }
+
+    /// Sets how strongly arrays are compressed: 0 (not at all) to 9; 1 without this.
+    #[must_use]
+    pub fn gzip(mut self, level: u8) -> Self {
+        self.gzip = level.min(9);
         self
     }
 
@@ -166,7 +174,8 @@ impl<'a> AnnDataWriter<'a> {
     }
 
     fn fill(&self, path: &Path) -> hdf5::Result<()> {
-        let file = hdf::unlocked().create(path)?;
+        let h5 = hdf::unlocked().create(path)?;
+        let file = Target { group: h5.group("/")?, gzip: self.gzip };
         mark(&file, "anndata", "0.1.0")?;
         frame(&file, "obs", self.obs)?;
         frame(&file, "var", self.var)?;
@@ -189,8 +198,29 @@ impl<'a> AnnDataWriter<'a> {
             write_uns(&uns, name, entry)?;
         }
         // A full disk often shows only here, when HDF5 writes what it has kept in memory.
-        file.flush()?;
-        file.close()
+        h5.flush()?;
+        drop((file, layers, obsm, uns));
+        h5.close()
+    }
+}
+
+/// A group to write into, and how its arrays are compressed.
+struct Target {
+    group: Group,
+    gzip: u8,
+}
+
+impl Deref for Target {
+    type Target = Group;
+
+    fn deref(&self) -> &Group {
+        &self.group
+    }
+}
+
+impl Target {
+    fn create_group(&self, name: &str) -> hdf5::Result<Self> {
+        Ok(Self { group: self.group.create_group(name)?, gzip: self.gzip })
     }
 }
 
@@ -203,14 +233,14 @@ fn mark(location: &Location, kind: &str, version: &str) -> hdf5::Result<()> {
 }
 
 /// An empty dictionary.
-fn dict(parent: &Group, name: &str) -> hdf5::Result<Group> {
+fn dict(parent: &Target, name: &str) -> hdf5::Result<Target> {
     let group = parent.create_group(name)?;
     mark(&group, "dict", "0.1.0")?;
     Ok(group)
 }
 
 /// A data frame: the row names at `_index`, one member per column.
-fn frame(parent: &Group, name: &str, table: &Table) -> hdf5::Result<()> {
+fn frame(parent: &Target, name: &str, table: &Table) -> hdf5::Result<()> {
     let group = parent.create_group(name)?;
     mark(&group, "dataframe", "0.2.0")?;
     text_attr(&group, "_index", "_index")?;
@@ -224,7 +254,7 @@ fn frame(parent: &Group, name: &str, table: &Table) -> hdf5::Result<()> {
 }
 
 /// A matrix, sparse or dense.
-fn matrix(parent: &Group, name: &str, matrix: &MatrixRef<'_>) -> hdf5::Result<()> {
+fn matrix(parent: &Target, name: &str, matrix: &MatrixRef<'_>) -> hdf5::Result<()> {
     match matrix {
         MatrixRef::Sparse(counts) => csr(parent, name, counts),
         MatrixRef::Dense(array) => dense(parent, name, array),
@@ -232,7 +262,7 @@ fn matrix(parent: &Group, name: &str, matrix: &MatrixRef<'_>) -> hdf5::Result<()
 }
 
 /// An entry of `uns`.
-fn write_uns(parent: &Group, name: &str, entry: &Uns) -> hdf5::Result<()> {
+fn write_uns(parent: &Target, name: &str, entry: &Uns) -> hdf5::Result<()> {
     match entry {
         Uns::Text(value) => {
             let array = parent.new_dataset::<VarLenUnicode>().create(name)?;
@@ -258,7 +288,7 @@ fn write_uns(parent: &Group, name: &str, entry: &Uns) -> hdf5::Result<()> {
     }
 }
 
-fn csr(parent: &Group, name: &str, counts: &Counts) -> hdf5::Result<()> {
+fn csr(parent: &Target, name: &str, counts: &Counts) -> hdf5::Result<()> {
     let group = parent.create_group(name)?;
     mark(&group, "csr_matrix", "0.1.0")?;
     let shape = [counts.n_cells() as i64, counts.n_genes() as i64];
@@ -274,13 +304,13 @@ fn csr(parent: &Group, name: &str, counts: &Counts) -> hdf5::Result<()> {
     array("indptr", offsets.len())?.write_raw(&offsets)
 }
 
-fn dense(parent: &Group, name: &str, values: &ArrayView2<'_, f32>) -> hdf5::Result<()> {
+fn dense(parent: &Target, name: &str, values: &ArrayView2<'_, f32>) -> hdf5::Result<()> {
     let array = create::<f32>(parent, name, values.shape())?;
     array.write(values.as_standard_layout().view())?;
     mark(&array, "array", "0.2.0")
 }
 
-fn column(group: &Group, name: &str, values: &Column) -> hdf5::Result<()> {
+fn column(group: &Target, name: &str, values: &Column) -> hdf5::Result<()> {
     match values {
         Column::Categorical { codes, categories } => categorical(group, name, codes, categories),
         Column::Text(values) if values.iter().all(Option::is_some) => {
@@ -303,7 +333,7 @@ fn column(group: &Group, name: &str, values: &Column) -> hdf5::Result<()> {
 
 /// A plain array, or values with a mask where any is missing.
 fn nullable<T: H5Type + Copy + Default>(
-    group: &Group,
+    group: &Target,
     name: &str,
     kind: &str,
     values: &[Option<T>],
@@ -318,7 +348,7 @@ fn nullable<T: H5Type + Copy + Default>(
     array(&group, "mask", &values.iter().map(Option::is_none).collect::<Vec<_>>())
 }
 
-fn categorical(parent: &Group, name: &str, codes: &[i32], categories: &[String]) -> hdf5::Result<()> {
+fn categorical(parent: &Target, name: &str, codes: &[i32], categories: &[String]) -> hdf5::Result<()> {
     let group = parent.create_group(name)?;
     mark(&group, "categorical", "0.2.0")?;
     group.new_attr::<bool>().create("ordered")?.write_scalar(&false)?;
@@ -334,13 +364,13 @@ fn categorical(parent: &Group, name: &str, codes: &[i32], categories: &[String])
     mark(&array, "array", "0.2.0")
 }
 
-fn array<T: H5Type>(parent: &Group, name: &str, values: &[T]) -> hdf5::Result<()> {
+fn array<T: H5Type>(parent: &Target, name: &str, values: &[T]) -> hdf5::Result<()> {
     let array = create::<T>(parent, name, &[values.len()])?;
     array.write_raw(values)?;
     mark(&array, "array", "0.2.0")
 }
 
-fn texts(parent: &Group, name: &str, values: &[String]) -> hdf5::Result<()> {
+fn texts(parent: &Target, name: &str, values: &[String]) -> hdf5::Result<()> {
     let values = values.iter().map(|value| text(value)).collect::<hdf5::Result<Vec<_>>>()?;
     let array = create::<VarLenUnicode>(parent, name, &[values.len()])?;
     array.write_raw(&values)?;
@@ -348,16 +378,16 @@ fn texts(parent: &Group, name: &str, values: &[String]) -> hdf5::Result<()> {
 }
 
 /// An array of this shape, in compressed chunks if it is long.
-fn create<T: H5Type>(parent: &Group, name: &str, shape: &[usize]) -> hdf5::Result<Dataset> {
+fn create<T: H5Type>(parent: &Target, name: &str, shape: &[usize]) -> hdf5::Result<Dataset> {
     let size: usize = shape.iter().product();
     let builder = parent.new_dataset::<T>();
-    if size < COMPRESS_FROM {
+    if size < COMPRESS_FROM || parent.gzip == 0 {
         return builder.shape(shape).create(name);
     }
     let mut chunk = shape.to_vec();
     let row: usize = shape[1..].iter().product();
     chunk[0] = (CHUNK / row.max(1)).clamp(1, shape[0]);
-    builder.chunk(chunk).shuffle().deflate(GZIP_LEVEL).shape(shape).create(name)
+    builder.chunk(chunk).shuffle().deflate(parent.gzip).shape(shape).create(name)
 }
 
 fn text_attr(location: &Location, name: &str, value: &str) -> hdf5::Result<()> {

@@ -21,6 +21,7 @@ struct Beside {
     guide_suffix: Option<bool>,
     round_counts: Option<bool>,
     expression: Option<Expression>,
+    obs: Option<String>,
 }
 
 /// One name or several.
@@ -65,6 +66,8 @@ impl OpenOptions {
         self.perturbation_column = self.perturbation_column.or(beside.perturbation_column);
         self.counts_layer = self.counts_layer.or(beside.counts_layer);
         self.lane_column = self.lane_column.or(beside.lane_column);
+        // A path in the file is meant from the file's folder.
+        self.obs = self.obs.or(beside.obs.map(|table| data.with_file_name(table)));
         self.round_counts |= beside.round_counts.unwrap_or(false);
         self.expression = self.expression.or(beside.expression);
         self.naming.separator = self.naming.separator.or(beside.separator);

@@ -239,7 +239,9 @@ fn listed(obs: &Table) -> String {
     };
     let (text, numbers) = (names(true), names(false));
     match (text.is_empty(), numbers.is_empty()) {
-        (true, true) => "the columns of obs are none at all".to_owned(),
+        (true, true) => {
+            "the columns of obs are none at all (--obs FILE.csv gives cells the columns of a table)".to_owned()
+        }
         (true, false) => format!("the columns of obs hold numbers or truth values ({}), none text", numbers.join(", ")),
         (false, true) => format!("the columns of obs are {}", text.join(", ")),
         (false, false) => {

@@ -14,7 +14,10 @@ use super::{AnnData, Column, Expression, Naming, Perturbation, Table};
 use crate::{Error, Result};
 use choice::{Chosen, best, counted, named};
 use rules::{Reading, Rules};
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+};
 
 /// Labels shown in a message.
 const SHOWN: usize = 6;
@@ -37,6 +40,8 @@ pub struct OpenOptions {
     pub round_counts: bool,
     /// What the values are; found out if not given.
     pub expression: Option<Expression>,
+    /// A table (`.csv`, `.tsv`) whose columns the cells get, matched by their names: for formats that hold counts alone.
+    pub obs: Option<PathBuf>,
     /// Whether a file that names no perturbation, or no control, is opened all the same, for what needs no label.
     pub labels_optional: bool,
 }
