@@ -28,6 +28,8 @@ pub struct Dataset {
     pub lane_of: Vec<u32>,
     /// Total UMI count of each cell over ALL genes that were measured, not only those kept here.
     pub library_size: Vec<f32>,
+    /// How many genes the file has, where only some were read and the columns of cells for quality control count all.
+    pub genes_in_file: Option<usize>,
     /// What was decided or repaired while the data was read, one sentence each, for the user to see.
     pub notes: Vec<String>,
 }
@@ -78,6 +80,7 @@ impl Dataset {
             lanes,
             lane_of,
             library_size,
+            genes_in_file: None,
             notes: Vec::new(),
         })
     }
@@ -184,6 +187,7 @@ impl Dataset {
             lanes: self.lanes.clone(),
             lane_of: cells.iter().map(|&cell| self.lane_of[cell]).collect(),
             library_size: cells.iter().map(|&cell| self.library_size[cell]).collect(),
+            genes_in_file: self.genes_in_file,
             notes: self.notes.clone(),
         }
     }
@@ -209,6 +213,7 @@ impl Dataset {
             lanes: self.lanes.clone(),
             lane_of: self.lane_of.clone(),
             library_size: self.library_size.clone(),
+            genes_in_file: self.genes_in_file,
             notes: self.notes.clone(),
         }
     }

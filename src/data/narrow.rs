@@ -222,6 +222,7 @@ fn totals(
 /// What quality control asks of each cell, over all genes, unless the file states it; `rows` are the cells' places in the file.
 fn set_quality(data: &mut Dataset, rows: &[usize], genes: &Table, totals: &Totals) {
     if !qc::states_detected(&data.cells) {
+        data.genes_in_file = Some(genes.len());
         let detected = rows.iter().map(|&row| totals.detected[row]).collect();
         data.cells.set(DETECTED_GENES, Column::Float(detected));
     }

@@ -59,10 +59,11 @@ impl QcConfig {
     /// (`n_genes_by_counts`, `ngenes`, ...), that number is compared and 200 stays.
     pub fn for_dataset(dataset: &Dataset) -> Self {
         let default = Self::default();
-        if states_detected(&dataset.cells) {
+        if dataset.genes_in_file.is_none() && states_detected(&dataset.cells) {
             return default;
         }
-        let scaled = dataset.counts.n_genes() * default.min_genes / TRANSCRIPTOME_GENES;
+        let genes = dataset.genes_in_file.unwrap_or(dataset.counts.n_genes());
+        let scaled = genes * default.min_genes / TRANSCRIPTOME_GENES;
         Self { min_genes: default.min_genes.min(scaled), ..default }
     }
 

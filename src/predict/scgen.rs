@@ -148,6 +148,7 @@ fn unlabelled(cells: &TrainingCells) -> Result<Dataset> {
         lanes: vec!["all".to_owned()],
         lane_of: vec![0; n],
         library_size: vec![NORMALISED_TOTAL; n],
+        genes_in_file: None,
         notes: Vec::new(),
     })
 }

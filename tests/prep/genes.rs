@@ -57,6 +57,7 @@ fn variable_genes_as_if_all_had_been_read() {
     assert!(note.contains("of 800 genes are used: the 100 that vary most among"), "{note}");
 
     // Quality control decides as it does with all genes.
+    assert_eq!(QcConfig::for_dataset(&narrow), QcConfig::for_dataset(&all));
     let (wide, narrow) = (QcConfig::default().apply(&all), QcConfig::default().apply(&narrow));
     let (wide, narrow) = (wide.expect("wide").0, narrow.expect("narrow").0);
     assert!(wide.n_cells() < 1_500, "some cells are damaged, or this shows nothing");

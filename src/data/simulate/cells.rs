@@ -171,6 +171,7 @@ impl Landscape {
             lanes,
             lane_of,
             library_size,
+            genes_in_file: None,
             notes: Vec::new(),
         })
     }

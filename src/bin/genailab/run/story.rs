@@ -4,7 +4,7 @@ use super::Outcome;
 use genailab::{
     Result,
     bench::TruthAgreement,
-    data::{Perturbation, QcConfig},
+    data::{Perturbation, QcConfig, qc::detected_genes},
     eval::{Umap, umap},
     math::Pca,
     ndarray::{Array2, Axis},
@@ -89,7 +89,10 @@ impl Figures {
     pub fn of(outcome: &Outcome) -> Result<Self> {
         let raw = &outcome.raw;
         let library: Vec<f64> = raw.library_size.iter().map(|&size| f64::from(size)).collect();
-        let detected: Vec<f64> = (0..raw.n_cells()).map(|cell| raw.counts.row(cell).0.len() as f64).collect();
+        let detected = match raw.genes_in_file {
+            Some(_) => detected_genes(raw),
+            None => (0..raw.n_cells()).map(|cell| raw.counts.row(cell).0.len() as f64).collect(),
+        };
         let QcConfig { min_genes, .. } = outcome.qc.config;
         let (latent_pca, latent_umap) = latents(outcome)?;
         Ok(Self {
@@ -141,7 +144,10 @@ pub fn report(outcome: &Outcome, figures: Figures) -> Result<Report> {
     let facts = [
         ("source", outcome.source.clone()),
         ("cells", format!("{} ({} before quality control)", data.n_cells(), outcome.raw.n_cells())),
-        ("genes", format!("{} ({} before)", data.n_genes(), outcome.raw.n_genes())),
+        (
+            "genes",
+            format!("{} ({} before)", data.n_genes(), outcome.raw.genes_in_file.unwrap_or(outcome.raw.n_genes())),
+        ),
         ("perturbations", format!("{}, control included", data.perturbations.len())),
         ("lanes", data.lanes.len().to_string()),
         ("non-zero counts", format!("{:.1} %", 100.0 * density(outcome))),
