@@ -95,6 +95,8 @@ fn what_is_not_read_is_refused_with_the_line_that_converts_it() {
         ("cells.pkl", ["Python pickle", "pickle.load(open('cells.pkl', 'rb'))"]),
         ("cells.rds", ["is a file of R", "zellkonverter::writeH5AD(x, \"cells.h5ad\")"]),
         ("cells.h5seurat", ["h5Seurat", "SeuratDisk::Convert(\"cells.h5seurat\", dest = \"h5ad\")"]),
+        ("v2.h5.gz", ["an HDF5 file compressed by gzip", "gunzip v2.h5.gz"]),
+        ("raw.tar", ["is a tar archive", "tar -xf raw.tar"]),
         ("two_genomes.h5", ["holds several genomes: hg19, mm10", "FILE.h5:GENOME"]),
         ("multi.h5mu:atac", ["no modality `atac`", "it has prot, rna"]),
         ("v2.h5", ["there is no perturbation column", "--obs FILE.csv"]),

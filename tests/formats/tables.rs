@@ -11,6 +11,12 @@ fn inspected(name: &str, content: &str) -> serde_json::Value {
     json(&place.path("said.json"))
 }
 
+/// Cells, genes and the sum of all counts.
+fn counted(said: &serde_json::Value) -> (u64, u64, f64) {
+    let whole = |name: &str| said[name].as_u64().expect("a number");
+    (whole("n_obs"), whole("n_vars"), said["sum"].as_f64().expect("a number"))
+}
+
 #[test]
 fn separators_quotation_marks_and_line_ends() {
     for content in [
@@ -20,7 +26,7 @@ fn separators_quotation_marks_and_line_ends() {
         "perturbation\tKLF1\tSET\na\tcontrol\t1\t0\nb\tKLF1\t2\t3\n",
     ] {
         let said = inspected("x.txt", content);
-        assert_eq!((&said["n_obs"], &said["n_vars"], &said["sum"]), (&2.into(), &2.into(), &6.0.into()), "{content}");
+        assert_eq!(counted(&said), (2, 2, 6.0), "{content}");
         assert_eq!(said["obs"], serde_json::json!(["perturbation"]), "{content}");
     }
 }
@@ -28,12 +34,12 @@ fn separators_quotation_marks_and_line_ends() {
 #[test]
 fn orientation_and_annotation() {
     let turned = inspected("x.csv", "gene,AAACCCAAGT-1,AAACCCAAGC-1,AAACCCAAGG-1\nKLF1,1,0,2\nSET,0,0,5\n");
-    assert_eq!((&turned["n_obs"], &turned["n_vars"], &turned["sum"]), (&3.into(), &2.into(), &8.0.into()));
+    assert_eq!(counted(&turned), (3, 2, 8.0));
     let by_genes = inspected("x.csv", ",s1,s2,s3\nENSG00000141510,1,0,2\nENSG00000141511,0,0,5\n");
-    assert_eq!((&by_genes["n_obs"], &by_genes["n_vars"]), (&3.into(), &2.into()));
+    assert_eq!(counted(&by_genes), (3, 2, 8.0));
     let annotated = inspected("x.csv", "cell,batch,KLF1,n_counts\n1,1,3,10\n2,2,4,11\n");
     assert_eq!(annotated["obs"], serde_json::json!(["batch", "n_counts"]));
-    assert_eq!((&annotated["n_vars"], &annotated["sum"]), (&1.into(), &7.0.into()));
+    assert_eq!(counted(&annotated), (2, 1, 7.0));
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn damage(bytes: &mut Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) {
         5 => drop(bytes.drain(at..at + length)),
         6 => {
             let copied = bytes[at..at + length].to_vec();
-            bytes.splice(at..at, copied);
+            drop(bytes.splice(at..at, copied));
         }
         7 => {
             let from = rng.random_range(0..bytes.len() - length + 1);
@@ -66,7 +66,7 @@ fn damage(bytes: &mut Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) {
         }
         8 => {
             let text = TEXTS.choose(rng).expect("some").as_bytes();
-            bytes.splice(at..at + length.min(text.len()), text.iter().copied());
+            drop(bytes.splice(at..at + length.min(text.len()), text.iter().copied()));
         }
         9 if other.len() > at => {
             bytes.truncate(at);

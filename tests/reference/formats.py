@@ -9,6 +9,7 @@ MuData and loom files are written by h5py as mudata 0.3 and loompy 3 write them;
 import gzip
 import json
 import sys
+import tarfile
 from pathlib import Path
 
 import anndata
@@ -167,6 +168,9 @@ def make(folder):
     data.write_zarr(folder / "cells.zarr")
     sparse.save_npz(folder / "counts.npz", data.X)
     pd.DataFrame({"cell": barcodes}).to_pickle(folder / "cells.pkl")
+    (folder / "v2.h5.gz").write_bytes(gzip.compress((folder / "v2.h5").read_bytes()))
+    with tarfile.open(folder / "raw.tar", "w") as f:
+        f.add(folder / "v2.h5", "v2.h5")
     with gzip.open(folder / "cells.rds", "wb") as f:
         f.write(b"X\n\x00\x00\x00\x03")
     with h5py.File(folder / "cells.h5seurat", "w") as f:

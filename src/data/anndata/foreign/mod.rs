@@ -64,7 +64,7 @@ pub(super) fn find(path: &Path) -> Result<Found> {
     if let Some(error) = refused::known(&file, &start) {
         return Err(error);
     }
-    let opened = match text::beginning(&file, &start)? {
+    let opened = match text::beginning(&file, &start) {
         Some(text) if text.starts_with(mtx::BANNER) => mtx::open_file(&file),
         Some(text) if delimited::looks_like_table(&text) => delimited::open(&file),
         _ => return hdf5_file(&file, part.as_deref()),

@@ -58,25 +58,26 @@ impl Lines {
     }
 }
 
-/// The first bytes of a file as text, decompressed; `None` where they are not text.
-pub(super) fn beginning(path: &Path, start: &[u8]) -> Result<Option<String>> {
+/// The first bytes of a file that is compressed with gzip; as many as can be had of a damaged one.
+pub(super) fn decompressed(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
-    if start.starts_with(&GZIP) {
-        let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+    if let Ok(file) = File::open(path) {
         // What cannot be decompressed is not text, and is reported as what it is not.
         let _ = MultiGzDecoder::new(file).take(super::START as u64).read_to_end(&mut bytes);
-    } else {
-        bytes.extend_from_slice(start);
     }
+    bytes
+}
+
+/// The first bytes of a file as text, decompressed; `None` where they are not text.
+pub(super) fn beginning(path: &Path, start: &[u8]) -> Option<String> {
+    let bytes = if start.starts_with(&GZIP) { decompressed(path) } else { start.to_vec() };
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         // The last character may be cut off.
-        Err(error) if error.error_len().is_none() => {
-            std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
-        }
-        Err(_) => return Ok(None),
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&bytes[..error.valid_up_to()]).ok()?,
+        Err(_) => return None,
     };
     let is_text = !text.is_empty() && !text.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r'));
-    Ok(is_text.then(|| text.to_owned()))
+    is_text.then(|| text.to_owned())
 }
