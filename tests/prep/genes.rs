@@ -16,9 +16,14 @@ fn plan() -> SplitPlan {
     SplitPlan::Stratified { validation: 0.1, test: 0.2, seed: 3 }
 }
 
+/// A perturbation of this simulation has some 20 cells.
+fn qc() -> QcConfig {
+    QcConfig { min_cells_per_perturbation: 10, ..QcConfig::default() }
+}
+
 /// Training cells after quality control, as places among all cells.
 fn training(data: &Dataset) -> Vec<usize> {
-    let good = QcConfig::default().good_cells(data).expect("good cells").0;
+    let good = qc().good_cells(data).expect("good cells").0;
     let split = data.select_cells(&good).split(&plan()).expect("a split");
     split.train.into_iter().map(|row| good[row]).collect()
 }
@@ -58,7 +63,7 @@ fn variable_genes_as_if_all_had_been_read() {
 
     // Quality control decides as it does with all genes.
     assert_eq!(QcConfig::for_dataset(&narrow), QcConfig::for_dataset(&all));
-    let (wide, narrow) = (QcConfig::default().apply(&all), QcConfig::default().apply(&narrow));
+    let (wide, narrow) = (qc().apply(&all), qc().apply(&narrow));
     let (wide, narrow) = (wide.expect("wide").0, narrow.expect("narrow").0);
     assert!(wide.n_cells() < 1_500, "some cells are damaged, or this shows nothing");
     assert_eq!(narrow.cells.names, wide.cells.names);
