@@ -19,6 +19,7 @@ mod diffusion;
 mod diffusion_nets;
 mod eval;
 mod fetch;
+mod gpu;
 mod jepa;
 mod jepa_diffusion;
 mod latent_diffusion;
