@@ -17,7 +17,8 @@
 //! | `adapter` | which GPUs there are, and which is taken |
 //! | `context` | the opened GPU: pipelines, buffers, errors |
 //! | `kernels` | the shaders by name |
-//! | `session` | what is on the GPU while a model runs, and commands that were recorded and not yet sent |
+//! | `session` | what is on the GPU while a model runs |
+//! | `commands` | arrays, and the commands that work on them |
 //! | `product`, `sparse`, `activation`, `norms`, `count_nll`, `attention`, `adam` | the operations |
 
 #[cfg(any(feature = "metal", target_os = "macos"))]

@@ -1,8 +1,9 @@
 //! Element-wise nonlinearities.
 
 use super::{
+    commands::spread,
     kernels::{ACTIVATE, ACTIVATE_BACKWARD},
-    session::{self, backward, spread, with},
+    session::{self, backward, with},
 };
 use crate::{
     Result,

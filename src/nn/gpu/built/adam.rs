@@ -2,8 +2,9 @@
 //! step.
 
 use super::{
+    commands::spread,
     kernels::{ADAM, SQUARED_NORM},
-    session::{Session, id, spread, with},
+    session::{Session, id, with},
 };
 use crate::{
     Error, Result,

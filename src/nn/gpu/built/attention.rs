@@ -2,8 +2,9 @@
 //! over sets, queries and heads; with long sets that is the largest array of a step.
 
 use super::{
+    commands::spread,
     kernels::{ATTENTION_BACKWARD, ATTENTION_DKV, ATTENTION_DQ, ATTENTION_OUTPUT, ATTENTION_WEIGHTS},
-    session::{self, Session, backward, spread, with},
+    session::{self, Session, backward, with},
 };
 use crate::{
     Result,

@@ -80,7 +80,11 @@ impl Gpu {
     }
 
     fn create(&self, bytes: usize, usage: wgpu::BufferUsages, mapped_at_creation: bool) -> Result<wgpu::Buffer> {
-        let largest = self.adapter.largest_array;
+        // An array that no shader is given, such as the one that results are read from, may be larger.
+        let largest = match usage.contains(wgpu::BufferUsages::STORAGE) {
+            true => self.adapter.largest_array,
+            false => self.device.limits().max_buffer_size,
+        };
         // An empty array cannot be bound to a shader.
         let size = bytes.next_multiple_of(4).max(4) as u64;
         if size > largest {

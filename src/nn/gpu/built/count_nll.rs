@@ -2,8 +2,9 @@
 //! the passes: the backward pass computes it again.
 
 use super::{
+    commands::spread,
     kernels::{COUNT_NLL, COUNT_NLL_BACKWARD},
-    session::{self, Session, backward, id, spread, with},
+    session::{self, Session, backward, id, with},
 };
 use crate::{
     Result,

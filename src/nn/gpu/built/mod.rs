@@ -4,6 +4,7 @@ mod activation;
 mod adam;
 mod adapter;
 mod attention;
+mod commands;
 mod context;
 mod count_nll;
 mod kernels;

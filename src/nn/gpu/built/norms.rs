@@ -1,8 +1,9 @@
 //! Layer and batch normalisation. The moments stay on the GPU for the backward pass.
 
 use super::{
+    commands::spread,
     kernels::{BATCH_MOMENTS, BATCH_NORM, BATCH_NORM_BACKWARD, BATCH_SUMS, LAYER_NORM, LAYER_NORM_BACKWARD},
-    session::{self, backward, id, spread, with},
+    session::{self, backward, id, with},
 };
 use crate::{
     Result,

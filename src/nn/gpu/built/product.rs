@@ -2,8 +2,9 @@
 //! the GPU.
 
 use super::{
+    commands::spread,
     kernels::{COLUMN_SUMS, GEMM},
-    session::{self, Session, backward, id, spread, with},
+    session::{self, Session, backward, id, with},
 };
 use crate::{
     Result,

@@ -2,8 +2,9 @@
 //! `dW = V^T dy` is a product of the same form, by the columns of V.
 
 use super::{
+    commands::spread,
     kernels::SPARSE,
-    session::{Session, backward, id, spread, with},
+    session::{Session, backward, id, with},
 };
 use crate::{
     Result,

@@ -32,7 +32,7 @@ fn main(
     let first_row = group.y * 64u;
     let first_column = group.x * 64u;
     var sums: array<array<f32, 4>, 4>;
-    for (var from = 0u; from < k; from += 16u) {
+    for (var first_depth = 0u; first_depth < k; first_depth += 16u) {
         for (var part = 0u; part < 4u; part++) {
             let i = thread + 256u * part;
             // Neighbouring threads read neighbouring elements, whichever way the matrix lies.
@@ -43,8 +43,8 @@ fn main(
                 line = i % 64u;
             }
             var value = 0.0;
-            if first_row + line < m && from + depth < k {
-                value = a[(first_row + line) * a_row + (from + depth) * a_column];
+            if first_row + line < m && first_depth + depth < k {
+                value = a[(first_row + line) * a_row + (first_depth + depth) * a_column];
             }
             a_tile[depth * 64u + line] = value;
             depth = i / 64u;
@@ -54,8 +54,8 @@ fn main(
                 line = i / 16u;
             }
             value = 0.0;
-            if first_column + line < n && from + depth < k {
-                value = b[(from + depth) * b_row + (first_column + line) * b_column];
+            if first_column + line < n && first_depth + depth < k {
+                value = b[(first_depth + depth) * b_row + (first_column + line) * b_column];
             }
             b_tile[depth * 64u + line] = value;
         }
