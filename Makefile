@@ -7,6 +7,9 @@
 # The library and the kernel are built each on its own, because the two together would agree on other features of the
 # crates they share, and build those again. The kernel has a profile of its own: see Cargo.toml.
 LIBRARY := --release --locked -p genailab
+# The tests' build has the GPU backend, so that its shaders are tested; `make run` and the notebooks do without its
+# dependencies.
+TESTED := $(LIBRARY) --features metal
 KERNEL := --profile kernel --locked -p genailab-kernel
 BOOK := --profile book --locked -p genailab-book
 
@@ -53,7 +56,7 @@ check: lint docs
 
 lint:
 	cargo fmt --all --check
-	cargo clippy $(LIBRARY) --all-targets -- -D warnings
+	cargo clippy $(TESTED) --all-targets -- -D warnings
 	cargo check $(LIBRARY) --features cuda-check
 
 docs:
@@ -61,10 +64,10 @@ docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc $(KERNEL) --lib --no-deps --no-default-features
 
 build:
-	cargo test $(LIBRARY) --no-run
+	cargo test $(TESTED) --no-run
 
 unit:
-	$(required) cargo test $(LIBRARY)
+	$(required) cargo test $(TESTED)
 
 # Clippy's usual way would read rust-analyzer's 40 crates a second time, to check them; as the compiler of this one
 # crate, it uses what is built anyway.

@@ -2,7 +2,8 @@
 # Installs what genailab needs on Debian, Ubuntu and macOS, and nothing that is there already.
 #
 #   scripts/setup.sh run    HDF5 and a C compiler: enough to build and run
-#   scripts/setup.sh test   also rustfmt, clippy, rust-src, and .venv with the Python packages of scripts/requirements.txt
+#   scripts/setup.sh test   also rustfmt, clippy, rust-src, a Vulkan driver, and .venv with the Python packages of
+#                           scripts/requirements.txt
 #   scripts/setup.sh lab    also JupyterLab, and the kernel "Rust (genailab)" registered in .venv
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -49,6 +50,11 @@ system_packages() {
             # The figures of stored notebooks are drawn with it.
             local folders=(/usr/share/fonts /usr/local/share/fonts "$HOME/.fonts" "$HOME/.local/share/fonts")
             [ -n "$(find "${folders[@]}" -name '*.[ot]tf' -print -quit 2>/dev/null)" ] || missing+=(fonts-dejavu-core)
+        fi
+        if [ "$level" = test ]; then
+            # A Vulkan driver that needs no GPU: the shaders are tested on it.
+            [ -n "$(find /usr/share/vulkan/icd.d /etc/vulkan/icd.d -name '*.json' -print -quit 2>/dev/null)" ] ||
+                missing+=(mesa-vulkan-drivers)
         fi
         [ ${#missing[@]} = 0 ] && return
         command -v apt-get >/dev/null ||

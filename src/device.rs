@@ -1,8 +1,9 @@
 //! Which device the mathematics runs on, and what this machine has.
 //!
-//! The CPU always works. CUDA is dfdx's, behind the feature `cuda`. Metal is planned and says so.
+//! The CPU always works. CUDA is dfdx's, behind the feature `cuda`. Metal on Apple machines and Vulkan elsewhere are one
+//! backend, [`nn::gpu`](crate::nn::gpu): built in on macOS, behind the feature `metal` elsewhere.
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, nn::gpu};
 use std::{fmt, fs, path::Path, str::FromStr, thread};
 
 /// Where the arrays of a model live.
@@ -15,13 +16,46 @@ pub enum Device {
     Cuda(usize),
     /// An Apple GPU.
     Metal,
+    /// Any GPU with a Vulkan driver.
+    Vulkan,
 }
 
+/// The environment variable that [`Device::auto`] follows.
+const CHOICE: &str = "GENAILAB_DEVICE";
+
 impl Device {
-    /// The fastest device that this build can use on this machine.
+    /// The device that the environment variable `GENAILAB_DEVICE` names, if it names one; else the first of `cuda` and
+    /// `cpu` that this build can use on this machine. Nothing is measured. Metal and Vulkan are never chosen unasked: not
+    /// every model runs there, and whether they are faster than the CPU depends on the GPU.
+    ///
+    /// A name that is none counts as `cpu`; `auto` on the command line refuses it.
     pub fn auto() -> Self {
-        let cuda = Self::Cuda(0);
-        if cuda.check().is_ok() { cuda } else { Self::Cpu }
+        Self::from_environment().unwrap_or(Self::Cpu)
+    }
+
+    /// As [`Self::auto`].
+    ///
+    /// # Errors
+    /// `GENAILAB_DEVICE` names no device.
+    fn from_environment() -> Result<Self> {
+        match std::env::var(CHOICE).as_deref() {
+            Ok("" | "auto") | Err(_) => Ok(if Self::Cuda(0).check().is_ok() { Self::Cuda(0) } else { Self::Cpu }),
+            Ok(name) => name.parse().map_err(|error: Error| error.at(CHOICE)),
+        }
+    }
+
+    /// Why [`Self::auto`] chooses what it chooses, in a few words.
+    pub fn reason() -> String {
+        match (std::env::var(CHOICE), Self::auto()) {
+            (Ok(name), _) if !name.is_empty() && name != "auto" => format!("{CHOICE} says {name}"),
+            (_, Self::Cpu) => "no usable cuda; metal and vulkan must be asked for".to_owned(),
+            _ => "an NVIDIA GPU is there".to_owned(),
+        }
+    }
+
+    /// Whether the device computes for tensors that lie in the processor's memory.
+    pub(crate) fn is_offload(self) -> bool {
+        matches!(self, Self::Metal | Self::Vulkan)
     }
 
     /// Whether this build, on this machine, can compute on the device.
@@ -40,7 +74,13 @@ impl Device {
                 count if number >= count => no(format!("cuda:{number}: there are only {count} GPUs, from cuda:0")),
                 _ => Ok(()),
             },
-            Self::Metal => no("metal: planned, not built in this version; use cpu".to_owned()),
+            Self::Metal if !cfg!(target_os = "macos") => {
+                no("metal: not built in, as this is no Apple machine; use vulkan or cpu".to_owned())
+            }
+            Self::Vulkan if cfg!(target_os = "macos") => {
+                no("vulkan: not built in, as this is an Apple machine; use metal or cpu".to_owned())
+            }
+            Self::Metal | Self::Vulkan => gpu::adapters().map(drop),
         }
     }
 }
@@ -52,6 +92,7 @@ impl fmt::Display for Device {
             Self::Cuda(0) => f.write_str("cuda"),
             Self::Cuda(number) => write!(f, "cuda:{number}"),
             Self::Metal => f.write_str("metal"),
+            Self::Vulkan => f.write_str("vulkan"),
         }
     }
 }
@@ -59,16 +100,17 @@ impl fmt::Display for Device {
 impl FromStr for Device {
     type Err = Error;
 
-    /// `auto`, `cpu`, `cuda`, `cuda:1`, `metal`. Whether the device is there is another question: [`Device::check`].
+    /// `auto`, `cpu`, `cuda`, `cuda:1`, `metal`, `vulkan`. Whether the device is there is another question: [`Device::check`].
     fn from_str(text: &str) -> Result<Self> {
         match text.to_ascii_lowercase().as_str() {
-            "auto" => Ok(Self::auto()),
+            "auto" => Self::from_environment(),
             "cpu" => Ok(Self::Cpu),
             "cuda" => Ok(Self::Cuda(0)),
             "metal" => Ok(Self::Metal),
+            "vulkan" => Ok(Self::Vulkan),
             other => {
                 other.strip_prefix("cuda:").and_then(|number| number.parse().ok()).map(Self::Cuda).ok_or_else(|| {
-                    Error::config(format!("no device is called '{text}': auto, cpu, cuda, cuda:N or metal"))
+                    Error::config(format!("no device is called '{text}': auto, cpu, cuda, cuda:N, metal or vulkan"))
                 })
             }
         }

@@ -28,8 +28,10 @@ pub enum ErrorKind {
     Config,
     /// Two arrays do not fit together.
     Shape,
-    /// The device is not there, or ran out of memory.
+    /// The device is not there, or failed.
     Device,
+    /// The device has no memory left for what was asked.
+    OutOfMemory,
     /// A loss or a weight stopped being a finite number.
     Numeric,
     /// The user asked to stop (Ctrl-C).

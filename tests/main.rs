@@ -21,6 +21,7 @@ mod eval;
 mod fetch;
 mod formats;
 mod fuzz;
+mod gpu;
 mod jepa;
 mod jepa_diffusion;
 mod latent_diffusion;

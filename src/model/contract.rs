@@ -99,6 +99,10 @@ pub trait Model: Trained + Sized + 'static {
     const LEARNS_FROM: &'static [DataKind];
     /// Whether it can be trained on cells of several contexts (cell types, donors) and asked for one of them, or for a new one.
     const KNOWS_CONTEXTS: bool = false;
+    /// Whether all of its networks are trained by [`train::fit`](crate::train::fit), which takes them to Metal or Vulkan.
+    const TRAINS_ON_GPU: bool = false;
+    /// Whether a trained model answers on Metal or Vulkan too, and not only on the CPU.
+    const PREDICTS_ON_GPU: bool = false;
     /// Its settings.
     type Config: ModelConfig;
 
@@ -115,7 +119,8 @@ pub trait Model: Trained + Sized + 'static {
     /// Arrays that are missing or have other shapes than the description says; a device that is not there.
     fn restore(state: State, device: Device) -> Result<Self>;
 
-    /// Checks that the model can be computed on a device. The default: the CPU only.
+    /// Checks that the model can be trained on a device. The default: the CPU only, and the GPUs of
+    /// [`nn::gpu`](crate::nn::gpu) where [`Self::TRAINS_ON_GPU`] says so.
     ///
     /// # Errors
     /// It cannot; the message names the model.
@@ -123,6 +128,7 @@ pub trait Model: Trained + Sized + 'static {
         device.check()?;
         match device {
             Device::Cpu => Ok(()),
+            Device::Metal | Device::Vulkan if Self::TRAINS_ON_GPU => Ok(()),
             other => Err(Error::new(
                 ErrorKind::Device,
                 format!("{} is computed on the CPU only, not on {other}; use --device cpu", Self::KIND),
@@ -136,6 +142,11 @@ pub trait Model: Trained + Sized + 'static {
     /// No model there, one of another kind or version, damaged files; a device that it cannot be computed on.
     fn load(dir: &Path, device: Device) -> Result<Self> {
         Self::check_device(device)?;
+        if device.is_offload() && !Self::PREDICTS_ON_GPU {
+            let message =
+                format!("{} can be trained on {device}, but answers on the CPU only; use --device cpu", Self::KIND);
+            return Err(Error::new(ErrorKind::Device, message));
+        }
         let state = State::read(dir, Self::KIND)?;
         Self::restore(state, device).map_err(|e| e.at(dir.display()))
     }

@@ -1,8 +1,10 @@
 //! The device that a model runs on: dfdx's operations, and those of [`ops`](super::ops).
 
+#[cfg(any(feature = "metal", target_os = "macos"))]
+use super::gpu;
 use super::{
     Activation, AttentionSpec, BatchMoments, CountTarget, Dispersion, EmbeddingLoss, IndexSets, Matrix, OptimStep,
-    RowSets, Scalar, SetDistance, Vector,
+    Params, RowSets, Scalar, SetDistance, Vector,
     ops::{composed, cpu},
 };
 use crate::{Result, data::Counts};
@@ -18,6 +20,25 @@ use std::sync::Arc;
 /// Every operation checks the shapes of its arguments and returns an error of kind
 /// [`Shape`](crate::ErrorKind::Shape) that names it and the shapes.
 pub trait Backend: Device<f32> + OptimStep {
+    /// Lets the operations of this thread run on `device` for a training, for as long as the result lives, where that is
+    /// another device than the tensors': see [`gpu`](super::gpu).
+    ///
+    /// # Errors
+    /// A device that is not there.
+    fn enter(device: crate::device::Device) -> Result<Option<super::gpu::Entered>> {
+        let _ = device;
+        Ok(None)
+    }
+
+    /// Brings the weights of a model up to date where a device has updated them apart from their tensors.
+    ///
+    /// # Errors
+    /// A device that fails.
+    fn refresh<M: Params<Self>>(model: &mut M) -> Result<()> {
+        let _ = model;
+        Ok(())
+    }
+
     /// `x W + b`; x `(rows, in)`, W `(in, out)`, b `(out,)`.
     ///
     /// # Errors
@@ -223,9 +244,32 @@ pub trait Backend: Device<f32> + OptimStep {
     }
 }
 
+/// The operation of the CPU; or, while this thread is on a GPU, the GPU's.
+macro_rules! here_or_on_gpu {
+    ($operation:ident($($argument:expr),*)) => {{
+        #[cfg(any(feature = "metal", target_os = "macos"))]
+        if gpu::is_active() {
+            return gpu::ops::$operation($($argument),*);
+        }
+        cpu::$operation($($argument),*)
+    }};
+}
+
 impl Backend for Cpu {
+    fn enter(device: crate::device::Device) -> Result<Option<super::gpu::Entered>> {
+        let on = device.is_offload().then(super::gpu::enter).transpose()?;
+        #[cfg(any(feature = "metal", target_os = "macos"))]
+        gpu::ops::start_afresh();
+        Ok(on)
+    }
+
+    #[cfg(any(feature = "metal", target_os = "macos"))]
+    fn refresh<M: Params<Self>>(model: &mut M) -> Result<()> {
+        if gpu::is_active() { gpu::ops::refresh(model) } else { Ok(()) }
+    }
+
     fn linear<T: Tape<f32, Self>>(x: Matrix<Self, T>, w: &Matrix<Self>, b: &Vector<Self>) -> Result<Matrix<Self, T>> {
-        cpu::linear(x, w, b)
+        here_or_on_gpu!(linear(x, w, b))
     }
 
     fn sparse_linear<T: Tape<f32, Self>>(
@@ -234,15 +278,15 @@ impl Backend for Cpu {
         b: &Vector<Self>,
         tape: T,
     ) -> Result<Matrix<Self, T>> {
-        cpu::sparse_linear(x, w, b, tape)
+        here_or_on_gpu!(sparse_linear(x, w, b, tape))
     }
 
     fn embedding_sum<T: Tape<f32, Self>>(w: &Matrix<Self>, sets: &Arc<IndexSets>, tape: T) -> Result<Matrix<Self, T>> {
-        cpu::embedding_sum(w, sets, tape)
+        here_or_on_gpu!(embedding_sum(w, sets, tape))
     }
 
     fn activation<T: Tape<f32, Self>>(x: Matrix<Self, T>, activation: Activation) -> Result<Matrix<Self, T>> {
-        cpu::activation(x, activation)
+        here_or_on_gpu!(activation(x, activation))
     }
 
     fn layer_norm<T: Tape<f32, Self>>(
@@ -251,7 +295,7 @@ impl Backend for Cpu {
         bias: &Vector<Self>,
         epsilon: f32,
     ) -> Result<Matrix<Self, T>> {
-        cpu::layer_norm(x, weight, bias, epsilon)
+        here_or_on_gpu!(layer_norm(x, weight, bias, epsilon))
     }
 
     fn batch_norm<T: Tape<f32, Self>>(
@@ -260,7 +304,7 @@ impl Backend for Cpu {
         bias: &Vector<Self>,
         epsilon: f32,
     ) -> Result<(Matrix<Self, T>, BatchMoments)> {
-        cpu::batch_norm(x, weight, bias, epsilon)
+        here_or_on_gpu!(batch_norm(x, weight, bias, epsilon))
     }
 
     fn multiply<T: Tape<f32, Self>>(x: Matrix<Self, T>, factors: Vec<f32>) -> Result<Matrix<Self, T>> {
@@ -273,7 +317,7 @@ impl Backend for Cpu {
         zero_logits: Option<Matrix<Self, T>>,
         target: &CountTarget,
     ) -> Result<Vector<Self, T>> {
-        cpu::count_nll(logits, log_theta, zero_logits, target)
+        here_or_on_gpu!(count_nll(logits, log_theta, zero_logits, target))
     }
 
     fn attention<T: Tape<f32, Self>>(
@@ -281,7 +325,7 @@ impl Backend for Cpu {
         kv: Matrix<Self, T>,
         spec: &AttentionSpec,
     ) -> Result<Matrix<Self, T>> {
-        cpu::attention(q, kv, spec)
+        here_or_on_gpu!(attention(q, kv, spec))
     }
 
     fn take_rows<T: Tape<f32, Self>>(x: Matrix<Self, T>, rows: &Arc<[u32]>) -> Result<Matrix<Self, T>> {

@@ -108,6 +108,7 @@ struct Put<'a>(&'a Snapshot);
 impl<D: Backend> VisitorMut<D> for Put<'_> {
     fn param<S: Shape>(&mut self, name: &str, tensor: &mut Tensor<S, f32, D>) -> Result<()> {
         tensor.copy_from(&self.0.tensors[name].values);
+        D::overwritten(tensor);
         Ok(())
     }
     fn buffer<S: Shape>(&mut self, name: &str, tensor: &mut Tensor<S, f32, D>) -> Result<()> {

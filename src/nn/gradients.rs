@@ -27,6 +27,7 @@ impl<D: Backend> GradientBuffers<D> {
     /// # Errors
     /// A device that has no memory left.
     pub fn tape<M: Params<D>>(&mut self, model: &M, device: &D) -> Result<OwnedTape<f32, D>> {
+        D::begin_step();
         let mut ids = Ids::default();
         model.walk("", &mut ids)?;
         // A weight that was replaced by another tensor has another id: its buffer must be another too.

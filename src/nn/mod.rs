@@ -12,6 +12,7 @@ mod ema;
 mod embedding;
 mod film;
 mod fourier;
+pub mod gpu;
 mod gradients;
 pub mod init;
 mod linear;

@@ -12,7 +12,7 @@
 //! Sources: Kingma & Ba 2015 (Adam), Loshchilov & Hutter 2019 (AdamW), `torch.optim.Adam`, `torch.optim.AdamW`,
 //! `torch.nn.utils.clip_grad_norm_`.
 
-use super::{AdamStep, Backend, HostTensor, Moments, Params, Snapshot, Visitor, VisitorMut, params::host};
+use super::{AdamStep, Backend, HostTensor, Moments, Params, Snapshot, Visitor, VisitorMut};
 use crate::{Error, ErrorKind, Result};
 use dfdx::prelude::{Gradients, HasShape, Shape, Tensor};
 use serde::{Deserialize, Serialize};
@@ -119,19 +119,23 @@ impl<D: Backend> Adam<D> {
             clip,
         };
         model.walk_mut("", update)?;
+        D::refresh(model)?;
         Ok(norm)
     }
 
     /// The moments of every weight as tensors (`first/NAME`, `second/NAME`), and how many updates each weight had.
-    pub fn export(&self) -> (Snapshot, BTreeMap<String, u64>) {
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn export(&self) -> Result<(Snapshot, BTreeMap<String, u64>)> {
         let mut snapshot = Snapshot::default();
         for (name, moments) in &self.moments {
             for (kind, tensor) in [("first", &moments.first), ("second", &moments.second)] {
-                let values = host(tensor);
+                let values = D::values(tensor)?;
                 snapshot.insert(format!("{kind}/{name}"), HostTensor { shape: vec![values.len()], values });
             }
         }
-        (snapshot, self.moments.iter().map(|(name, moments)| (name.clone(), moments.steps)).collect())
+        Ok((snapshot, self.moments.iter().map(|(name, moments)| (name.clone(), moments.steps)).collect()))
     }
 
     /// Goes back to what [`Self::export`] gave.

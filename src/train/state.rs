@@ -73,7 +73,7 @@ impl State {
         best: Option<&Snapshot>,
         adam: &Adam<D>,
     ) -> Result<()> {
-        let (moments, steps) = adam.export();
+        let (moments, steps) = adam.export()?;
         self.adam_steps = steps;
         let mut checkpoint = Checkpoint::default();
         checkpoint.add(MODEL, Snapshot::of(model)?);

@@ -56,6 +56,7 @@ where
     B: BatchSource,
 {
     config.validate()?;
+    let _on = D::enter(options.device)?;
     let validation = validation.filter(|source| !source.is_empty());
     let steps_per_epoch = config.steps_per_epoch(train.len());
     if steps_per_epoch == 0 {
@@ -150,7 +151,7 @@ where
         let (mut norms, mut learning_rate) = (0.0, 0.0);
         let steps = self.config.steps_per_epoch(order.len());
         for (number, rows) in order.chunks(self.config.batch_size).take(steps).enumerate() {
-            let step = self.step(number, rows, &mut means)?;
+            let step = self.step(number, rows, &mut means).map_err(|error| with_smaller_batch(error, rows.len()))?;
             norms += step.gradient_norm;
             learning_rate = step.learning_rate;
         }
@@ -189,7 +190,7 @@ where
         let Loss { total, parts } = self.model.loss(&batch, tape, &mut context)?;
         let place = |error: Error| error.at(self.place("batch", number, self.train, rows));
         let loss = means.add(&total, &parts, rows.len()).map_err(place)?;
-        let mut gradients = total.try_backward().map_err(|e| Error::device("backward pass", e))?;
+        let mut gradients = total.try_backward().map_err(|e| D::failure("backward pass", e))?;
         let (config, state) = (self.config, &self.state);
         let learning_rate = config.schedule.learning_rate(
             config.learning_rate,
@@ -333,6 +334,14 @@ impl Log {
             (Some((path, events)), Some(last)) => history.write(path).and_then(|()| events.append(last)),
             _ => Ok(()),
         }
+    }
+}
+
+/// An error of a device without memory says which batch size to try.
+fn with_smaller_batch(error: Error, rows: usize) -> Error {
+    match error.kind() {
+        ErrorKind::OutOfMemory => Error::new(error.kind(), format!("{error}; try batch_size = {}", (rows / 2).max(1))),
+        _ => error,
     }
 }
 

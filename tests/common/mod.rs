@@ -44,7 +44,7 @@ pub fn python(modules: &[&str]) -> Option<PathBuf> {
 }
 
 #[track_caller]
-fn skip_unless_required(variable: &str, why: &str) {
+pub fn skip_unless_required(variable: &str, why: &str) {
     assert!(env::var_os(variable).is_none_or(|value| value.is_empty()), "{variable} is set, and {why}");
     skip(why);
 }

@@ -3,7 +3,7 @@
 mod attention;
 mod fused;
 mod gaussian;
-mod harness;
+pub mod harness;
 mod layers;
 mod likelihood;
 mod losses;

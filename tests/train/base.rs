@@ -42,26 +42,33 @@ fn a_missing_folder_is_named() {
 
 #[test]
 fn names_and_back() {
-    for (text, device) in
-        [("cpu", Device::Cpu), ("cuda", Device::Cuda(0)), ("cuda:3", Device::Cuda(3)), ("metal", Device::Metal)]
-    {
+    for (text, device) in [
+        ("cpu", Device::Cpu),
+        ("cuda", Device::Cuda(0)),
+        ("cuda:3", Device::Cuda(3)),
+        ("metal", Device::Metal),
+        ("vulkan", Device::Vulkan),
+    ] {
         assert_eq!(text.parse::<Device>().expect("a device"), device);
         assert_eq!(device.to_string(), text);
     }
     assert_eq!("CPU".parse::<Device>().expect("case does not matter"), Device::Cpu);
     for wrong in ["", "gpu", "cuda:", "cuda:x", "cpu:1"] {
         let error = wrong.parse::<Device>().expect_err("no device").to_string();
-        assert!(error.contains("auto, cpu, cuda, cuda:N or metal"), "{error}");
+        assert!(error.contains("auto, cpu, cuda, cuda:N, metal or vulkan"), "{error}");
     }
 }
 
 #[test]
 fn auto_is_usable_and_the_others_say_why_not() {
     Device::auto().check().expect("auto chooses what works");
-    assert_eq!(
-        Device::Metal.check().expect_err("not there").to_string(),
-        "metal: planned, not built in this version; use cpu"
-    );
+    let why_not = |device: Device| device.check().expect_err("not there").to_string();
+    if cfg!(not(target_os = "macos")) {
+        assert_eq!(why_not(Device::Metal), "metal: not built in, as this is no Apple machine; use vulkan or cpu");
+        if cfg!(not(feature = "metal")) {
+            assert_eq!(why_not(Device::Vulkan), "vulkan: not built in; rebuild with --features metal");
+        }
+    }
     if cfg!(not(feature = "cuda")) {
         assert_eq!(
             Device::Cuda(0).check().expect_err("not there").to_string(),

@@ -199,7 +199,7 @@ fn without_a_gradient_a_weight_does_not_even_decay() {
     set_gradient(&mut gradients, &line.weight, &[0.1; 12]);
     adam.step(&mut line, &mut gradients, 0.1, None).unwrap();
     assert_eq!(line.bias.as_vec(), [1.0, -1.0]);
-    assert_eq!(adam.export().1.into_iter().collect::<Vec<_>>(), [("weight".to_owned(), 1)]);
+    assert_eq!(adam.export().expect("on the CPU").1.into_iter().collect::<Vec<_>>(), [("weight".to_owned(), 1)]);
 }
 
 #[test]
@@ -253,10 +253,10 @@ fn moments_come_back_and_misfits_are_named() {
     let mut gradients = Gradients::leaky();
     set_gradient(&mut gradients, &line.weight, &random(12, 1));
     adam.step(&mut line, &mut gradients, 0.1, None).unwrap();
-    let (moments, steps) = adam.export();
+    let (moments, steps) = adam.export().expect("on the CPU");
     let mut other = Adam::new(AdamConfig::default()).unwrap();
     other.import(&moments, &steps, &line, &device).unwrap();
-    assert_eq!(other.export(), (moments.clone(), steps.clone()));
+    assert_eq!(other.export().expect("on the CPU"), (moments.clone(), steps.clone()));
     let error = other.import(&moments, &steps, &Line::with_shape(&device, 5, 2), &device).unwrap_err().to_string();
     assert_eq!(error, "the optimizer's first moment of `weight` has 12 elements, where the weight has 10");
     let error = other.import(&Snapshot::default(), &steps, &line, &device).unwrap_err().to_string();

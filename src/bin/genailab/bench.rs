@@ -53,7 +53,7 @@ pub struct Args {
     /// file leaves out has its default
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// Where models are trained: auto, cpu, cuda, cuda:N or metal; a model that cannot be trained there is refused
+    /// Where models are trained: auto, cpu, cuda, cuda:N, metal or vulkan; a model that cannot be trained there is refused
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
     /// Predictions that were made elsewhere, an .h5ad with perturbations in obs; may be given several times. The model is

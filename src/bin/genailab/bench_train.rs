@@ -32,7 +32,7 @@ pub struct Args {
     /// Cells to train on after the warm-up, rounded to whole steps (at least three)
     #[arg(long, value_name = "N", default_value_t = 8000)]
     cells: usize,
-    /// Where to compute: auto, cpu, cuda, cuda:N, metal
+    /// Where to compute: auto, cpu, cuda, cuda:N, metal, vulkan; auto follows GENAILAB_DEVICE
     #[arg(long, default_value = "auto")]
     device: Device,
     /// Print one line of JSON

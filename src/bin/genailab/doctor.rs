@@ -5,6 +5,7 @@ use genailab::{
     data::{DataKind, fetch::cache_dir},
     device::{Device, Resources},
     model::registry,
+    nn::gpu,
 };
 use std::{
     env,
@@ -41,6 +42,7 @@ pub fn run(_args: &Args) -> Result<()> {
         ("cpu", Works("computes".to_owned())),
         ("cuda", device(Device::Cuda(0))),
         ("metal", device(Device::Metal)),
+        ("vulkan", device(Device::Vulkan)),
         ("HDF5", hdf5_library()),
         ("cache folder", cache()),
         ("Rust", rust()),
@@ -60,7 +62,8 @@ pub fn run(_args: &Args) -> Result<()> {
         let _ = writeln!(text, "{mark}  {name:<15} {found}");
     }
     if broken.is_empty() {
-        let _ = writeln!(text, "\nmodels can be trained here, on: {}", Device::auto());
+        let _ =
+            writeln!(text, "\nmodels can be trained here; --device auto is {}: {}", Device::auto(), Device::reason());
     }
     text += "\nmodels (train --model NAME, from datasets of):\n";
     for family in registry::Registry::default().families() {
@@ -92,12 +95,24 @@ fn memory(resources: Resources) -> Finding {
 
 fn device(device: Device) -> Finding {
     match device.check() {
+        Ok(()) if matches!(device, Device::Metal | Device::Vulkan) => gpus(),
         Ok(()) => Works("computes".to_owned()),
         // The message begins with the device's name, which stands in front already.
         Err(error) => {
             let text = error.to_string();
             Optional(text.split_once(": ").map_or(text.clone(), |(_, rest)| rest.to_owned()))
         }
+    }
+}
+
+/// The adapters that wgpu finds, the one that is taken first.
+fn gpus() -> Finding {
+    match gpu::adapters() {
+        Ok(adapters) => {
+            let names: Vec<String> = adapters.iter().map(ToString::to_string).collect();
+            Works(format!("computes on {}", names.join("; not taken: ")))
+        }
+        Err(error) => Optional(error.to_string()),
     }
 }
 

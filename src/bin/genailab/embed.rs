@@ -22,7 +22,7 @@ pub struct Args {
     /// The .h5ad to write
     #[arg(long, value_name = "FILE.h5ad")]
     out: PathBuf,
-    /// Where to compute: auto, cpu, cuda, cuda:N, metal
+    /// Where to compute: auto, cpu, cuda, cuda:N, metal, vulkan; auto follows GENAILAB_DEVICE
     #[arg(long, default_value = "auto")]
     device: Device,
     #[command(flatten)]

@@ -68,7 +68,7 @@ pub struct Args {
     /// Seed of the split, the weights, the training and the draws [default: the configuration's, else 0]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Where to compute: auto, cpu, cuda, cuda:N, metal
+    /// Where to compute: auto, cpu, cuda, cuda:N, metal, vulkan; auto follows GENAILAB_DEVICE
     #[arg(long, default_value = "auto")]
     device: Device,
     /// Go on with a run that was stopped, from its last checkpoint in --out

@@ -81,7 +81,7 @@ pub struct Args {
     /// Seed of the split, the weights and the training [default: the configuration's]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Where to compute: auto, cpu, cuda, cuda:N, metal
+    /// Where to compute: auto, cpu, cuda, cuda:N, metal, vulkan; auto follows GENAILAB_DEVICE
     #[arg(long, default_value = "auto")]
     device: Device,
     /// Go on from the last checkpoint in --out, with the other arguments as they were; only --epochs may differ

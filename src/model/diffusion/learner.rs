@@ -32,7 +32,7 @@ use crate::{
     Error, Result,
     device::Device,
     model::State,
-    nn::{Backend, EmbeddingLoss, Frozen, count_params, ema_update, ops, walk_params},
+    nn::{Backend, EmbeddingLoss, Frozen, count_params, ema_update, gpu, ops, walk_params},
     train::{BatchSource, History, Loss, Run, StepContext, TrainConfig, Trainable, fit},
 };
 use dfdx::prelude::{Cpu, PutTape, Tape};
@@ -262,6 +262,8 @@ const BLOCK: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) enum Placed {
     Cpu(Learner<Cpu>),
+    /// Tensors of the CPU, operations of a GPU: see [`nn::gpu`](crate::nn::gpu).
+    Offload(Learner<Cpu>),
     #[cfg(feature = "cuda")]
     Cuda(Learner<dfdx::prelude::Cuda>),
 }
@@ -271,6 +273,10 @@ macro_rules! on_device {
     ($on:expr, $net:ident => $body:expr) => {
         match $on {
             Placed::Cpu($net) => $body,
+            Placed::Offload($net) => {
+                let _on = gpu::enter().expect("it was opened when the network was made");
+                $body
+            }
             #[cfg(feature = "cuda")]
             Placed::Cuda($net) => $body,
         }
@@ -290,8 +296,13 @@ impl Placed {
                     .map_err(|e| Error::device(&format!("opening CUDA device {ordinal}"), e))?;
                 Self::Cuda(Learner::new(&cuda, config, &mut rng)?)
             }
-            // Nothing else passes the check.
-            _ => Self::Cpu(Learner::new(&Cpu::seed_from_u64(seed), config, &mut rng)?),
+            _ => {
+                let net = Learner::new(&Cpu::seed_from_u64(seed), config, &mut rng)?;
+                match device.is_offload() {
+                    true => gpu::enter().map(|_| Self::Offload(net))?,
+                    false => Self::Cpu(net),
+                }
+            }
         })
     }
 
@@ -335,6 +346,10 @@ impl Placed {
                 let blocks = starts.par_iter().enumerate().map(block).collect::<Result<Vec<_>>>()?;
                 let views: Vec<_> = blocks.iter().map(|block| block.view()).collect();
                 Ok(concatenate(Axis(0), &views).expect("every block has the same number of columns"))
+            }
+            Self::Offload(net) => {
+                let _on = gpu::enter()?;
+                f(net, 0, 0..rows)
             }
             #[cfg(feature = "cuda")]
             Self::Cuda(net) => f(net, 0, 0..rows),

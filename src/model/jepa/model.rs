@@ -247,6 +247,7 @@ impl Model for Jepa {
     const ABOUT: &'static str =
         "the JEPA: predicts the embedding of perturbed cells from that of control cells, and decodes it to cells";
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
+    const TRAINS_ON_GPU: bool = true;
     const KNOWS_CONTEXTS: bool = true;
     type Config = JepaSettings;
 

@@ -12,6 +12,7 @@ use crate::{
     device::Device,
     math::seeds::stream,
     model::{Abilities, Generated, HeldOutScore, Model, ModelConfig, Sampling, State, Trained},
+    nn::gpu,
     train::{BatchSource, History, Run, fit, has_checkpoint},
 };
 use dfdx::prelude::{Cpu, NoneTape};
@@ -31,6 +32,8 @@ const NETWORK: &str = "net";
 #[derive(Debug, Clone)]
 pub(super) enum Net {
     Cpu(VaeNet<Cpu>),
+    /// Tensors of the CPU, operations of a GPU: see [`nn::gpu`](crate::nn::gpu).
+    Offload(VaeNet<Cpu>),
     #[cfg(feature = "cuda")]
     Cuda(VaeNet<dfdx::prelude::Cuda>),
 }
@@ -40,6 +43,10 @@ macro_rules! on_device {
     ($on:expr, $net:ident => $body:expr) => {
         match $on {
             $crate::model::vae::model::Net::Cpu($net) => $body,
+            $crate::model::vae::model::Net::Offload($net) => {
+                let _on = $crate::nn::gpu::enter().expect("it was opened when the network was made");
+                $body
+            }
             #[cfg(feature = "cuda")]
             $crate::model::vae::model::Net::Cuda($net) => $body,
         }
@@ -179,8 +186,13 @@ impl CountVae {
                     .map_err(|e| Error::device(&format!("opening CUDA device {ordinal}"), e))?;
                 Net::Cuda(VaeNet::new(&cuda, &vocabulary, &config, with_remainder, &mut rng)?)
             }
-            // Nothing else passes the check.
-            _ => Net::Cpu(VaeNet::new(&Cpu::seed_from_u64(seed), &vocabulary, &config, with_remainder, &mut rng)?),
+            _ => {
+                let net = VaeNet::new(&Cpu::seed_from_u64(seed), &vocabulary, &config, with_remainder, &mut rng)?;
+                match device.is_offload() {
+                    true => gpu::enter().map(|_| Net::Offload(net))?,
+                    false => Net::Cpu(net),
+                }
+            }
         };
         Ok(Self { config, vocabulary, trained_on, with_remainder, net })
     }
@@ -275,6 +287,8 @@ impl Model for CountVae {
     const ABOUT: &'static str = "cells and their counts, or mean effects: a conditional variational autoencoder with a \
                                  negative binomial decoder";
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells, DataKind::Effects];
+    const TRAINS_ON_GPU: bool = true;
+    const PREDICTS_ON_GPU: bool = true;
     type Config = VaeSettings;
 
     fn fit(data: &TrainingData, settings: &VaeSettings, run: &mut Run<'_>) -> Result<(Self, History)> {

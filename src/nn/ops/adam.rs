@@ -4,6 +4,8 @@
 //! CPU has one fused pass over weight, gradient and both moments. That pass is bound by memory: 36 bytes go to and fro
 //! for each weight, so it touches each of them once, on all cores, with the SIMD that the machine has at run time.
 
+#[cfg(any(feature = "metal", target_os = "macos"))]
+use crate::nn::gpu;
 use crate::{
     Error, ErrorKind, Result,
     nn::{Vector, raw, simd::dispatch},
@@ -81,6 +83,27 @@ pub trait OptimStep: Device<f32> {
     /// A device that has no memory left; an average that is not contiguous.
     fn blend<S: Shape>(average: &mut Tensor<S, f32, Self>, value: &Vector<Self>, momentum: f64) -> Result<()> {
         composed::blend(average, value, momentum)
+    }
+
+    /// The values of a tensor of the optimizer, which a device may keep apart from it.
+    ///
+    /// # Errors
+    /// A device that fails.
+    fn values<S: Shape>(tensor: &Tensor<S, f32, Self>) -> Result<Vec<f32>> {
+        Ok(tensor.as_vec())
+    }
+
+    /// To be told that a weight was overwritten by other means than [`Self::adam`], for a device that keeps copies.
+    fn overwritten<S: Shape>(weight: &Tensor<S, f32, Self>) {
+        let _ = weight;
+    }
+
+    /// To be told that the tape of the step before is gone.
+    fn begin_step() {}
+
+    /// What went wrong where dfdx reported `source`.
+    fn failure(operation: &str, source: impl std::fmt::Debug) -> Error {
+        Error::device(operation, source)
     }
 }
 
@@ -162,6 +185,10 @@ pub mod composed {
 
 impl OptimStep for Cpu {
     fn squared_norm<S: Shape>(weight: &Tensor<S, f32, Cpu>, gradients: &mut Gradients<f32, Cpu>) -> Result<f64> {
+        #[cfg(any(feature = "metal", target_os = "macos"))]
+        if gpu::is_active() && gpu::ops::is_resident(weight) {
+            return gpu::ops::squared_norm(weight, gradients);
+        }
         let gradient = gradients.get_or_alloc_mut(weight).map_err(|e| Error::device("norm of a gradient", e))?;
         let mut sums = vec![0.0; gradient.len().div_ceil(CHUNK)];
         let chunks = gradient.par_chunks(CHUNK);
@@ -175,6 +202,10 @@ impl OptimStep for Cpu {
         moments: &mut Moments<Cpu>,
         by: &AdamStep,
     ) -> Result<()> {
+        #[cfg(any(feature = "metal", target_os = "macos"))]
+        if gpu::is_active() && gpu::ops::is_resident(weight) {
+            return gpu::ops::adam(weight, moments, by);
+        }
         let gradient = gradients.get_or_alloc_mut(weight).map_err(|e| Error::device("Adam", e))?;
         let by = Adam32::from(by);
         (
@@ -194,7 +225,28 @@ impl OptimStep for Cpu {
         in_place(average)?.par_chunks_mut(CHUNK).zip(value.par_chunks(CHUNK)).for_each(|(average, value)| {
             dispatch!(average.iter_mut().zip(value).for_each(|(a, x)| *a = keep * *a + take * x));
         });
+        Self::overwritten(average);
         Ok(())
+    }
+
+    #[cfg(any(feature = "metal", target_os = "macos"))]
+    fn values<S: Shape>(tensor: &Tensor<S, f32, Cpu>) -> Result<Vec<f32>> {
+        if gpu::is_active() { gpu::ops::values(tensor) } else { Ok(tensor.as_vec()) }
+    }
+
+    #[cfg(any(feature = "metal", target_os = "macos"))]
+    fn overwritten<S: Shape>(weight: &Tensor<S, f32, Cpu>) {
+        gpu::ops::forget(weight);
+    }
+
+    #[cfg(any(feature = "metal", target_os = "macos"))]
+    fn begin_step() {
+        gpu::ops::begin_step();
+    }
+
+    #[cfg(any(feature = "metal", target_os = "macos"))]
+    fn failure(operation: &str, source: impl std::fmt::Debug) -> Error {
+        gpu::ops::failure().unwrap_or_else(|| Error::device(operation, source))
     }
 }
 

@@ -37,7 +37,7 @@ pub struct AttentionSpec {
 
 impl AttentionSpec {
     /// `1 / sqrt(w)` with w features per head.
-    pub(super) fn scale(&self, width: usize) -> f32 {
+    pub(in crate::nn) fn scale(&self, width: usize) -> f32 {
         1.0 / ((width / self.heads) as f32).sqrt()
     }
 }
@@ -64,9 +64,15 @@ impl WeightDropout {
         Err(Error::config(format!("attention: the dropout probability is {p}; it must be at least 0 and below 1")))
     }
 
+    /// The largest mixed number plus one of a weight that is dropped, and the factor of the others.
+    #[cfg(any(feature = "metal", target_os = "macos"))]
+    pub(in crate::nn) fn parts(&self) -> (u32, f32) {
+        (self.threshold, self.kept)
+    }
+
     /// A number for a query, from which [`factor`](Self::factor) makes those of its keys; SplitMix64's finaliser
     /// (Steele et al. 2014) over seed, set, head and row in turn.
-    pub(super) fn key(&self, set: usize, head: usize, row: usize) -> u32 {
+    pub(in crate::nn) fn key(&self, set: usize, head: usize, row: usize) -> u32 {
         let mix = |state: u64, value: usize| {
             let mut z = (state ^ value as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
             z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -279,7 +285,7 @@ fn softmax(p: &mut [f32]) -> f32 {
 }
 
 /// q `(queries, width)`, kv `(keys, 2 width)`, and sets over them.
-fn check_attention(q: (usize, usize), kv: (usize, usize), spec: &AttentionSpec) -> Result<()> {
+pub(in crate::nn) fn check_attention(q: (usize, usize), kv: (usize, usize), spec: &AttentionSpec) -> Result<()> {
     if kv.1 != 2 * q.1 {
         return Err(Error::shape("attention of queries and keys with values", q, kv));
     }

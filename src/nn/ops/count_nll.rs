@@ -112,7 +112,7 @@ pub(crate) fn count_nll<T: Tape<f32, Cpu>>(
 }
 
 /// The tensor without its tape, which joins `tape`.
-fn join_tape<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, tape: &mut T) -> Result<Matrix<Cpu>> {
+pub(in crate::nn) fn join_tape<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, tape: &mut T) -> Result<Matrix<Cpu>> {
     let (x, other) = super::input("count_nll", x)?;
     *tape = std::mem::take(tape).merge(other);
     Ok(x)
@@ -257,7 +257,7 @@ impl<'a> Views<'a> {
 }
 
 /// Everything is `(cells, genes)`, except what is `(cells,)` or `(genes,)`.
-pub(super) fn check_count_nll<D: Device<f32>, T: Tape<f32, D>>(
+pub(in crate::nn) fn check_count_nll<D: Device<f32>, T: Tape<f32, D>>(
     logits: (usize, usize),
     log_theta: &Dispersion<'_, D, T>,
     zero_logits: Option<&Matrix<D, T>>,

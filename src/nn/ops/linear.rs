@@ -81,7 +81,7 @@ pub(crate) fn add_column_sums(sums: &mut [f32], matrix: &[f32]) {
 }
 
 /// x `(rows, in)`, W `(in, out)`, b `(out,)`.
-pub(super) fn check_linear<D: Device<f32>>(
+pub(in crate::nn) fn check_linear<D: Device<f32>>(
     operation: &str,
     x: (usize, usize),
     w: &Matrix<D>,

@@ -55,6 +55,15 @@ pub use {
     set_distance::{SetDistance, median_gamma},
     sparse::IndexSets,
 };
+/// What the same operations on a GPU check and prepare.
+#[cfg(any(feature = "metal", target_os = "macos"))]
+pub(in crate::nn) use {
+    attention::check_attention,
+    count_nll::{check_count_nll, join_tape},
+    linear::check_linear,
+    sparse::{Rows, check_embedding, transpose},
+};
+
 /// The fused kernels of the CPU.
 pub(super) mod cpu {
     pub(crate) use super::{
@@ -201,7 +210,12 @@ fn failed<E: std::fmt::Debug>(operation: &'static str) -> impl Fn(E) -> Error {
 }
 
 /// A tensor that takes over `values`.
-fn tensor<S: Shape>(operation: &str, values: Vec<f32>, shape: S, device: &Cpu) -> Result<Tensor<S, f32, Cpu>> {
+pub(in crate::nn) fn tensor<S: Shape>(
+    operation: &str,
+    values: Vec<f32>,
+    shape: S,
+    device: &Cpu,
+) -> Result<Tensor<S, f32, Cpu>> {
     device.try_tensor_from_vec(values, shape).map_err(|e| Error::device(operation, e))
 }
 
@@ -218,7 +232,10 @@ fn pieces(mut values: &mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&mu
 
 /// `x` in row-major order, apart from its tape. A broadcast or permuted tensor is copied on the tape: dfdx keeps its
 /// gradient in the layout of the storage, which a fused operation cannot add to.
-fn input<S: Shape, T: Tape<f32, Cpu>>(operation: &str, x: Tensor<S, f32, Cpu, T>) -> Result<(Tensor<S, f32, Cpu>, T)> {
+pub(in crate::nn) fn input<S: Shape, T: Tape<f32, Cpu>>(
+    operation: &str,
+    x: Tensor<S, f32, Cpu, T>,
+) -> Result<(Tensor<S, f32, Cpu>, T)> {
     if raw::is_row_major(&x) {
         return Ok(x.split_tape());
     }
@@ -241,7 +258,11 @@ fn weight<S: Shape, T: Tape<f32, Cpu>>(
 }
 
 /// Each of `vectors` is as long as a row of x.
-fn check_widths<D: Device<f32>>(operation: &str, x: (usize, usize), vectors: &[&Vector<D>]) -> Result<()> {
+pub(in crate::nn) fn check_widths<D: Device<f32>>(
+    operation: &str,
+    x: (usize, usize),
+    vectors: &[&Vector<D>],
+) -> Result<()> {
     match vectors.iter().find(|v| v.shape().0 != x.1) {
         Some(v) => Err(Error::shape(operation, x, v.shape())),
         None => Ok(()),

@@ -84,7 +84,7 @@ const ROW_BLOCK: usize = 64;
 const GRADIENT_BLOCK: usize = 64;
 
 /// Which inputs each row of V has, and with which factors.
-trait Rows: Send + Sync + 'static {
+pub(in crate::nn) trait Rows: Send + Sync + 'static {
     fn n_rows(&self) -> usize;
     fn indptr(&self) -> &[usize];
     fn indices(&self) -> &[u32];
@@ -237,7 +237,7 @@ fn add_combination(out: &mut [f32], rows: &[u32], factors: &[f32], matrix: &[f32
 }
 
 /// The columns of V: where each starts, then the row and the factor of each entry, rows ascending (a counting sort).
-fn transpose(v: &impl Rows, factors: &[f32], inputs: usize) -> (Vec<usize>, Vec<u32>, Vec<f32>) {
+pub(in crate::nn) fn transpose(v: &impl Rows, factors: &[f32], inputs: usize) -> (Vec<usize>, Vec<u32>, Vec<f32>) {
     let (indptr, indices) = (v.indptr(), v.indices());
     let mut starts = vec![0usize; inputs + 1];
     indices.iter().for_each(|&input| starts[input as usize + 1] += 1);
@@ -255,7 +255,7 @@ fn transpose(v: &impl Rows, factors: &[f32], inputs: usize) -> (Vec<usize>, Vec<
 }
 
 /// Every index is a row of W.
-fn check_embedding<D: Device<f32>>(w: &Matrix<D>, sets: &IndexSets) -> Result<()> {
+pub(in crate::nn) fn check_embedding<D: Device<f32>>(w: &Matrix<D>, sets: &IndexSets) -> Result<()> {
     let entries = w.shape().0;
     match sets.indices().iter().max() {
         Some(&largest) if largest as usize >= entries => {

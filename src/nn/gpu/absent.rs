@@ -1,0 +1,25 @@
+//! Without the backend: every call says how to build it.
+
+use super::{Adapter, NAME};
+use crate::{Error, ErrorKind, Result};
+
+/// There is no way to have one.
+pub enum Entered {}
+
+/// None: nothing is built in that could find them.
+///
+/// # Errors
+/// Always.
+pub fn adapters() -> Result<Vec<Adapter>> {
+    not_built_in()
+}
+
+/// # Errors
+/// Always.
+pub fn enter() -> Result<Entered> {
+    not_built_in()
+}
+
+fn not_built_in<T>() -> Result<T> {
+    Err(Error::new(ErrorKind::Device, format!("{NAME}: not built in; rebuild with --features metal")))
+}
