@@ -7,7 +7,7 @@
 //! | score | equation | source |
 //! |---|---|---|
 //! | MIG | `mean_f (I(z_1st; v_f) - I(z_2nd; v_f)) / H(v_f)`, from histograms | Chen et al. 2018, eq. 6 |
-//! | SAP | `mean_f (R2_1st - R2_2nd)`, `R2` of the regression of v_f on one latent | Kumar et al. 2018, section 3 |
+//! | SAP | `mean_f (R2_1st - R2_2nd)`, `R2` of the regression of v_f on one latent | Kumar et al. 2018 |
 //! | DCI | disentanglement, completeness, informativeness by a lasso; see [`dci`] | Eastwood & Williams 2018 |
 //!
 //! 1st and 2nd are the two latents with the highest value for the factor. MIG and SAP are 0 where two latents share a factor

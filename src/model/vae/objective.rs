@@ -7,7 +7,9 @@
 //! | `elbo` | `NLL + a(t) beta KL` | Kingma & Welling 2014; beta above 1: Higgins et al. 2017 |
 //! | `capacity` | `NLL + gamma abs(KL - C(t))`, C(t) rises from 0 to `nats` over `epochs` | Burgess et al. 2018, eq. 8 |
 //! | `beta_tc` | `NLL + a(t) (KL + (beta - 1) TC)`, TC the total correlation of q(z) | Chen et al. 2018, eq. 4 |
-//! | `iwae` | `-E ln 1/K sum_k w_k`, `w_k = p(x|z_k,c) (p(z_k) / q(z_k|x,c))^a(t)` | Burda et al. 2016, eq. 8 |
+//! | `iwae` | `-E ln 1/K sum_k w_k` over K draws of z | Burda et al. 2016, eq. 8 |
+//!
+//! with the weights `w_k = p(x|z_k,c) (p(z_k) / q(z_k|x,c))^a(t)`.
 //!
 //! In a configuration file:
 //!
