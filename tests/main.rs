@@ -33,4 +33,6 @@ mod report;
 mod sets;
 mod train;
 mod vae;
+mod vae_disentanglement;
+mod vae_objectives;
 mod wild;

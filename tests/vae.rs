@@ -2,6 +2,7 @@
 //! draws against the moments of their distribution, the promises of its user-facing calls, resuming, damaged files, and how
 //! well it does on a simulation whose truth is known.
 
+use crate::common::nudge::{Nudge, Steepest};
 use genailab::{
     ErrorKind,
     bench::truth_agreement,
@@ -10,13 +11,13 @@ use genailab::{
         Table, TrainingData,
     },
     device::Device,
-    dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, Shape, Tape, Tensor},
+    dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, Tape},
     model::{
         CellSource, CellView, CountModel, CountVae, KlAnnealing, LibrarySize, Likelihood, Model, ModelConfig, Sampling,
         ThetaScope, Trained, VaeConfig, VaeNet, VaeSettings, Vocabulary, sample_counts,
     },
     ndarray::{Array2, Axis},
-    nn::{Norm, Params, Visitor, VisitorMut},
+    nn::{Norm, Params},
     predict::LatentShifts,
     train::{
         BatchSource, Callback, EpochRecord, Flow, History, Loss, Run, StepContext, StepRecord, TrainConfig, Trainable,
@@ -61,44 +62,6 @@ fn untrained(data: &Dataset, split: &Split, model: VaeConfig) -> genailab::Resul
 
 fn split(data: &Dataset) -> Split {
     data.split(&SplitPlan::Stratified { validation: 0.1, test: 0.2, seed: 1 }).expect("enough cells")
-}
-
-/// Adds `step` to one element of one named tensor.
-struct Nudge<'a> {
-    name: &'a str,
-    element: usize,
-    step: f32,
-}
-
-impl VisitorMut<Cpu> for Nudge<'_> {
-    fn param<S: Shape>(&mut self, name: &str, tensor: &mut Tensor<S, f32, Cpu>) -> genailab::Result<()> {
-        if name == self.name {
-            let mut values = tensor.as_vec();
-            values[self.element] += self.step;
-            tensor.copy_from(&values);
-        }
-        Ok(())
-    }
-}
-
-/// Largest gradient of each tensor: name, element, value.
-struct Steepest<'a> {
-    gradients: &'a mut genailab::dfdx::prelude::Gradients<f32, Cpu>,
-    found: Vec<(String, usize, f32)>,
-}
-
-impl Visitor<Cpu> for Steepest<'_> {
-    fn param<S: Shape>(&mut self, name: &str, tensor: &Tensor<S, f32, Cpu>) -> genailab::Result<()> {
-        let gradient = self.gradients.get_or_alloc_mut(tensor).expect("memory for a small gradient");
-        let (element, value) = gradient
-            .iter()
-            .copied()
-            .enumerate()
-            .max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))
-            .expect("a weight has elements");
-        self.found.push((name.to_owned(), element, value));
-        Ok(())
-    }
 }
 
 /// The loss of a training step, with dropout and always with the same random numbers, so that it is a function of the

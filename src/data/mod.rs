@@ -59,7 +59,7 @@ pub use open::{Opened, open, open_with};
 pub(crate) use perturbation::cut_at_plus;
 pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
-pub use simulate::{InteractionClass, Paired, Simulation, SimulationConfig, Truth};
+pub use simulate::{CellFactors, InteractionClass, Paired, Simulation, SimulationConfig, Truth};
 pub use split::{MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingStatistics};
 pub(crate) use split::{part_of, shuffle};
 pub use table::{Column, Table};

@@ -10,12 +10,14 @@
 //! | `enrichment` | which gene sets does an effect touch? (over-representation, ranks, running sum) |
 //! | `calibration` | is the predicted spread the true one? (coverage, CRPS, reliability, selection) |
 //! | `interactions` | does a double do what its singles together would? (local FDR, Norman's classes) |
+//! | `disentanglement` | does each latent describe one true factor? (MIG, DCI, SAP) |
 //! | `umap` | what do the cells look like in two dimensions? with exact nearest neighbours |
 //! | `probe` | how much does an embedding say about the perturbation? (linear probe, kNN purity) |
 //! | `sets` | how near are two sets of cells? (E-distance, MMD, Wasserstein, spread, zeros) |
 
 pub mod calibration;
 pub(crate) mod de;
+mod disentanglement;
 pub mod enrichment;
 pub mod interactions;
 pub(crate) mod metrics;
@@ -28,6 +30,9 @@ mod umap;
 pub use de::{
     DeReference, DeTest, DifferentialExpression, RankSum, ReferenceCells, SIGNIFICANCE, differential_expression,
     rank_sum_test,
+};
+pub use disentanglement::{
+    Dci, DciConfig, dci, mutual_information_gap, mutual_information_table, separated_attribute_predictability,
 };
 pub use metrics::{
     PERTURBENCH_PSEUDOCOUNT, Separation, centroid_accuracy, cosine, difference, discrimination_score,

@@ -229,6 +229,20 @@ pub trait Backend: Device<f32> + OptimStep {
         composed::vicreg_covariance(z)
     }
 
+    /// How much the latents of a batch depend on each other, in nats: `mean_i [ ln q(z_i) - sum_k ln q(z_ik) ]` with
+    /// `q(z) = 1/M sum_j N(z; mu_j, exp(logvar_j))`; z, mu, logvar `(M rows, latents)`. The minibatch-weighted estimate of
+    /// Chen et al. 2018, eq. 5, without its constant `(latents - 1) ln N`, N the number of training cells.
+    ///
+    /// # Errors
+    /// Shapes that differ, an empty batch; a device that fails.
+    fn total_correlation<T: Tape<f32, Self>>(
+        z: Matrix<Self, T>,
+        mu: Matrix<Self, T>,
+        logvar: Matrix<Self, T>,
+    ) -> Result<Scalar<Self, T>> {
+        composed::total_correlation(z, mu, logvar)
+    }
+
     /// See [`SetDistance::forward`].
     ///
     /// # Errors
@@ -366,6 +380,14 @@ impl Backend for Cpu {
 
     fn vicreg_covariance<T: Tape<f32, Self>>(z: Matrix<Self, T>) -> Result<Scalar<Self, T>> {
         cpu::vicreg_covariance(z)
+    }
+
+    fn total_correlation<T: Tape<f32, Self>>(
+        z: Matrix<Self, T>,
+        mu: Matrix<Self, T>,
+        logvar: Matrix<Self, T>,
+    ) -> Result<Scalar<Self, T>> {
+        cpu::total_correlation(z, mu, logvar)
     }
 
     fn set_distance<T: Tape<f32, Self>>(

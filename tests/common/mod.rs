@@ -1,6 +1,8 @@
 //! Real data and Python: where they are, and what happens to a test where they are missing. Such a test says that it is
 //! skipped; where `GENAILAB_REQUIRE_DATA` or `GENAILAB_REQUIRE_PYTHON` is set, as in `make test`, it fails.
 
+pub mod nudge;
+
 use std::{
     env,
     io::Write,

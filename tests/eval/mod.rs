@@ -1,6 +1,7 @@
 //! `eval`: against plain versions, and against scanpy, scipy, scikit-learn and statsmodels (`tests/reference/`).
 
 mod de;
+mod disentanglement;
 mod measure;
 mod multiple_testing;
 

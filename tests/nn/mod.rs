@@ -9,6 +9,7 @@ mod likelihood;
 mod losses;
 mod numerics;
 mod oracle;
+mod posterior;
 mod raw;
 mod set_distance;
 mod tokens;

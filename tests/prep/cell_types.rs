@@ -46,7 +46,7 @@ fn a_simulation_without_them_is_what_it_was() {
         seed: 5,
         ..SimulationConfig::default()
     };
-    let Simulation { dataset, truth, paired } = Simulation::new(&plain).expect("valid settings");
+    let Simulation { dataset, truth, paired, .. } = Simulation::new(&plain).expect("valid settings");
     let mut weighted = 0_u64;
     for cell in 0..dataset.n_cells() {
         let (genes, values) = dataset.counts.row(cell);

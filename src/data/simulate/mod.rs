@@ -40,6 +40,7 @@ pub mod cell_types;
 #[doc(hidden)]
 pub mod cells;
 mod classes;
+mod factors;
 #[doc(hidden)]
 pub mod landscape;
 #[doc(hidden)]
@@ -48,6 +49,7 @@ mod paired;
 mod truth;
 
 pub use classes::InteractionClass;
+pub use factors::CellFactors;
 pub use paired::Paired;
 pub use truth::{REFERENCE_LIBRARY, Truth};
 
@@ -162,6 +164,8 @@ pub struct Simulation {
     pub truth: Truth,
     /// What some control cells would be under every perturbation; `None` unless asked for.
     pub paired: Option<Paired>,
+    /// The state, library size and lane of each cell.
+    pub factors: CellFactors,
 }
 
 impl Simulation {
@@ -230,7 +234,8 @@ impl Simulation {
         }
         let dataset = landscape.draw_cells(seed)?;
         let paired = (config.n_paired > 0).then(|| landscape.paired(&dataset, config.n_paired, seed)).transpose()?;
-        Ok(Self { dataset, truth: landscape.truth(seed), paired })
+        let factors = landscape.factors(dataset.n_cells(), seed);
+        Ok(Self { dataset, truth: landscape.truth(seed), paired, factors })
     }
 }
 

@@ -146,6 +146,15 @@ impl ConditionBatch {
         let perturbed = Arc::new(IndexSets::from_sets(self.lanes.iter().map(|_| genes)));
         Self { perturbed, ..self.clone() }
     }
+
+    /// The cells of these numbers, in that order.
+    fn select(&self, rows: &[usize]) -> Self {
+        Self {
+            perturbed: Arc::new(IndexSets::from_sets(rows.iter().map(|&row| self.perturbed.set(row)))),
+            lanes: rows.iter().map(|&row| self.lanes[row]).collect(),
+            log_library: rows.iter().map(|&row| self.log_library[row]).collect(),
+        }
+    }
 }
 
 /// The observed values of a batch.
@@ -179,6 +188,20 @@ impl VaeBatch {
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.library_size.is_empty()
+    }
+
+    /// The rows of these numbers, in that order; a row may be taken many times.
+    pub(super) fn select(&self, rows: &[usize]) -> Self {
+        let input = match &self.input {
+            Observed::Counts(counts) => Observed::Counts(Arc::new(counts.select_cells(rows))),
+            Observed::Real(values) => Observed::Real(values.select(Axis(0), rows)),
+        };
+        Self {
+            input,
+            target: self.target.as_ref().map(|target| target.select(Axis(0), rows)),
+            condition: self.condition.select(rows),
+            library_size: rows.iter().map(|&row| self.library_size[row]).collect(),
+        }
     }
 
     /// The same batch with every cell read as control.

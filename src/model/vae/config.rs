@@ -1,5 +1,6 @@
 //! The settings of a count VAE and of its training.
 
+use super::objective::Objective;
 use crate::{
     Error, Result,
     data::{DataKind, EffectTable, Split, SplitPlan, TrainingCells, TrainingData},
@@ -113,11 +114,14 @@ pub struct VaeConfig {
     pub dropout: f32,
     /// `logvar` is held within plus and minus this, so that its exponential stays finite.
     pub logvar_clamp: f32,
-    /// Weight of the KL term; 1 is the ELBO.
+    /// Weight of the KL term, or of the total correlation with the objective `beta_tc`; 1 is the ELBO.
     pub beta: f32,
+    /// What training descends.
+    #[serde(skip_serializing_if = "Objective::is_elbo")]
+    pub objective: Objective,
     /// Nats per cell below which the KL term costs nothing (free bits, Kingma et al. 2016, of all latents together): with few
     /// cells the whole KL term may otherwise be trained away, and with it every latent. 0 for the plain ELBO. Without a
-    /// value: 3 where fewer than 2000 cells are trained on, else 0.
+    /// value: 3 where fewer than 2000 cells are trained on with the objective `elbo`, else 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free_nats: Option<f32>,
     /// How the KL weight grows.
@@ -145,6 +149,7 @@ impl Default for VaeConfig {
             dropout: 0.1,
             logvar_clamp: 12.0,
             beta: 1.0,
+            objective: Objective::default(),
             free_nats: None,
             kl_annealing: KlAnnealing::default(),
             kl_warmup_epochs: 10.0,
@@ -166,7 +171,7 @@ impl VaeConfig {
 
     /// The same with free nats that fit this number of training cells, where none are given.
     pub(super) fn for_cells(&self, cells: usize) -> Self {
-        let usual = if Self::are_few(cells) && self.beta > 0.0 { FREE_NATS } else { 0.0 };
+        let usual = if Self::are_few(cells) && self.beta > 0.0 && self.objective.is_elbo() { FREE_NATS } else { 0.0 };
         Self { free_nats: self.free_nats.or((usual > 0.0).then_some(usual)), ..self.clone() }
     }
 
@@ -188,7 +193,10 @@ impl VaeConfig {
         ];
         match rules.iter().find(|(broken, _)| *broken) {
             Some((_, rule)) => Err(Error::config(format!("model configuration: {rule}"))),
-            None => Ok(()),
+            None => match self.objective.fault(self.beta, self.free_nats) {
+                Some(fault) => Err(Error::config(format!("model configuration: {fault}"))),
+                None => Ok(()),
+            },
         }
     }
 }

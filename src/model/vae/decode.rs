@@ -196,7 +196,7 @@ impl CountVae {
     }
 
     /// Cells with these covariates, all of them perturbed in `genes`.
-    fn conditions(&self, genes: &[u32], covariates: &[CellCovariates]) -> ConditionBatch {
+    pub(super) fn conditions(&self, genes: &[u32], covariates: &[CellCovariates]) -> ConditionBatch {
         ConditionBatch {
             perturbed: Arc::new(IndexSets::from_sets(covariates.iter().map(|_| genes))),
             lanes: covariates.iter().map(|cell| cell.lane).collect(),
@@ -220,7 +220,7 @@ pub struct CountModel {
 }
 
 impl CountModel {
-    fn of<D: Backend>(net: &VaeNet<D>, decoded: Decoded<D, NoneTape>) -> Self {
+    pub(super) fn of<D: Backend>(net: &VaeNet<D>, decoded: Decoded<D, NoneTape>) -> Self {
         let log_dispersion = match &decoded.log_theta {
             Some(log_theta) => ops::download(log_theta),
             None => {

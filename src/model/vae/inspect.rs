@@ -125,6 +125,17 @@ impl CountVae {
         self.over_cells(data, rows, |batch| Ok(self.posterior(&batch.as_control())?.mu))
     }
 
+    /// One draw from the posterior of each cell, `(cells, latent)`, given its own perturbation. Scores that compare latents
+    /// with true factors need draws: the mean of a latent that is not in use still varies a little, and in step with a
+    /// factor, where its draws are noise.
+    ///
+    /// # Errors
+    /// As [`Self::latents`].
+    pub fn latent_draws(&self, data: &Dataset, rows: &[usize], seed: u64) -> Result<Array2<f32>> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        self.over_cells(data, rows, |batch| Ok(self.posterior(batch)?.draw(&mut rng)))
+    }
+
     /// A draw from the posterior of each of the cells `rows`, `(rows, latent)`, and their covariates.
     ///
     /// # Errors

@@ -6,9 +6,13 @@
 //! | `batch` | batches of cells and of effects, and the names behind them |
 //! | `condition` | what a cell was given and where it was measured, as a vector |
 //! | `reference` | the control cells that a trained model carries with it |
-//! | `net` | the equations: encoder, decoder, loss |
+//! | `net` | the equations: encoder, decoder, likelihood |
+//! | `objective` | what training may descend, with the equations |
+//! | `loss` | those losses on a batch |
+//! | `importance` | importance weights: the tighter bound, and estimates of the log-likelihood |
 //! | `model` | [`CountVae`]: training, saving, the contract of all models |
 //! | `decode` | predictions: reconstructions, counterfactuals, drawn cells, effects |
+//! | `traverse` | expected counts of latents that belong to no cell |
 //! | `inspect` | latents and reference cells, likelihood bound, collapse |
 //! | `log1p` | the expectation of log-normalised expression under the decoder |
 
@@ -16,19 +20,25 @@ mod batch;
 mod condition;
 mod config;
 mod decode;
+mod importance;
 mod inspect;
 mod log1p;
+mod loss;
 mod model;
 mod net;
+mod objective;
 mod reference;
+mod traverse;
 
 pub(in crate::model) use batch::output_bias;
 pub use batch::{CellSource, CellView, ConditionBatch, EffectSource, Observed, VaeBatch, Vocabulary};
 pub use condition::ConditionEncoder;
 pub use config::{KlAnnealing, LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings};
 pub use decode::{CountModel, sample_counts};
+pub use importance::LogLikelihood;
 pub use inspect::{CellCovariates, Collapse, Elbo};
 pub(in crate::model) use log1p::Log1p;
 pub use model::CountVae;
 pub use net::{Decoded, Posterior, VaeNet};
+pub use objective::Objective;
 pub use reference::{REFERENCE_CELLS, Reference};

@@ -11,7 +11,7 @@
 //!
 //! Inference: `q(z|x,c) = N(mu(log1p x, c), exp(logvar(log1p x, c)))`. The loss is the negative ELBO in nats per cell,
 //! `-E_q log p(x|z,c) + beta KL(q || N(0,I))`, summed over genes and over latents and averaged over cells only, so that
-//! `beta = 1` is the true bound. A Gaussian decoder, `x_g ~ N(f(z,c)_g, sigma_g^2)`, serves log1p-normalised
+//! `beta = 1` is the true bound; other objectives are in [`Objective`](super::Objective). A Gaussian decoder, `x_g ~ N(f(z,c)_g, sigma_g^2)`, serves log1p-normalised
 //! expression and effects, which are no counts.
 
 use super::{
@@ -26,7 +26,6 @@ use crate::{
         Backend, CountTarget, Dispersion, Finish, FinishConfig, Linear, Matrix, Mlp, SparseLinear, Vector, ops,
         walk_params,
     },
-    train::{Loss, StepContext, Trainable},
 };
 use dfdx::prelude::{HasShape, PutTape, Tape};
 use ndarray::Array2;
@@ -260,21 +259,34 @@ impl<D: Backend> VaeNet<D> {
         Ok((self.nll(self.decode(z, condition)?, batch)?, kl))
     }
 
-    /// As [`Self::terms`], with dropout and the batch's own moments in batch norm: the terms of the loss that training
-    /// descends.
-    fn training_terms<T: Tape<f32, D>>(
+    /// As [`Self::encode`], with dropout and the batch's own moments in batch norm.
+    ///
+    /// # Errors
+    /// An input that does not fit the network.
+    pub(super) fn encode_training<T: Tape<f32, D>>(
         &mut self,
-        batch: &VaeBatch,
-        tape: T,
+        input: &Observed,
+        condition: &Matrix<D, T>,
         rng: &mut ChaCha8Rng,
-    ) -> Result<(Vector<D, T>, Vector<D, T>)> {
-        let condition = self.condition(&batch.condition, tape)?;
-        let entered = self.enter(&batch.input, &condition)?;
+    ) -> Result<Posterior<D, T>> {
+        let entered = self.enter(input, condition)?;
         let h = self.input_finish.forward_training(entered, rng)?;
         let h = self.encoder.forward_training(h, rng)?;
-        let (z, kl) = self.draw(self.posterior(h)?, rng)?;
+        self.posterior(h)
+    }
+
+    /// As [`Self::decode`], with dropout and the batch's own moments in batch norm.
+    ///
+    /// # Errors
+    /// A z or a condition that does not fit the network.
+    pub(super) fn decode_training<T: Tape<f32, D>>(
+        &mut self,
+        z: Matrix<D, T>,
+        condition: Matrix<D, T>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Decoded<D, T>> {
         let h = self.decoder.forward_training(ops::concat_columns(z, condition)?, rng)?;
-        Ok((self.nll(self.heads(h)?, batch)?, kl))
+        self.heads(h)
     }
 
     /// One draw of z, `(cells, latent)`, and the KL of each row, `(cells,)`.
@@ -290,7 +302,7 @@ impl<D: Backend> VaeNet<D> {
     }
 
     /// Standard normal noise, `(cells, latent)`, drawn on the host so that every device sees the same.
-    fn noise(&self, cells: usize, rng: &mut ChaCha8Rng) -> Result<Matrix<D>> {
+    pub(super) fn noise(&self, cells: usize, rng: &mut ChaCha8Rng) -> Result<Matrix<D>> {
         ops::upload(&self.device, &standard_normal(cells, self.config.latent, rng))
     }
 }
@@ -298,33 +310,4 @@ impl<D: Backend> VaeNet<D> {
 /// Standard normal values, `(rows, columns)`, row by row.
 pub(super) fn standard_normal(rows: usize, columns: usize, rng: &mut ChaCha8Rng) -> Array2<f32> {
     Array2::from_shape_simple_fn((rows, columns), || StandardNormal.sample(rng))
-}
-
-/// The training loss: negative log-likelihood plus the annealed KL term.
-impl<D: Backend> Trainable<D> for VaeNet<D> {
-    type Batch = VaeBatch;
-
-    fn loss<T: Tape<f32, D>>(
-        &mut self,
-        batch: &VaeBatch,
-        tape: T,
-        context: &mut StepContext<'_>,
-    ) -> Result<Loss<D, T>> {
-        let (nll, kl) = match context.training {
-            true => self.training_terms(batch, tape, context.rng)?,
-            false => self.terms(batch, tape, context.rng)?,
-        };
-        let (nll, kl) = (ops::mean(nll)?, ops::mean(kl)?);
-        let parts = vec![("nll", ops::to_f32(&nll)), ("kl", ops::to_f32(&kl))];
-        // Validation is always at full weight, so that its loss is the (beta-)ELBO and epochs can be compared.
-        let annealed = if context.training {
-            let total = context.total_epochs as f64;
-            let epoch = context.step as f64 / context.total_steps.max(1) as f64 * total;
-            self.config.kl_annealing.weight(epoch, self.config.kl_warmup_epochs, total) as f32
-        } else {
-            1.0
-        };
-        let kl = ops::at_least(kl, self.config.free_nats.unwrap_or(0.0))?;
-        Ok(Loss { total: ops::add_scaled(nll, kl, annealed * self.config.beta)?, parts })
-    }
 }

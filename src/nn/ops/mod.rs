@@ -25,6 +25,7 @@ mod losses;
 #[doc(hidden)]
 pub mod nb;
 mod nb_cell;
+mod posterior;
 mod rows;
 mod set_distance;
 mod set_distance_cpu;
@@ -40,8 +41,8 @@ pub mod composed {
     pub use super::{
         activation::composed::*, adam::composed::*, attention::composed::*, batch_norm::composed::*,
         count_nll_composed::*, dropout::composed::*, film::composed::*, fourier::composed::*, layer_norm::composed::*,
-        linear::composed::*, losses::composed::*, rows::composed::*, set_distance::composed::*, sparse::composed::*,
-        vicreg::composed::*,
+        linear::composed::*, losses::composed::*, posterior::composed::*, rows::composed::*, set_distance::composed::*,
+        sparse::composed::*, vicreg::composed::*,
     };
 }
 pub use {
@@ -51,6 +52,7 @@ pub use {
     batch_norm::BatchMoments,
     count_nll::{CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN},
     losses::EmbeddingLoss,
+    posterior::{gaussian_log_ratio, log_mean_exp},
     rows::RowSets,
     set_distance::{SetDistance, median_gamma},
     sparse::IndexSets,
@@ -77,6 +79,7 @@ pub(super) mod cpu {
         layer_norm::layer_norm,
         linear::linear,
         losses::embedding_loss,
+        posterior::total_correlation,
         rows::{residual, set_mean, take_rows},
         set_distance_cpu::set_distance,
         sparse::{embedding_sum, sparse_linear},
@@ -140,6 +143,12 @@ pub fn at_least<D: Device<f32>, T: Tape<f32, D>>(a: Scalar<D, T>, floor: f32) ->
         true => scaled(a, 0.0)?.try_add(floor).map_err(|e| Error::device("at_least", e)),
         false => Ok(a),
     }
+}
+
+/// `abs(a - target)`
+pub fn distance_to<D: Device<f32>, T: Tape<f32, D>>(a: Scalar<D, T>, target: f32) -> Result<Scalar<D, T>> {
+    let run = || a.try_sub(target)?.try_abs();
+    run().map_err(|e: D::Err| Error::device("distance_to", e))
 }
 
 /// Joins the tape of `z`, of which every use so far was a copy without it, to that of `total`.
