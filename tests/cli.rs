@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Every command of the contract.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "run",
     "inspect",
     "train",
@@ -19,6 +19,7 @@ const COMMANDS: [&str; 18] = [
     "de",
     "distances",
     "enrich",
+    "plausibility",
     "screen",
     "simulate",
     "split",

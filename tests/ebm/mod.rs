@@ -1,5 +1,6 @@
 //! Energy-based models: derivatives, known truths, the saved form, and cells.
 
+mod cells;
 mod commands;
 mod derivatives;
 mod recovery;
