@@ -20,6 +20,7 @@ const COMMANDS: [&str; 19] = [
     "de",
     "distances",
     "enrich",
+    "plausibility",
     "screen",
     "simulate",
     "split",

@@ -17,6 +17,7 @@ mod cli;
 mod commands;
 mod diffusion;
 mod diffusion_nets;
+mod ebm;
 mod eval;
 mod fetch;
 mod formats;

@@ -13,6 +13,7 @@
 //! | `disentanglement` | does each latent describe one true factor? (MIG, DCI, SAP) |
 //! | `umap` | what do the cells look like in two dimensions? with exact nearest neighbours |
 //! | `probe` | how much does an embedding say about the perturbation? (linear probe, kNN purity) |
+//! | `plausibility` | how plausible are generated cells? (their energies beside those of real cells) |
 //! | `sets` | how near are two sets of cells? (E-distance, MMD, Wasserstein, spread, zeros) |
 
 pub mod calibration;
@@ -22,6 +23,7 @@ pub mod enrichment;
 pub mod interactions;
 pub(crate) mod metrics;
 mod multiple_testing;
+mod plausibility;
 mod probe;
 mod ranking;
 pub mod sets;
@@ -40,6 +42,7 @@ pub use metrics::{
     r2, r2_weighted, rmse, spearman, wmse,
 };
 pub use multiple_testing::{benjamini_hochberg, normal_cdf, normal_two_sided, student_two_sided};
+pub use plausibility::{EnergySummary, Plausibility};
 pub use probe::{
     EmbeddingComparison, EmbeddingScore, LinearProbe, ProbeConfig, accuracy, balanced_accuracy, compare_embeddings,
     knn_purity, knn_purity_held_out,

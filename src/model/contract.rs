@@ -167,6 +167,8 @@ pub struct Abilities {
     pub embeddings: Option<&'static str>,
     /// Embeddings of cells under a condition, in the space of [`Trained::embed`]: [`Trained::predicted_embeddings`].
     pub predicted_embeddings: bool,
+    /// Energies of cells, low where they are plausible: [`Trained::energies`].
+    pub energies: bool,
     /// Whether [`Sampling::steps`], [`Sampling::guidance`] and [`Sampling::library_size`] mean something.
     pub sampler: bool,
 }
@@ -290,6 +292,16 @@ pub trait Trained: Any {
     fn embed(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
         let _ = (data, rows);
         Err(unable(self.kind(), "embeds no cells"))
+    }
+
+    /// The energy of each of the cells `rows`, `(rows,)`, in nats up to a constant: the lower, the more plausible.
+    ///
+    /// # Errors
+    /// No cells; genes of `data` that are not the model's; a perturbation that a conditional energy does not know
+    /// ([`ErrorKind::Inapplicable`](crate::ErrorKind)); a model without this ability.
+    fn energies(&self, data: &Dataset, rows: &[usize]) -> Result<Array1<f64>> {
+        let _ = (data, rows);
+        Err(unable(self.kind(), "gives no energies"))
     }
 
     /// The embedding that each of the control cells `rows` of `data` is predicted to have under the condition,

@@ -3,6 +3,7 @@
 pub mod combination;
 mod contract;
 pub mod diffusion;
+pub mod ebm;
 pub mod flow;
 mod generated;
 pub mod jepa;

@@ -14,6 +14,7 @@ mod enrich;
 mod fetch;
 mod inspect;
 mod options;
+mod plausibility;
 mod predict;
 mod provenance;
 mod run;
@@ -49,6 +50,7 @@ enum Command {
     Calibrate(calibrate::Args),
     De(de::Args),
     Distances(distances::Args),
+    Plausibility(plausibility::Args),
     Screen(screen::Args),
     Split(split::Args),
     Simulate(simulate::Args),
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::De(args) => de::run(&args),
         Command::Distances(args) => distances::run(&args),
+        Command::Plausibility(args) => plausibility::run(&args),
         Command::Screen(args) => screen::run(&args),
         Command::Split(args) => split::run(&args),
         Command::Simulate(args) => simulate::run(&args),

@@ -85,6 +85,14 @@ pub fn run(args: &Args) -> Result<()> {
     check_output_file(&args.out)?;
     let model = Registry::default().load(&args.model, args.device)?;
     let abilities = model.abilities();
+    if abilities.energies {
+        return Err(Error::config(format!(
+            "{} holds an energy of cells ({}), which predicts no perturbation: use `genailab plausibility` to judge \
+             generated cells by it, or give the folder of another model",
+            args.model.display(),
+            model.kind()
+        )));
+    }
     if !abilities.cells && !abilities.effects {
         return Err(Error::config(format!(
             "{} holds an encoder of cells ({}), which predicts no perturbation: use `genailab embed` for its embeddings, or \

@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Settings: a TOML file with the model's tables (mostly [model] and [train]; jepa: [encoder], [pretraining] and
-    /// [response]; diffusion: [effects], [cells], [vae] and [train]) and the tables [split] and [qc];
+    /// [response]; diffusion: [effects], [cells], [vae] and [train]; ebm: [space], [model], [train] and [vae]) and the tables [split] and [qc];
     /// training.json of a training shows what can be set
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,

@@ -360,6 +360,20 @@ impl GaussianMixture {
         self.log_density_noised(x, 1.0, 0.0)
     }
 
+    /// The score `grad ln p` at the rows of `x` `(rows, dims)`, of the same shape.
+    ///
+    /// # Errors
+    /// See [`Self::log_density`].
+    pub fn score(&self, x: &Array2<f64>) -> Result<Array2<f64>> {
+        let shares = self.shares(x)?;
+        let mut score = Array2::zeros(x.dim());
+        for (c, share) in self.components.iter().zip(shares.columns()) {
+            let pull = c.along_axes(x, 1.0) / &c.variances;
+            score = score - pull.dot(&c.axes) * share.insert_axis(Axis(1));
+        }
+        Ok(score)
+    }
+
     /// Log density of what `sde` makes of the mixture until time `t`.
     ///
     /// # Errors
