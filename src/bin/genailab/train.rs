@@ -55,8 +55,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Settings: a TOML file with the model's tables (mostly [model] and [train]; jepa: [encoder], [pretraining] and
-    /// [response]; diffusion: [effects], [cells], [vae] and [train]; ebm: [space], [model], [train] and [vae]) and the tables [split] and [qc];
-    /// training.json of a training shows what can be set
+    /// [response]; diffusion: [effects], [cells], [vae] and [train]; ebm: [space], [model], [train] and [vae]) and the
+    /// tables [split] and [qc]; training.json of a training shows what can be set
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
     /// Size of a model that comes in sizes (jepa): tiny, small, medium, large; --config changes single settings of it

@@ -268,7 +268,14 @@ impl Default for EbmSettings {
             condition: EnergyCondition::default(),
             space: CellSpace::default(),
             model: EbmConfig::default(),
-            train: TrainConfig { early_stopping: Some(10), ..EbmConfig::training() },
+            // More and longer steps than for points in the plane: 11 epochs on 1,500 cells taught the network nothing.
+            train: TrainConfig {
+                epochs: 100,
+                batch_size: 128,
+                learning_rate: 3e-3,
+                early_stopping: Some(15),
+                ..EbmConfig::training()
+            },
             vae: VaeConfig::default(),
             vae_train: TrainConfig {
                 epochs: 60,
