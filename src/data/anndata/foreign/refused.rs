@@ -17,14 +17,14 @@ pub(super) fn known(path: &Path, start: &[u8]) -> Option<Error> {
     let is = |magic: &[u8]| start.starts_with(magic);
     let (what, load) = if is(b"PK") && contains(start, b".npy") {
         (
-            "a NumPy archive, which names neither cells nor genes",
+            "a NumPy archive (without the names of cells and genes)",
             format!("import anndata, scipy.sparse as s; anndata.AnnData(s.load_npz({name}).tocsr())"),
         )
     } else if is(b"PK") {
         ("a workbook", format!("import anndata, pandas as p; anndata.AnnData(p.read_excel({name}, index_col=0))"))
     } else if is(b"\x93NUMPY") {
         (
-            "a NumPy array, which names neither cells nor genes",
+            "a NumPy array (without the names of cells and genes)",
             format!("import anndata, numpy as n; anndata.AnnData(n.load({name}))"),
         )
     } else if is(b"PAR1") {
