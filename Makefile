@@ -8,7 +8,8 @@
 # crates they share, and build those again. The kernel has a profile of its own: see Cargo.toml.
 LIBRARY := --release --locked -p genailab
 # The tests' build has the GPU backend, so that its shaders are tested; `make run` and the notebooks do without its
-# dependencies.
+# dependencies. Everything that checks has it, because with and without it the crates that both share have other features
+# and would be built twice; the notebooks' build is the one that checks the library without it.
 TESTED := $(LIBRARY) --features metal
 KERNEL := --profile kernel --locked -p genailab-kernel
 BOOK := --profile book --locked -p genailab-book
@@ -57,10 +58,10 @@ check: lint docs
 lint:
 	cargo fmt --all --check
 	cargo clippy $(TESTED) --all-targets -- -D warnings
-	cargo check $(LIBRARY) --features cuda-check
+	cargo check $(TESTED) --features cuda-check
 
 docs:
-	RUSTDOCFLAGS="-D warnings" cargo doc $(LIBRARY) --lib --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc $(TESTED) --lib --no-deps
 	RUSTDOCFLAGS="-D warnings" cargo doc $(KERNEL) --lib --no-deps --no-default-features
 
 build:
