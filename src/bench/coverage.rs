@@ -1,7 +1,7 @@
 //! How much of what is judged a model predicts. A mean over fewer conditions compares with no other mean: a model that answers the
 //! easy ones only would win. So such a model is marked, ranked behind the others, and compared on its own conditions.
 
-use super::{ALL, Benchmark, CEILING, MetricSummary, Role};
+use super::{ALL, Benchmark, CEILING, MetricSummary, Role, better};
 use std::{
     collections::{HashMap, HashSet},
     fmt,
@@ -37,6 +37,11 @@ impl fmt::Display for Coverage {
     }
 }
 
+/// Whether a metric says how good a prediction is; one without a good side is of the observed cells, and every model has it.
+fn is_score(metric: &str) -> bool {
+    better(metric).is_some()
+}
+
 /// (seed, condition) pairs.
 type Pairs<'a> = HashSet<(u64, &'a str)>;
 
@@ -48,7 +53,7 @@ impl Benchmark {
         for row in self.rows.iter().filter(|row| row.perturbation != ALL) {
             // The metrics of a condition stand together, so most rows repeat the pair before them.
             let pair = (row.model.as_str(), row.seed, row.perturbation.as_str());
-            if last != Some(pair) {
+            if last != Some(pair) && is_score(&row.metric) {
                 pairs.entry(pair.0).or_default().insert((pair.1, pair.2));
                 last = Some(pair);
             }
@@ -117,7 +122,8 @@ impl Benchmark {
 
     /// The models without a single score, and the most frequent reason; the ceiling is no model.
     pub fn not_scored(&self) -> Vec<(&str, String)> {
-        let scored: HashSet<&str> = self.rows.iter().map(|row| row.model.as_str()).collect();
+        let scores = self.summary.iter().filter(|summary| is_score(&summary.metric));
+        let scored: HashSet<&str> = scores.map(|summary| summary.model.as_str()).collect();
         let competing = self.models.iter().filter(|model| model.role != Role::Ceiling);
         let without = competing.filter(|model| !scored.contains(model.name.as_str()));
         let reason = |name: &str| {

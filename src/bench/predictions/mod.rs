@@ -14,11 +14,13 @@
 //! A file that cannot be scored is a row with its reason, like a model that failed.
 
 mod conditions;
+mod kind;
 mod read;
 mod scale;
 mod shared;
 mod source;
 
+pub use kind::PredictionKind;
 pub(super) use shared::OnSharedGenes;
 pub use source::{PredictionMatrix, PredictionSource};
 
@@ -31,40 +33,7 @@ use crate::{
 use conditions::RowsOf;
 use ndarray::{Array1, Array2, ArrayView1, Axis};
 use serde_json::json;
-use std::{path::Path, str::FromStr, sync::Arc};
-
-/// What the rows of a prediction file are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PredictionKind {
-    /// Differences to control.
-    Effects,
-    /// Mean log-normalised expression.
-    Profiles,
-    /// Cells.
-    Cells,
-}
-
-impl PredictionKind {
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Effects => "effects",
-            Self::Profiles => "profiles",
-            Self::Cells => "cells",
-        }
-    }
-}
-
-impl FromStr for PredictionKind {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        [Self::Effects, Self::Profiles, Self::Cells]
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .ok_or_else(|| Error::config(format!("predictions are effects, profiles or cells, not {name:?}")))
-    }
-}
+use std::{path::Path, sync::Arc};
 
 /// The predictions of one file, in genes of the dataset that they are measured on; or the reason why it cannot be scored.
 #[derive(Debug, Clone)]

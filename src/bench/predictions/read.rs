@@ -3,7 +3,7 @@
 use super::{
     BenchmarkData, PredictionKind, PredictionMatrix, PredictionSource, Rows, Values,
     conditions::Labelled,
-    scale::{Scale, scale_of},
+    scale::{Scale, is_control, scale_of},
     shared::fewest_genes,
 };
 use crate::{
@@ -247,8 +247,13 @@ fn check_scale(
             (cells.values().iter().copied().fold(0.0, f32::max), mean_expression(cells, &all))
         }
     };
-    let scale = scale_of(mean.view(), data, genes);
     if kind == PredictionKind::Effects {
+        if is_control(mean.view(), data, genes) {
+            notes.push(
+                "the effects look like profiles: their mean is near the control profile of the data; if they are, say FILE:profiles"
+                    .to_owned(),
+            );
+        }
         return Ok(());
     }
     let counts = matches!(data, BenchmarkData::Cells(cells) if cells.data.expression.is_counts());
@@ -258,7 +263,7 @@ fn check_scale(
              library size), natural logarithm, or for cells the counts themselves"
         )));
     }
-    match scale {
+    match scale_of(mean.view(), data, genes) {
         Some(Scale::Times(factor, name)) => Err(Error::data(format!(
             "the {} are {factor:.3} times the data's control profile, as in {name} where the data is in another base; divide \
              them by {factor:.4}",
