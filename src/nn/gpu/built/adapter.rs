@@ -53,7 +53,7 @@ fn describe(adapter: &wgpu::Adapter) -> Adapter {
         name: info.name,
         driver: if driver.is_empty() { NAME.to_owned() } else { driver },
         is_software: info.device_type == wgpu::DeviceType::Cpu,
-        largest_array: limits.max_buffer_size.min(limits.max_storage_buffer_binding_size.into()),
+        largest_array: limits.max_buffer_size.min(limits.max_storage_buffer_binding_size),
     }
 }
 
