@@ -15,7 +15,7 @@ use dfdx::{prelude::*, tensor_ops::Device};
 use rayon::prelude::*;
 
 /// `ln 2 pi`
-const LOG_TWO_PI: f32 = 1.837_877_1;
+const LOG_TWO_PI: f32 = 1.837_877;
 
 /// `ln N(z; 0, I) - ln N(z; mu, exp(logvar))` of each row, `(rows,)`, summed over the latents:
 /// `1/2 sum ((z - mu)^2 / exp(logvar) + logvar - z^2)`.
