@@ -5,7 +5,7 @@
 
 SIMULATED holds cells of the genes that respond (`genailab simulate --effects`). The genes beside them respond to nothing: their
 counts are Poisson around the library size of each cell, with means that fall off as in a droplet experiment, so that a cell has
-some 3,000 detected genes. Columns, spellings and types are those of NormanWeissman2019_filtered.h5ad.
+some 4,900 detected genes, more than the real one. Columns, spellings and types are those of NormanWeissman2019_filtered.h5ad.
 """
 import sys
 

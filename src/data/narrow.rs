@@ -108,18 +108,10 @@ impl Dataset {
         training: impl FnOnce(&Self) -> Result<Vec<usize>>,
     ) -> Result<Self> {
         let here = |e: Error| e.at(file.path().display());
-        let real = matches!(options.expression, Some(Expression::Log | Expression::Z));
-        if *choice == GeneChoice::All || options.round_counts || real {
+        let Some((scanned, bare, rows)) = without_counts(file, options, choice)? else {
             return Self::from_anndata(file, options);
-        }
-        let mut front = Front::of(file, options)?;
-        let Some(scanned) = scan(file, &front, options, choice)? else { return Self::from_anndata(file, options) };
-        let Scanned { matrix, columns, genes, totals, notes } = scanned;
-        front.notes.extend(notes);
-        let sums: Vec<f32> = totals.sums.iter().map(|&sum| sum as f32).collect();
-        let none = Counts::new(0, vec![0; sums.len() + 1], Vec::new(), Vec::new())?;
-        let (mut bare, rows) = front.dataset((none, Expression::Counts), Table::default(), sums)?;
-        set_quality(&mut bare, &rows, &genes, &totals);
+        };
+        let Scanned { matrix, columns, genes, .. } = scanned;
         let (kept, note) = match choice {
             GeneChoice::Named(names) => named(names, &genes).map_err(here)?,
             GeneChoice::MostVariable(n) => {
@@ -138,6 +130,17 @@ impl Dataset {
         let mut data = Self { counts, genes: genes.select(&kept), ..bare };
         data.notes.push(note);
         Ok(data)
+    }
+
+    /// Everything of a cells dataset but its counts and genes, which pass by once.
+    ///
+    /// # Errors
+    /// As [`Dataset::open_with`].
+    pub fn outline(file: &AnnData, options: &OpenOptions) -> Result<Self> {
+        match without_counts(file, options, &GeneChoice::Named(Vec::new()))? {
+            Some((_, bare, _)) => Ok(bare),
+            None => Self::from_anndata(file, options),
+        }
     }
 
     /// The same cells with the genes of `choice`, for a dataset that is in memory.
@@ -159,6 +162,27 @@ impl Dataset {
         narrow.notes.push(note);
         Ok(narrow)
     }
+}
+
+/// The matrix of counts after its first pass, a dataset that has everything but counts, and the rows of its cells in the file.
+/// `None`: as [`scan`].
+fn without_counts(
+    file: &AnnData,
+    options: &OpenOptions,
+    choice: &GeneChoice,
+) -> Result<Option<(Scanned, Dataset, Vec<usize>)>> {
+    let real = matches!(options.expression, Some(Expression::Log | Expression::Z));
+    if *choice == GeneChoice::All || options.round_counts || real {
+        return Ok(None);
+    }
+    let mut front = Front::of(file, options)?;
+    let Some(mut scanned) = scan(file, &front, options, choice)? else { return Ok(None) };
+    front.notes.append(&mut scanned.notes);
+    let sums: Vec<f32> = scanned.totals.sums.iter().map(|&sum| sum as f32).collect();
+    let none = Counts::new(0, vec![0; sums.len() + 1], Vec::new(), Vec::new())?;
+    let (mut bare, rows) = front.dataset((none, Expression::Counts), Table::default(), sums)?;
+    set_quality(&mut bare, &rows, &scanned.genes, &scanned.totals);
+    Ok(Some((scanned, bare, rows)))
 }
 
 /// Finds the matrix of counts and lets it pass by. `None`: its genes are few enough to read them all, or there is no such

@@ -98,7 +98,7 @@ fn describe(file: &AnnData, path: &Path, options: &OpenOptions) -> Result<String
     let used = if is_effects(file) {
         Effects::from_anndata(file, options).map(|effects| describe_effects(&effects))
     } else {
-        Dataset::from_anndata(file, options).map(|data| describe_cells(&data))
+        Dataset::outline(file, options).map(|data| describe_cells(&data))
     };
     text += "\nFor genailab\n";
     let here = format!("{}: ", path.display());
