@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Every command of the contract.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "run",
     "inspect",
     "convert",
