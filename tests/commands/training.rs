@@ -4,13 +4,14 @@ use super::tool::{Place, copy_folder, json, model};
 use crate::common::real_data;
 use genailab::data::{Dataset, Effects};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "events.out.tfevents.genailab",
     "history.jsonl",
     "last.safetensors",
     "metrics.json",
     "model.json",
     "model.safetensors",
+    "provenance.json",
     "split.json",
     "training.json",
 ];

@@ -41,8 +41,11 @@ pub(super) fn matches(names: &[String], known: &Table) -> usize {
     best_key(&Table::from_names(names.to_vec()), known).map_or(0, |(_, rows)| rows.iter().flatten().count())
 }
 
-/// The column that names the most cells (`None`: the row names), and the row of each cell.
-fn best_key(cells: &Table, known: &Table) -> Result<(Option<String>, Vec<Option<usize>>)> {
+/// A column (`None`: the row names), and the row of each cell by it.
+type Key = (Option<String>, Vec<Option<usize>>);
+
+/// The column that names the most cells.
+fn best_key(cells: &Table, known: &Table) -> Result<Key> {
     let columns = known
         .columns
         .iter()
@@ -52,7 +55,7 @@ fn best_key(cells: &Table, known: &Table) -> Result<(Option<String>, Vec<Option<
     let keys: Vec<(Option<String>, Vec<Option<String>>)> = keys.chain([names]).collect();
     // Cell Ranger's `-1` behind a barcode is often left out.
     for strip in [false, true] {
-        let mut best: (usize, Option<(Option<String>, Vec<Option<usize>>)>) = (0, None);
+        let mut best: (usize, Option<Key>) = (0, None);
         for (name, values) in &keys {
             let places = places(values, strip);
             let rows: Vec<Option<usize>> =

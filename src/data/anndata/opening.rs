@@ -62,7 +62,7 @@ impl AnnData {
         match found {
             Found::AnnData(file) => Self::of_group(file.group("/").map_err(|e| hdf::failed("open", "/", &e))?, path),
             Found::Modality { file, name } => Self::of_modality(&file, &name, path),
-            Found::Parts(parts) => Self::of_parts(parts, path),
+            Found::Parts(parts) => Self::of_parts(*parts, path),
         }
     }
 

@@ -35,7 +35,7 @@ pub(super) enum Found {
     /// An `.h5mu`, and the modality to read.
     Modality { file: File, name: String },
     /// Any other.
-    Parts(Parts),
+    Parts(Box<Parts>),
 }
 
 /// What formats without `uns`, `obsm` and `raw` hold.
@@ -47,6 +47,10 @@ pub(super) struct Parts {
     pub(super) notes: Vec<String>,
 }
 
+fn parts(parts: Parts) -> Found {
+    Found::Parts(Box::new(parts))
+}
+
 /// Recognises the format of a file or folder, and opens it.
 ///
 /// # Errors
@@ -54,7 +58,7 @@ pub(super) struct Parts {
 pub(super) fn find(path: &Path) -> Result<Found> {
     let (file, part) = split(path);
     if file.is_dir() {
-        return mtx::open_folder(&file).map(Found::Parts);
+        return mtx::open_folder(&file).map(parts);
     }
     let start = beginning(&file)?;
     let ending = file.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
@@ -69,7 +73,7 @@ pub(super) fn find(path: &Path) -> Result<Found> {
         Some(text) if delimited::looks_like_table(&text) => delimited::open(&file),
         _ => return hdf5_file(&file, part.as_deref()),
     };
-    opened.map(Found::Parts).map_err(|e| e.at(file.display()))
+    opened.map(parts).map_err(|e| e.at(file.display()))
 }
 
 /// `FILE:PART` where there is no file of the whole name: a modality, a genome.
@@ -109,10 +113,10 @@ fn hdf5_file(path: &Path, part: Option<&str>) -> Result<Found> {
         };
     }
     if is("row_attrs", LocationType::Group) && is("col_attrs", LocationType::Group) {
-        return loom::open(&file).map(Found::Parts).map_err(here);
+        return loom::open(&file).map(parts).map_err(here);
     }
     if let Some(parts) = tenx::open(&file, part).map_err(here)? {
-        return Ok(Found::Parts(parts));
+        return Ok(Found::Parts(Box::new(parts)));
     }
     if is("assays", LocationType::Group) || is("cell.names", LocationType::Dataset) {
         return Err(refused::seurat(path));

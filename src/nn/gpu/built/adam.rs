@@ -84,6 +84,7 @@ pub(crate) fn adam<S: Shape>(weight: &Tensor<S, f32, Cpu>, moments: &Moments<Cpu
         let id = id(weight);
         let (first, second) = (s.moment(&moments.first)?, s.moment(&moments.second)?);
         let gradient = s.gradient(id)?;
+        s.norms.remove(&id);
         let there = s.weights.get_mut(&id).expect("it has a gradient");
         (there.has_gradient, there.is_newer) = (false, true);
         let (len, values) = (there.len, there.values.clone());
