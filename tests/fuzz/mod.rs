@@ -62,7 +62,7 @@ impl Campaign {
                 }
             }
         };
-        std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(&work))));
+        std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
         let found = found.into_inner().expect("no thread panics with it");
         println!("{kind}: {} damaged files, seed {}, {} findings", self.inputs, self.seed, found.len());
         assert!(found.is_empty(), "{kind}, seed {}:\n{}", self.seed, found.join("\n"));

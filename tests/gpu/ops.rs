@@ -16,8 +16,11 @@ use std::sync::Arc;
 
 const TOLERANCE: f64 = 1e-4;
 
+/// An output on the tape, and what its gradients are taken of.
+type Made<S> = (Tensor<S, f32, Cpu, Taped>, Vec<Leaf>);
+
 /// Output, and the gradient of `sum(output * upstream)` for each leaf, wherever it is.
-fn outcome<S: Shape>(made: Result<(Tensor<S, f32, Cpu, Taped>, Vec<Leaf>)>) -> (Vec<f32>, Vec<Vec<f32>>) {
+fn outcome<S: Shape>(made: Result<Made<S>>) -> (Vec<f32>, Vec<Vec<f32>>) {
     let (y, leaves) = made.expect("it is computed");
     let output = y.as_vec();
     let upstream = y.device().tensor_from_vec(normal(output.len(), 99), *y.shape());

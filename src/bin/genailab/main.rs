@@ -70,13 +70,13 @@ fn print(text: &str) -> genailab::Result<()> {
 }
 
 fn main() -> ExitCode {
-    genailab::guard::end_cleanly();
     // Mesa's layer that sorts GPUs complains on stderr where there is no display; they are sorted here anyway.
     #[cfg(feature = "metal")]
-    // SAFETY: no other thread reads the environment yet.
+    // SAFETY: there is no other thread yet.
     unsafe {
         std::env::set_var("NODEVICE_SELECT", "1");
     }
+    genailab::guard::end_cleanly();
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::run(&args),
