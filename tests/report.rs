@@ -77,16 +77,15 @@ fn told(means: &[(&str, f64)], comparisons: Vec<Comparison>, seeds: usize) -> Be
         models: means.iter().map(|(name, _)| facts(name, role(name))).collect(),
         splits: splits.collect(),
         summary: means.iter().map(|(name, mean)| summary(name, "l2", *mean)).collect(),
-        rows: vec![Row {
-            seed: 0,
-            model: "additive".into(),
-            perturbation: "A+B".into(),
-            metric: "l2".into(),
-            value: 20.0,
-        }],
+        rows: means.iter().map(|(name, mean)| row(name, *mean)).collect(),
         comparisons,
         ..Benchmark::default()
     }
+}
+
+/// All models predict the same condition.
+fn row(model: &str, value: f64) -> Row {
+    Row { seed: 0, model: model.to_owned(), perturbation: "A+B".to_owned(), metric: "l2".to_owned(), value }
 }
 
 fn summary(model: &str, metric: &str, mean: f64) -> MetricSummary {

@@ -73,7 +73,10 @@ pub fn run(args: &Args) -> Result<()> {
     }
     args.device.check()?;
     let data = match args.columns.open(&args.data)? {
-        Opened::Cells(data) => data,
+        Opened::Cells(data) => {
+            data.require_counts("bench-train").map_err(|e| e.at(args.data.display()))?;
+            data
+        }
         Opened::Effects(_) => {
             let file = args.data.display();
             return Err(Error::config(format!("{file}: bench-train needs cells; this is an effects dataset")));

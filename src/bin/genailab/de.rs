@@ -6,9 +6,10 @@ use crate::{
 };
 use genailab::{
     Error, Result,
-    data::{Dataset, Opened, TargetSum, normalize},
+    data::{Dataset, Opened, TargetSum, mean_expression, normalize},
     eval::{DeReference, DeTest, DifferentialExpression, RankSum, SIGNIFICANCE, differential_expression},
     model::NORMALISED_TOTAL,
+    ndarray::{Array1, Array2},
     train::write_atomically,
 };
 use serde_json::json;
@@ -22,7 +23,8 @@ use std::{
 ///
 /// Tests every perturbation against control, gene by gene, on log-normalised counts (10,000 a cell), and writes a table:
 /// perturbation, gene, score, log2_fold_change, p_value, p_adjusted (Benjamini-Hochberg over a perturbation's genes). The
-/// numbers are those of scanpy's rank_genes_groups. Perturbations of fewer than two cells are left out.
+/// numbers are those of scanpy's rank_genes_groups. Values that are no counts (--expression log, z) are tested as they are, and the
+/// column mean_difference stands in place of log2_fold_change. Perturbations of fewer than two cells are left out.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -89,7 +91,10 @@ pub fn run(args: &Args) -> Result<()> {
     say_left_out(&data, &args.data)?;
     let expression = normalize::log_normalize(&data, TargetSum::Fixed(NORMALISED_TOTAL))?;
     let start = Instant::now();
-    let de = differential_expression(&expression, &data.labels, reference, test)?;
+    let mut de = differential_expression(&expression, &data.labels, reference, test)?;
+    if !data.expression.is_counts() {
+        de.log2_fold_changes = differences(&data, &de, reference)?;
+    }
     let seconds = start.elapsed().as_secs_f64();
     write_atomically(&args.out, table(&data, &de).as_bytes())?;
 
@@ -130,9 +135,28 @@ fn say_left_out(data: &Dataset, file: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Mean of each tested perturbation less the mean of what it is tested against, `(perturbations, genes)`: values whose base is not
+/// known, or that lie around 0, have no fold change.
+fn differences(data: &Dataset, de: &DifferentialExpression, against: DeReference) -> Result<Array2<f64>> {
+    let mean = |inside: &dyn Fn(u32) -> bool| -> Array1<f64> {
+        let cells: Vec<usize> = (0..data.n_cells()).filter(|&cell| inside(data.labels[cell])).collect();
+        mean_expression(&data.counts, &cells).mapv(f64::from)
+    };
+    let rows = de.groups.iter().map(|&group| match against {
+        DeReference::Group(control) => mean(&|label| label == group) - mean(&|label| label == control),
+        DeReference::Rest => mean(&|label| label == group) - mean(&|label| label != group),
+    });
+    let mut found = Array2::zeros((0, data.n_genes()));
+    for row in rows {
+        found.push_row(row.view()).expect("one value per gene");
+    }
+    Ok(found)
+}
+
 /// A row a perturbation and gene, in the order of the file's genes.
 fn table(data: &Dataset, de: &DifferentialExpression) -> String {
-    let mut text = String::from("perturbation,gene,score,log2_fold_change,p_value,p_adjusted\n");
+    let change = if data.expression.is_counts() { "log2_fold_change" } else { "mean_difference" };
+    let mut text = format!("perturbation,gene,score,{change},p_value,p_adjusted\n");
     let genes: Vec<String> = data.gene_names().iter().map(|gene| quoted(gene)).collect();
     for (row, &label) in de.groups.iter().enumerate() {
         let perturbation = quoted(&data.perturbations[label as usize].to_string());
