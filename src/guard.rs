@@ -3,7 +3,7 @@
 //! HDF5 trusts much of what a file says, so a flipped bit can make it follow a wild pointer or loop for ever. Reading in a child
 //! process would contain that, but what the child has read would have to be copied to us, or be read again. The process has
 //! nothing to lose in that moment (outputs are renamed into place when they are complete), so it is enough that it ends as
-//! every other failure does. The tool therefore handles the signals of a crash: on a thread that is inside a [`Reading`], the
+//! every other failure does. The tool therefore handles the signals of a crash: on a thread that is inside a `Reading`, the
 //! handler writes a prepared line and ends the process with exit code 1; elsewhere the signal does what it did before. A
 //! second thread does the same to a read that shows no progress for too long. Both cost nothing while all is well.
 //!

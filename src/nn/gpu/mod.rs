@@ -5,7 +5,7 @@
 //! tensors. A model on this device is a network of CPU tensors; while its code runs inside [`enter`], the operations of
 //! [`Backend`](super::Backend) that have a shader run it instead of the CPU's kernel, and the others run on the CPU.
 //!
-//! What stays on the GPU, and what travels ([`session`] holds it):
+//! What stays on the GPU, and what travels (`session` holds it):
 //! - weights, their gradients and Adam's moments stay there from step to step;
 //! - the input of an operation that is the output of another one, and what an operation keeps for its backward pass, is
 //!   not sent again;
