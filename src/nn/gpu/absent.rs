@@ -3,8 +3,10 @@
 use super::{Adapter, NAME};
 use crate::{Error, ErrorKind, Result};
 
-/// There is no way to have one.
-pub enum Entered {}
+/// There is no way to have one. No empty enum: the compiler would call what follows [`enter`] unreachable.
+pub struct Entered {
+    _private: (),
+}
 
 /// None: nothing is built in that could find them.
 ///
