@@ -84,6 +84,9 @@ pub fn run(args: &Args) -> Result<()> {
             "--split, --variants, --scaling and --resume are for the whole JEPA, not for --phase a; leave them out",
         ));
     }
+    if encoder_alone {
+        args.genes.refuse("--phase a uses all genes of the file")?;
+    }
     let variants: Vec<String> = args.variants.iter().map(|name| name.replace('_', " ")).collect();
     let known = names_of_jepa_variants();
     if let Some(unknown) = variants.iter().find(|name| !known.contains(&name.as_str())) {

@@ -228,6 +228,11 @@ impl GenesArg {
         self.genes.as_deref().map_or_else(|| Ok(GeneChoice::default()), str::parse)
     }
 
+    /// Refuses the option where it has no effect.
+    pub fn refuse(&self, why: &str) -> Result<()> {
+        refuse_given([("--genes", self.genes.is_some())].into_iter(), why)
+    }
+
     /// Refuses the option for data that has no cells.
     pub fn check(&self, opened: &Opened) -> Result<()> {
         match (&self.genes, opened) {

@@ -1,7 +1,7 @@
 //! What an output folder was made by and from: `provenance.json` in it.
 //!
-//! The files that a command opens and the folder that it writes are noted where every command passes, so that none forgets
-//! one.
+//! Data files and the folder that a command writes are noted where every command passes, so that none forgets one; settings and
+//! gene sets by the commands that take them.
 
 use genailab::{Result, data::fetch::hash, train::write_atomically};
 use serde_json::json;
