@@ -21,7 +21,7 @@ unexport CI
 required := GENAILAB_PYTHON=$(CURDIR)/.venv/bin/python GENAILAB_REQUIRE_PYTHON=1 \
 	$(if $(wildcard ../shared/data),GENAILAB_REQUIRE_DATA=1)
 
-.PHONY: run test lab book book-check setup check lint docs build unit kernel kernel-unit fuzz notebook-dependencies notebooks outputs help
+.PHONY: run test lab book book-check setup check lint docs build unit kernel kernel-unit fuzz kill notebook-dependencies notebooks outputs help
 
 help:
 	@sed -n '1,5s/^# //p' Makefile
@@ -86,6 +86,10 @@ N := 10000
 SEED := 1
 fuzz:
 	GENAILAB_FUZZ=$(N) GENAILAB_FUZZ_SEED=$(SEED) $(required) cargo test $(LIBRARY) --test integration fuzz:: -- --nocapture
+
+# Every kind of job, killed at N moments of SEED, and gone on with. make kill N=20.
+kill:
+	GENAILAB_KILLS=$(N) GENAILAB_KILL_SEED=$(SEED) $(required) cargo test $(LIBRARY) --test integration kills:: -- --nocapture
 
 # What the notebooks' cells are linked to.
 notebook-dependencies:

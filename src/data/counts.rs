@@ -2,26 +2,32 @@
 
 use crate::{Error, Result};
 use ndarray::Array2;
+use std::sync::Arc;
 
 /// A CSR matrix `(cells, genes)`: UMI counts, or any other non-negative values a cell.
 ///
 /// The default has no cells and no genes. Row `i` is `indices[indptr[i]..indptr[i + 1]]` with the values at the same places; within a row the gene
-/// indices are strictly increasing. 8 bytes a stored value.
+/// indices are strictly increasing. 8 bytes a stored value. Clones share the arrays until one of them is changed: the counts of a
+/// large experiment are most of the memory in use.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counts {
     n_genes: usize,
-    indptr: Vec<usize>,
-    indices: Vec<u32>,
-    values: Vec<f32>,
+    indptr: Arc<Vec<usize>>,
+    indices: Arc<Vec<u32>>,
+    values: Arc<Vec<f32>>,
 }
 
 impl Default for Counts {
     fn default() -> Self {
-        Self { n_genes: 0, indptr: vec![0], indices: Vec::new(), values: Vec::new() }
+        Self::of(0, vec![0], Vec::new(), Vec::new())
     }
 }
 
 impl Counts {
+    fn of(n_genes: usize, indptr: Vec<usize>, indices: Vec<u32>, values: Vec<f32>) -> Self {
+        Self { n_genes, indptr: indptr.into(), indices: indices.into(), values: values.into() }
+    }
+
     /// Checks and takes the three CSR arrays. Rows whose indices are not sorted are sorted.
     ///
     /// # Errors
@@ -67,7 +73,7 @@ impl Counts {
                 }
             }
         }
-        Ok(Self { n_genes, indptr, indices, values })
+        Ok(Self::of(n_genes, indptr, indices, values))
     }
 
     /// Keeps the non-zero entries of a dense `(cells, genes)` array.
@@ -80,7 +86,7 @@ impl Counts {
             }
             indptr.push(indices.len());
         }
-        Self { n_genes: dense.ncols(), indptr, indices, values }
+        Self::of(dense.ncols(), indptr, indices, values)
     }
 
     /// The dense `(cells, genes)` array: `4 * cells * genes` bytes.
@@ -138,6 +144,9 @@ impl Counts {
 
     /// The rows `cells`, in that order; a row may be given more than once.
     pub fn select_cells(&self, cells: &[usize]) -> Self {
+        if cells.iter().copied().eq(0..self.n_cells()) {
+            return self.clone();
+        }
         let mut indptr = Vec::with_capacity(cells.len() + 1);
         indptr.push(0);
         let nnz = cells.iter().map(|&cell| self.indptr[cell + 1] - self.indptr[cell]).sum();
@@ -148,7 +157,7 @@ impl Counts {
             values.extend_from_slice(row);
             indptr.push(indices.len());
         }
-        Self { n_genes: self.n_genes, indptr, indices, values }
+        Self::of(self.n_genes, indptr, indices, values)
     }
 
     /// The columns `genes`, in that order.
@@ -156,6 +165,9 @@ impl Counts {
     /// # Errors
     /// A gene index that is not there, or that is given twice.
     pub fn select_genes(&self, genes: &[usize]) -> Result<Self> {
+        if genes.iter().copied().eq(0..self.n_genes) {
+            return Ok(self.clone());
+        }
         let mut place = vec![u32::MAX; self.n_genes];
         for (new, &old) in genes.iter().enumerate() {
             match place.get_mut(old) {
@@ -183,26 +195,28 @@ impl Counts {
         Self::new(genes.len(), indptr, indices, values)
     }
 
-    /// Keeps the rows for which `keep` is true, in place: no second copy is made.
+    /// Keeps the rows for which `keep` is true, in place: no second copy is made, unless a clone still needs the first.
     ///
     /// # Panics
     /// If `keep` is not as long as there are cells.
     pub fn retain_cells(&mut self, keep: &[bool]) {
         assert_eq!(keep.len(), self.n_cells(), "retain_cells needs one flag a cell");
+        let indptr = Arc::make_mut(&mut self.indptr);
+        let (indices, values) = (Arc::make_mut(&mut self.indices), Arc::make_mut(&mut self.values));
         let (mut kept_rows, mut kept_values) = (0, 0);
         for (cell, _) in keep.iter().enumerate().filter(|(_, keep)| **keep) {
-            let range = self.indptr[cell]..self.indptr[cell + 1];
+            let range = indptr[cell]..indptr[cell + 1];
             let length = range.len();
-            self.indices.copy_within(range.clone(), kept_values);
-            self.values.copy_within(range, kept_values);
+            indices.copy_within(range.clone(), kept_values);
+            values.copy_within(range, kept_values);
             kept_values += length;
             kept_rows += 1;
             // Row starts at or before `cell` are not needed any more.
-            self.indptr[kept_rows] = kept_values;
+            indptr[kept_rows] = kept_values;
         }
-        self.indptr.truncate(kept_rows + 1);
-        self.indices.truncate(kept_values);
-        self.values.truncate(kept_values);
+        indptr.truncate(kept_rows + 1);
+        indices.truncate(kept_values);
+        values.truncate(kept_values);
     }
 
     /// The first value that cannot be a count (negative, fractional, not finite) as `(cell, gene, value)`.
@@ -219,12 +233,10 @@ impl Counts {
     /// If the other has more or fewer genes.
     pub fn stacked(&self, other: &Self) -> Self {
         assert_eq!(self.n_genes, other.n_genes, "the same genes");
-        let mut stacked = self.clone();
         let before = self.nnz();
-        stacked.indptr.extend(other.indptr.iter().skip(1).map(|end| before + end));
-        stacked.indices.extend_from_slice(&other.indices);
-        stacked.values.extend_from_slice(&other.values);
-        stacked
+        let indptr = self.indptr.iter().copied().chain(other.indptr.iter().skip(1).map(|end| before + end)).collect();
+        let indices = [self.indices(), other.indices()].concat();
+        Self::of(self.n_genes, indptr, indices, [self.values(), other.values()].concat())
     }
 
     /// Each row times a factor of its own, `(cells,)`.
@@ -233,16 +245,27 @@ impl Counts {
     /// If there are more or fewer factors than rows.
     pub fn scale_rows(mut self, factors: &[f32]) -> Self {
         assert_eq!(factors.len(), self.n_cells(), "one factor a row");
-        for (row, &factor) in factors.iter().enumerate() {
-            self.values[self.indptr[row]..self.indptr[row + 1]].iter_mut().for_each(|value| *value *= factor);
+        let values = Arc::make_mut(&mut self.values);
+        for (range, &factor) in self.indptr.windows(2).zip(factors) {
+            values[range[0]..range[1]].iter_mut().for_each(|value| *value *= factor);
         }
         self
+    }
+
+    /// Other values at the same places, which are shared.
+    ///
+    /// # Panics
+    /// If there are more or fewer values than are stored.
+    #[must_use]
+    pub fn with_values(&self, values: Vec<f32>) -> Self {
+        assert_eq!(values.len(), self.nnz(), "one value a place");
+        Self { values: values.into(), ..self.clone() }
     }
 
     /// The same matrix with `f` applied to every stored value (`f(0)` must be 0).
     #[must_use]
     pub fn map_values(mut self, f: impl Fn(f32) -> f32) -> Self {
-        self.values.iter_mut().for_each(|value| *value = f(*value));
+        Arc::make_mut(&mut self.values).iter_mut().for_each(|value| *value = f(*value));
         self
     }
 }

@@ -76,11 +76,42 @@ impl GeneChoice {
     }
 }
 
+/// How the note names the choice of genes by their counts.
+const BY_COUNTS: &str = "seurat_v3";
+
 /// What the first pass tells of the cells.
 struct Totals {
     sums: Vec<f64>,
     detected: Vec<f64>,
     mito: Vec<f64>,
+}
+
+impl Totals {
+    fn of_no_counts(cells: usize) -> Self {
+        let zeros = || vec![0.0; cells];
+        Self { sums: zeros(), detected: zeros(), mito: zeros() }
+    }
+
+    /// Of counts that are in memory.
+    fn of(data: &Dataset) -> Self {
+        let is_mito: Vec<bool> = data.genes.names.iter().map(|name| qc::is_mitochondrial(name)).collect();
+        let mut totals = Self::of_no_counts(data.n_cells());
+        for cell in 0..data.n_cells() {
+            let (genes, row) = data.counts.row(cell);
+            genes.iter().zip(row).for_each(|(&gene, &count)| totals.add(cell, count, is_mito[gene as usize]));
+        }
+        totals
+    }
+
+    fn add(&mut self, cell: usize, count: f32, mito: bool) {
+        if count > 0.0 {
+            self.sums[cell] += f64::from(count);
+            self.detected[cell] += 1.0;
+            if mito {
+                self.mito[cell] += f64::from(count);
+            }
+        }
+    }
 }
 
 /// A matrix of counts that has passed by once.
@@ -97,7 +128,8 @@ impl Dataset {
     /// Reads a cells dataset with the genes of `choice`. `training` names the training cells of a dataset that has everything
     /// but counts; variable genes are chosen by these alone. Library sizes count all genes of the file, and the columns
     /// `n_genes_by_counts` and `pct_counts_mt` of cells are filled from all of them, so that quality control decides as with all
-    /// genes. A file with no more genes than are asked for is read as by [`Dataset::from_anndata`].
+    /// genes. A file with no more genes than are asked for, one of real values and one whose counts are rounded are read as by
+    /// [`Dataset::from_anndata`], and narrowed as by [`Dataset::with_genes`].
     ///
     /// # Errors
     /// As [`Dataset::open_with`]; none of the named genes is in the file; those of `training`; fewer than two training cells.
@@ -109,7 +141,7 @@ impl Dataset {
     ) -> Result<Self> {
         let here = |e: Error| e.at(file.path().display());
         let Some((scanned, bare, rows)) = without_counts(file, options, choice)? else {
-            return Self::from_anndata(file, options);
+            return Self::from_anndata(file, options)?.with_genes(choice, training);
         };
         let Scanned { matrix, columns, genes, .. } = scanned;
         let (kept, note) = match choice {
@@ -117,7 +149,7 @@ impl Dataset {
             GeneChoice::MostVariable(n) => {
                 let of: Vec<usize> = training(&bare)?.into_iter().map(|cell| rows[cell]).collect();
                 let variable = most_variable(file, &matrix, (&columns, &of), *n).map_err(here)?;
-                with_perturbed(variable, of.len(), &genes, &bare)
+                with_perturbed((variable, BY_COUNTS), of.len(), &genes, &bare)
             }
             GeneChoice::All => unreachable!("read above"),
         };
@@ -143,24 +175,69 @@ impl Dataset {
         }
     }
 
-    /// The same cells with the genes of `choice`, for a dataset that is in memory.
+    /// The same cells with the genes of `choice`, for a dataset that is in memory; real values, whose counts are not known, by
+    /// their plain variance. What quality control asks for is filled in as by [`Dataset::open_genes`].
     ///
     /// # Errors
     /// As [`Dataset::open_genes`].
-    pub fn with_genes(self, choice: &GeneChoice, training: impl FnOnce(&Self) -> Result<Vec<usize>>) -> Result<Self> {
-        let (kept, note) = match choice {
+    pub fn with_genes(
+        mut self,
+        choice: &GeneChoice,
+        training: impl FnOnce(&Self) -> Result<Vec<usize>>,
+    ) -> Result<Self> {
+        match choice {
             GeneChoice::All => return Ok(self),
-            GeneChoice::MostVariable(n) if *n >= self.n_genes() || !self.expression.is_counts() => return Ok(self),
-            GeneChoice::Named(names) => named(names, &self.genes)?,
+            GeneChoice::MostVariable(n) if *n >= self.n_genes() => return Ok(self),
+            _ => {}
+        }
+        let of_counts = self.expression.is_counts();
+        if of_counts {
+            let (genes, totals) = (self.genes.clone(), Totals::of(&self));
+            let rows: Vec<usize> = (0..self.n_cells()).collect();
+            set_quality(&mut self, &rows, &genes, &totals);
+        }
+        let (kept, note) = match choice {
             GeneChoice::MostVariable(n) => {
                 let of = training(&self)?;
-                let table = highly_variable(&self, HvgFlavour::SeuratV3, *n, Some(&of))?;
-                with_perturbed(table.selected, of.len(), &self.genes, &self)
+                enough_cells(&of)?;
+                let variable = match of_counts {
+                    true => (highly_variable(&self, HvgFlavour::SeuratV3, *n, Some(&of))?.selected, BY_COUNTS),
+                    false => (of_largest_variance(&self.counts, &of, *n), "by variance"),
+                };
+                with_perturbed(variable, of.len(), &self.genes, &self)
             }
+            GeneChoice::Named(names) => named(names, &self.genes)?,
+            GeneChoice::All => unreachable!("returned above"),
         };
         let mut narrow = self.select_genes(&kept)?;
         narrow.notes.push(note);
         Ok(narrow)
+    }
+}
+
+/// The genes whose values vary most over these cells, `n` of them.
+fn of_largest_variance(values: &Counts, cells: &[usize], n: usize) -> Vec<bool> {
+    let (mut sums, mut squares) = (vec![0.0; values.n_genes()], vec![0.0; values.n_genes()]);
+    for &cell in cells {
+        let (genes, row) = values.row(cell);
+        for (&gene, &value) in genes.iter().zip(row) {
+            sums[gene as usize] += f64::from(value);
+            squares[gene as usize] += f64::from(value).powi(2);
+        }
+    }
+    let of = cells.len() as f64;
+    let variance: Vec<f64> = sums.iter().zip(&squares).map(|(sum, square)| square - sum * sum / of).collect();
+    let mut order: Vec<usize> = (0..variance.len()).collect();
+    order.sort_by(|&a, &b| variance[b].total_cmp(&variance[a]));
+    let mut selected = vec![false; variance.len()];
+    order[..n].iter().for_each(|&gene| selected[gene] = true);
+    selected
+}
+
+fn enough_cells(training: &[usize]) -> Result<()> {
+    match training.len() < 2 {
+        true => Err(Error::data(format!("{} training cells are too few to see which genes vary", training.len()))),
+        false => Ok(()),
     }
 }
 
@@ -217,8 +294,7 @@ fn totals(
     n_columns: usize,
     (columns, genes): (&[usize], &Table),
 ) -> Result<Option<(Totals, f32)>> {
-    let zeros = || vec![0.0; file.n_obs()];
-    let mut totals = Totals { sums: zeros(), detected: zeros(), mito: zeros() };
+    let mut totals = Totals::of_no_counts(file.n_obs());
     let (mut is_gene, mut is_mito) = (vec![false; n_columns], vec![false; n_columns]);
     for (&column, name) in columns.iter().zip(&genes.names) {
         is_gene[column] = true;
@@ -231,12 +307,8 @@ fn totals(
             return ControlFlow::Break(());
         }
         most = most.max(value);
-        if is_gene[column as usize] && value > 0.0 {
-            totals.sums[cell] += f64::from(value);
-            totals.detected[cell] += 1.0;
-            if is_mito[column as usize] {
-                totals.mito[cell] += f64::from(value);
-            }
+        if is_gene[column as usize] {
+            totals.add(cell, value, is_mito[column as usize]);
         }
         ControlFlow::Continue(())
     })?;
@@ -280,9 +352,7 @@ fn named(names: &[String], genes: &Table) -> Result<(Vec<usize>, String)> {
 
 /// Which genes vary most over the rows `of` of the file.
 fn most_variable(file: &AnnData, matrix: &str, (columns, of): (&[usize], &[usize]), n: usize) -> Result<Vec<bool>> {
-    if of.len() < 2 {
-        return Err(Error::data(format!("{} training cells are too few to see which genes vary", of.len())));
-    }
+    enough_cells(of)?;
     let mut counted = vec![false; file.n_obs()];
     of.iter().for_each(|&row| counted[row] = true);
     let most = columns.last().map_or(0, |&column| column + 1);
@@ -299,7 +369,12 @@ fn most_variable(file: &AnnData, matrix: &str, (columns, of): (&[usize], &[usize
 }
 
 /// The variable genes and the perturbed ones.
-fn with_perturbed(variable: Vec<bool>, cells: usize, genes: &Table, data: &Dataset) -> (Vec<usize>, String) {
+fn with_perturbed(
+    (variable, by): (Vec<bool>, &str),
+    cells: usize,
+    genes: &Table,
+    data: &Dataset,
+) -> (Vec<usize>, String) {
     let perturbed: HashSet<&String> = data.perturbations.iter().flat_map(|perturbation| perturbation.genes()).collect();
     let kept: Vec<usize> =
         (0..genes.len()).filter(|&gene| variable[gene] || perturbed.contains(&genes.names[gene])).collect();
@@ -307,8 +382,8 @@ fn with_perturbed(variable: Vec<bool>, cells: usize, genes: &Table, data: &Datas
     let beside = kept.len() - n;
     let beside = if beside > 0 { format!(", and {beside} perturbed genes beside them") } else { String::new() };
     let note = format!(
-        "{} of {} genes are used: the {n} that vary most among {cells} training cells (seurat_v3){beside}; --genes N, all or a \
-         file chooses others",
+        "{} of {} genes are used: the {n} that vary most among {cells} training cells ({by}){beside}; --genes N, all or a file \
+         chooses others",
         kept.len(),
         genes.len()
     );

@@ -81,7 +81,7 @@ pub fn normalize_total(counts: &Counts, library_size: &[f32], target: TargetSum)
         let scale = if size > 0.0 { target / f64::from(size) } else { 1.0 };
         values.extend(counts.row(cell).1.iter().map(|&x| (f64::from(x) * scale) as f32));
     }
-    Counts::new(counts.n_genes(), counts.indptr().to_vec(), counts.indices().to_vec(), values)
+    Ok(counts.with_values(values))
 }
 
 /// `ln(1 + x)` of every value.

@@ -291,17 +291,24 @@ impl Dataset {
     /// # Errors
     /// Those of [`AnnDataWriter::write`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.write_with(path, &[])
+        self.write_with(path, &[], None)
     }
 
-    /// As [`Dataset::write`], with embeddings in `obsm`: names such as `X_jepa`, and `(cells, dimensions)` each.
+    /// As [`Dataset::write`], with embeddings in `obsm`: names such as `X_jepa`, and `(cells, dimensions)` each; and with a
+    /// further entry in `uns`.
     ///
     /// # Errors
     /// Those of [`AnnDataWriter::write`].
-    pub fn write_with(&self, path: impl AsRef<Path>, embeddings: &[(&str, &Array2<f32>)]) -> Result<()> {
+    pub fn write_with(
+        &self,
+        path: impl AsRef<Path>,
+        embeddings: &[(&str, &Array2<f32>)],
+        entry: Option<(&str, Uns)>,
+    ) -> Result<()> {
         let mut cells = self.cells.clone();
         self.annotate(&mut cells);
         let writer = AnnDataWriter::new(&cells, &self.genes).x(&self.counts).uns(UNS, self.hints());
+        let writer = entry.into_iter().fold(writer, |writer, (name, entry)| writer.uns(name, entry));
         embeddings.iter().fold(writer, |writer, (name, values)| writer.obsm(name, values)).write(path)
     }
 

@@ -34,6 +34,13 @@ impl SettingsFile {
         &self.path
     }
 
+    /// Whether a key is given, by its path: `["train", "epochs"]`.
+    pub fn gives(&self, path: &[&str]) -> bool {
+        let Some((key, tables)) = path.split_last() else { return false };
+        let inner = tables.iter().try_fold(&self.table, |table, name| table.get(*name)?.as_table());
+        inner.is_some_and(|table| table.contains_key(*key))
+    }
+
     /// The table `name` that every model shares; `None` where the file has none.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod genes;
 mod jepa;
 mod jepa_diffusion;
 mod jepa_phase_a;
+mod kills;
 mod prediction;
 mod running;
 mod settings;

@@ -2,7 +2,7 @@
 
 use super::tool::{Place, cells, copy_folder, json, model};
 use crate::common::{python, real_data};
-use genailab::data::{AnnData, AnnDataWriter, Column, Dataset, Effects, Table};
+use genailab::data::{AnnData, AnnDataWriter, Column, Dataset, Effects, Table, Uns};
 use std::{path::Path, process::Command};
 
 /// Two single perturbations that the model knows.
@@ -24,6 +24,13 @@ fn cells_are_counts_with_their_perturbation() {
     assert_eq!(place.files(), ["p.h5ad"]);
     let file = AnnData::open(place.path("p.h5ad")).expect("an .h5ad file");
     assert_eq!((file.n_obs(), file.n_vars(), file.x_kind().to_string()), (180, 150, "csr".to_owned()));
+    let Some(Uns::Text(record)) = file.uns("provenance").expect("readable") else { panic!("it says what made it") };
+    let record: serde_json::Value = serde_json::from_str(&record).expect("JSON");
+    let files = record["files"].as_array().expect("files");
+    let weights =
+        |file: &serde_json::Value| file["path"].as_str().is_some_and(|path| path.ends_with("model.safetensors"));
+    assert!(files.iter().any(|file| weights(file) && file["sha256"].as_str().is_some_and(|sum| sum.len() == 64)));
+    assert!(record["command"].as_array().expect("words").iter().any(|word| word == "--seed"));
     let (obs, double) = (file.obs().expect("cells"), format!("{a}+{b}"));
     assert_eq!(file.var().expect("genes").names, Dataset::open(cells()).expect("cells").genes.names);
     assert!(matches!(obs.column("perturbation"), Some(Column::Categorical { .. })));

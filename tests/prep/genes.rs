@@ -1,9 +1,10 @@
 //! A choice of genes while a file is read: the same cells and numbers as all genes read and some of them kept.
 
 use genailab::data::{
-    AnnData, AnnDataWriter, Counts, Dataset, GeneChoice, HvgFlavour, OpenOptions, Perturbation, QcConfig, Simulation,
-    SimulationConfig, SplitPlan, highly_variable,
+    AnnData, AnnDataWriter, Counts, Dataset, Expression, GeneChoice, HvgFlavour, OpenOptions, Perturbation, QcConfig,
+    Simulation, SimulationConfig, SplitPlan, highly_variable,
 };
+use ndarray::Axis;
 use std::{collections::HashSet, path::Path};
 use tempfile::tempdir;
 
@@ -140,6 +141,50 @@ fn named_genes_and_all() {
     let none = GeneChoice::Named(vec!["NOT_THERE".to_owned()]);
     let error = Dataset::open_genes(&file, &OpenOptions::default(), &none, |_| Ok(vec![])).expect_err("no gene");
     assert!(error.to_string().contains("none of the 1 genes asked for (NOT_THERE"), "{error}");
+}
+
+#[test]
+fn counts_that_are_rounded_first() {
+    let folder = tempdir().expect("a folder");
+    let (path, plain) = (folder.path().join("fractions.h5ad"), folder.path().join("counts.h5ad"));
+    let data = simulated();
+    data.write(&plain).expect("written");
+    let fractions = data.counts.clone().map_values(|count| count + 0.25);
+    AnnDataWriter::new(&data.cells, &data.genes).x(&fractions).write(&path).expect("written");
+    let options = OpenOptions { round_counts: true, ..OpenOptions::default() };
+    let choice = GeneChoice::MostVariable(60);
+    let file = AnnData::open(&path).expect("opened");
+    let narrow = Dataset::open_genes(&file, &options, &choice, |data| Ok(training(data))).expect("read");
+    same(&narrow, &open(&plain, &choice));
+    let (narrow, wide) = (qc().good_cells(&narrow), qc().good_cells(&data));
+    assert_eq!(narrow.expect("narrow").0, wide.expect("wide").0, "quality control counts all genes");
+}
+
+#[test]
+fn real_values_by_their_variance() {
+    let folder = tempdir().expect("a folder");
+    let path = folder.path().join("log.h5ad");
+    let data = simulated();
+    let logged = data.counts.clone().map_values(f32::ln_1p);
+    AnnDataWriter::new(&data.cells, &data.genes).x(&logged).write(&path).expect("written");
+    let file = AnnData::open(&path).expect("opened");
+    let cells: Vec<usize> = (0..400).collect();
+    let choice = GeneChoice::MostVariable(60);
+    let narrow = Dataset::open_genes(&file, &OpenOptions::default(), &choice, |_| Ok(cells.clone())).expect("read");
+    assert_eq!(narrow.expression, Expression::Log);
+    let variance = logged.to_dense().select(Axis(0), &cells).mapv(f64::from).var_axis(Axis(0), 0.0);
+    let mut order: Vec<usize> = (0..variance.len()).collect();
+    order.sort_by(|&a, &b| variance[b].total_cmp(&variance[a]));
+    let perturbed: HashSet<&String> = data.perturbations.iter().flat_map(Perturbation::genes).collect();
+    let names = &data.genes.names;
+    let kept: Vec<&String> = names
+        .iter()
+        .enumerate()
+        .filter(|(g, name)| order[..60].contains(g) || perturbed.contains(name))
+        .map(|p| p.1)
+        .collect();
+    assert_eq!(narrow.genes.names.iter().collect::<Vec<_>>(), kept);
+    assert!(narrow.notes.iter().any(|note| note.contains("among 400 training cells (by variance)")));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod checkpoint;
 mod ema;
 mod memory;
 mod model;
+mod numpy_order;
 mod optim;
 mod params;
 mod resume;

@@ -1,7 +1,8 @@
 //! `genailab ablate`: what each part of a model is worth.
 
 use crate::{
-    options::{DataArgs, GenesArg, OutputFolder, check_interrupt, interrupt_flag, say},
+    options::{DataArgs, GenesArg, check_interrupt, interrupt_flag, say},
+    output::OutputFolder,
     sources::DataFiles,
 };
 use genailab::{

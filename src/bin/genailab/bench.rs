@@ -1,14 +1,15 @@
 //! `genailab bench`: predictors on held-out conditions, measured side by side.
 
 use crate::{
-    options::{DataArgs, GenesArg, OutputFolder, interrupt_flag, say, say_labels},
+    options::{DataArgs, GenesArg, interrupt_flag, say, say_labels},
+    output::OutputFolder,
     provenance,
     sources::DataFiles,
 };
 use genailab::{
     Error, ErrorKind, Result,
     bench::{self, MeasureOptions, PartProgress, PredictionFile, PredictionKind, PredictionSource, RunOptions, Setup},
-    data::GeneSets,
+    data::{GeneSets, SplitPlan},
     device::Device,
     model::SettingsFile,
     predict::{Predictor, baselines::predictor},
@@ -97,7 +98,11 @@ pub fn run(args: &Args) -> Result<()> {
     // Cheap questions first: a large file takes long to read.
     let plans = Setup::plans(&args.split, args.seeds);
     let plans = plans.map_err(|error| if args.seeds == 0 { error.at("--seeds") } else { error })?;
+    if let Some(SplitPlan::CrossDataset { file, .. }) = plans.first().map(|plan| &plan.1) {
+        provenance::reads(file);
+    }
     let sources = args.sources()?;
+    sources.iter().for_each(|source| provenance::reads(&source.file));
     let names: Vec<&str> = args.models.iter().map(String::as_str).collect();
     let mut models = bench::chosen_for(&names, &plans[0].1)?;
     args.device.check()?;

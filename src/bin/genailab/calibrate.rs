@@ -3,7 +3,8 @@
 pub mod story;
 
 use crate::{
-    options::{DataArgs, GenesArg, OutputFolder, interrupt_flag, say, say_labels},
+    options::{DataArgs, GenesArg, interrupt_flag, say, say_labels},
+    output::OutputFolder,
     provenance,
     sources::DataFiles,
     train::write_json,

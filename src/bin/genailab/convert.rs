@@ -1,6 +1,6 @@
 //! `genailab convert`: any file that is read, as an `.h5ad`.
 
-use crate::options::{check_output_file, say};
+use crate::{options::say, output::check_output_file};
 use genailab::{
     Result,
     data::{AnnData, ConvertOptions, convert},

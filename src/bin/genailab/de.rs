@@ -1,7 +1,8 @@
 //! `genailab de`: which genes each perturbation changes.
 
 use crate::{
-    options::{DataArgs, check_output_file, say},
+    options::{DataArgs, say},
+    output::check_output_file,
     sources::DataFiles,
 };
 use genailab::{

@@ -1,7 +1,8 @@
 //! `genailab distances`: how far apart the cells of perturbations lie.
 
 use crate::{
-    options::{DataArgs, check_output_file, say},
+    options::{DataArgs, say},
+    output::check_output_file,
     sources::DataFiles,
 };
 use genailab::{

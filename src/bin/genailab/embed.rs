@@ -1,7 +1,9 @@
 //! `genailab embed`: cells as points in the space of a trained model.
 
 use crate::{
-    options::{DataArgs, aligned, check_output_file, say},
+    options::{DataArgs, aligned, say},
+    output::check_output_file,
+    provenance,
     sources::DataFiles,
 };
 use genailab::{Error, ErrorKind, Result, data::Opened, device::Device, model::registry::Registry};
@@ -32,6 +34,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     args.device.check()?;
     check_output_file(&args.out)?;
+    provenance::reads(&args.model);
     let model = Registry::default().load(&args.model, args.device)?;
     let Some(name) = model.abilities().embeddings else {
         return Err(Error::config(format!(
@@ -48,6 +51,6 @@ pub fn run(args: &Args) -> Result<()> {
     let known = aligned(&data, model.genes()).map_err(located)?;
     let rows: Vec<usize> = (0..data.n_cells()).collect();
     let z = model.embed(&known, &rows).map_err(located)?;
-    data.write_with(&args.out, &[(name, &z)])?;
+    data.write_with(&args.out, &[(name, &z)], Some(provenance::entry()?))?;
     say(format_args!("{} cells in {} dimensions, obsm[{name:?}]: {}", z.nrows(), z.ncols(), args.out.display()))
 }

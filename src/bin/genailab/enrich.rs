@@ -1,7 +1,8 @@
 //! `genailab enrich`: the gene sets that each perturbation of a dataset touches.
 
 use crate::{
-    options::{DataArgs, check_output_file, say},
+    options::{DataArgs, say},
+    output::check_output_file,
     sources::DataFiles,
 };
 use genailab::{

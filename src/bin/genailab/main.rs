@@ -14,6 +14,7 @@ mod enrich;
 mod fetch;
 mod inspect;
 mod options;
+mod output;
 mod plausibility;
 mod predict;
 mod provenance;

@@ -1,4 +1,4 @@
-//! What several commands share: how a data file is read, a configuration file, where output goes, Ctrl-C.
+//! What several commands share: how a data file is read, a configuration file, what is printed, Ctrl-C.
 
 use crate::{
     provenance,
@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use std::{
     fmt::Display,
     io::{IsTerminal, Write},
-    ops::Deref,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -181,6 +180,7 @@ impl DataArgs {
     fn options_of(&self, place: usize, file: &Path, labels_optional: bool) -> Result<OpenOptions> {
         let options = self.options(file)?;
         let obs = self.obs.get(place).cloned().or_else(|| options.obs.clone());
+        obs.iter().for_each(|table| provenance::reads(table));
         Ok(OpenOptions { labels_optional, obs, ..options })
     }
 }
@@ -345,60 +345,6 @@ pub fn check_interrupt(flag: &AtomicBool, kept: impl Display) -> Result<()> {
         true => Err(Error::new(ErrorKind::Interrupted, format!("interrupted; {kept}"))),
         false => Ok(()),
     }
-}
-
-/// The output folder of a command. It is removed again if the command made it and left nothing in it.
-pub struct OutputFolder {
-    path: PathBuf,
-    made: bool,
-}
-
-impl OutputFolder {
-    /// Makes the folder, so that one that cannot be written is known before any work is done.
-    pub fn new(path: &Path) -> Result<Self> {
-        let made = !path.exists();
-        std::fs::create_dir_all(path).map_err(|e| Error::io("create the folder", path, e))?;
-        let folder = Self { path: path.to_owned(), made };
-        writable(path).map_err(|e| Error::io("write into the folder", path, e))?;
-        provenance::writes(path);
-        Ok(folder)
-    }
-}
-
-impl Deref for OutputFolder {
-    type Target = Path;
-
-    fn deref(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for OutputFolder {
-    fn drop(&mut self) {
-        if self.made {
-            // Refused, as it should be, unless the folder is empty.
-            let _ = std::fs::remove_dir(&self.path);
-        }
-    }
-}
-
-/// Checks that a file can be written at `path`, before the work that fills it.
-pub fn check_output_file(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let fails = |why: String| Err(Error::config(format!("cannot write {}: {why}", path.display())));
-    if path.is_dir() {
-        return fails("it is a folder; give a file name".to_owned());
-    }
-    if !folder.is_dir() {
-        return fails(format!("there is no folder {}; make it first, or write elsewhere", folder.display()));
-    }
-    writable(folder).map_err(|e| Error::io("write into the folder", folder, e))
-}
-
-fn writable(folder: &Path) -> std::io::Result<()> {
-    // `open` names the file that it tried; the folder is what the user knows.
-    let plain = |e: std::io::Error| e.raw_os_error().map_or_else(|| e.kind().into(), std::io::Error::from_raw_os_error);
-    tempfile::Builder::new().prefix(".genailab-").tempfile_in(folder).map(drop).map_err(plain)
 }
 
 /// Prints a line. A reader that has gone (`| head`) is no reason to stop; a disk that is full is one.

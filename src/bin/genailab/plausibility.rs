@@ -1,7 +1,9 @@
 //! `genailab plausibility`: how plausible are generated cells, by a trained energy?
 
 use crate::{
-    options::{DataArgs, OutputFolder, aligned, say},
+    options::{DataArgs, aligned, say},
+    output::OutputFolder,
+    provenance,
     train::write_json,
 };
 use genailab::{
@@ -59,6 +61,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     args.device.check()?;
+    provenance::reads(&args.model);
     let model = Registry::default().load(&args.model, args.device)?;
     if !model.abilities().energies {
         return Err(Error::config(format!(

@@ -1,6 +1,10 @@
 //! `genailab predict`.
 
-use crate::options::{DataArgs, aligned, check_output_file, say};
+use crate::{
+    options::{DataArgs, aligned, say},
+    output::check_output_file,
+    provenance,
+};
 use genailab::{
     Error, ErrorKind, Result,
     data::{AnnDataWriter, Column, Condition, Counts, Naming, Opened, Perturbation, Table, Uns},
@@ -83,6 +87,7 @@ pub fn run(args: &Args) -> Result<()> {
         args.columns.refuse_without_data("it says how a file of --control-cells is read, and none is given")?;
     }
     check_output_file(&args.out)?;
+    provenance::reads(&args.model);
     let model = Registry::default().load(&args.model, args.device)?;
     let abilities = model.abilities();
     if abilities.energies {
@@ -310,8 +315,10 @@ fn write_cells(
     let genes = Table::from_names(model.genes().to_vec());
     let by = format!("genailab {}", model.kind());
     let columns = [("perturbation_column", "perturbation"), ("library_size_column", "ncounts")];
+    let (provenance, record) = provenance::entry()?;
     let writer = AnnDataWriter::new(&cells, &genes)
         .uns("predicted_by", by.as_str())
+        .uns(provenance, record)
         .uns(HINTS, columns.into_iter().collect::<Uns>());
     if are_counts {
         writer.x(&Counts::from_dense(&values)).write(&args.out)
@@ -368,7 +375,9 @@ fn write_effects(
             row_columns(perturbations, samples, samples).into_iter().for_each(|(name, column)| table.set(name, column))
         }
     }
+    let (provenance, record) = provenance::entry()?;
     AnnDataWriter::new(&table, &Table::from_names(genes))
+        .uns(provenance, record)
         .uns("effect", "predicted difference to control, in the units of the training data")
         .uns(HINTS, [("perturbation_column", "perturbation")].into_iter().collect::<Uns>())
         .x(effects)

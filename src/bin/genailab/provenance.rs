@@ -1,10 +1,14 @@
-//! What an output folder was made by and from: `provenance.json` in it.
+//! What a result was made by and from: `provenance.json` in an output folder, `uns["provenance"]` of predictions and embeddings.
 //!
-//! Data files and the folder that a command writes are noted where every command passes, so that none forgets one; settings and
-//! gene sets by the commands that take them.
+//! Data files and the folder that a command writes are noted where every command passes, so that none forgets one; models,
+//! settings, gene sets and predictions by the commands that take them.
 
-use genailab::{Result, data::fetch::hash, train::write_atomically};
-use serde_json::json;
+use genailab::{
+    Result,
+    data::{Uns, fetch::hash},
+    train::write_atomically,
+};
+use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -24,28 +28,40 @@ pub fn writes(folder: &Path) {
     *FOLDER.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.to_owned());
 }
 
-/// Writes the version, the command line, and size and SHA-256 of each file, into the folder that the command has filled.
+/// Writes the record into the folder that the command has filled.
 ///
 /// # Errors
 /// A file that is gone, a folder that cannot be written any more.
 pub fn write() -> Result<()> {
     let Some(folder) = FOLDER.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
+    write_atomically(&folder.join("provenance.json"), format!("{:#}\n", record()?).as_bytes())
+}
+
+/// The record as an entry of `uns`, for a command whose result is one file.
+///
+/// # Errors
+/// A file that is gone.
+pub fn entry() -> Result<(&'static str, Uns)> {
+    Ok(("provenance", Uns::from(record()?.to_string().as_str())))
+}
+
+/// The version, the command line, and size and SHA-256 of each file.
+fn record() -> Result<Value> {
     let files = FILES.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let of = |file: PathBuf| {
         let sums = hash::of_file(&file)?;
         Ok(json!({ "path": file.display().to_string(), "bytes": sums.size, "sha256": sums.sha256 }))
     };
     let command: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-    let record = json!({
+    Ok(json!({
         "genailab": env!("CARGO_PKG_VERSION"),
         "command": command,
         "files": files.iter().flat_map(|file| on_disk(file)).map(of).collect::<Result<Vec<_>>>()?,
         "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-    });
-    write_atomically(&folder.join("provenance.json"), format!("{record:#}\n").as_bytes())
+    }))
 }
 
-/// The files of a data source: those of a folder, and the whole of which a part was named (`FILE.h5mu:rna`).
+/// The files of a data source or model: those of a folder, and the whole of which a part was named (`FILE.h5mu:rna`).
 fn on_disk(source: &Path) -> Vec<PathBuf> {
     if source.is_dir() {
         let mut files: Vec<PathBuf> = source

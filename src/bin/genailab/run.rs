@@ -6,9 +6,10 @@ mod story;
 
 use crate::{
     options::{
-        DataArgs, Fractions, GenesArg, OutputFolder, check_interrupt, data_file, interrupt_flag, say, say_labels,
+        DataArgs, Fractions, GenesArg, check_interrupt, data_file, interrupt_flag, say, say_labels,
         usual_training_cells,
     },
+    output::OutputFolder,
     provenance,
     sources::DataFiles,
     train::{shared, write_json},
@@ -18,7 +19,7 @@ use genailab::{
     bench::{HeldOut, TruthAgreement, evaluate_vae, truth_agreement},
     data::{
         DataKind, Dataset, MIN_CELLS_TO_DIVIDE, Opened, QcConfig, QcReport, Simulation, SimulationConfig, Split,
-        SplitPlan, TrainingData, Truth,
+        SplitPlan, TrainingData, Truth, qc::detected_genes,
     },
     device::Device,
     model::{
@@ -35,6 +36,11 @@ use std::{
 
 /// Cells drawn for each predicted mean effect.
 const CELLS_PER_PREDICTION: usize = 1000;
+/// Cells that the training of a VAE passes where nothing says how often: 60 passes over 20,000 cells. More cells are passed less
+/// often, so that a run takes as long.
+const CELLS_PASSED: usize = 1_200_000;
+/// But at least so often: the weight of the KL term rises over the first 10 passes.
+const FEWEST_PASSES: usize = 12;
 /// Seed of the built-in dataset, so that everybody's first report is the same.
 const BUILT_IN_SEED: u64 = 7;
 
@@ -62,7 +68,7 @@ pub struct Args {
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
     /// Most passes over the training data, of the VAE, the JEPA and diffusion on cells; the VAE's training stops earlier when what it
-    /// watches gains nothing any more [default: 60; 200 for the VAE of an effects dataset]
+    /// watches gains nothing any more [default: 60, fewer beyond 20,000 training cells; 200 for the VAE of an effects dataset]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Seed of the split, the weights, the training and the draws [default: the configuration's, else 0]
@@ -84,7 +90,7 @@ pub struct Args {
 struct Outcome {
     source: String,
     data: Arc<Dataset>,
-    raw: Dataset,
+    raw: Raw,
     qc: QcReport,
     split: Split,
     model: CountVae,
@@ -97,9 +103,34 @@ struct Outcome {
     seconds: f64,
 }
 
+/// What the report tells of the data before quality control, whose counts would be a second copy in memory.
+struct Raw {
+    library_size: Vec<f64>,
+    /// Genes detected in each cell.
+    detected: Vec<f64>,
+    genes: usize,
+    notes: Vec<String>,
+}
+
+impl Raw {
+    fn of(data: &Dataset) -> Self {
+        Self {
+            library_size: data.library_size.iter().map(|&size| f64::from(size)).collect(),
+            detected: match data.genes_in_file {
+                Some(_) => detected_genes(data),
+                None => (0..data.n_cells()).map(|cell| data.counts.row(cell).0.len() as f64).collect(),
+            },
+            genes: data.genes_in_file.unwrap_or(data.n_genes()),
+            notes: data.notes.clone(),
+        }
+    }
+}
+
 /// The settings of a run.
 struct Settings {
     vae: VaeSettings,
+    /// Whether `--epochs` or the configuration says how often the training data is passed.
+    epochs_given: bool,
     split: Fractions,
     qc: Option<QcConfig>,
     seed: u64,
@@ -122,7 +153,8 @@ impl Args {
         vae.train.epochs = self.epochs.unwrap_or(vae.train.epochs);
         vae.validate()?;
         let seed = self.seed.unwrap_or(vae.train.seed);
-        Ok(Settings { vae, split: given.unwrap_or(split), qc, seed })
+        let epochs_given = self.epochs.is_some() || file.is_some_and(|file| file.gives(&["train", "epochs"]));
+        Ok(Settings { vae, epochs_given, split: given.unwrap_or(split), qc, seed })
     }
 
     fn settings_for_cells(&self) -> Result<Settings> {
@@ -140,6 +172,14 @@ impl Args {
 }
 
 impl Stages<'_> {
+    /// How often the training of a VAE passes these cells at most.
+    fn passes(&self, usual: usize, cells: usize) -> usize {
+        match self.settings.epochs_given {
+            true => usual,
+            false => usual.min((CELLS_PASSED / cells.max(1)).max(FEWEST_PASSES)),
+        }
+    }
+
     /// The run of a stage in its folder: resumed where the whole run is resumed and the stage was begun.
     fn run(&self, folder: &str) -> Run<'static> {
         let dir = self.args.out.join(folder);
@@ -213,13 +253,24 @@ fn run_cells(source: String, raw: Dataset, truth: Option<Truth>, stages: &Stages
     say(format_args!("data: {source}: {} cells x {} genes", raw.n_cells(), raw.n_genes()))?;
     let (data, qc) = settings.qc.clone().unwrap_or_else(|| QcConfig::for_dataset(&raw)).apply(&raw)?;
     say(&qc)?;
+    let before = Raw::of(&raw);
+    drop(raw);
 
     let Fractions { validation, test } = settings.split;
     let split = data.split(&SplitPlan::Stratified { validation, test, seed })?;
     check_judgeable(&data, &split)?;
     let data = Arc::new(data);
     let training = TrainingData::of_dataset(Arc::clone(&data), &split, seed)?;
-    let (model, history) = train::<CountVae>(&training, &settings.vae, &mut stages.run("vae"))?;
+    let mut vae = settings.vae.clone();
+    vae.train.epochs = stages.passes(vae.train.epochs, split.train.len());
+    if vae.train.epochs < settings.vae.train.epochs {
+        let (passes, usual) = (vae.train.epochs, settings.vae.train.epochs);
+        say(format_args!(
+            "the VAE passes {} training cells {passes} times, in place of {usual}; --epochs N says otherwise",
+            split.train.len()
+        ))?;
+    }
+    let (model, history) = train::<CountVae>(&training, &vae, &mut stages.run("vae"))?;
     split.save(out.join("split.json"))?;
 
     stages.check_interrupt()?;
@@ -237,11 +288,11 @@ fn run_cells(source: String, raw: Dataset, truth: Option<Truth>, stages: &Stages
     let outcome = Outcome {
         source,
         data,
-        raw,
+        raw: before,
         qc,
         split,
         model,
-        train_config: settings.vae.train.clone(),
+        train_config: vae.train,
         history,
         held_out,
         collapse,

@@ -1,7 +1,8 @@
 //! `genailab screen`: which perturbation would bring a cell to a wanted state?
 
 use crate::{
-    options::{DataArgs, OutputFolder, say},
+    options::{DataArgs, say},
+    output::OutputFolder,
     sources::{DataFiles, DataSource},
 };
 use genailab::{

@@ -1,6 +1,6 @@
 //! `genailab simulate`: counts with a known truth, as an `.h5ad` file.
 
-use crate::options::{check_output_file, say};
+use crate::{options::say, output::check_output_file};
 use genailab::{
     Error, Result,
     data::{AnnData, Dataset, Effects, OpenOptions, Simulation, SimulationConfig, is_effects},

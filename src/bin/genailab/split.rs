@@ -1,7 +1,8 @@
 //! `genailab split`: a split alone, for a model that is trained elsewhere.
 
 use crate::{
-    options::{DataArgs, check_output_file, say, say_labels},
+    options::{DataArgs, say, say_labels},
+    output::check_output_file,
     sources::DataFiles,
 };
 use genailab::{

@@ -3,10 +3,8 @@
 mod embedding_report;
 
 use crate::{
-    options::{
-        DataArgs, Fractions, GenesArg, OutputFolder, interrupt_flag, say, say_division, say_labels,
-        usual_training_cells,
-    },
+    options::{DataArgs, Fractions, GenesArg, interrupt_flag, say, say_division, say_labels, usual_training_cells},
+    output::OutputFolder,
     provenance,
     sources::DataFiles,
 };

@@ -59,17 +59,12 @@ impl JepaBatch {
         [scaled(first, |share| share), scaled(second, |share| 1.0 - share)]
     }
 
-    fn with(&self, values: Vec<f32>) -> Counts {
-        let (indptr, indices) = (self.counts.indptr().to_vec(), self.counts.indices().to_vec());
-        Counts::new(self.counts.n_genes(), indptr, indices, values).expect("the pattern of a valid matrix")
-    }
-
     fn map(&self, mut f: impl FnMut(f32, f32) -> f32) -> Counts {
         let mut values = Vec::with_capacity(self.counts.nnz());
         for (cell, &scale) in self.scale.iter().enumerate() {
             values.extend(self.counts.row(cell).1.iter().map(|&value| f(value, scale)));
         }
-        self.with(values)
+        self.counts.with_values(values)
     }
 }
 
@@ -87,11 +82,7 @@ pub(super) fn thinned(counts: &Counts, shares: Range<f64>, rng: &mut ChaCha8Rng)
         }
         of_cell.push(share as f32);
     }
-    let parts = values.map(|values| {
-        let (indptr, indices) = (counts.indptr().to_vec(), counts.indices().to_vec());
-        Counts::new(counts.n_genes(), indptr, indices, values).expect("the pattern of a valid matrix")
-    });
-    (parts, of_cell)
+    (values.map(|values| counts.with_values(values)), of_cell)
 }
 
 /// The cells of a dataset as batches: one a row, or sets of each condition's.

@@ -68,6 +68,7 @@ impl Later {
             settings.set_epochs(epochs);
             settings.train.epochs = epochs;
         }
+        settings.train.epochs = stages.passes(settings.train.epochs, split.train.len());
         let mut of_jepa = JepaSettings::preset(JEPA_SIZE);
         if let Some(epochs) = stages.args.epochs {
             of_jepa.set_epochs(epochs);

@@ -1,10 +1,10 @@
 //! The report of a run: data, training, what held-out cells say, what the latents look like.
 
-use super::Outcome;
+use super::{Outcome, Raw};
 use genailab::{
     Result,
     bench::TruthAgreement,
-    data::{Perturbation, QcConfig, qc::detected_genes},
+    data::{Perturbation, QcConfig},
     eval::{Umap, umap},
     math::Pca,
     ndarray::{Array2, Axis},
@@ -87,21 +87,16 @@ pub struct Figures {
 impl Figures {
     /// Draws them.
     pub fn of(outcome: &Outcome) -> Result<Self> {
-        let raw = &outcome.raw;
-        let library: Vec<f64> = raw.library_size.iter().map(|&size| f64::from(size)).collect();
-        let detected = match raw.genes_in_file {
-            Some(_) => detected_genes(raw),
-            None => (0..raw.n_cells()).map(|cell| raw.counts.row(cell).0.len() as f64).collect(),
-        };
+        let Raw { library_size, detected, .. } = &outcome.raw;
         let QcConfig { min_genes, .. } = outcome.qc.config;
         let (latent_pca, latent_umap) = latents(outcome)?;
         Ok(Self {
-            library_size: histogram("Library size", "library size (UMI counts)", "cells", &library, &[])?,
+            library_size: histogram("Library size", "library size (UMI counts)", "cells", library_size, &[])?,
             genes_per_cell: histogram(
                 "Genes detected in a cell",
                 "genes detected in this file",
                 "cells",
-                &detected,
+                detected,
                 &[("quality control", min_genes as f64)],
             )?,
             training: curves(&outcome.history, "nats per cell")?,
@@ -143,11 +138,8 @@ pub fn report(outcome: &Outcome, figures: Figures) -> Result<Report> {
 
     let facts = [
         ("source", outcome.source.clone()),
-        ("cells", format!("{} ({} before quality control)", data.n_cells(), outcome.raw.n_cells())),
-        (
-            "genes",
-            format!("{} ({} before)", data.n_genes(), outcome.raw.genes_in_file.unwrap_or(outcome.raw.n_genes())),
-        ),
+        ("cells", format!("{} ({} before quality control)", data.n_cells(), outcome.raw.library_size.len())),
+        ("genes", format!("{} ({} before)", data.n_genes(), outcome.raw.genes)),
         ("perturbations", format!("{}, control included", data.perturbations.len())),
         ("lanes", data.lanes.len().to_string()),
         ("non-zero counts", format!("{:.1} %", 100.0 * density(outcome))),

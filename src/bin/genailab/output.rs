@@ -1,0 +1,127 @@
+//! Where a command writes to: known to be writable before any work is done, and one process at a time in a folder.
+
+use crate::provenance;
+use genailab::{Error, Result};
+use std::{
+    fs::{File, TryLockError},
+    ops::Deref,
+    path::{Path, PathBuf},
+};
+
+/// Held by the process that writes into the folder, and gone when it has ended.
+const LOCK: &str = ".genailab.lock";
+/// How the name of a file begins that is still being written; it is renamed once it is complete.
+const UNFINISHED: &str = ".genailab-";
+
+/// The output folder of a command. It is removed again if the command made it and left nothing in it.
+pub struct OutputFolder {
+    path: PathBuf,
+    made: bool,
+    /// `None` where the file system cannot lock.
+    _lock: Option<File>,
+}
+
+impl OutputFolder {
+    /// Makes the folder, so that one that cannot be written is known before any work is done, and removes what a process that
+    /// was killed had half written.
+    ///
+    /// # Errors
+    /// A folder that cannot be made or written; one that another process writes into.
+    pub fn new(path: &Path) -> Result<Self> {
+        let made = !path.exists();
+        std::fs::create_dir_all(path).map_err(|e| Error::io("create the folder", path, e))?;
+        let mut folder = Self { path: path.to_owned(), made, _lock: None };
+        writable(path).map_err(|e| Error::io("write into the folder", path, e))?;
+        folder._lock = lock(path)?;
+        remove_unfinished(path);
+        provenance::writes(path);
+        Ok(folder)
+    }
+}
+
+impl Deref for OutputFolder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for OutputFolder {
+    fn drop(&mut self) {
+        if self._lock.is_some() {
+            // While it is still locked, so that it cannot be the lock of another process.
+            let _ = std::fs::remove_file(self.path.join(LOCK));
+        }
+        if self.made {
+            // Refused, as it should be, unless the folder is empty.
+            let _ = std::fs::remove_dir(&self.path);
+        }
+    }
+}
+
+fn lock(folder: &Path) -> Result<Option<File>> {
+    let path = folder.join(LOCK);
+    loop {
+        let file = File::create(&path).map_err(|e| Error::io("write into the folder", folder, e))?;
+        match file.try_lock() {
+            // The process that had it may have removed the file before it let it go.
+            Ok(()) if !is_at(&file, &path) => {}
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::config(format!(
+                    "another genailab writes into {}; wait until it has ended, or give another --out",
+                    folder.display()
+                )));
+            }
+            Err(TryLockError::Error(_)) => {
+                let _ = std::fs::remove_file(&path);
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// Whether the open file is the one that the path leads to.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let same = |(a, b): (std::fs::Metadata, std::fs::Metadata)| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    file.metadata().and_then(|open| Ok((open, path.metadata()?))).is_ok_and(same)
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
+}
+
+/// Removes files that were never completed, from the folder and those of the models in it.
+fn remove_unfinished(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            remove_unfinished(&path);
+        } else if entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED)) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Checks that a file can be written at `path`, before the work that fills it.
+pub fn check_output_file(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let fails = |why: String| Err(Error::config(format!("cannot write {}: {why}", path.display())));
+    if path.is_dir() {
+        return fails("it is a folder; give a file name".to_owned());
+    }
+    if !folder.is_dir() {
+        return fails(format!("there is no folder {}; make it first, or write elsewhere", folder.display()));
+    }
+    writable(folder).map_err(|e| Error::io("write into the folder", folder, e))
+}
+
+fn writable(folder: &Path) -> std::io::Result<()> {
+    // `open` names the file that it tried; the folder is what the user knows.
+    let plain = |e: std::io::Error| e.raw_os_error().map_or_else(|| e.kind().into(), std::io::Error::from_raw_os_error);
+    tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder).map(drop).map_err(plain)
+}
