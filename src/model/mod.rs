@@ -9,6 +9,7 @@ mod generated;
 pub mod jepa;
 pub mod jepa_diffusion;
 pub mod latent_diffusion;
+pub mod presets;
 pub mod registry;
 mod settings;
 mod state;

@@ -163,6 +163,9 @@ fn what_cannot_be_trained_is_said_in_one_line() {
     place.write("typo.toml", "[encoder]\nwidht = 1\n");
     place.fails(&format!("{TRAIN} --config typo.toml --out m"), &["typo.toml line 2", "widht"]);
     place.fails("train --data cells.h5ad --model jepa --phase c --out m", &["--phase c"]);
+    let auto = place.run(&format!("{TRAIN} --preset auto --epochs 1 --out auto"));
+    assert!(auto.done().contains("preset: tiny (600 cells ask for tiny; this machine, "), "{}", auto.stdout);
+    place.fails("train --data cells.h5ad --model vae --preset auto --out m", &["--preset auto", "one size"]);
     place.fails(&format!("{TRAIN} --preset huge --out m"), &["--preset huge", "tiny"]);
     place.fails("train --data cells.h5ad --model vae --preset tiny --out m", &["--preset tiny", "one size"]);
     place.fails("train --data cells.h5ad --model vae --phase a --out m", &["--phase a", "phases"]);

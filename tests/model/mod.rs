@@ -1,4 +1,5 @@
 //! The contract of models: a small model taken through it, and every model of the registry.
 
 mod damage;
+mod presets;
 mod toy;

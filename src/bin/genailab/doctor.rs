@@ -4,7 +4,7 @@ use genailab::{
     Error, Result,
     data::{DataKind, fetch::cache_dir},
     device::{Device, Resources},
-    model::registry,
+    model::{presets::largest_for, registry},
     nn::gpu,
 };
 use std::{
@@ -65,6 +65,8 @@ pub fn run(_args: &Args) -> Result<()> {
         let _ =
             writeln!(text, "\nmodels can be trained here; --device auto is {}: {}", Device::auto(), Device::reason());
     }
+    let (size, why) = largest_for(Device::auto(), resources);
+    let _ = writeln!(text, "models that come in sizes: --preset auto is {size} at most: {why}");
     text += "\nmodels (train --model NAME, from datasets of):\n";
     for family in registry::Registry::default().families() {
         let data = family.learns_from().iter().map(|kind| match kind {

@@ -12,9 +12,10 @@ use genailab::{
     Error, ErrorKind, Result,
     bench::evaluate_effects,
     data::{Condition, DataKind, Dataset, Effects, Opened, QcConfig, Split, SplitPlan, TrainingData},
-    device::Device,
+    device::{Device, Resources},
     model::{
         SettingsFile, Trained, check_folder,
+        presets::{largest_for, suited},
         registry::{Family, Registry, Settings},
     },
     ndarray::{Array2, Axis},
@@ -57,8 +58,8 @@ pub struct Args {
     /// tables [split] and [qc]; training.json of a training shows what can be set
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
-    /// Size of a model that comes in sizes (jepa): tiny, small, medium, large; --config changes single settings of it
-    /// [default: by the number of cells]
+    /// Size of a model that comes in sizes (jepa): tiny, small, medium, large, or auto, which is that of the data as far as this
+    /// machine is meant for it (see `genailab doctor`); --config changes single settings of it [default: by the number of cells]
     #[arg(long, value_name = "SIZE")]
     preset: Option<String>,
     /// jepa: `a` trains the encoder alone, without labels, and reports what its embeddings tell; `ab` then trains predictor and
@@ -155,6 +156,13 @@ pub fn run(args: &Args) -> Result<()> {
         Opened::Effects(_) => 0,
     };
     let settings = settings(family, file.as_ref(), (kind, cells), args)?;
+    if let (Some("auto"), Some(by_data)) = (args.preset.as_deref(), settings.size_for(cells)) {
+        let (largest, why) = largest_for(args.device, Resources::detect());
+        let size = suited(by_data, largest);
+        say(format_args!(
+            "preset: {size} ({cells} cells ask for {by_data}; this machine, {why}, is meant for {largest})"
+        ))?;
+    }
     let seed = args.seed.unwrap_or_else(|| settings.seed());
     let out = OutputFolder::new(&args.out)?;
     let split = split.unwrap_or_else(|| usual_split(settings.as_ref()));
@@ -208,8 +216,10 @@ fn settings(
     args: &Args,
 ) -> Result<Box<dyn Settings>> {
     let mut settings = family.settings(None, kind)?;
-    if let Some(size) = args.preset.as_deref().or_else(|| settings.size_for(cells)) {
-        settings.set_size(size)?;
+    match (args.preset.as_deref(), settings.size_for(cells)) {
+        (Some("auto"), Some(by_data)) => settings.set_size(auto_size(by_data, args.device))?,
+        (Some(size), _) | (None, Some(size)) => settings.set_size(size)?,
+        (None, None) => {}
     }
     if let Some(file) = file {
         settings.configure(file)?;
@@ -223,6 +233,11 @@ fn settings(
     }
     settings.set_epochs_if(args.epochs)?;
     Ok(settings)
+}
+
+/// What `--preset auto` is for data that asks for this size.
+fn auto_size(by_data: &'static str, device: Device) -> &'static str {
+    suited(by_data, largest_for(device, Resources::detect()).0)
 }
 
 /// Sets what the command line overrides.

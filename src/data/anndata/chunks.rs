@@ -6,7 +6,7 @@
 
 use super::hdf;
 use crate::{Error, Result, guard};
-use flate2::read::ZlibDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
 use hdf5::{
     Dataset, H5Type,
     datatype::ByteOrder,
@@ -14,10 +14,11 @@ use hdf5::{
     types::{FloatSize, IntSize, TypeDescriptor},
 };
 use rayon::prelude::*;
-use std::{fs::File, io::Read, ops::Range, os::unix::fs::FileExt};
+use std::{fs::File, ops::Range, os::unix::fs::FileExt};
 
-/// Values that are handed out at once, whole chunks of them.
-const BLOCK: usize = 1 << 22;
+/// Values that are handed out at once, whole chunks of them. The allocator keeps blocks of up to 32 MiB for the next one of the
+/// same size; larger ones come from the system anew each time, page by page.
+const BLOCK: usize = 1 << 20;
 /// HDF5 finds the place of a chunk by counting from the first, so that many chunks take long to find.
 const MOST_CHUNKS: usize = 10_000;
 /// Bytes of a chunk; h5py's have at most 1 MiB.
@@ -166,38 +167,64 @@ impl Gzip {
         let parts = std::iter::once((0, skipped, first))
             .chain(rest.chunks_mut(self.length).enumerate().map(|(place, part)| (place + 1, 0, part)));
         let first_chunk = range.start / self.length;
-        parts.collect::<Vec<_>>().into_par_iter().try_for_each(|(place, skip, part)| {
-            let bytes = self.inflate(first_chunk + place)?;
-            T::of(self.kind, &bytes[skip * self.kind.size()..], part);
-            Ok::<_, Error>(())
-        })?;
+        parts.collect::<Vec<_>>().into_par_iter().try_for_each_init(
+            Scratch::default,
+            |scratch, (place, skip, part)| {
+                let bytes = self.inflate(first_chunk + place, scratch)?;
+                T::of(self.kind, &bytes[skip * self.kind.size()..], part);
+                Ok::<_, Error>(())
+            },
+        )?;
         Ok(values)
     }
 
-    fn inflate(&self, chunk: usize) -> Result<Vec<u8>> {
+    fn inflate<'a>(&self, chunk: usize, scratch: &'a mut Scratch) -> Result<&'a [u8]> {
         let (address, size) = self.chunks[chunk];
         let expected = self.length * self.kind.size();
         let damaged = |what: String| Error::data(format!("chunk {chunk} {what}; the file is damaged"));
-        let mut packed = vec![0; size];
-        self.file.read_exact_at(&mut packed, address).map_err(|e| damaged(format!("cannot be read ({e})")))?;
-        let mut bytes = Vec::with_capacity(expected);
-        ZlibDecoder::new(packed.as_slice())
-            .take(expected as u64 + 1)
-            .read_to_end(&mut bytes)
+        let Scratch { packed, bytes, values } = scratch;
+        packed.resize(size, 0);
+        self.file.read_exact_at(packed, address).map_err(|e| damaged(format!("cannot be read ({e})")))?;
+        bytes.resize(expected, 0);
+        let mut inflater = Decompress::new(true);
+        let status = inflater
+            .decompress(packed, bytes, FlushDecompress::Finish)
             .map_err(|e| damaged(format!("cannot be inflated ({e})")))?;
-        if bytes.len() != expected {
-            return Err(damaged(format!("holds {} bytes where {expected} are expected", bytes.len())));
+        match (status, inflater.total_out() as usize) {
+            (Status::StreamEnd, length) if length == expected => {}
+            (Status::StreamEnd, length) => {
+                return Err(damaged(format!("holds {length} bytes where {expected} are expected")));
+            }
+            // There was no room left, or nothing left to read.
+            (_, length) if length == expected => {
+                return Err(damaged(format!("holds more than the {expected} bytes that are expected")));
+            }
+            _ => return Err(damaged("cannot be inflated (it ends too early)".to_owned())),
         }
-        Ok(if self.shuffled { unshuffled(&bytes, self.kind.size()) } else { bytes })
+        if !self.shuffled {
+            return Ok(bytes);
+        }
+        values.resize(expected, 0);
+        unshuffle(bytes, self.kind.size(), values);
+        Ok(values)
     }
 }
 
+/// Room for one chunk after another.
+#[derive(Default)]
+struct Scratch {
+    /// As it lies in the file.
+    packed: Vec<u8>,
+    /// Inflated.
+    bytes: Vec<u8>,
+    /// Inflated and in order, where the bytes were shuffled.
+    values: Vec<u8>,
+}
+
 /// HDF5's shuffle stores the first bytes of all values, then the second ones, and so on.
-fn unshuffled(bytes: &[u8], size: usize) -> Vec<u8> {
+fn unshuffle(bytes: &[u8], size: usize, values: &mut [u8]) {
     let n = bytes.len() / size;
-    let mut values = vec![0; bytes.len()];
     for (byte, plane) in bytes.chunks_exact(n).enumerate() {
         plane.iter().enumerate().for_each(|(value, &bits)| values[value * size + byte] = bits);
     }
-    values
 }
