@@ -132,6 +132,7 @@ impl GeneSets {
                 kept.notes.push(format!("{n} of {of} gene sets have {why}"));
             }
         }
+        kept.notes.extend(self.other_case(&place));
         if kept.names.is_empty() {
             return Err(Error::inapplicable(format!(
                 "no gene set can be tested: {}; the data's genes are named like {:?}, the sets' like {:?}",
@@ -141,5 +142,22 @@ impl GeneSets {
             )));
         }
         Ok(kept)
+    }
+
+    /// Says so where most names differ from the data's by capital letters alone, which is how symbols of mouse and human differ.
+    fn other_case(&self, measured: &HashMap<&str, usize>) -> Option<String> {
+        let folded: HashMap<String, &str> = measured.keys().map(|gene| (gene.to_uppercase(), *gene)).collect();
+        let named: HashSet<&str> = self.sets.iter().flat_map(|set| &set.genes).map(String::as_str).collect();
+        let same = named.iter().filter(|gene| measured.contains_key(**gene)).count();
+        let differ = |gene: &&&str| folded.get(&gene.to_uppercase()).is_some_and(|here| here != *gene);
+        let mut others: Vec<&str> = named.iter().filter(differ).copied().collect();
+        others.sort_unstable();
+        let there = others.first().filter(|_| others.len() > same)?;
+        let here = folded[&there.to_uppercase()];
+        Some(format!(
+            "{} genes differ by capital letters alone, the data's {here} and the sets' {there}, as symbols of mouse and human do: \
+             use gene sets of the data's species",
+            others.len()
+        ))
     }
 }

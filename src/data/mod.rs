@@ -57,6 +57,7 @@ pub use normalize::{NORMALISED_TOTAL, TargetSum};
 pub(crate) use open::library_size;
 pub use open::{Opened, open, open_with};
 pub(crate) use perturbation::cut_at_plus;
+pub(crate) use perturbation::without_guide;
 pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
 pub use simulate::{CellFactors, InteractionClass, Paired, Simulation, SimulationConfig, Truth};

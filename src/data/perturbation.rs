@@ -199,7 +199,7 @@ fn is_guide_number(piece: &str) -> bool {
 }
 
 /// The name without a guide's number at its end.
-pub(super) fn without_guide(name: &str) -> &str {
+pub(crate) fn without_guide(name: &str) -> &str {
     match name.rsplit_once('_') {
         Some((gene, number)) if !gene.is_empty() && is_guide_number(number) => gene,
         _ => name,

@@ -11,6 +11,7 @@
 //! | `calibration` | is the predicted spread the true one? (coverage, CRPS, reliability, selection) |
 //! | `interactions` | does a double do what its singles together would? (local FDR, Norman's classes) |
 //! | `disentanglement` | does each latent describe one true factor? (MIG, DCI, SAP) |
+//! | `guides` | do the guides against one gene do the same? |
 //! | `umap` | what do the cells look like in two dimensions? with exact nearest neighbours |
 //! | `probe` | how much does an embedding say about the perturbation? (linear probe, kNN purity) |
 //! | `plausibility` | how plausible are generated cells? (their energies beside those of real cells) |
@@ -20,6 +21,7 @@ pub mod calibration;
 pub(crate) mod de;
 mod disentanglement;
 pub mod enrichment;
+mod guides;
 pub mod interactions;
 pub(crate) mod metrics;
 mod multiple_testing;
@@ -36,6 +38,7 @@ pub use de::{
 pub use disentanglement::{
     Dci, DciConfig, dci, mutual_information_gap, mutual_information_table, separated_attribute_predictability,
 };
+pub use guides::{FEWEST_CELLS as FEWEST_CELLS_OF_A_GUIDE, GuideAgreement, Guides, guides};
 pub use metrics::{
     PERTURBENCH_PSEUDOCOUNT, Separation, centroid_accuracy, cosine, difference, discrimination_score,
     fold_change_of_means, l2, mae, mse, pearson, perturbation_weights, perturbench_log_fold_change, perturbench_rank,

@@ -5,6 +5,7 @@ mod benchmark;
 mod calibration;
 mod density;
 mod enrichment;
+mod guides;
 mod interactions;
 
 use serde_json::Value;

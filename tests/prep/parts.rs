@@ -255,6 +255,20 @@ mod gene_sets {
         let error = sets.measured(&names(&["ENSG1"]), 1, 9).expect_err("nothing fits").to_string();
         assert!(error.contains("ENSG1"), "{error}");
     }
+
+    #[test]
+    fn symbols_of_another_species_are_said() {
+        let sets = GeneSets::parse("A\t\tKLF1\tGATA1\tMYC\nB\t\tKLF1\tSPI1").expect("valid");
+        let mouse = names(&["Klf1", "Gata1", "Spi1", "Xist"]);
+        let error = sets.measured(&mouse, 1, 9).expect_err("no name fits").to_string();
+        assert!(
+            error.contains("3 genes differ by capital letters alone, the data's Gata1 and the sets' GATA1"),
+            "{error}"
+        );
+        // One gene of a human dataset that happens to be written otherwise is no other species.
+        let human = names(&["KLF1", "GATA1", "Spi1"]);
+        assert_eq!(sets.measured(&human, 1, 9).expect("most names fit").notes, Vec::<String>::new());
+    }
 }
 
 mod normalised {

@@ -22,6 +22,7 @@ use genailab::{
         SplitPlan, TrainingData, Truth, qc::detected_genes,
     },
     device::Device,
+    eval::{GuideAgreement, Guides, guides},
     model::{
         Collapse, CountVae, ModelConfig, SettingsFile, VaeSettings, check_folder, forget_checkpoints, registry::train,
     },
@@ -99,6 +100,7 @@ struct Outcome {
     held_out: HeldOut,
     collapse: Collapse,
     truth: Option<Vec<TruthAgreement>>,
+    guides: Option<Guides>,
     later: stages::Later,
     seconds: f64,
 }
@@ -281,6 +283,7 @@ fn run_cells(source: String, raw: Dataset, truth: Option<Truth>, stages: &Stages
     let controls: Vec<usize> =
         split.test.iter().copied().filter(|&row| data.perturbation_of(row).is_control()).collect();
     let agreement = truth.as_ref().map(|truth| truth_agreement(&model, &data, &controls, truth)).transpose()?;
+    let guides = guides(&data, seed)?;
     let later = stages::Later::of_cells(&training, &split, &model, truth.as_ref(), stages)?;
     stages.check_interrupt()?;
 
@@ -297,6 +300,7 @@ fn run_cells(source: String, raw: Dataset, truth: Option<Truth>, stages: &Stages
         held_out,
         collapse,
         truth: agreement,
+        guides,
         later,
         seconds,
     };
@@ -327,6 +331,19 @@ fn check_judgeable(data: &Dataset, split: &Split) -> Result<()> {
     )))
 }
 
+/// How far the guides of each perturbation agree, for `results.json`.
+fn of_guides(guides: &Guides) -> serde_json::Value {
+    let of = |one: &GuideAgreement| {
+        json!({
+            "perturbation": one.perturbation.to_string(),
+            "guides": one.guides,
+            "pearson": one.pearson,
+            "at_random": one.at_random,
+        })
+    };
+    json!({ "column": guides.column, "agreement": guides.agreement.iter().map(of).collect::<Vec<_>>() })
+}
+
 /// The content of `results.json`.
 fn results(outcome: &Outcome) -> serde_json::Value {
     let Outcome { data, held_out, .. } = outcome;
@@ -342,6 +359,7 @@ fn results(outcome: &Outcome) -> serde_json::Value {
             "validation": outcome.split.validation.len(),
             "test": outcome.split.test.len(),
         },
+        "guides": outcome.guides.as_ref().map(of_guides),
         "model": outcome.model.config(),
         "training": outcome.train_config,
         "history": outcome.history.epochs,

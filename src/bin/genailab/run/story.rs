@@ -5,7 +5,7 @@ use genailab::{
     Result,
     bench::TruthAgreement,
     data::{Perturbation, QcConfig},
-    eval::{Umap, umap},
+    eval::{FEWEST_CELLS_OF_A_GUIDE, GuideAgreement, Guides, Umap, umap},
     math::Pca,
     ndarray::{Array2, Axis},
     show::{
@@ -150,6 +150,9 @@ pub fn report(outcome: &Outcome, figures: Figures) -> Result<Report> {
         .figure(figures.library_size)
         .figure(figures.genes_per_cell)
         .code(outcome.qc.to_string());
+    if let Some(guides) = &outcome.guides {
+        report = report.paragraph(guide_story(guides)).table(guide_table(guides)?);
+    }
 
     report = report
         .section("Stage 1: the count VAE")
@@ -251,6 +254,45 @@ fn per_perturbation(outcome: &Outcome) -> Result<Figure> {
     let items: Vec<(&str, Option<f64>)> =
         scores.iter().map(|score| (score.perturbation.as_str(), score.pearson)).collect();
     ranked("Agreement of predicted with observed effects", "Pearson correlation over genes", &items)
+}
+
+/// Guides shown of those that agree least.
+const GUIDES_SHOWN: usize = 10;
+
+fn guide_story(guides: &Guides) -> String {
+    let median = |of: fn(&GuideAgreement) -> f64| {
+        let mut values: Vec<f64> = guides.agreement.iter().map(of).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    format!(
+        "Guides (column {:?}): {} perturbations have two guides or more with at least {FEWEST_CELLS_OF_A_GUIDE} cells. The effects \
+         of two guides against the same gene correlate at {:.2} (median); {:.2} is what the same cells reach when they are dealt out \
+         to the guides at random, as if all guides did the same. Those that agree least are shown: an effect that only one guide \
+         has may be that guide's own.",
+        guides.column,
+        guides.agreement.len(),
+        median(|one| one.pearson),
+        median(|one| one.at_random),
+    )
+}
+
+fn guide_table(guides: &Guides) -> Result<Grid> {
+    let columns = [
+        ("perturbation", Align::Left),
+        ("guides (cells)", Align::Left),
+        ("agreement", Align::Right),
+        ("at random", Align::Right),
+    ];
+    let mut grid = Grid::new("", columns);
+    let mut least: Vec<&GuideAgreement> = guides.agreement.iter().collect();
+    least.sort_by(|a, b| (a.pearson - a.at_random).total_cmp(&(b.pearson - b.at_random)));
+    for one in least.into_iter().take(GUIDES_SHOWN) {
+        let of = one.guides.iter().map(|(name, cells)| format!("{name} ({cells})")).collect::<Vec<_>>().join(", ");
+        let [agreement, at_random] = [one.pearson, one.at_random].map(|value| format!("{value:.2}"));
+        grid.push([one.perturbation.to_string(), of, agreement, at_random])?;
+    }
+    Ok(grid)
 }
 
 fn truth_table(rows: &[TruthAgreement]) -> Result<Grid> {
