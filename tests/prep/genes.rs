@@ -170,7 +170,8 @@ fn real_values_by_their_variance() {
     let file = AnnData::open(&path).expect("opened");
     let cells: Vec<usize> = (0..400).collect();
     let choice = GeneChoice::MostVariable(60);
-    let narrow = Dataset::open_genes(&file, &OpenOptions::default(), &choice, |_| Ok(cells.clone())).expect("read");
+    let options = OpenOptions { expression: Some(Expression::Log), ..OpenOptions::default() };
+    let narrow = Dataset::open_genes(&file, &options, &choice, |_| Ok(cells.clone())).expect("read");
     assert_eq!(narrow.expression, Expression::Log);
     let variance = logged.to_dense().select(Axis(0), &cells).mapv(f64::from).var_axis(Axis(0), 0.0);
     let mut order: Vec<usize> = (0..variance.len()).collect();
