@@ -220,9 +220,10 @@ fn numbers(column: &Column, name: &str) -> Result<Vec<f64>> {
     let mut unit: Option<String> = None;
     let mut values = Vec::with_capacity(texts.len());
     for (cell, text) in texts.iter().enumerate() {
-        let read = text.as_deref().and_then(of_text).filter(|(value, own)| {
-            value.is_finite() && unit.get_or_insert_with(|| own.clone()) == own
-        });
+        let read = text
+            .as_deref()
+            .and_then(of_text)
+            .filter(|(value, own)| value.is_finite() && unit.get_or_insert_with(|| own.clone()) == own);
         match read {
             Some((value, _)) => values.push(value),
             None => {

@@ -37,8 +37,8 @@ const PRODUCTION: f64 = 0.75;
 /// Norm of J as a share of what is stable.
 const COUPLING: f64 = 0.8;
 /// Programs that a perturbed gene pushes, and how hard.
-const PUSHED_PROGRAMS: usize = 3;
-const PUSH: std::ops::Range<f64> = 1.0..3.0;
+const PUSHED_PROGRAMS: usize = 4;
+const PUSH: std::ops::Range<f64> = 1.5..4.0;
 /// Euler steps per time point.
 const STEPS: usize = 20;
 /// Power iterations for the norm of J; the norm is then known to a few per cent.
@@ -272,10 +272,10 @@ fn rows(landscape: &Landscape, config: &TimeCourseConfig, rng: &mut ChaCha8Rng) 
                 1 => schedule.name().to_owned(),
                 _ => format!("{} at dose {dose}", schedule.name()),
             };
-            let full: Array1<f64> = members.iter().map(|&m| dynamics.pushes.row(m).to_owned()).fold(
-                Array1::zeros(programs),
-                |sum, push| sum + push,
-            );
+            let full: Array1<f64> = members
+                .iter()
+                .map(|&m| dynamics.pushes.row(m).to_owned())
+                .fold(Array1::zeros(programs), |sum, push| sum + push);
             let (mut state, mut activity) = (Array1::zeros(programs), 0.0);
             for time in 1..config.n_times {
                 let acting = if schedule.acts(time, config.n_times) { dose } else { 0.0 };

@@ -4,9 +4,7 @@ use super::space::{Sequence, SequenceBatch, Sequences};
 use crate::{
     Error, Result,
     math::cholesky,
-    nn::{
-        Activation, Backend, EmaMomentum, Frozen, Linear, Matrix, ema_update, ops, vicreg, walk_params,
-    },
+    nn::{Activation, Backend, EmaMomentum, Frozen, Linear, Matrix, ema_update, ops, vicreg, walk_params},
     train::{Loss, Run, StepContext, TrainConfig, Trainable, fit},
 };
 use dfdx::prelude::{Cpu, NoneTape, PutTape, Tape};
@@ -200,12 +198,7 @@ impl<D: Backend> Learner<D> {
 impl<D: Backend> Trainable<D> for Learner<D> {
     type Batch = SequenceBatch;
 
-    fn loss<T: Tape<f32, D>>(
-        &mut self,
-        batch: &SequenceBatch,
-        tape: T,
-        _: &mut StepContext<'_>,
-    ) -> Result<Loss<D, T>> {
+    fn loss<T: Tape<f32, D>>(&mut self, batch: &SequenceBatch, tape: T, _: &mut StepContext<'_>) -> Result<Loss<D, T>> {
         let device = self.output.bias.device().clone();
         let start = ops::upload(&device, &batch.states[0])?.put_tape(tape);
         let mut e = encode(&self.encoder, start)?;
@@ -220,7 +213,8 @@ impl<D: Backend> Trainable<D> for Learner<D> {
             e = self.step(e, action)?;
             let target = encode(&self.teacher.0, ops::upload(&device, x)?)?;
             let width = self.config.embedding;
-            let masked = |m: Vec<f32>| Array2::from_shape_fn((weights.len(), width), |(r, k)| m[r * width + k] * weights[r]);
+            let masked =
+                |m: Vec<f32>| Array2::from_shape_fn((weights.len(), width), |(r, k)| m[r * width + k] * weights[r]);
             let target = ops::upload(&device, &masked(ops::download(&target).into_raw_vec_and_offset().0))?;
             let factors = weights.iter().flat_map(|w| std::iter::repeat_n(*w, width)).collect();
             let shown = D::multiply(e.retaped::<T>(), factors)?;

@@ -36,7 +36,7 @@ pub use baselines::{Dynamics, LinearDynamics, Persistence, TimeJepa, TimeJepaCon
 pub use model::WorldModel;
 pub use net::{Carry, Rssm};
 pub use plan::{Plan, PlanConfig};
-pub use space::{Sequence, SequenceBatch, Sequences, Space, SpaceFacts};
+pub use space::{Observed, Sequence, SequenceBatch, Sequences, Space, SpaceFacts};
 
 use crate::{
     Error, Result,
@@ -56,13 +56,13 @@ const HELD_OUT: u64 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RssmConfig {
-    /// Numbers of the deterministic state h. Default 48.
+    /// Numbers of the deterministic state h. Default 128.
     pub deterministic: usize,
     /// Numbers of the stochastic state s. Default 8.
     pub stochastic: usize,
-    /// Width of the hidden layers. Default 48.
+    /// Width of the hidden layers. Default 128.
     pub width: usize,
-    /// beta, the weight of the divergence. Default 0.1.
+    /// beta, the weight of the divergence. Default 1.
     pub kl_weight: f64,
     /// alpha, the part of the divergence that trains the prior. Default 0.8 (Hafner et al. 2021).
     pub kl_balance: f64,
@@ -77,10 +77,10 @@ pub struct RssmConfig {
 impl Default for RssmConfig {
     fn default() -> Self {
         Self {
-            deterministic: 48,
+            deterministic: 128,
             stochastic: 8,
-            width: 48,
-            kl_weight: 0.1,
+            width: 128,
+            kl_weight: 1.0,
             kl_balance: 0.8,
             free_nats: 0.5,
             overshooting: 1.0,
@@ -234,7 +234,8 @@ fn divide(data: &Dataset, columns: &CourseColumns, held_out: [f64; 2], seed: u64
     (0..data.n_cells()).for_each(|cell| {
         left.entry(data.labels[cell]).or_default().insert(labels.course[cell]);
     });
-    let perturbation_of: BTreeMap<usize, u32> = (0..data.n_cells()).map(|cell| (unit(cell), data.labels[cell])).collect();
+    let perturbation_of: BTreeMap<usize, u32> =
+        (0..data.n_cells()).map(|cell| (unit(cell), data.labels[cell])).collect();
     let wanted = held_out.map(|share| (share * units.len() as f64).round() as usize);
     let mut chosen = Vec::new();
     for unit in units {

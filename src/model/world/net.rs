@@ -34,11 +34,7 @@ pub struct Rssm<D: Backend> {
     pub decoder: [Linear<D>; 3],
 }
 
-walk_params!(Rssm {
-    params: [],
-    buffers: [],
-    layers: [from_state, from_action, gru, prior, seen, posterior, decoder]
-});
+walk_params!(Rssm { params: [], buffers: [], layers: [from_state, from_action, gru, prior, seen, posterior, decoder] });
 
 /// h and s of each row.
 #[derive(Debug)]
@@ -60,8 +56,7 @@ impl<D: Backend> Rssm<D> {
         let prior = [layer(deterministic, width)?, layer(width, stochastic)?, layer(width, stochastic)?];
         let posterior = [layer(deterministic, width)?, layer(width, stochastic)?, layer(width, stochastic)?];
         let decoder = [layer(deterministic, width)?, layer(stochastic, width)?, layer(width, dims)?];
-        let (from_state, from_action, seen) =
-            (layer(stochastic, width)?, layer(actions, width)?, layer(dims, width)?);
+        let (from_state, from_action, seen) = (layer(stochastic, width)?, layer(actions, width)?, layer(dims, width)?);
         let gru = GruCell::new(device, width, deterministic, rng)?;
         Ok(Self { config, device: device.clone(), from_state, from_action, gru, prior, seen, posterior, decoder })
     }

@@ -11,10 +11,7 @@
 //! ```
 
 use super::space::Space;
-use crate::{
-    Error, Result,
-    data::Perturbation,
-};
+use crate::{Error, Result, data::Perturbation};
 use ndarray::{Array1, Array2};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -144,7 +141,8 @@ pub(super) fn cross_entropy(
         genes: vec![1.0 / n_genes as f64; n_genes],
         doses: vec![(0.5, 0.5); times.len()],
     };
-    let name = |candidate: &Candidate| Perturbation::of(candidate.genes.iter().map(|&g| space.facts.perturbed[g].clone()));
+    let name =
+        |candidate: &Candidate| Perturbation::of(candidate.genes.iter().map(|&g| space.facts.perturbed[g].clone()));
     let mut tried: Vec<(f64, Candidate)> = Vec::new();
     let mut best = Vec::with_capacity(iterations);
     for _ in 0..iterations {

@@ -1,8 +1,12 @@
 //! What the dynamics see: principal components of pseudo-bulk profiles as states, perturbed genes and elapsed time as actions.
 
+use super::CourseSettings;
 use crate::{
     Error, Result,
-    data::{Course, Perturbation},
+    data::{
+        Condition, Conditions, Controls, Counts, Course, CourseColumns, CourseLabels, Dataset, NORMALISED_TOTAL,
+        Perturbation, TargetSum, TrainingCells, courses, normalize::log_normalize, rows_by_condition,
+    },
     math::Pca,
     train::BatchSource,
 };
@@ -51,7 +55,9 @@ impl Space {
         let pca = Pca::fit(profiles.view(), components.min(most), 0)?;
         let variance = pca.explained_variance.sum() / pca.explained_variance.len() as f64;
         if !(variance > 0.0) {
-            return Err(Error::data("the profiles of the training courses do not differ, so there are no dynamics to learn"));
+            return Err(Error::data(
+                "the profiles of the training courses do not differ, so there are no dynamics to learn",
+            ));
         }
         let mut perturbed: Vec<String> =
             courses.iter().flat_map(|course| course.condition.perturbation.genes()).cloned().collect();
@@ -78,6 +84,11 @@ impl Space {
     /// Numbers of an action: one per perturbed gene, and the elapsed time.
     pub fn actions(&self) -> usize {
         self.facts.perturbed.len() + 1
+    }
+
+    /// Whether a gene was perturbed in training.
+    pub fn knows(&self, gene: &str) -> bool {
+        self.facts.perturbed.iter().any(|known| known == gene)
     }
 
     /// The states of profiles `(rows, genes)`, `(rows, dims)`.
@@ -198,5 +209,96 @@ impl BatchSource for Sequences {
 
     fn name(&self, row: usize) -> String {
         self.0[row].course.clone()
+    }
+}
+
+/// What the training courses say of the world before anything is learned: the space, where courses start, and when cells are
+/// sampled.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The space of states and actions.
+    pub space: Space,
+    /// The control profile of each context at its earliest time.
+    pub controls: Controls,
+    /// Times of the training courses, above 0.
+    pub times: Vec<f64>,
+}
+
+impl Observed {
+    /// Of the training cells, with the training and the validation sequences. Validation courses of unknown perturbations are left
+    /// out.
+    ///
+    /// # Errors
+    /// Columns that are not there; no training control; too few profiles.
+    pub fn of(
+        cells: &TrainingCells,
+        settings: &CourseSettings,
+        seed: u64,
+    ) -> Result<(Self, Vec<Sequence>, Vec<Sequence>)> {
+        let (expression, conditions, split) = (cells.expression()?, &cells.conditions, &cells.split);
+        let labels = CourseLabels::of(&cells.data, conditions, &settings.columns)?;
+        let controls = first_controls(expression, conditions, &labels, &split.train)?;
+        let start = |condition: &Condition| start_of(&controls, condition.context.as_deref());
+        let training = courses(expression, conditions, &labels, &split.train, (settings.replicates, seed), start)?;
+        let space = Space::fit(&training, settings.components)?;
+        let sequences = training.iter().map(|course| space.sequence(course)).collect::<Result<_>>()?;
+        let known = |row: &usize| conditions[*row].perturbation.genes().iter().all(|gene| space.knows(gene));
+        let rows: Vec<usize> = split.validation.iter().copied().filter(known).collect();
+        let validation = match rows.is_empty() {
+            true => Vec::new(),
+            false => courses(expression, conditions, &labels, &rows, (1, seed), start)?
+                .iter()
+                .map(|course| space.sequence(course))
+                .collect::<Result<_>>()?,
+        };
+        let mut times: Vec<f64> = training.iter().flat_map(|course| course.times.iter().copied()).collect();
+        times.sort_by(f64::total_cmp);
+        times.dedup();
+        Ok((Self { space, controls, times }, sequences, validation))
+    }
+
+    /// The control profile that courses of a context start from, `(genes,)`; the mean of all contexts for one without control.
+    pub fn start(&self, context: Option<&str>) -> Array1<f32> {
+        start_of(&self.controls, context)
+    }
+
+    /// The courses of the cells `rows` of any dataset of the same genes, once each with all their cells.
+    ///
+    /// # Errors
+    /// Columns that are not there; a perturbation that is unknown.
+    pub fn sequences(&self, data: &Dataset, rows: &[usize], columns: &CourseColumns) -> Result<Vec<Sequence>> {
+        let of = Conditions::of(data, columns.context.as_deref())?;
+        let conditions: Vec<Condition> = (0..data.n_cells()).map(|cell| of.of_row(cell).clone()).collect();
+        let labels = CourseLabels::of(data, &conditions, columns)?;
+        let expression = log_normalize(data, TargetSum::Fixed(NORMALISED_TOTAL))?;
+        let start = |condition: &Condition| self.start(condition.context.as_deref());
+        let all = courses(&expression, &conditions, &labels, rows, (1, 0), start)?;
+        all.iter().map(|course| self.space.sequence(course)).collect()
+    }
+}
+
+fn first_controls(
+    expression: &Counts,
+    conditions: &[Condition],
+    labels: &CourseLabels,
+    rows: &[usize],
+) -> Result<Controls> {
+    let mut first = Vec::new();
+    for (condition, rows) in rows_by_condition(conditions, rows) {
+        if condition.perturbation.is_control() {
+            let earliest = rows.iter().map(|&row| labels.time[row]).fold(f64::INFINITY, f64::min);
+            first.extend(rows.into_iter().filter(|&row| labels.time[row] == earliest));
+        }
+    }
+    match first.is_empty() {
+        true => Err(Error::data("no control cell is among the training cells, so there is no start of a course")),
+        false => Ok(Controls::of_cells(expression, conditions, &first)),
+    }
+}
+
+fn start_of(controls: &Controls, context: Option<&str>) -> Array1<f32> {
+    match controls.of(context) {
+        Some(profile) => profile.to_owned(),
+        None => controls.profiles.mean_axis(Axis(0)).expect("there is control"),
     }
 }

@@ -37,7 +37,9 @@ pub fn predict(model: &dyn Trained, perturbations: &[Perturbation], args: &Args)
         };
         let course = asked(&condition, dose, samples).map_err(|e| e.at("--perturbations, --times, --dose"))?;
         for (sample, profiles) in course.profiles.iter().enumerate() {
-            values.append(Axis(0), profiles.view()).map_err(|_| Error::data("a course of other genes was predicted"))?;
+            values
+                .append(Axis(0), profiles.view())
+                .map_err(|_| Error::data("a course of other genes was predicted"))?;
             for (time, dose) in course.times.iter().zip(&course.doses) {
                 names.push(match samples {
                     0 => format!("{perturbation}-{time}"),
