@@ -110,7 +110,7 @@ pub fn run(args: &Args) -> Result<()> {
             model.kind()
         )));
     }
-    if !abilities.courses && !(args.times.is_empty() && args.dose.is_empty()) {
+    if !abilities.courses && (!args.times.is_empty() || !args.dose.is_empty()) {
         return Err(Error::config(format!(
             "--times and --dose are for a model of time courses, but {} holds a model of kind {}; leave them out",
             args.model.display(),

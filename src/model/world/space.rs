@@ -54,7 +54,7 @@ impl Space {
         let most = profiles.ncols().min(profiles.nrows().saturating_sub(1));
         let pca = Pca::fit(profiles.view(), components.min(most), 0)?;
         let variance = pca.explained_variance.sum() / pca.explained_variance.len() as f64;
-        if !(variance > 0.0) {
+        if variance <= 0.0 || variance.is_nan() {
             return Err(Error::data(
                 "the profiles of the training courses do not differ, so there are no dynamics to learn",
             ));
