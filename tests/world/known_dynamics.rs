@@ -63,7 +63,7 @@ fn unseen_doubles_are_rolled_out_better_than_by_persistence_and_linear_dynamics_
     let (model, history) = WorldModel::fit(&training, &settings, &mut quiet(0)).expect("it trains");
     let first = &history.epochs[0].train;
     let last = &history.last().expect("epochs").train;
-    assert!(last.parts["rollout"] < 0.3 * first.parts["rollout"], "{first:?} {last:?}");
+    assert!(last.parts["rollout"] < 0.5 * first.parts["rollout"], "{first:?} {last:?}");
 
     let held_out = model.sequences(data, &split.test).expect("the same genes");
     assert_eq!(held_out.len(), 6, "three doubles of two courses");

@@ -11,7 +11,7 @@ use genailab::{
 };
 
 #[test]
-fn a_loaded_model_and_a_resumed_training_give_the_same_bits() {
+fn a_loaded_model_predicts_the_same_and_a_resumed_training_gives_the_same_bits() {
     let simulation = simulated(2);
     let (data, _) = training(&simulation.dataset, &WorldSettings::default(), 0);
     let whole = fitted(&data, 4, &mut quiet(0));
@@ -30,7 +30,11 @@ fn a_loaded_model_and_a_resumed_training_give_the_same_bits() {
     whole.save(dir.path()).expect("it can be written");
     let loaded = WorldModel::load(dir.path(), Device::Cpu).expect("it can be read");
     for samples in [0, 3] {
-        assert_eq!(course(&whole, samples), course(&loaded, samples), "{samples}");
+        for (own, read) in course(&whole, samples).iter().zip(course(&loaded, samples)) {
+            // The principal components are kept in double precision and saved in single precision.
+            let worst = (own - &read).iter().fold(0.0_f32, |worst, e| worst.max(e.abs()));
+            assert!(worst < 1e-5, "{samples}: {worst}");
+        }
     }
     // Draws differ from each other and scatter about the mean course.
     let draws = course(&whole, 2);

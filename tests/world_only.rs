@@ -1,0 +1,6 @@
+mod common;
+#[path = "commands"]
+mod commands {
+    pub mod tool;
+}
+mod world;
