@@ -1,6 +1,0 @@
-mod common;
-#[path = "commands"]
-mod commands {
-    pub mod tool;
-}
-mod world;
