@@ -37,3 +37,4 @@ mod vae;
 mod vae_disentanglement;
 mod vae_objectives;
 mod wild;
+mod world;

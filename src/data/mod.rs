@@ -32,6 +32,7 @@ pub mod simulate;
 #[doc(hidden)]
 pub mod split;
 mod table;
+mod time_course;
 mod training;
 
 pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns};
@@ -60,8 +61,11 @@ pub(crate) use perturbation::cut_at_plus;
 pub(crate) use perturbation::without_guide;
 pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
-pub use simulate::{CellFactors, InteractionClass, Paired, Simulation, SimulationConfig, Truth};
+pub use simulate::{
+    CellFactors, InteractionClass, Paired, Simulation, SimulationConfig, TimeCourseConfig, TimeCourseSimulation, Truth,
+};
 pub use split::{MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingStatistics};
 pub(crate) use split::{part_of, shuffle};
 pub use table::{Column, Table};
+pub use time_course::{Course, CourseColumns, CourseLabels, courses};
 pub use training::{DataKind, TrainingCells, TrainingData};

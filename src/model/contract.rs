@@ -3,10 +3,10 @@
 //! [`Model`] is what the author of a model implements; [`Trained`] is what its users see, whatever the model. The registry
 //! (`registry`) lists the models, and every command finds them there.
 
-use super::{Generated, State};
+use super::{CoursePrediction, CourseQuery, Generated, State};
 use crate::{
     Error, ErrorKind, Result,
-    data::{Condition, DataKind, Dataset, TrainingData},
+    data::{Condition, CourseColumns, DataKind, Dataset, Split, TrainingData},
     device::Device,
     train::{History, Run},
 };
@@ -65,6 +65,27 @@ pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
         Err(Error::config(format!("--from {}: this model begins anew; leave the option out", dir.display())))
     }
 
+    /// Names the columns of times, doses, courses and contexts of cells; those that are not named stay as they are.
+    ///
+    /// # Errors
+    /// A model that knows no times.
+    fn set_course_columns(&mut self, columns: &CourseColumns) -> Result<()> {
+        let _ = columns;
+        Err(Error::config(
+            "--time-column, --dose-column, --course-column: this model knows no times; leave the option out, or train world-model",
+        ))
+    }
+
+    /// How cells are divided for a model that is not judged on cells of the conditions it has seen; `held_out` are the shares of
+    /// validation and test. `None`: the cells of each perturbation are divided.
+    ///
+    /// # Errors
+    /// Columns that are missing.
+    fn divide(&self, data: &Dataset, held_out: [f64; 2], seed: u64) -> Result<Option<Split>> {
+        let _ = (data, held_out, seed);
+        Ok(None)
+    }
+
     /// Whether the trained model embeds cells and predicts nothing: the training is then judged by its embeddings.
     fn encoder_alone(&self) -> bool {
         false
@@ -99,6 +120,8 @@ pub trait Model: Trained + Sized + 'static {
     const LEARNS_FROM: &'static [DataKind];
     /// Whether it can be trained on cells of several contexts (cell types, donors) and asked for one of them, or for a new one.
     const KNOWS_CONTEXTS: bool = false;
+    /// Whether its cells must have counts; else real values will do.
+    const NEEDS_COUNTS: bool = true;
     /// Whether all of its networks are trained by [`train::fit`](crate::train::fit), which takes them to Metal or Vulkan.
     const TRAINS_ON_GPU: bool = false;
     /// Whether a trained model answers on Metal or Vulkan too, and not only on the CPU.
@@ -169,6 +192,8 @@ pub struct Abilities {
     pub predicted_embeddings: bool,
     /// Energies of cells, low where they are plausible: [`Trained::energies`].
     pub energies: bool,
+    /// Courses of conditions along time: [`Trained::course`].
+    pub courses: bool,
     /// Whether [`Sampling::steps`], [`Sampling::guidance`] and [`Sampling::library_size`] mean something.
     pub sampler: bool,
 }
@@ -230,6 +255,15 @@ pub trait Trained: Any {
     fn effects(&self, conditions: &[Condition]) -> Result<Array2<f64>> {
         let _ = conditions;
         Err(unable(self.kind(), "predicts no mean effects"))
+    }
+
+    /// The course of a condition along time.
+    ///
+    /// # Errors
+    /// As [`Self::effects`]; times that do not rise.
+    fn course(&self, condition: &Condition, query: &CourseQuery) -> Result<CoursePrediction> {
+        let _ = (condition, query);
+        Err(unable(self.kind(), "knows no times"))
     }
 
     /// `n` draws of the mean effect of a condition, `(n, genes)`: how far the predicted mean may be off.

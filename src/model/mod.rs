@@ -2,6 +2,7 @@
 
 pub mod combination;
 mod contract;
+mod courses;
 pub mod diffusion;
 pub mod ebm;
 pub mod flow;
@@ -15,9 +16,11 @@ mod settings;
 mod state;
 mod training_folder;
 pub mod vae;
+pub mod world;
 
 pub use crate::data::NORMALISED_TOTAL;
 pub use contract::{Abilities, HeldOutScore, Model, ModelConfig, NoSettings, Sampling, Trained};
+pub use courses::{CoursePrediction, CourseQuery};
 pub use generated::Generated;
 pub use settings::SettingsFile;
 pub use state::{State, WEIGHTS, saved_kind};

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    data::{DataKind, TrainingData},
+    data::{CourseColumns, DataKind, Dataset, Split, TrainingData},
     device::Device,
     train::{History, Run},
 };
@@ -24,6 +24,7 @@ fn families() -> Vec<Box<dyn Family>> {
         family_of::<super::jepa_diffusion::JepaDiffusion>(),
         family_of::<super::latent_diffusion::DiffusionModel>(),
         family_of::<super::ebm::CellEbm>(),
+        family_of::<super::world::WorldModel>(),
     ]
 }
 
@@ -87,6 +88,8 @@ pub trait Family: Send + Sync {
     fn learns_from(&self) -> &'static [DataKind];
     /// [`Model::KNOWS_CONTEXTS`].
     fn knows_contexts(&self) -> bool;
+    /// [`Model::NEEDS_COUNTS`].
+    fn needs_counts(&self) -> bool;
     /// [`Model::check_device`].
     ///
     /// # Errors
@@ -133,6 +136,16 @@ pub trait Settings: Send + Sync {
     /// # Errors
     /// As there.
     fn set_from(&mut self, dir: &Path) -> Result<()>;
+    /// [`ModelConfig::set_course_columns`].
+    ///
+    /// # Errors
+    /// As there.
+    fn set_course_columns(&mut self, columns: &CourseColumns) -> Result<()>;
+    /// [`ModelConfig::divide`].
+    ///
+    /// # Errors
+    /// As there.
+    fn divide(&self, data: &Dataset, held_out: [f64; 2], seed: u64) -> Result<Option<Split>>;
     /// [`ModelConfig::encoder_alone`].
     fn encoder_alone(&self) -> bool;
     /// Lays the settings of a file over these; what the file leaves out stays as it is.
@@ -172,6 +185,9 @@ impl<M: Model> Family for Of<M> {
     }
     fn knows_contexts(&self) -> bool {
         M::KNOWS_CONTEXTS
+    }
+    fn needs_counts(&self) -> bool {
+        M::NEEDS_COUNTS
     }
     fn check_device(&self, device: Device) -> Result<()> {
         M::check_device(device)
@@ -228,6 +244,12 @@ impl<M: Model> Settings for Configured<M> {
     }
     fn set_from(&mut self, dir: &Path) -> Result<()> {
         self.config.set_from(dir)
+    }
+    fn set_course_columns(&mut self, columns: &CourseColumns) -> Result<()> {
+        self.config.set_course_columns(columns)
+    }
+    fn divide(&self, data: &Dataset, held_out: [f64; 2], seed: u64) -> Result<Option<Split>> {
+        self.config.divide(data, held_out, seed)
     }
     fn encoder_alone(&self) -> bool {
         self.config.encoder_alone()

@@ -74,6 +74,15 @@ impl<D: Backend, P: Params<D>> Params<D> for Vec<P> {
     }
 }
 
+impl<D: Backend, P: Params<D>, const N: usize> Params<D> for [P; N] {
+    fn walk<V: Visitor<D>>(&self, path: &str, visitor: &mut V) -> Result<()> {
+        self.iter().enumerate().try_for_each(|(i, layer)| layer.walk(&join(path, i), visitor))
+    }
+    fn walk_mut<V: VisitorMut<D>>(&mut self, path: &str, visitor: &mut V) -> Result<()> {
+        self.iter_mut().enumerate().try_for_each(|(i, layer)| layer.walk_mut(&join(path, i), visitor))
+    }
+}
+
 impl<D: Backend, P: Params<D>> Params<D> for Option<P> {
     fn walk<V: Visitor<D>>(&self, path: &str, visitor: &mut V) -> Result<()> {
         self.iter().try_for_each(|layer| layer.walk(path, visitor))

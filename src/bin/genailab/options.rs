@@ -309,6 +309,11 @@ impl Default for Fractions {
 }
 
 impl Fractions {
+    /// The shares of validation and test.
+    pub fn held_out(&self) -> [f64; 2] {
+        [self.validation, self.test]
+    }
+
     /// Refuses what leaves nothing to train on.
     pub fn validate(&self) -> Result<()> {
         let Self { validation, test } = *self;

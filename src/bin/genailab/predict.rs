@@ -1,5 +1,7 @@
 //! `genailab predict`.
 
+mod courses;
+
 use crate::{
     options::{DataArgs, aligned, say},
     output::check_output_file,
@@ -64,6 +66,13 @@ pub struct Args {
     /// Library size of every cell, in counts over all measured genes [default: those of control cells] (a diffusion of cells)
     #[arg(long, value_name = "COUNTS")]
     library: Option<f32>,
+    /// Times to predict, rising and above 0 [default: those of the training data] (world-model)
+    #[arg(long, value_name = "T,…", value_delimiter = ',')]
+    times: Vec<f64>,
+    /// Dose relative to the largest of training: one for all times, or one for each, which acts in the interval that ends at it
+    /// [default: 1] (world-model)
+    #[arg(long, value_name = "D,…", value_delimiter = ',')]
+    dose: Vec<f64>,
     /// The .h5ad to write
     #[arg(long, value_name = "FILE.h5ad")]
     out: PathBuf,
@@ -98,10 +107,17 @@ pub fn run(args: &Args) -> Result<()> {
             model.kind()
         )));
     }
-    if !abilities.cells && !abilities.effects {
+    if !abilities.cells && !abilities.effects && !abilities.courses {
         return Err(Error::config(format!(
             "{} holds an encoder of cells ({}), which predicts no perturbation: use `genailab embed` for its embeddings, or \
              give the folder of another model",
+            args.model.display(),
+            model.kind()
+        )));
+    }
+    if !abilities.courses && (!args.times.is_empty() || !args.dose.is_empty()) {
+        return Err(Error::config(format!(
+            "--times and --dose are for a model of time courses, but {} holds a model of kind {}; leave them out",
             args.model.display(),
             model.kind()
         )));
@@ -116,6 +132,10 @@ pub fn run(args: &Args) -> Result<()> {
         .map_err(|e| e.at("--perturbations"))?;
     if let Some(file) = &args.control_cells {
         predict_from(model.as_ref(), &perturbations, file, args)?;
+        return say(args.out.display());
+    }
+    if abilities.courses {
+        courses::predict(model.as_ref(), &perturbations, args)?;
         return say(args.out.display());
     }
     match abilities.cells {

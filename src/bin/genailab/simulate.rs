@@ -3,7 +3,10 @@
 use crate::{options::say, output::check_output_file};
 use genailab::{
     Error, Result,
-    data::{AnnData, Dataset, Effects, OpenOptions, Simulation, SimulationConfig, is_effects},
+    data::{
+        AnnData, Dataset, Effects, OpenOptions, Simulation, SimulationConfig, TimeCourseConfig, TimeCourseSimulation,
+        is_effects,
+    },
 };
 use std::path::PathBuf;
 
@@ -18,13 +21,17 @@ use std::path::PathBuf;
 /// context:cell_type holds one out, and uns["truth"] tells the expected counts in each. With --paired uns["paired"] holds
 /// what single control cells are expected to be under every perturbation, which no experiment can measure.
 ///
+/// With --time-points N cells are drawn at N times of a course whose gene programs follow known non-linear dynamics, pushed by the
+/// perturbation: obs has `time`, `dose` and `course` (on; pulse: the first half; late: the second half), and `train --model
+/// world-model` learns from it.
+///
 /// With --effects the perturbations do what a real effects dataset says (one row a perturbation, `uns["effect"]`).
 #[derive(clap::Args)]
 pub struct Args {
     /// Effects dataset (.h5ad) to take perturbations, genes, effects and cell numbers from.
     #[arg(long, value_name = "FILE")]
     effects: Option<PathBuf>,
-    /// Number of cells [default: 6000; 91205 with --effects, as in Norman 2019].
+    /// Number of cells [default: 6000; 12000 with --time-points; 91205 with --effects, as in Norman 2019].
     #[arg(long, value_name = "N")]
     cells: Option<usize>,
     /// Number of genes [default: 1000; all of the file with --effects, else its N most affected ones].
@@ -45,6 +52,12 @@ pub struct Args {
     /// Number of control cells whose expected counts under every perturbation are stored.
     #[arg(long, value_name = "N", default_value_t = 0)]
     paired: usize,
+    /// Number of times at which cells are sampled, time 0 included: a time course.
+    #[arg(long, value_name = "N", conflicts_with_all = ["effects", "cell_types", "triples", "paired"])]
+    time_points: Option<usize>,
+    /// Doses of each perturbation of a time course [default: 1].
+    #[arg(long, value_name = "D,…", value_delimiter = ',', requires = "time_points")]
+    doses: Vec<f64>,
     /// File to write (.h5ad).
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -52,6 +65,9 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     check_output_file(&args.out)?;
+    if let Some(n_times) = args.time_points {
+        return time_course(args, n_times);
+    }
     let extra = |usual| SimulationConfig {
         n_cell_types: args.cell_types,
         n_triples: args.triples,
@@ -95,6 +111,24 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(paired) = &simulation.paired {
         say(format_args!("{} control cells with their expected counts under each perturbation", paired.cells.len()))?;
     }
+    say(format_args!("wrote {}", args.out.display()))
+}
+
+fn time_course(args: &Args, n_times: usize) -> Result<()> {
+    let usual = TimeCourseConfig::default();
+    let n_genes = args.genes.unwrap_or(usual.base.n_genes);
+    let base = SimulationConfig {
+        n_cells: args.cells.unwrap_or(usual.base.n_cells),
+        n_genes,
+        density: args.density.unwrap_or_else(|| SimulationConfig::usual_density(n_genes)),
+        seed: args.seed,
+        ..usual.base
+    };
+    let doses = if args.doses.is_empty() { usual.doses } else { args.doses.clone() };
+    let simulation = TimeCourseSimulation::new(&TimeCourseConfig { base, n_times, doses, ..usual })?;
+    simulation.write(&args.out)?;
+    say(summary(&simulation.dataset))?;
+    say(format_args!("{n_times} times (0 to {}), {} courses", n_times - 1, simulation.n_courses()))?;
     say(format_args!("wrote {}", args.out.display()))
 }
 

@@ -11,12 +11,13 @@ use crate::{
 use genailab::{
     Error, ErrorKind, Result,
     bench::evaluate_effects,
-    data::{Condition, DataKind, Dataset, Effects, Opened, QcConfig, Split, SplitPlan, TrainingData},
+    data::{Condition, CourseColumns, DataKind, Dataset, Effects, Opened, QcConfig, Split, SplitPlan, TrainingData},
     device::{Device, Resources},
     model::{
-        SettingsFile, Trained, check_folder,
+        Model, SettingsFile, Trained, check_folder,
         presets::{largest_for, suited},
         registry::{Family, Registry, Settings},
+        world::WorldModel,
     },
     ndarray::{Array2, Axis},
     train::{Run, write_atomically},
@@ -54,7 +55,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Settings: a TOML file with the model's tables (mostly [model] and [train]; jepa: [encoder], [pretraining] and
-    /// [response]; diffusion: [effects], [cells], [vae] and [train]; ebm: [space], [model], [train] and [vae]) and the
+    /// [response]; world-model: [courses], [model] and [train]; diffusion: [effects], [cells], [vae] and [train]; ebm: [space], [model], [train] and [vae]) and the
     /// tables [split] and [qc]; training.json of a training shows what can be set
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
@@ -66,10 +67,20 @@ pub struct Args {
     /// decoder with it; `b` does so from an encoder of random weights, for comparison, or from that of --from [default: ab]
     #[arg(long, value_name = "PHASE")]
     phase: Option<String>,
-    /// jepa: the column of cells that names their context (cell type, donor, stimulation). `genailab predict` then predicts for one
+    /// jepa, world-model: the column of cells that names their context (cell type, donor, stimulation). `genailab predict` then predicts for one
     /// of these contexts, or for a new one from its control cells
     #[arg(long, value_name = "COLUMN")]
     context: Option<String>,
+    /// world-model: the column of cells that gives the time at which each was sampled [default: time, time_point, timepoint]
+    #[arg(long, value_name = "COLUMN")]
+    time_column: Option<String>,
+    /// world-model: the column that gives the dose that acted in the interval that ends at this time [default: dose, if it is there]
+    #[arg(long, value_name = "COLUMN")]
+    dose_column: Option<String>,
+    /// world-model: the column that says which cells of a perturbation are one course, where its dose changes in time [default:
+    /// course, if it is there; else cells of one dose]
+    #[arg(long, value_name = "COLUMN")]
+    course_column: Option<String>,
     /// jepa: folder of a jepa that was trained on other data: begin with its encoder. Genes are matched by name, and those that
     /// this data does not have are hidden. Trains phase b, unless --phase says ab or a
     #[arg(long, value_name = "DIR")]
@@ -137,14 +148,17 @@ pub fn run(args: &Args) -> Result<()> {
         let settings = settings(family, file.as_ref(), (DataKind::Cells, cells.n_cells()), args)?;
         let seed = args.seed.unwrap_or_else(|| settings.seed());
         let split = split.unwrap_or_else(|| usual_split(settings.as_ref()));
-        usual_training_cells(cells, qc.as_ref(), split, seed).map_err(of_file)
+        match settings.divide(cells, split.held_out(), seed).map_err(of_file)? {
+            Some(split) => Ok(split.train),
+            None => usual_training_cells(cells, qc.as_ref(), split, seed).map_err(of_file),
+        }
     })?;
     args.genes.check(&opened)?;
     if needs_labels {
         say_labels(&opened).map_err(of_file)?;
     }
     let opened = prepared(opened, family, qc.as_ref(), args).map_err(of_file)?;
-    if let Opened::Cells(cells) = &opened {
+    if let (Opened::Cells(cells), true) = (&opened, family.needs_counts()) {
         cells.require_counts(family.kind()).map_err(of_file)?;
     }
     let kind = match &opened {
@@ -231,6 +245,9 @@ fn settings(
     if let Some(phase) = &args.phase {
         settings.set_phase(phase)?;
     }
+    if let Some(columns) = args.course_columns(family) {
+        settings.set_course_columns(&columns)?;
+    }
     settings.set_epochs_if(args.epochs)?;
     Ok(settings)
 }
@@ -238,6 +255,22 @@ fn settings(
 /// What `--preset auto` is for data that asks for this size.
 fn auto_size(by_data: &'static str, device: Device) -> &'static str {
     suited(by_data, largest_for(device, Resources::detect()).0)
+}
+
+impl Args {
+    /// The columns of a time course that were named, for a model that learns from one.
+    fn course_columns(&self, family: &dyn Family) -> Option<CourseColumns> {
+        let named = [&self.time_column, &self.dose_column, &self.course_column].into_iter().any(Option::is_some);
+        if !named && family.kind() != WorldModel::KIND {
+            return None;
+        }
+        Some(CourseColumns {
+            time: self.time_column.clone(),
+            dose: self.dose_column.clone(),
+            course: self.course_column.clone(),
+            context: self.context.clone(),
+        })
+    }
 }
 
 /// Sets what the command line overrides.
@@ -297,7 +330,10 @@ impl Training<'_> {
 
     fn on_cells(&self, data: Dataset) -> Result<Value> {
         let Fractions { validation, test } = self.split;
-        let split = data.split(&SplitPlan::Stratified { validation, test, seed: self.seed })?;
+        let split = match self.settings.divide(&data, self.split.held_out(), self.seed)? {
+            Some(split) => split,
+            None => data.split(&SplitPlan::Stratified { validation, test, seed: self.seed })?,
+        };
         let report = match self.settings.encoder_alone() {
             true => Some(embedding_report::Prepared::new(self.args, &data, &split)?),
             false => None,

@@ -29,7 +29,7 @@
 //! ```
 //!
 //! The file `cell_types` has the details. With [`SimulationConfig::n_paired`] the simulation also tells what each of some
-//! control cells is expected to be under every perturbation ([`Paired`]).
+//! control cells is expected to be under every perturbation ([`Paired`]). [`TimeCourseSimulation`] draws cells along time.
 //!
 //! [`Simulation::new`] makes everything up; [`Simulation::from_effects`] takes the effects of real perturbations from
 //! an effects dataset. The same seed gives the same cells on any number of threads.
@@ -46,11 +46,13 @@ pub mod landscape;
 #[doc(hidden)]
 pub mod observed;
 mod paired;
+mod time_course;
 mod truth;
 
 pub use classes::InteractionClass;
 pub use factors::CellFactors;
 pub use paired::Paired;
+pub use time_course::{TimeCourseConfig, TimeCourseSimulation};
 pub use truth::{REFERENCE_LIBRARY, Truth};
 
 use super::{AnnDataWriter, Dataset, Effects, labels::UNS};
