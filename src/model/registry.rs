@@ -24,6 +24,7 @@ fn families() -> Vec<Box<dyn Family>> {
         family_of::<super::jepa_diffusion::JepaDiffusion>(),
         family_of::<super::latent_diffusion::DiffusionModel>(),
         family_of::<super::ebm::CellEbm>(),
+        family_of::<super::causal_vae::CausalVae>(),
     ]
 }
 

@@ -56,6 +56,7 @@ pub use model::Jepa;
 pub use pretrain::PretrainNet;
 pub use pretraining::{Pretraining, Reader};
 pub use regulons::{Regulon, Regulons};
+pub(in crate::model) use response::{Reference as KeptControls, size_factors};
 pub use response::{ContextShare, LossWeights, NewContexts, Pairing, PredictorState, ResponseConfig, Share};
 #[doc(hidden)]
 pub use response::{expected_expression, profile_loss};
