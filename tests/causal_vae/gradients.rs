@@ -95,8 +95,7 @@ fn every_weight_has_the_gradient_of_the_training_loss() {
             let (above, below) = (at(step), at(-2.0 * step));
             at(step);
             let numeric = (above - below) / (2.0 * f64::from(step));
-            // A loss of about 200 nats is rounded to 1.5e-5: 4e-3 in the quotient. The width of the kernels is a constant
-            // in the gradient, and moves a little with the weights.
+            // A loss of about 200 nats is rounded to 1.5e-5: 4e-3 in the quotient.
             let error = (numeric - f64::from(gradient)).abs();
             assert!(
                 error < 0.05 * numeric.abs() + 3e-2,

@@ -2,7 +2,7 @@
 
 use genailab::{
     dfdx::prelude::{Backward, Cpu, Gradients, NoneTape, Tape, Trace},
-    ndarray::Array2,
+    ndarray::{Array2, Axis, s},
     nn::{IndexSets, Matrix, Scalar, ops},
 };
 use serde_json::Value;
@@ -52,10 +52,33 @@ fn it_is_that_of_scikit_learn_and_dcor() {
     near(value(up(&distances(&x)), up(&distances(&y))), "distance_covariance_squared");
 }
 
+#[test]
+fn what_is_beyond_chance_is_0_on_average_over_permutations() {
+    let (x, y) = points();
+    let (x, y) = (x.slice(s![..4, ..]).to_owned(), y.slice(s![..4, ..]).to_owned());
+    let gram = |values: &Array2<f32>| ops::gaussian_gram(up(values), 0.7).expect("it fits");
+    let beyond = |order: [usize; 4]| {
+        let permuted = ops::hsic_beyond_chance(gram(&x), gram(&y.select(Axis(0), &order))).expect("square");
+        f64::from(ops::to_f32(&permuted))
+    };
+    let mut all = Vec::new();
+    for code in 0..256_usize {
+        let order = [code % 4, code / 4 % 4, code / 16 % 4, code / 64];
+        if (0..4).all(|row| order.contains(&row)) {
+            all.push(beyond(order));
+        }
+    }
+    assert_eq!(all.len(), 24);
+    assert!((all.iter().sum::<f64>() / 24.0).abs() < 1e-6, "{all:?}");
+    assert!(all.iter().any(|value| value.abs() > 1e-3), "single permutations are not 0: {all:?}");
+    let error = ops::hsic_beyond_chance(up(&Array2::ones((1, 1))), up(&Array2::ones((1, 1)))).err().expect("refused");
+    assert!(error.to_string().contains("two rows"), "{error}");
+}
+
 fn of_both<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, y: &Matrix<Cpu>) -> Scalar<Cpu, T> {
     let k = ops::gaussian_gram(x, 0.5).expect("it fits");
     let l = ops::gaussian_gram(y.retaped::<T>(), 1.25).expect("it fits");
-    ops::hsic(k, l).expect("square")
+    ops::hsic_beyond_chance(k, l).expect("square")
 }
 
 #[test]

@@ -100,8 +100,8 @@ impl Default for CausalVaeConfig {
             kl_annealing: KlAnnealing::default(),
             kl_warmup_epochs: 10.0,
             control_share: 0.2,
-            independence: Independence::Hsic { weight: 10.0 },
-            causal: 30.0,
+            independence: Independence::Hsic { weight: 300.0 },
+            causal: 1000.0,
             shift_prior: ShiftPrior::Normal { sd: 1.0 },
         }
     }

@@ -8,10 +8,10 @@ use crate::{
     Error, Result,
     data::Condition,
     model::{CellSource, Observed, VaeBatch, vae::standard_normal},
-    nn::{Backend, CountTarget, IndexSets, Matrix, Scalar, median_gamma, ops},
+    nn::{Backend, CountTarget, IndexSets, Matrix, Scalar, ops},
     train::{BatchSource, Loss, StepContext, Trainable},
 };
-use dfdx::prelude::{SumTo, Tape, TryMul};
+use dfdx::prelude::{HasShape, SumTo, Tape, TryMul};
 use ndarray::Array2;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
@@ -56,8 +56,7 @@ impl BatchSource for CausalSource<'_> {
     }
 }
 
-/// A draw of z by blocks. Draws and not posterior means: a block that is not in use has means that vary by very little, and in
-/// step with everything, so that a criterion without a scale would close it for good.
+/// A draw of z by blocks.
 struct Blocks<D: Backend, T: Tape<f32, D>> {
     identity: Matrix<D, T>,
     state: Matrix<D, T>,
@@ -69,32 +68,27 @@ fn branch<D: Backend, T: Tape<f32, D>>(z: &Matrix<D, T>) -> Matrix<D, T> {
     z.retaped::<T>()
 }
 
-/// Gram matrix of a block, its width that of the median distance in the batch; `None` of a block that does not vary.
-fn gram<D: Backend, T: Tape<f32, D>>(z: &Matrix<D, T>) -> Result<Option<Matrix<D, T>>> {
-    let gamma = median_gamma(ops::download(z).view());
-    gamma.map(|gamma| ops::gaussian_gram(branch(z), gamma)).transpose()
+/// Gram matrix of a block of d latents. The width of the kernel is the distance of two draws of the prior N(0, I), whose squared
+/// distance is 2 d on average: a width taken from the batch would follow a block that is not in use down to 0, where the gradient has
+/// no bound.
+fn gram<D: Backend, T: Tape<f32, D>>(z: &Matrix<D, T>) -> Result<Matrix<D, T>> {
+    ops::gaussian_gram(branch(z), 0.25 / z.shape().1 as f32)
 }
 
-/// HSIC of two blocks; `None` if one of them does not vary.
-fn dependence<D: Backend, T: Tape<f32, D>>(a: &Matrix<D, T>, b: &Matrix<D, T>) -> Result<Option<Scalar<D, T>>> {
-    match (gram(a)?, gram(b)?) {
-        (Some(a), Some(b)) => Ok(Some(ops::hsic(a, b)?)),
-        _ => Ok(None),
-    }
+/// How much two blocks depend on each other.
+fn dependence<D: Backend, T: Tape<f32, D>>(a: &Matrix<D, T>, b: &Matrix<D, T>) -> Result<Scalar<D, T>> {
+    ops::hsic_beyond_chance(gram(a)?, gram(b)?)
 }
 
-/// HSIC of a block with labels of which this is the Gram matrix.
-fn with_labels<D: Backend, T: Tape<f32, D>>(z: &Matrix<D, T>, labels: &Matrix<D>) -> Result<Option<Scalar<D, T>>> {
-    gram(z)?.map(|gram| ops::hsic(gram, labels.retaped::<T>())).transpose()
+/// How much a block depends on labels of which this is the Gram matrix.
+fn with_labels<D: Backend, T: Tape<f32, D>>(z: &Matrix<D, T>, labels: &Matrix<D>) -> Result<Scalar<D, T>> {
+    ops::hsic_beyond_chance(gram(z)?, labels.retaped::<T>())
 }
 
-/// The sum of the terms that there are.
-fn sum<D: Backend, T: Tape<f32, D>>(
-    terms: impl IntoIterator<Item = Option<Scalar<D, T>>>,
-) -> Result<Option<Scalar<D, T>>> {
-    let mut terms = terms.into_iter().flatten();
-    let Some(first) = terms.next() else { return Ok(None) };
-    terms.try_fold(first, |sum, term| ops::add_scaled(sum, term, 1.0)).map(Some)
+fn sum<D: Backend, T: Tape<f32, D>, const N: usize>(terms: [Scalar<D, T>; N]) -> Result<Scalar<D, T>> {
+    let mut terms = terms.into_iter();
+    let first = terms.next().expect("sums here have terms");
+    terms.try_fold(first, |sum, term| ops::add_scaled(sum, term, 1.0))
 }
 
 impl<D: Backend> CausalNet<D> {
@@ -116,13 +110,13 @@ impl<D: Backend> CausalNet<D> {
         identity: &Matrix<D, T>,
         basal: &Matrix<D, T>,
         sets: &IndexSets,
-    ) -> Result<Option<Scalar<D, T>>> {
+    ) -> Result<Scalar<D, T>> {
         let perturbation = ops::upload(&self.device, &ops::set_gram(sets))?;
         sum([with_labels(identity, &perturbation)?, with_labels(basal, &perturbation)?])
     }
 
     /// L_disentangle by HSIC: each two blocks, and the lane with the blocks that must not know it.
-    fn block_dependence<T: Tape<f32, D>>(&self, blocks: &Blocks<D, T>, lanes: &[u32]) -> Result<Option<Scalar<D, T>>> {
+    fn block_dependence<T: Tape<f32, D>>(&self, blocks: &Blocks<D, T>, lanes: &[u32]) -> Result<Scalar<D, T>> {
         let Blocks { identity, state, technical } = blocks;
         let lane = ops::upload(&self.device, &ops::set_gram(&IndexSets::from_indices(lanes.to_vec())))?;
         sum([
@@ -199,18 +193,19 @@ impl<D: Backend> Trainable<D> for CausalNet<D> {
             state: Self::block(&z, of_state)?,
             technical: Self::block(&z, of_technical)?,
         };
+        // The last batch of an epoch may be a single cell, which depends on nothing.
+        let alone = cells.len() < 2;
         let dependent = match self.config.independence {
-            Independence::Hsic { weight } if weight > 0.0 => {
-                self.block_dependence(&blocks, &cells.condition.lanes)?.map(|term| (term, weight))
-            }
+            _ if alone => None,
+            Independence::Hsic { weight } => Some((self.block_dependence(&blocks, &cells.condition.lanes)?, weight)),
             Independence::TotalCorrelation { weight } => {
                 let (mean, logvar) = of_posterior;
                 Some((D::total_correlation(branch(&z), mean, logvar)?, weight))
             }
-            _ => None,
+            Independence::None => None,
         };
-        let causal = match self.config.causal > 0.0 {
-            true => self.causal_term(&blocks.identity, &basal, sets)?,
+        let causal = match self.config.causal > 0.0 && !alone {
+            true => Some(self.causal_term(&blocks.identity, &basal, sets)?),
             false => None,
         };
         let target = CountTarget {

@@ -27,6 +27,9 @@
 //! L_causal      = HSIC(z_i, P) + HSIC(r, P)
 //! ```
 //!
+//! Each HSIC is taken beyond what chance gives in a batch ([`ops::hsic_beyond_chance`](crate::nn::ops::hsic_beyond_chance)), on draws of z and
+//! the mean of r; it is of the order 0.001, hence the large weights.
+//!
 //! L_causal is the additivity of the shifts: once its shift is taken off, the state of a perturbed cell must look like that of
 //! any other cell. The prior p(D) is normal, or Laplace (an L1 penalty). N is the number of training cells.
 //! Control cells are repeated in each epoch until they are a fifth of its rows: only they say where a shift of 0 is.

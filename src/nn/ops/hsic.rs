@@ -9,7 +9,9 @@
 //! ```
 //!
 //! It is 0 or more, and 0 in the limit of many rows only where the two are independent (for a characteristic kernel, as the
-//! Gaussian). Of n independent rows the estimate is of the order 1/n.
+//! Gaussian). Of n independent rows the estimate is of the order 1/n: its mean over all permutations of the rows of one of the two
+//! is `tr(H K H) tr(H L H) / (n^2 (n - 1))`. [`hsic_beyond_chance`] takes that off. As a penalty the plain estimate would make the rows
+//! more alike, to lower its own floor.
 
 use super::{Matrix, Scalar, failed, set_distance::composed::squares, sparse::IndexSets};
 use crate::{Error, Result};
@@ -56,6 +58,27 @@ pub fn hsic<D: Device<f32>, T: Tape<f32, D>>(k: Matrix<D, T>, l: Matrix<D, T>) -
             .try_sub(of_rows.try_broadcast_like::<_, Axis<0>>(&shape)?)?
             .try_add(of_all.try_broadcast_like(&shape)?)?;
         k.try_mul(centred)?.try_mean()
+    };
+    run().map_err(failed("hsic"))
+}
+
+/// HSIC less its mean over permutations: 0 on average where the two are independent, and then often below 0. For Gram matrices
+/// with ones on the diagonal, as those of this file.
+///
+/// # Errors
+/// As [`hsic`]; fewer than two rows.
+pub fn hsic_beyond_chance<D: Device<f32>, T: Tape<f32, D>>(k: Matrix<D, T>, l: Matrix<D, T>) -> Result<Scalar<D, T>> {
+    let n = k.shape().0;
+    if n < 2 {
+        return Err(Error::config("hsic: dependence needs at least two rows"));
+    }
+    let (of_k, of_l) = (k.retaped::<T>(), l.retaped::<T>());
+    let whole = hsic(k, l)?;
+    let run = || -> Result<Scalar<D, T>, D::Err> {
+        // tr(H K H) = n (1 - mean of K)
+        let spread = |gram: Matrix<D, T>| gram.try_mean()?.try_negate()?.try_add(1.0);
+        let by_chance: Scalar<D, T> = spread(of_k)?.try_mul(spread(of_l)?)?;
+        whole.try_sub(by_chance.try_mul(1.0 / (n - 1) as f32)?)
     };
     run().map_err(failed("hsic"))
 }
