@@ -16,7 +16,11 @@ use std::sync::Arc;
 fn settings(epochs: usize) -> CausalVaeSettings {
     let usual = CausalVaeSettings::default();
     let model = CausalVaeConfig { identity: 4, state: 8, technical: 2, encoder: vec![32], ..usual.model };
-    CausalVaeSettings { model, train: TrainConfig { epochs, early_stopping: None, ..usual.train }, ..CausalVaeSettings::default() }
+    CausalVaeSettings {
+        model,
+        train: TrainConfig { epochs, early_stopping: None, ..usual.train },
+        ..CausalVaeSettings::default()
+    }
 }
 
 fn training(cell_types: usize) -> TrainingData {
@@ -51,7 +55,8 @@ fn a_saved_model_answers_the_same_and_combinations_are_sums() {
     let loaded = CausalVae::load(folder.path(), Device::Cpu).expect("it can be read");
 
     let genes = model.vocabulary().perturbed.clone();
-    let [a, b, both] = [vec![&genes[0]], vec![&genes[3]], vec![&genes[0], &genes[3]]].map(|genes| Perturbation::of(genes));
+    let [a, b, both] =
+        [vec![&genes[0]], vec![&genes[3]], vec![&genes[0], &genes[3]]].map(|genes| Perturbation::of(genes));
     let shift = |of: &Perturbation| model.shift(of).expect("known");
     assert!((shift(&both) - shift(&a) - shift(&b)).iter().all(|v| v.abs() < 1e-6));
     assert!(shift(&Perturbation::control()).iter().all(|&v| v == 0.0));
@@ -83,7 +88,8 @@ fn it_knows_the_contexts_that_it_was_trained_on() {
     let contexts = model.contexts();
     assert_eq!(contexts.len(), 2);
     let perturbation = Perturbation::of([model.vocabulary().perturbed[0].as_str()]);
-    let in_context = |context: &str| Condition { perturbation: perturbation.clone(), context: Some(context.to_owned()) };
+    let in_context =
+        |context: &str| Condition { perturbation: perturbation.clone(), context: Some(context.to_owned()) };
     assert_eq!(model.cells(&in_context(&contexts[1]), &Sampling::new(5, 0)).expect("known").values.nrows(), 5);
     let error = model.cells(&in_context("liver"), &Sampling::new(5, 0)).expect_err("unknown").to_string();
     assert!(error.contains("liver"), "{error}");

@@ -20,7 +20,8 @@ fn cells() -> (Dataset, Vec<Condition>, Vec<String>) {
         SimulationConfig { n_cells: 700, n_genes: 120, seed: 3, n_cell_types: 2, ..SimulationConfig::default() };
     let data = Simulation::new(&config).expect("valid settings").dataset;
     let types = data.cells.column("cell_type").expect("two types").to_text();
-    let of_cell = |cell: usize| Condition { perturbation: data.perturbation_of(cell).clone(), context: types[cell].clone() };
+    let of_cell =
+        |cell: usize| Condition { perturbation: data.perturbation_of(cell).clone(), context: types[cell].clone() };
     let conditions: Vec<Condition> = (0..data.n_cells()).map(of_cell).collect();
     let mut known: Vec<String> = types.into_iter().flatten().collect();
     known.sort();

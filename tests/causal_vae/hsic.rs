@@ -45,9 +45,7 @@ fn it_is_that_of_scikit_learn_and_dcor() {
     let of_rows = IndexSets::from_sets((0..ROWS).map(|row| sets[row % 4]));
     near(value(gram(&x, 0.5), up(&ops::set_gram(&of_rows))), "sets");
     let distances = |z: &Array2<f32>| {
-        Array2::from_shape_fn((ROWS, ROWS), |(i, j)| {
-            -(&z.row(i) - &z.row(j)).iter().map(|v| v * v).sum::<f32>().sqrt()
-        })
+        Array2::from_shape_fn((ROWS, ROWS), |(i, j)| -(&z.row(i) - &z.row(j)).iter().map(|v| v * v).sum::<f32>().sqrt())
     };
     near(value(up(&distances(&x)), up(&distances(&y))), "distance_covariance_squared");
 }

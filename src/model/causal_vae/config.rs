@@ -100,8 +100,8 @@ impl Default for CausalVaeConfig {
             kl_annealing: KlAnnealing::default(),
             kl_warmup_epochs: 10.0,
             control_share: 0.2,
-            independence: Independence::Hsic { weight: 300.0 },
-            causal: 1000.0,
+            independence: Independence::Hsic { weight: 100.0 },
+            causal: 300.0,
             shift_prior: ShiftPrior::Normal { sd: 1.0 },
         }
     }
@@ -130,7 +130,10 @@ impl CausalVaeConfig {
         let (ShiftPrior::Normal { sd: width } | ShiftPrior::Laplace { scale: width }) = self.shift_prior;
         let rules = [
             (self.identity == 0 || self.state == 0 || self.technical == 0, "each block needs at least 1 latent"),
-            (self.encoder.is_empty() || self.encoder.contains(&0), "encoder must name at least one width, none of them 0"),
+            (
+                self.encoder.is_empty() || self.encoder.contains(&0),
+                "encoder must name at least one width, none of them 0",
+            ),
             (self.decoder.contains(&0), "decoder must not name a width of 0"),
             (!(0.0..1.0).contains(&self.dropout), "dropout must be at least 0 and below 1"),
             (!(0.0..1.0).contains(&self.control_share), "control_share must be at least 0 and below 1"),

@@ -167,8 +167,7 @@ impl<D: Backend> Trainable<D> for CausalNet<D> {
         };
         let sets = &cells.condition.perturbed;
         let training = context.training;
-        let Read { mu, logvar } =
-            self.read(counts, &cells.condition.log_library, tape, pass(training, context.rng))?;
+        let Read { mu, logvar } = self.read(counts, &cells.condition.log_library, tape, pass(training, context.rng))?;
         let [of_identity, of_state, of_technical] = self.blocks();
         let identity = Self::block(&mu, of_identity.clone())?;
         let technical = Self::block(&mu, of_technical.clone())?;

@@ -1,10 +1,6 @@
 //! Training and files.
 
-use super::{
-    config::CausalVaeSettings,
-    loss::CausalSource,
-    net::CausalNet,
-};
+use super::{config::CausalVaeSettings, loss::CausalSource, net::CausalNet};
 use crate::{
     Error, Result,
     data::{DataKind, TrainingCells, TrainingData},
@@ -108,7 +104,8 @@ impl Model for CausalVae {
         if !rows.iter().any(|&row| cells.conditions[row].perturbation.is_control()) {
             return Err(Error::inapplicable("a causal VAE needs control cells, and none is among the training cells"));
         }
-        let contexts: BTreeSet<&String> = rows.iter().filter_map(|&row| cells.conditions[row].context.as_ref()).collect();
+        let contexts: BTreeSet<&String> =
+            rows.iter().filter_map(|&row| cells.conditions[row].context.as_ref()).collect();
         let contexts: Vec<String> = contexts.into_iter().cloned().collect();
         let vocabulary = Vocabulary::of_cells(data, rows);
         let mut rng = ChaCha8Rng::seed_from_u64(run.seed);

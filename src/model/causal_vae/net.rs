@@ -5,8 +5,8 @@ use crate::{
     Error, Result,
     model::Vocabulary,
     nn::{
-        Backend, CountTarget, Dispersion, Embedding, Finish, IndexSets, Linear, Matrix, Mlp, SparseLinear, Vector, init,
-        ops, walk_params,
+        Backend, CountTarget, Dispersion, Embedding, Finish, IndexSets, Linear, Matrix, Mlp, SparseLinear, Vector,
+        init, ops, walk_params,
     },
 };
 use dfdx::prelude::{HasShape, PutTape, Tape};

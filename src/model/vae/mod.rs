@@ -30,8 +30,8 @@ mod objective;
 mod reference;
 mod traverse;
 
-pub(in crate::model) use batch::{counts_more_genes, output_bias};
 pub use batch::{CellSource, CellView, ConditionBatch, EffectSource, Observed, VaeBatch, Vocabulary};
+pub(in crate::model) use batch::{counts_more_genes, output_bias};
 pub use condition::ConditionEncoder;
 pub use config::{KlAnnealing, LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings};
 pub use decode::{CountModel, sample_counts};

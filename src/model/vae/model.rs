@@ -1,7 +1,9 @@
 //! The count VAE as users meet it: trained, saved, loaded, and asked through the contract of all models.
 
 use super::{
-    batch::{CellSource, CellView, EffectSource, VaeBatch, Vocabulary, counts_more_genes, log_dispersions, output_bias},
+    batch::{
+        CellSource, CellView, EffectSource, VaeBatch, Vocabulary, counts_more_genes, log_dispersions, output_bias,
+    },
     config::{LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings},
     net::VaeNet,
     reference::REFERENCE_CELLS,

@@ -50,8 +50,8 @@ use crate::{
     Error, Result,
     data::{Condition, DataKind},
     model::{
-        CountVae, VaeSettings, causal_vae::CausalVae, combination::CombinationModel, jepa::Jepa, jepa_diffusion::JepaDiffusion,
-        latent_diffusion::DiffusionModel, registry::check_renamed,
+        CountVae, VaeSettings, causal_vae::CausalVae, combination::CombinationModel, jepa::Jepa,
+        jepa_diffusion::JepaDiffusion, latent_diffusion::DiffusionModel, registry::check_renamed,
     },
 };
 use ndarray::Array1;
