@@ -55,8 +55,7 @@ fn a_saved_model_answers_the_same_and_combinations_are_sums() {
     let loaded = CausalVae::load(folder.path(), Device::Cpu).expect("it can be read");
 
     let genes = model.vocabulary().perturbed.clone();
-    let [a, b, both] =
-        [vec![&genes[0]], vec![&genes[3]], vec![&genes[0], &genes[3]]].map(|genes| Perturbation::of(genes));
+    let [a, b, both] = [vec![&genes[0]], vec![&genes[3]], vec![&genes[0], &genes[3]]].map(Perturbation::of);
     let shift = |of: &Perturbation| model.shift(of).expect("known");
     assert!((shift(&both) - shift(&a) - shift(&b)).iter().all(|v| v.abs() < 1e-6));
     assert!(shift(&Perturbation::control()).iter().all(|&v| v == 0.0));
@@ -77,8 +76,7 @@ fn a_saved_model_answers_the_same_and_combinations_are_sums() {
     let unknown = Condition::of(Perturbation::of(["NOT_A_GENE", genes[0].as_str()]));
     let error = model.check(&[unknown]).expect_err("never perturbed").to_string();
     assert!(error.contains("NOT_A_GENE") && !error.contains('\n'), "{error}");
-    let error = CausalVae::load(folder.path(), Device::Metal).expect_err("CPU only").to_string();
-    assert!(error.contains("causal-vae"), "{error}");
+    assert!(CausalVae::load(folder.path(), Device::Metal).is_err(), "CPU only");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! HSIC against scikit-learn and dcor, whose numbers `tests/reference/hsic.py` made, and its gradient.
 
 use genailab::{
-    dfdx::prelude::{Backward, Cpu, Gradients, NoneTape, Tape, Trace},
+    dfdx::prelude::{Backward, Cpu, NoneTape, Tape, Trace},
     ndarray::{Array2, Axis, s},
     nn::{IndexSets, Matrix, Scalar, ops},
 };
@@ -83,7 +83,7 @@ fn of_both<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, y: &Matrix<Cpu>) -> Scalar<Cpu,
 fn its_gradients_are_difference_quotients() {
     let (x, y) = points();
     let (on_x, on_y) = (up(&x), up(&y));
-    let gradients = of_both(on_x.trace(Gradients::leaky()), &on_y).backward();
+    let gradients = of_both(on_x.leaky_trace(), &on_y).backward();
     for (which, tensor) in [("x", &on_x), ("y", &on_y)] {
         let slopes = gradients.get(tensor).as_vec();
         let place = (0..slopes.len()).max_by(|&a, &b| slopes[a].abs().total_cmp(&slopes[b].abs())).expect("values");

@@ -1,7 +1,7 @@
 //! Known truths: the shifts decode to the true log fold changes, and each block knows what it should.
 
 use genailab::{
-    data::{Dataset, Simulation, SimulationConfig, SplitPlan, TrainingData},
+    data::{Dataset, Perturbation, Simulation, SimulationConfig, SplitPlan, TrainingData},
     eval::{LinearProbe, ProbeConfig, accuracy},
     model::{
         Model,
@@ -58,9 +58,10 @@ fn cosines(fitted: &Fitted) -> (f64, f64) {
     let Fitted { simulation, data, train, model, .. } = fitted;
     let truth = simulation.truth.select_genes(data.gene_names()).expect("its genes");
     let control = truth.perturbations[0].clone();
-    let log_mean = |perturbation| truth.mean_of(perturbation).expect("simulated").mapv(|mean| f64::from(mean).ln());
+    let log_mean =
+        |perturbation: &Perturbation| truth.mean_of(perturbation).expect("simulated").mapv(|mean| f64::from(mean).ln());
     // Half a count, so that genes without counts have a logarithm.
-    let pooled = |perturbation| {
+    let pooled = |perturbation: &Perturbation| {
         let rows: Vec<usize> = train.iter().copied().filter(|&row| data.perturbation_of(row) == perturbation).collect();
         let counts = data.counts.select_cells(&rows).to_dense().mapv(f64::from).sum_axis(Axis(0)) + 0.5;
         let total = counts.sum();

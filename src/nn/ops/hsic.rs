@@ -75,10 +75,14 @@ pub fn hsic_beyond_chance<D: Device<f32>, T: Tape<f32, D>>(k: Matrix<D, T>, l: M
     let (of_k, of_l) = (k.retaped::<T>(), l.retaped::<T>());
     let whole = hsic(k, l)?;
     let run = || -> Result<Scalar<D, T>, D::Err> {
-        // tr(H K H) = n (1 - mean of K)
-        let spread = |gram: Matrix<D, T>| gram.try_mean()?.try_negate()?.try_add(1.0);
-        let by_chance: Scalar<D, T> = spread(of_k)?.try_mul(spread(of_l)?)?;
+        let by_chance = spread(of_k)?.try_mul(spread(of_l)?)?;
         whole.try_sub(by_chance.try_mul(1.0 / (n - 1) as f32)?)
     };
     run().map_err(failed("hsic"))
+}
+
+/// `tr(H K H) / n` of a Gram matrix with ones on the diagonal: one less the mean of K.
+fn spread<D: Device<f32>, T: Tape<f32, D>>(gram: Matrix<D, T>) -> Result<Scalar<D, T>, D::Err> {
+    let mean: Scalar<D, T> = gram.try_mean()?;
+    mean.try_negate()?.try_add(1.0)
 }
