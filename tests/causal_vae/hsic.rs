@@ -69,7 +69,7 @@ fn what_is_beyond_chance_is_0_on_average_over_permutations() {
     assert_eq!(all.len(), 24);
     assert!((all.iter().sum::<f64>() / 24.0).abs() < 1e-6, "{all:?}");
     assert!(all.iter().any(|value| value.abs() > 1e-3), "single permutations are not 0: {all:?}");
-    let error = ops::hsic_beyond_chance(up(&Array2::ones((1, 1))), up(&Array2::ones((1, 1)))).err().expect("refused");
+    let error = ops::hsic_beyond_chance(up(&Array2::ones((1, 1))), up(&Array2::ones((1, 1)))).expect_err("refused");
     assert!(error.to_string().contains("two rows"), "{error}");
 }
 
@@ -102,6 +102,6 @@ fn its_gradients_are_difference_quotients() {
 #[test]
 fn matrices_that_are_not_square_are_refused() {
     let wide = up(&Array2::zeros((3, 4)));
-    let error = ops::hsic(wide.clone(), wide).err().expect("refused").to_string();
+    let error = ops::hsic(wide.clone(), wide).expect_err("refused").to_string();
     assert!(error.contains("hsic") && error.contains("(3, 4)"), "{error}");
 }
