@@ -173,7 +173,6 @@ impl Default for CausalVaeSettings {
             early_stopping: Some(15),
             clip_norm: Some(100.0),
             learning_rate: 3e-3,
-            weight_decay: 0.1,
             ..TrainConfig::default()
         };
         Self { validation_fraction: 0.1, model: CausalVaeConfig::default(), train }
