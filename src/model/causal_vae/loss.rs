@@ -12,9 +12,9 @@ use crate::{
     train::{BatchSource, Loss, StepContext, Trainable},
 };
 use dfdx::prelude::{HasShape, SumTo, Tape, TryMul};
-use ndarray::Array2;
+use ndarray::{Array2, s};
 use rand_chacha::ChaCha8Rng;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// A batch of cells and their contexts.
 pub struct CausalBatch {
@@ -181,25 +181,34 @@ impl<D: Backend> Trainable<D> for CausalNet<D> {
             branch(&basal),
             ops::add(branch(&technical), negative(self.of_lanes(&cells.condition.lanes)?)?)?,
         ])?; // (cells, latent)
-        let kl = ops::mean(ops::gaussian_kl(off, branch(&logvar))?)?;
+        // dfdx's slice overwrites the gradient of what it is taken from: a tensor that is sliced is used in no other way.
+        let of_logvar = [
+            Self::block(&logvar, of_identity.clone())?,
+            Self::block(&logvar, of_state.clone())?,
+            Self::block(&logvar, of_technical.clone())?,
+        ];
+        let all_logvar = joined([branch(&of_logvar[0]), branch(&of_logvar[1]), branch(&of_logvar[2])])?;
+        let kl = ops::mean(ops::gaussian_kl(off, branch(&all_logvar))?)?;
 
-        let mean = joined([branch(&identity), branch(&state), branch(&technical)])?;
         let noise = standard_normal(cells.len(), self.config.latent(), context.rng);
-        let of_posterior = (branch(&mean), branch(&logvar));
-        let z = ops::reparameterise(mean, logvar, ops::upload(&self.device, &noise)?)?;
-        let blocks = Blocks {
-            identity: Self::block(&z, of_identity)?,
-            state: Self::block(&z, of_state)?,
-            technical: Self::block(&z, of_technical)?,
+        let draw = |mean: &Matrix<D, T>, logvar: &Matrix<D, T>, columns: Range<usize>| {
+            let noise = ops::upload(&self.device, &noise.slice(s![.., columns]).to_owned())?;
+            ops::reparameterise(branch(mean), branch(logvar), noise)
         };
+        let blocks = Blocks {
+            identity: draw(&identity, &of_logvar[0], of_identity)?,
+            state: draw(&state, &of_logvar[1], of_state)?,
+            technical: draw(&technical, &of_logvar[2], of_technical)?,
+        };
+        let z = joined([branch(&blocks.identity), branch(&blocks.state), branch(&blocks.technical)])?;
         // The last batch of an epoch may be a single cell, which depends on nothing.
         let alone = cells.len() < 2;
         let dependent = match self.config.independence {
             _ if alone => None,
             Independence::Hsic { weight } => Some((self.block_dependence(&blocks, &cells.condition.lanes)?, weight)),
             Independence::TotalCorrelation { weight } => {
-                let (mean, logvar) = of_posterior;
-                Some((D::total_correlation(branch(&z), mean, logvar)?, weight))
+                let mean = joined([branch(&identity), branch(&state), branch(&technical)])?;
+                Some((D::total_correlation(branch(&z), mean, branch(&all_logvar))?, weight))
             }
             Independence::None => None,
         };
@@ -226,7 +235,8 @@ impl<D: Backend> Trainable<D> for CausalNet<D> {
         }
         total = ops::add_scaled(total, self.shift_penalty()?, 1.0)?;
         // Every use so far was a branch: the tapes of the stems are joined here.
-        for stem in [mu, shift, basal, identity, technical, state, blocks.identity, blocks.state, blocks.technical] {
+        let stems = [mu, logvar, all_logvar, shift, basal, identity, technical, state];
+        for stem in stems.into_iter().chain(of_logvar).chain([blocks.identity, blocks.state, blocks.technical]) {
             total = ops::keep_tape(total, stem)?;
         }
         Ok(Loss { total, parts })

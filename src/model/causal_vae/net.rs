@@ -181,7 +181,8 @@ impl<D: Backend> CausalNet<D> {
         D::count_nll(logits, Dispersion::Gene(&self.log_theta), None, target)
     }
 
-    /// The columns `range` of z, as a branch with a tape of its own.
+    /// The columns `range` of z, as a branch with a tape of its own. dfdx's gradient of a slice overwrites that of z: whoever slices
+    /// z uses it in no other way.
     pub(super) fn block<T: Tape<f32, D>>(z: &Matrix<D, T>, range: Range<usize>) -> Result<Matrix<D, T>> {
         let rows = z.shape().0;
         z.retaped::<T>().try_slice((0..rows, range)).map_err(|e| Error::device("taking a block of z", e))
