@@ -13,6 +13,7 @@ mod anndata;
 mod baselines;
 mod bench;
 mod biology;
+mod causal_vae;
 mod cli;
 mod commands;
 mod diffusion;

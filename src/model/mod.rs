@@ -1,5 +1,6 @@
 //! The models, one folder per family.
 
+pub mod causal_vae;
 pub mod combination;
 mod contract;
 mod courses;

@@ -142,7 +142,7 @@ pub struct ConditionBatch {
 
 impl ConditionBatch {
     /// The same cells, all of them perturbed in `genes`.
-    pub(super) fn with_perturbed(&self, genes: &[u32]) -> Self {
+    pub(in crate::model) fn with_perturbed(&self, genes: &[u32]) -> Self {
         let perturbed = Arc::new(IndexSets::from_sets(self.lanes.iter().map(|_| genes)));
         Self { perturbed, ..self.clone() }
     }
@@ -347,6 +347,11 @@ impl BatchSource for EffectSource<'_> {
     fn name(&self, row: usize) -> String {
         self.table.conditions[row].to_string()
     }
+}
+
+/// Whether the library sizes of the cells `rows` count more genes than `data` holds.
+pub(in crate::model) fn counts_more_genes(data: &Dataset, rows: &[usize]) -> bool {
+    rows.iter().any(|&row| data.library_size[row] > data.counts.row(row).1.iter().sum::<f32>() * 1.001)
 }
 
 /// Where the output bias starts: the log mean share of each gene (relative to the remainder's, if there is one), or the

@@ -30,8 +30,8 @@ mod objective;
 mod reference;
 mod traverse;
 
-pub(in crate::model) use batch::output_bias;
 pub use batch::{CellSource, CellView, ConditionBatch, EffectSource, Observed, VaeBatch, Vocabulary};
+pub(in crate::model) use batch::{counts_more_genes, output_bias};
 pub use condition::ConditionEncoder;
 pub use config::{KlAnnealing, LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings};
 pub use decode::{CountModel, sample_counts};
@@ -39,6 +39,7 @@ pub use importance::LogLikelihood;
 pub use inspect::{CellCovariates, Collapse, Elbo};
 pub(in crate::model) use log1p::Log1p;
 pub use model::CountVae;
+pub(in crate::model) use net::standard_normal;
 pub use net::{Decoded, Posterior, VaeNet};
 pub use objective::Objective;
 pub use reference::{REFERENCE_CELLS, Reference};

@@ -1,7 +1,9 @@
 //! The count VAE as users meet it: trained, saved, loaded, and asked through the contract of all models.
 
 use super::{
-    batch::{CellSource, CellView, EffectSource, VaeBatch, Vocabulary, log_dispersions, output_bias},
+    batch::{
+        CellSource, CellView, EffectSource, VaeBatch, Vocabulary, counts_more_genes, log_dispersions, output_bias,
+    },
     config::{LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings},
     net::VaeNet,
     reference::REFERENCE_CELLS,
@@ -132,7 +134,7 @@ impl CountVae {
         }
         let with_remainder = config.likelihood != Likelihood::Gaussian
             && config.library_size == LibrarySize::Total
-            && rows.iter().any(|&row| data.library_size[row] > data.counts.row(row).1.iter().sum::<f32>() * 1.001);
+            && counts_more_genes(data, rows);
         let vocabulary = Vocabulary::of_cells(data, rows);
         let mut model = Self::build(
             Description { config: config.clone(), vocabulary, trained_on: DataKind::Cells, with_remainder },

@@ -308,6 +308,6 @@ impl<D: Backend> VaeNet<D> {
 }
 
 /// Standard normal values, `(rows, columns)`, row by row.
-pub(super) fn standard_normal(rows: usize, columns: usize, rng: &mut ChaCha8Rng) -> Array2<f32> {
+pub(in crate::model) fn standard_normal(rows: usize, columns: usize, rng: &mut ChaCha8Rng) -> Array2<f32> {
     Array2::from_shape_simple_fn((rows, columns), || StandardNormal.sample(rng))
 }

@@ -19,6 +19,7 @@ mod film;
 pub mod fourier;
 #[doc(hidden)]
 pub mod gemm;
+mod hsic;
 mod layer_norm;
 mod linear;
 mod losses;
@@ -51,6 +52,7 @@ pub use {
     attention::{AttentionSpec, WeightDropout},
     batch_norm::BatchMoments,
     count_nll::{CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN},
+    hsic::{gaussian_gram, hsic, hsic_beyond_chance, set_gram},
     losses::EmbeddingLoss,
     posterior::{gaussian_log_ratio, log_mean_exp},
     rows::RowSets,

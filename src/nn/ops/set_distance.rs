@@ -187,7 +187,7 @@ pub mod composed {
     }
 
     /// Squared distances `(n, m)`; of a row to itself, where a and b are the same, 0.
-    fn squares<D: Device<f32>, T: Tape<f32, D>>(
+    pub(in crate::nn::ops) fn squares<D: Device<f32>, T: Tape<f32, D>>(
         a: Matrix<D, T>,
         b: Matrix<D, T>,
         same: bool,

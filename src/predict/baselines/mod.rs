@@ -50,8 +50,8 @@ use crate::{
     Error, Result,
     data::{Condition, DataKind},
     model::{
-        CountVae, VaeSettings, combination::CombinationModel, jepa::Jepa, jepa_diffusion::JepaDiffusion,
-        latent_diffusion::DiffusionModel, registry::check_renamed,
+        CountVae, VaeSettings, causal_vae::CausalVae, combination::CombinationModel, jepa::Jepa,
+        jepa_diffusion::JepaDiffusion, latent_diffusion::DiffusionModel, registry::check_renamed,
     },
 };
 use ndarray::Array1;
@@ -81,11 +81,12 @@ pub fn baselines() -> Vec<Box<dyn Predictor>> {
 /// All predictors, in the order of the tables: the [`baselines`], then the models that take a training of their own.
 pub fn models() -> Vec<Box<dyn Predictor>> {
     let vae = ModelPredictor::new::<CountVae>;
-    let trained: [Box<dyn Predictor>; 9] = [
+    let trained: [Box<dyn Predictor>; 10] = [
         Box::new(vae("vae", &[DataKind::Effects]).with_config::<CountVae>(VaeSettings::benchmark_effects())),
         Box::new(vae("vae_conditional", &[DataKind::Cells]).with_config::<CountVae>(VaeSettings::benchmark_cells())),
         Box::new(VaeArithmetic::default()),
         Box::new(Scgen::default()),
+        Box::new(ModelPredictor::new::<CausalVae>("causal-vae", &[DataKind::Cells])),
         Box::new(ModelPredictor::new::<CombinationModel>("combination", &[DataKind::Effects, DataKind::Cells])),
         Box::new(ModelPredictor::new::<Jepa>("jepa", &[DataKind::Cells])),
         Box::new(Hybrid::default()),

@@ -83,6 +83,7 @@ pub(super) use self::{
 pub(super) use beyond::Beyond;
 pub use config::{LossWeights, NewContexts, PredictorState, ResponseConfig};
 pub(super) use decoder::Decoder;
+pub(in crate::model) use decoder::size_factors;
 pub(super) use embedded::{Embedded, Encoder};
 pub use fit::Share;
 pub(super) use fit::{Response, check_watched, columns_of};
@@ -93,7 +94,7 @@ pub(super) use net::Predictor;
 #[doc(hidden)]
 pub use net::profile_loss;
 pub use pairing::Pairing;
-pub(super) use reference::Reference;
+pub(in crate::model) use reference::Reference;
 pub use transfer::ContextShare;
 #[doc(hidden)]
 pub use tune::expected_expression;
