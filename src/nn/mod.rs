@@ -4,8 +4,10 @@
 //! the trait [`Backend`], which names all operations of a device; [`ops`] holds their equations, the fused kernels of the
 //! CPU, and the same mathematics composed of dfdx's own operations, with which any dfdx device runs every model.
 
+mod adapted;
 mod attention;
 mod backend;
+mod bottleneck;
 mod checkpoint;
 mod contrastive;
 mod ema;
@@ -16,6 +18,7 @@ pub mod gpu;
 mod gradients;
 pub mod init;
 mod linear;
+mod lora;
 mod losses;
 mod mlp;
 mod norm;
@@ -29,8 +32,10 @@ mod simd;
 mod transformer;
 pub mod vicreg;
 
+pub use adapted::{Adapted, AdapterFile, Mask, TrainedShare, hash_of};
 pub use attention::{AttentionConfig, MultiHeadAttention};
 pub use backend::Backend;
+pub use bottleneck::Bottleneck;
 pub use checkpoint::{Checkpoint, HostTensor, Snapshot, copy_params, load_params, save_params};
 pub use contrastive::info_nce;
 pub use ema::{Ema, EmaMomentum, ema_update};
@@ -40,6 +45,7 @@ pub use fourier::FourierFeatures;
 pub use gradients::GradientBuffers;
 pub use init::seeded;
 pub use linear::{Linear, SparseLinear};
+pub use lora::{Lora, LoraConfig, LoraLinear};
 pub use losses::layer_normed;
 pub use mlp::{Block, Dropout, Finish, FinishConfig, Mlp, Norm};
 pub use norm::{BatchNorm, LayerNorm};
