@@ -33,7 +33,7 @@ const RESULTS: [&str; 2] = ["curve.json", "report.html"];
 /// (another cell line, donor or screen). Genes are matched by name. Learning rate and epochs are chosen on a quarter of the
 /// perturbations that is left out; an adaptation that does not predict them better than the base is not used.
 ///
-/// Writes an ordinary model folder into --out, for `genailab predict --context NAME`, `embed` and `bench`; adapt.json (what was
+/// Writes an ordinary model folder into --out, for `genailab predict --context NAME` and `embed`; adapt.json (what was
 /// chosen, the share of trained numbers), and adapter.safetensors: what was trained and nothing else, from which
 /// `--adapter FILE` makes the model again over the same base.
 ///
@@ -124,9 +124,6 @@ pub fn run(args: &Args) -> Result<()> {
     if args.curve {
         return args.compare(&base, &target, config, &out).map_err(of_file);
     }
-    for old in RESULTS {
-        let _ = std::fs::remove_file(out.join(old));
-    }
     match adapter {
         Some(adapter) => {
             let (model, report) = base.with_adapter(&target, &adapter, &args.run()?).map_err(|e| match e.kind() {
@@ -199,7 +196,9 @@ impl Args {
         adapter: Option<&AdapterFile>,
         out: &OutputFolder,
     ) -> Result<()> {
-        let _ = std::fs::remove_file(out.join(ADAPTER));
+        for old in RESULTS.iter().chain([&ADAPTER]) {
+            let _ = std::fs::remove_file(out.join(old));
+        }
         model.save(out)?;
         if let Some(adapter) = adapter {
             adapter.write(&out.join(ADAPTER))?;

@@ -75,7 +75,8 @@ impl<'a> Start<'a> {
         if config.method == Method::Scratch {
             parts = fresh(base, cells, run, &mut rng)?;
         }
-        if config.method == Method::Adapter {
+        // A base that was itself adapted so has its adapters trained further.
+        if config.method == Method::Adapter && parts.predictor.response.bottleneck().is_none() {
             parts.student.encoder.add_adapters(config.bottleneck, &mut rng)?;
             parts.encoder.backbone = parts.student.clone();
             parts.predictor.response.add_adapter(config.bottleneck, &mut rng)?;
