@@ -223,6 +223,7 @@ fn the_gradient_reaches_a_and_b_through_the_merged_weight() {
             let slope = (shifted(step) - shifted(-step)) / (2.0 * f64::from(step));
             assert!((slope - f64::from(found[at])).abs() < 2e-3, "{path} {at}: {slope} and {}", found[at]);
         }
+        snapshot.restore(&mut net).expect("the same tensors");
     }
     assert!(gradients.get(&lora.b).as_vec().iter().any(|g| g.abs() > 1e-4), "a gradient of zero would pass");
 }
