@@ -5,11 +5,11 @@
 //! the merged weight `W + (alpha / r) A B` takes the place of W in its layer, on the tape: the layer need not know of it, and
 //! the gradient goes on to A and B.
 //!
-//! [`AdapterFile`] holds what was trained and nothing else, with the SHA-256 of the base that it belongs to.
+//! [`AdapterFile`] holds what was trained and nothing else.
 
 use super::{
-    Backend, Checkpoint, HostTensor, Lora, LoraConfig, Matrix, Params, Snapshot, TensorInfo, Visitor, VisitorMut, join,
-    tensors,
+    AdapterFile, Backend, Lora, LoraConfig, Matrix, Params, Snapshot, TensorInfo, Visitor, VisitorMut,
+    adapter_file::short_hash, join, tensors,
 };
 use crate::{
     Error, Result,
@@ -18,14 +18,10 @@ use crate::{
 use dfdx::prelude::{HasShape, NoneTape, Shape, SplitTape, Tape, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::{any::Any, collections::BTreeMap, path::Path};
+use std::{any::Any, collections::BTreeMap};
 
 /// Where the additions stand in the walk.
 const LORA: &str = "lora";
-/// Metadata entries of an adapter file.
-const BASE: &str = "base";
-const ABOUT: &str = "about";
 /// The last part of the name of a matrix that a layer multiplies by.
 const WEIGHT: &str = "weight";
 
@@ -204,7 +200,7 @@ impl<D: Backend, M: Params<D>> Adapted<D, M> {
                 own.insert(name, tensor);
             }
         }
-        Ok(AdapterFile { base: base.to_owned(), about: about.clone(), tensors: own })
+        Ok(AdapterFile::new(base, about, own))
     }
 
     /// Takes what an adapter file holds; `base` is the hash of the model that this was made of.
@@ -216,18 +212,18 @@ impl<D: Backend, M: Params<D>> Adapted<D, M> {
             return Err(Error::config(format!(
                 "the adapter belongs to the base model with hash {}, and this one has {}; give the folder that it was \
                  trained from",
-                short(&adapter.base),
-                short(base)
+                short_hash(&adapter.base),
+                short_hash(base)
             )));
         }
         let mut all = Snapshot::of(self)?;
         for tensor in self.learned()? {
-            match adapter.tensors.tensors().get(&tensor.name) {
+            match adapter.tensors().get(&tensor.name) {
                 Some(found) => all.insert(tensor.name, found.clone()),
                 None => return Err(Error::data(format!("the adapter lacks `{}`; adapt again", tensor.name))),
             }
         }
-        if let Some(extra) = adapter.tensors.tensors().keys().find(|name| !all.tensors().contains_key(*name)) {
+        if let Some(extra) = adapter.tensors().keys().find(|name| !all.tensors().contains_key(*name)) {
             return Err(Error::data(format!("the adapter has `{extra}`, which this model does not have; adapt again")));
         }
         all.restore(self)?;
@@ -284,62 +280,5 @@ impl<D: Backend, M: Trainable<D>> Trainable<D> for Adapted<D, M> {
         // The next step begins with a walk, before it hears of its epoch.
         self.epoch = context.epoch + usize::from(context.ends_epoch());
         self.model.after_step(context)
-    }
-}
-
-/// SHA-256 over names, shapes and values of all tensors of a model.
-///
-/// # Errors
-/// Those of the walk.
-pub fn hash_of<D: Backend, M: Params<D>>(model: &M) -> Result<String> {
-    let mut hash = Sha256::new();
-    for (name, HostTensor { shape, values }) in Snapshot::of(model)?.into_tensors() {
-        hash.update(format!("{name} {shape:?}\n"));
-        values.iter().for_each(|value| hash.update(value.to_le_bytes()));
-    }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// As many digits of a hash as a message needs.
-fn short(hash: &str) -> &str {
-    hash.get(..12).unwrap_or(hash)
-}
-
-/// What was trained of an [`Adapted`] model, apart from its base.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AdapterFile {
-    /// [`hash_of`] the base.
-    pub base: String,
-    /// How it was trained, for a reader and for whoever builds the same wrapper again.
-    pub about: serde_json::Value,
-    tensors: Snapshot,
-}
-
-impl AdapterFile {
-    /// Writes a safetensors file, all or nothing.
-    ///
-    /// # Errors
-    /// A folder that cannot be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let about = [(BASE.to_owned(), self.base.clone()), (ABOUT.to_owned(), self.about.to_string())];
-        Checkpoint { tensors: self.tensors.clone(), metadata: about.into() }.write(path)
-    }
-
-    /// Reads what [`Self::write`] wrote.
-    ///
-    /// # Errors
-    /// No such file; a file that is damaged or no adapter.
-    pub fn read(path: &Path) -> Result<Self> {
-        let Checkpoint { tensors, mut metadata } = Checkpoint::read(path)?;
-        let mut take = |name: &str| {
-            metadata.remove(name).ok_or_else(|| {
-                Error::data("it holds no adapter; give the adapter.safetensors that `genailab adapt` wrote")
-                    .at(path.display())
-            })
-        };
-        let (base, about) = (take(BASE)?, take(ABOUT)?);
-        let about = serde_json::from_str(&about)
-            .map_err(|e| Error::data(format!("its description is damaged: {e}")).at(path.display()))?;
-        Ok(Self { base, about, tensors })
     }
 }

@@ -5,6 +5,7 @@
 //! CPU, and the same mathematics composed of dfdx's own operations, with which any dfdx device runs every model.
 
 mod adapted;
+mod adapter_file;
 mod attention;
 mod backend;
 mod bottleneck;
@@ -32,7 +33,8 @@ mod simd;
 mod transformer;
 pub mod vicreg;
 
-pub use adapted::{Adapted, AdapterFile, Mask, TrainedShare, hash_of};
+pub use adapted::{Adapted, Mask, TrainedShare};
+pub use adapter_file::{AdapterFile, hash_of};
 pub use attention::{AttentionConfig, MultiHeadAttention};
 pub use backend::Backend;
 pub use bottleneck::Bottleneck;
