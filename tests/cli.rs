@@ -6,11 +6,12 @@ use std::{
 };
 
 /// Every command of the contract.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "run",
     "inspect",
     "convert",
     "train",
+    "adapt",
     "predict",
     "embed",
     "bench-train",

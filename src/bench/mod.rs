@@ -2,6 +2,7 @@
 //! held-out truth.
 
 pub mod ablation;
+mod adaptation;
 mod cell_truth;
 mod coverage;
 mod data;
@@ -24,6 +25,7 @@ mod task;
 mod truth;
 pub mod uncertainty;
 
+pub use adaptation::{Curve, CurveConfig, CurveRow, adaptation_curve};
 pub use cell_truth::PcaSpace;
 pub use coverage::Coverage;
 pub use data::{BenchmarkCells, BenchmarkData, ConditionFacts, DataFacts};

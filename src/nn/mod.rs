@@ -4,8 +4,11 @@
 //! the trait [`Backend`], which names all operations of a device; [`ops`] holds their equations, the fused kernels of the
 //! CPU, and the same mathematics composed of dfdx's own operations, with which any dfdx device runs every model.
 
+mod adapted;
+mod adapter_file;
 mod attention;
 mod backend;
+mod bottleneck;
 mod checkpoint;
 mod contrastive;
 mod ema;
@@ -18,6 +21,7 @@ mod gradients;
 mod gru;
 pub mod init;
 mod linear;
+mod lora;
 mod losses;
 mod mlp;
 mod norm;
@@ -31,8 +35,11 @@ mod simd;
 mod transformer;
 pub mod vicreg;
 
+pub use adapted::{Adapted, Mask, TrainedShare};
+pub use adapter_file::{AdapterFile, hash_of};
 pub use attention::{AttentionConfig, MultiHeadAttention};
 pub use backend::Backend;
+pub use bottleneck::Bottleneck;
 pub use checkpoint::{Checkpoint, HostTensor, Snapshot, copy_params, load_params, save_params};
 pub use contrastive::info_nce;
 pub use ema::{Ema, EmaMomentum, ema_update};
@@ -44,6 +51,7 @@ pub use gradients::GradientBuffers;
 pub use gru::GruCell;
 pub use init::seeded;
 pub use linear::{Linear, SparseLinear};
+pub use lora::{Lora, LoraConfig, LoraLinear};
 pub use losses::layer_normed;
 pub use mlp::{Block, Dropout, Finish, FinishConfig, Mlp, Norm};
 pub use norm::{BatchNorm, LayerNorm};

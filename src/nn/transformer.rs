@@ -18,11 +18,11 @@
 //! ```
 
 use super::{
-    Activation, AttentionConfig, Backend, LayerNorm, Linear, Matrix, MultiHeadAttention, RowSets, attention::Attend,
-    walk_params,
+    Activation, AttentionConfig, Backend, Bottleneck, LayerNorm, Linear, Matrix, MultiHeadAttention, RowSets,
+    attention::Attend, walk_params,
 };
 use crate::Result;
-use dfdx::prelude::{PutTape, SplitTape, Tape};
+use dfdx::prelude::{HasShape, PutTape, SplitTape, Tape};
 use rand_chacha::ChaCha8Rng;
 
 /// Hidden features per input feature; Vaswani et al. 2017, section 3.3 (2048 for 512).
@@ -83,9 +83,17 @@ pub struct TransformerBlock<D: Backend> {
     pub norm: LayerNorm<D>,
     /// Of each token on its own.
     pub feed_forward: FeedForward<D>,
+    /// After the attention, before its residual; in a block that was adapted so.
+    pub attention_adapter: Option<Bottleneck<D>>,
+    /// After the feed-forward layer, before its residual.
+    pub adapter: Option<Bottleneck<D>>,
 }
 
-walk_params!(TransformerBlock { params: [], buffers: [], layers: [attention_norm, attention, norm, feed_forward] });
+walk_params!(TransformerBlock {
+    params: [],
+    buffers: [],
+    layers: [attention_norm, attention, norm, feed_forward, attention_adapter, adapter]
+});
 
 impl<D: Backend> TransformerBlock<D> {
     /// A block over tokens of `width` features.
@@ -98,7 +106,21 @@ impl<D: Backend> TransformerBlock<D> {
             attention: MultiHeadAttention::new(device, width, width, config, rng)?,
             norm: LayerNorm::new(device, width)?,
             feed_forward: FeedForward::new(device, width, rng)?,
+            attention_adapter: None,
+            adapter: None,
         })
+    }
+
+    /// Adds bottleneck adapters where Houlsby et al. 2019 put them (figure 2); they start at no change.
+    ///
+    /// # Errors
+    /// A device without memory for it.
+    pub fn add_adapters(&mut self, bottleneck: usize, rng: &mut ChaCha8Rng) -> Result<()> {
+        let bias = &self.feed_forward.down.bias;
+        let (device, width) = (bias.device().clone(), bias.shape().0);
+        self.attention_adapter = Some(Bottleneck::new(&device, width, bottleneck, rng)?);
+        self.adapter = Some(Bottleneck::new(&device, width, bottleneck, rng)?);
+        Ok(())
     }
 
     /// At inference: `(rows, width)` to the same shape.
@@ -132,7 +154,8 @@ impl<D: Backend> TransformerBlock<D> {
         let normed = self.attention_norm.forward(x.clone().put_tape(tape))?;
         let (normed, tape) = normed.split_tape();
         let h = self.attention.run(normed.clone().put_tape(tape), normed.retaped(), sets, sets, mode)?;
-        feed_forward_residual(x, h, &self.norm, &self.feed_forward)
+        let h = adapted(h, self.attention_adapter.as_ref())?;
+        feed_forward_residual(x, h, &self.norm, (&self.feed_forward, self.adapter.as_ref()))
     }
 }
 
@@ -219,7 +242,7 @@ impl<D: Backend> CrossAttentionBlock<D> {
         let normed = self.query_norm.forward(x.clone().put_tape(tape))?;
         let context = self.context_norm.forward(context)?;
         let h = self.attention.run(normed, context, queries, keys, mode)?;
-        feed_forward_residual(x, h, &self.norm, &self.feed_forward)
+        feed_forward_residual(x, h, &self.norm, (&self.feed_forward, None))
     }
 }
 
@@ -228,10 +251,18 @@ fn feed_forward_residual<D: Backend, T: Tape<f32, D>>(
     x: Matrix<D>,
     update: Matrix<D, T>,
     norm: &LayerNorm<D>,
-    feed_forward: &FeedForward<D>,
+    (feed_forward, adapter): (&FeedForward<D>, Option<&Bottleneck<D>>),
 ) -> Result<Matrix<D, T>> {
     let h = D::residual(update, x)?;
     let (h, tape) = h.split_tape();
     let update = feed_forward.forward(norm.forward(h.clone().put_tape(tape))?)?;
-    D::residual(update, h)
+    D::residual(adapted(update, adapter)?, h)
+}
+
+/// The output of a layer after its adapter, if it has one.
+fn adapted<D: Backend, T: Tape<f32, D>>(x: Matrix<D, T>, adapter: Option<&Bottleneck<D>>) -> Result<Matrix<D, T>> {
+    match adapter {
+        Some(adapter) => adapter.forward(x),
+        None => Ok(x),
+    }
 }

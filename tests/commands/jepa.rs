@@ -62,7 +62,7 @@ fn cells_are_trained_on_by_their_means() {
 }
 
 /// Small networks, one epoch.
-const QUICK: &str = "[encoder]\nwidth = 12\nmasks = { patterns = 4 }\n\
+pub const QUICK: &str = "[encoder]\nwidth = 12\nmasks = { patterns = 4 }\n\
                      encoder = { kind = \"groups\", groups = 4, hidden = 16, tokens = 16, depth = 1, attention = { heads = 2 } }\n\
                      [response]\nhidden = 16\ncells = 12\ndraws = 2\nfolds = 2\nrank = 2\ninteraction = { epochs = 2 }\n";
 

@@ -3,6 +3,7 @@
 //! Every mistake ends with exit code 1 and one line on stderr that names what was found, where, and what to do; nothing
 //! half-written and no temporary file is left.
 
+mod adapt;
 mod data;
 mod de;
 mod diffusion;

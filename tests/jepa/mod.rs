@@ -1,5 +1,6 @@
 //! Tests of cell-level pretraining: what networks see, that they learn, that a collapse is noticed, and the probes.
 
+mod adapt;
 mod collapse;
 mod contexts;
 mod effects;

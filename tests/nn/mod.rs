@@ -6,6 +6,7 @@ mod gaussian;
 pub mod harness;
 mod layers;
 mod likelihood;
+mod lora;
 mod losses;
 mod numerics;
 mod oracle;

@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 done, 1 a mistake that the message explains, 2 wrong usage.
 
 mod ablate;
+mod adapt;
 mod bench;
 mod bench_train;
 mod calibrate;
@@ -42,6 +43,7 @@ enum Command {
     Inspect(inspect::Args),
     Convert(convert::Args),
     Train(train::Args),
+    Adapt(adapt::Args),
     Predict(predict::Args),
     Embed(embed::Args),
     Bench(bench::Args),
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Adapt(args) => adapt::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Ablate(args) => ablate::run(&args),

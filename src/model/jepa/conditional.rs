@@ -13,11 +13,11 @@
 use crate::{
     Result,
     nn::{
-        AttentionConfig, Backend, CrossAttentionBlock, Film, FinishConfig, LayerNorm, Linear, Matrix, Mlp, Norm,
-        RowSets, ops, walk_params,
+        AttentionConfig, Backend, Bottleneck, CrossAttentionBlock, Film, FinishConfig, LayerNorm, Linear, Matrix, Mlp,
+        Norm, RowSets, ops, walk_params,
     },
 };
-use dfdx::prelude::Tape;
+use dfdx::prelude::{HasShape, Tape};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -51,10 +51,12 @@ pub struct ConditionalPredictor<D: Backend> {
     attention: Option<CrossAttentionBlock<D>>,
     trunk: Mlp<D>,
     output: Linear<D>,
+    /// After the hidden layers, in a predictor that was adapted so.
+    adapter: Option<Bottleneck<D>>,
     conditioning: Conditioning,
 }
 
-walk_params!(ConditionalPredictor { params: [], buffers: [], layers: [film, norm, attention, trunk, output] });
+walk_params!(ConditionalPredictor { params: [], buffers: [], layers: [film, norm, attention, trunk, output, adapter] });
 
 impl<D: Backend> ConditionalPredictor<D> {
     /// A predictor between embeddings of `width` features, with two hidden layers of `hidden`.
@@ -80,8 +82,29 @@ impl<D: Backend> ConditionalPredictor<D> {
                 .transpose()?,
             trunk: Mlp::new(device, &[inputs, hidden, hidden], finish, rng)?,
             output: Linear::new(device, hidden, width, rng)?,
+            adapter: None,
             conditioning,
         })
+    }
+
+    /// Adds a bottleneck adapter after the hidden layers, which starts at no change.
+    ///
+    /// # Errors
+    /// A device without memory for it.
+    pub fn add_adapter(&mut self, bottleneck: usize, rng: &mut ChaCha8Rng) -> Result<()> {
+        let weight = &self.output.weight;
+        self.adapter = Some(Bottleneck::new(weight.device(), weight.shape().0, bottleneck, rng)?);
+        Ok(())
+    }
+
+    /// The layer by which the perturbation enters, where it is that.
+    pub fn film(&self) -> Option<&Film<D>> {
+        self.film.as_ref()
+    }
+
+    /// The width of its bottleneck adapter, if it has one.
+    pub fn bottleneck(&self) -> Option<usize> {
+        self.adapter.as_ref().map(|adapter| adapter.down.bias.shape().0)
     }
 
     /// Multiplies the output by a factor. With 0, before training, it predicts 0 everywhere, so that what is added to it is what a
@@ -123,13 +146,16 @@ impl<D: Backend> ConditionalPredictor<D> {
             Some(rng) => self.trunk.forward_training(x, rng)?,
             None => self.trunk.forward(x)?,
         };
+        let x = match &self.adapter {
+            Some(adapter) => adapter.forward(x)?,
+            None => x,
+        };
         self.output.forward(x)
     }
 }
 
 /// The sum of each set's tokens, `(sets, width)`; zero for control.
 fn sum_pool<D: Backend, T: Tape<f32, D>>(perturbed: Perturbed<D, T>) -> Result<Matrix<D, T>> {
-    use dfdx::prelude::HasShape;
     let width = perturbed.tokens.shape().1;
     let sizes = perturbed.sets.ranges().flat_map(|range| std::iter::repeat_n(range.len() as f32, width)).collect();
     D::multiply(D::set_mean(perturbed.tokens, &perturbed.sets)?, sizes)

@@ -254,6 +254,19 @@ impl<D: Backend> CellEncoder<D> {
         }
     }
 
+    /// Adds bottleneck adapters to the blocks of a transformer; the others have no blocks.
+    ///
+    /// # Errors
+    /// A device without memory for it.
+    pub fn add_adapters(&mut self, bottleneck: usize, rng: &mut ChaCha8Rng) -> Result<()> {
+        match self {
+            Self::Transformer(encoder) => {
+                encoder.blocks.iter_mut().try_for_each(|block| block.add_adapters(bottleneck, rng))
+            }
+            Self::Linear(_) | Self::Mlp(_) | Self::Tokens(_) => Ok(()),
+        }
+    }
+
     /// Sets the place of each gene and, with its mean and standard deviation, starts the first layer at standardised genes;
     /// tokens of other encoders have no places.
     pub fn set_places(&mut self, place_of: &[u32], moments: Option<&(Vec<f64>, Vec<f64>)>) {

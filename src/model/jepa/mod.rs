@@ -15,9 +15,11 @@
 //! | `response` | phase B: predictor and decoder, trained end to end |
 //! | `saved` | its files |
 //! | `other_genes` | an encoder of one dataset for another |
+//! | `adapt` | a trained model for another dataset with few perturbations |
 //! | `space` | the embedding space, for a model that draws points in it |
 //! | `conditional` | from a control's embedding and the perturbed genes to the perturbed state's embedding |
 
+mod adapt;
 pub(super) mod conditional;
 mod config;
 mod diagnostics;
@@ -41,6 +43,7 @@ mod tokens;
 mod transformer;
 mod views;
 
+pub use adapt::{AdaptConfig, AdaptReport, Adaptation, Method, Target, align};
 pub use conditional::{ConditionalPredictor, Conditioning, Perturbed};
 pub use config::{
     AntiCollapse, CollapseAlarm, EncoderConfig, GeneConfig, GroupConfig, MaskConfig, MaskKind, Objective, OnCollapse,

@@ -328,7 +328,7 @@ pub(super) fn identity(width: usize) -> Result<Linear<Cpu>> {
 
 /// The linear map after which each feature of the embeddings z `(cells, width)` has mean 0 and variance 1. Features are not
 /// rotated: to divide by the square roots of the smallest eigenvalues would amplify every step of the encoder's training.
-fn standardising(z: &Array2<f32>) -> Result<Linear<Cpu>> {
+pub(super) fn standardising(z: &Array2<f32>) -> Result<Linear<Cpu>> {
     let z = z.mapv(f64::from);
     let mean = z.mean_axis(Axis(0)).ok_or_else(|| Error::data("there is no training cell to embed"))?;
     let variance = z.var_axis(Axis(0), 0.0);

@@ -24,6 +24,9 @@ struct Description {
     target_sum: f32,
     begun: Option<String>,
     response: Option<SavedResponse>,
+    /// Width of the bottleneck adapters of a model that was adapted by them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bottleneck: Option<usize>,
 }
 
 /// What stands for each row of the arrays of phase B.
@@ -61,7 +64,8 @@ impl Jepa {
         });
         let (settings, genes, target_sum) = (self.settings.clone(), self.genes.clone(), self.encoder.target_sum);
         let begun = self.begun.clone();
-        let mut state = State::new(&Description { settings, genes, target_sum, begun, response })
+        let bottleneck = self.response.as_ref().and_then(|response| response.predictor.response.bottleneck());
+        let mut state = State::new(&Description { settings, genes, target_sum, begun, response, bottleneck })
             .with_network("encoder", &self.encoder.backbone)?
             .with_network("standard", &self.encoder.standard)?
             .with_vector("means", &self.means.iter().copied().map(f64::from).collect());
@@ -91,11 +95,14 @@ impl Jepa {
     /// # Errors
     /// Arrays that are missing or have other shapes than the description says.
     pub(super) fn restored(state: State) -> Result<Self> {
-        let Description { settings, genes, target_sum, begun, response: saved } = state.description()?;
+        let Description { settings, genes, target_sum, begun, response: saved, bottleneck } = state.description()?;
         settings.validate()?;
         let (cpu, mut rng) = (Cpu::default(), ChaCha8Rng::seed_from_u64(0));
         let width = settings.encoder.width;
         let mut backbone = Backbone::new(&cpu, genes.len(), &settings.encoder, &mut rng)?;
+        if let Some(bottleneck) = bottleneck {
+            backbone.encoder.add_adapters(bottleneck, &mut rng)?;
+        }
         state.fill("encoder", &mut backbone)?;
         let mut standard = identity(width)?;
         state.fill("standard", &mut standard)?;
@@ -113,6 +120,9 @@ impl Jepa {
             let (shape, columns) = ((width, measured.effects.len()), columns_of(&measured.genes, &genes));
             let mut filled = |name: &str| {
                 let mut predictor = Predictor::new(&cpu, shape, columns.clone(), config, &mut rng)?;
+                if let Some(bottleneck) = bottleneck {
+                    predictor.response.add_adapter(bottleneck, &mut rng)?;
+                }
                 state.fill(name, &mut predictor)?;
                 Ok::<_, Error>(predictor)
             };

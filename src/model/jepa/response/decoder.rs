@@ -177,22 +177,8 @@ impl Decoder {
         (z, controls): (&Array2<f32>, &[usize]),
         conditions: &[Calibrated],
     ) -> Result<()> {
-        let sums = |counts: &Counts| {
-            let mut sum = Array1::<f64>::zeros(counts.n_genes());
-            counts.indices().iter().zip(counts.values()).for_each(|(&g, &x)| sum[g as usize] += f64::from(x));
-            sum
-        };
+        self.meet_controls(data, (z, controls))?;
         let remainder = self.net.with_remainder;
-        let none = Array1::zeros(data.n_genes());
-        let expected = self.decoded(z, &none)?.mean(&self.size_factors(data, controls), remainder);
-        let expected = expected.mapv(f64::from).sum_axis(Axis(0));
-        let observed = sums(&data.counts.select_cells(controls));
-        let mut bias = self.net.output.bias.as_vec();
-        for ((bias, observed), expected) in bias.iter_mut().zip(&observed).zip(&expected) {
-            let correction = ((observed + 1.0) / (expected + 1.0)).ln();
-            *bias += correction.clamp(-LARGEST_CORRECTION, LARGEST_CORRECTION) as f32 / GAIN;
-        }
-        self.net.output.bias.copy_from(&bias);
         let genes = data.n_genes();
         let (mut above, mut square) = (Array1::<f64>::zeros(genes), Array1::<f64>::zeros(genes));
         for Calibrated { z, own, from, observed } in conditions.iter().filter(|c| c.observed.len() > 1) {
@@ -214,6 +200,24 @@ impl Decoder {
             (-dispersion.clamp(DISPERSIONS.0, DISPERSIONS.1).ln()) as f32
         });
         self.net.log_theta.copy_from(&theta.collect::<Vec<_>>());
+        Ok(())
+    }
+
+    /// The first of these corrections alone, by at most a factor of e a gene.
+    ///
+    /// # Errors
+    /// A width that does not fit.
+    pub fn meet_controls(&mut self, data: &Dataset, (z, controls): (&Array2<f32>, &[usize])) -> Result<()> {
+        let none = Array1::zeros(data.n_genes());
+        let expected = self.decoded(z, &none)?.mean(&self.size_factors(data, controls), self.net.with_remainder);
+        let expected = expected.mapv(f64::from).sum_axis(Axis(0));
+        let observed = sums(&data.counts.select_cells(controls));
+        let mut bias = self.net.output.bias.as_vec();
+        for ((bias, observed), expected) in bias.iter_mut().zip(&observed).zip(&expected) {
+            let correction = ((observed + 1.0) / (expected + 1.0)).ln();
+            *bias += correction.clamp(-LARGEST_CORRECTION, LARGEST_CORRECTION) as f32 / GAIN;
+        }
+        self.net.output.bias.copy_from(&bias);
         Ok(())
     }
 
@@ -293,6 +297,13 @@ impl Decoder {
         use dfdx::prelude::HasShape;
         self.net.log_theta.shape().0
     }
+}
+
+/// The sum of each gene's counts, `(genes,)`.
+fn sums(counts: &Counts) -> Array1<f64> {
+    let mut sum = Array1::<f64>::zeros(counts.n_genes());
+    counts.indices().iter().zip(counts.values()).for_each(|(&g, &x)| sum[g as usize] += f64::from(x));
+    sum
 }
 
 /// What the shares of a cell are multiplied by: its library over all genes, or over those modelled.

@@ -309,7 +309,10 @@ pub fn columns_of(genes: &[String], names: &[String]) -> Vec<Option<usize>> {
 }
 
 /// Starts the decoder at the log-linear model of the cells `rows`; see [`DecoderNet::begin_with`].
-fn begin_decoder(
+///
+/// # Errors
+/// Another number of genes than the encoder's.
+pub fn begin_decoder(
     decoder: &mut DecoderNet<Cpu>,
     encoder: &Encoder,
     data: &Dataset,

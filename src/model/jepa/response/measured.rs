@@ -131,6 +131,34 @@ impl Measured {
         self.contexts.push(context);
     }
 
+    /// The same measured effects, with the cells `train` of other data in contexts of their own, whose control cells have the
+    /// embeddings z.
+    ///
+    /// # Errors
+    /// A context that is known already.
+    pub fn with_target(&self, conditions: &[Condition], train: &[usize], z: &Embedded) -> Result<Self> {
+        let rows: BTreeMap<Condition, Vec<usize>> =
+            rows_by_condition(conditions, train).into_iter().map(|(c, rows)| (c.clone(), rows)).collect();
+        let mut with = Self { rows, ..self.clone() };
+        let contexts: BTreeSet<Option<String>> = with.rows.keys().map(|condition| condition.context.clone()).collect();
+        for context in contexts {
+            if self.place(context.as_ref()).is_some() {
+                let name = context.unwrap_or_default();
+                return Err(Error::config(format!(
+                    "the base was trained on a context named {name:?}; give the target another name (--name)"
+                )));
+            }
+            let centre = z.mean(with.controls(context.as_deref())?).mapv(|v| v as f32);
+            with.add_context(context, centre);
+        }
+        Ok(with)
+    }
+
+    /// Without the rows of cells, which mean something beside their dataset only.
+    pub fn without_rows(self) -> Self {
+        Self { rows: BTreeMap::new(), ..self }
+    }
+
     /// The tokens of a condition. The effect of a gene is the one measured in this context; where there is none, or it is
     /// hidden, those measured in other contexts, near ones first: see [`Self::weights`].
     ///

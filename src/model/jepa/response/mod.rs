@@ -74,27 +74,24 @@ mod source;
 mod transfer;
 mod tune;
 
-#[cfg(test)]
-pub(super) use self::{
-    decoder::DecoderNet,
-    net::EndToEnd,
-    source::{Asked, SetBatch, Tokens},
-};
 pub(super) use beyond::Beyond;
 pub use config::{LossWeights, NewContexts, PredictorState, ResponseConfig};
-pub(super) use decoder::Decoder;
 pub(in crate::model) use decoder::size_factors;
+pub(super) use decoder::{Decoder, DecoderNet};
 pub(super) use embedded::{Embedded, Encoder};
 pub use fit::Share;
-pub(super) use fit::{Response, check_watched, columns_of};
+pub(super) use fit::{Response, begin_decoder, check_watched, columns_of};
 pub(super) use interaction::Interaction;
 pub(super) use judge::Judge;
 pub(super) use measured::{Hidden, Measured};
-pub(super) use net::Predictor;
 #[doc(hidden)]
 pub use net::profile_loss;
+pub(super) use net::{EndToEnd, Predictor};
 pub use pairing::Pairing;
 pub(in crate::model) use reference::Reference;
+#[cfg(test)]
+pub(super) use source::{Asked, Tokens};
+pub(super) use source::{SetBatch, SetSize, SetSource};
 pub use transfer::ContextShare;
 #[doc(hidden)]
 pub use tune::expected_expression;
