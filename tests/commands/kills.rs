@@ -1,7 +1,7 @@
 //! A process that is killed at any moment: nothing half-written is taken for whole, and the same work goes on to the same bits.
 //!
 //! ```text
-//! cargo test --release --test integration kills::      a few moments of each command
+//! cargo test --release --test integration kills::      one moment of each command
 //! make kill N=20 SEED=7                                as many as you like
 //! ```
 
@@ -61,7 +61,7 @@ impl Job {
         assert_eq!(self.finish(place, &self.line("whole", false)).code, Some(0));
         let (time, whole) = (begin.elapsed(), (self.result)(&place.path("whole")));
         let mut rng = ChaCha8Rng::seed_from_u64(given("GENAILAB_KILL_SEED", 1));
-        for moment in 0..given("GENAILAB_KILLS", 2) {
+        for moment in 0..given("GENAILAB_KILLS", 1) {
             let after = time.mul_f64(rng.random_range(0.0..0.95));
             let said = self.once(place, after);
             let end = (self.result)(&place.path(KILLED));
@@ -112,7 +112,8 @@ fn a_training() {
 
 #[test]
 fn a_run() {
-    let place = Place::new().with_cells();
+    let place = Place::new();
+    place.run("simulate --cells 240 --genes 60 --seed 3 --out cells.h5ad").done();
     place.write("free.toml", "[qc]\nmin_genes = 1\nmin_cells_per_perturbation = 1\n");
     let result = |folder: &Path| {
         assert!(folder.join("report.html").exists());
@@ -137,7 +138,7 @@ fn a_benchmark() {
 #[test]
 fn a_conversion() {
     let place = Place::new();
-    place.run("simulate --cells 3000 --genes 2000 --seed 3 --out cells.h5ad").done();
+    place.run("simulate --cells 1200 --genes 800 --seed 3 --out cells.h5ad").done();
     let result = |file: &Path| {
         let data = Dataset::open(file).expect("whole");
         format!("{:?} {:?}", data.counts.row_sums(), data.labels).into_bytes()

@@ -55,7 +55,7 @@ fn pearson(a: &Array1<f32>, b: &Array1<f32>) -> f32 {
 }
 
 #[test]
-fn unseen_doubles_are_rolled_out_better_than_by_persistence_and_linear_dynamics_and_plans_find_them() {
+fn unseen_doubles_are_rolled_out_better_than_by_persistence_and_about_as_by_linear_dynamics_and_plans_find_them() {
     let simulation = simulated(1);
     let data = &simulation.dataset;
     let settings = WorldSettings::default();
@@ -72,7 +72,8 @@ fn unseen_doubles_are_rolled_out_better_than_by_persistence_and_linear_dynamics_
     let linear: &LinearDynamics = model.linear();
     let linear = rollout_error(linear, &held_out, 1).expect("courses");
     println!("world model {own:.3}, linear {linear:.3}, persistence {persistence:.3}");
-    assert!(own < linear && own < 0.7 * persistence, "{own} {linear} {persistence}");
+    // On this division of the doubles it is a little better than linear dynamics; notebook 13 shows two where it is worse.
+    assert!(own < 1.1 * linear && own < 0.7 * persistence, "{own} {linear} {persistence}");
 
     // The end of each held-out double as the target: the plan names it, or a perturbation that shares a gene with it and ends as
     // near.
