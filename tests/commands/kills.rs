@@ -6,7 +6,7 @@
 //! ```
 
 use super::tool::{Ended, Place};
-use genailab::data::Dataset;
+use genailab::data::{Dataset, Simulation, SimulationConfig};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{
@@ -113,7 +113,11 @@ fn a_training() {
 #[test]
 fn a_run() {
     let place = Place::new();
-    place.run("simulate --cells 240 --genes 60 --seed 3 --out cells.h5ad").done();
+    // Few perturbations, so that it is over soon.
+    let config =
+        SimulationConfig { n_cells: 300, n_genes: 60, n_singles: 3, doubles_per_class: 0, ..Default::default() };
+    let cells = Simulation::new(&config).expect("valid settings").dataset;
+    cells.write(place.path("cells.h5ad")).expect("written");
     place.write("free.toml", "[qc]\nmin_genes = 1\nmin_cells_per_perturbation = 1\n");
     let result = |folder: &Path| {
         assert!(folder.join("report.html").exists());

@@ -319,9 +319,13 @@ fn check_judgeable(data: &Dataset, split: &Split) -> Result<()> {
         split.test.iter().filter(|&&row| data.perturbation_of(row).is_control() == is_control).count()
     };
     let (controls, perturbed) = (held_out(true), held_out(false));
+    let mut of_label = vec![0; data.perturbations.len()];
+    split.test.iter().for_each(|&row| of_label[data.labels[row] as usize] += 1);
+    let has_two = of_label.iter().zip(&data.perturbations).any(|(&cells, of)| cells > 1 && !of.is_control());
     let what = match (controls, perturbed) {
         (0, _) => format!("of the control cells ({}) none can be held out", data.control_cells().len()),
         (_, 0) => "every perturbation has too few cells to hold one out".to_owned(),
+        _ if !has_two => "no perturbation has cells enough to hold two out".to_owned(),
         _ => return Ok(()),
     };
     Err(Error::data(format!(
