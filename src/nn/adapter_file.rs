@@ -28,7 +28,7 @@ pub(super) fn short_hash(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
 
-/// What was trained of an [`Adapted`] model, apart from its base.
+/// What was trained of an [`Adapted`](super::Adapted) model, apart from its base.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterFile {
     /// [`hash_of`] the base.
