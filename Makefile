@@ -87,7 +87,8 @@ SEED := 1
 fuzz:
 	GENAILAB_FUZZ=$(N) GENAILAB_FUZZ_SEED=$(SEED) $(required) cargo test $(LIBRARY) --test integration fuzz:: -- --nocapture
 
-# Every kind of job, killed at N moments of SEED, and gone on with. make kill N=20.
+# Every kind of job, killed at N moments of SEED, and gone on with.
+kill: N := 20
 kill:
 	GENAILAB_KILLS=$(N) GENAILAB_KILL_SEED=$(SEED) $(required) cargo test $(LIBRARY) --test integration kills:: -- --nocapture
 

@@ -88,11 +88,6 @@ impl CourseLabels {
         let course = all.iter().map(|name| names.binary_search(name).expect("taken from the same list")).collect();
         Ok(Self { time, dose, course, names })
     }
-
-    /// The earliest time of all cells.
-    pub fn first_time(&self) -> f64 {
-        self.time.iter().copied().fold(f64::INFINITY, f64::min)
-    }
 }
 
 /// One course: a start and the profiles after it.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo test --release --test integration kills::      one moment of each command
-//! make kill N=20 SEED=7                                as many as you like
+//! make kill N=20 SEED=7                                as many as you like, 20 if none is said
 //! ```
 
 use super::tool::{Ended, Place};

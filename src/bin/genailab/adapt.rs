@@ -3,6 +3,7 @@
 use crate::{
     options::{DataArgs, interrupt_flag, say},
     output::OutputFolder,
+    provenance,
     sources::DataFiles,
     train::write_json,
 };
@@ -51,20 +52,20 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// What is trained: lora, adapter, film, head, full, scratch or none
-    #[arg(long, value_name = "METHOD", default_value_t = Method::Lora)]
+    #[arg(long, value_name = "METHOD", default_value_t = Method::Lora, conflicts_with = "curve")]
     method: Method,
-    /// Rank of the low-rank additions of lora
-    #[arg(long, value_name = "R", default_value_t = LoraConfig::default().rank)]
-    rank: usize,
-    /// lora: the addition is multiplied by alpha / rank
-    #[arg(long, value_name = "A", default_value_t = LoraConfig::default().alpha)]
-    alpha: f32,
-    /// Width of the bottlenecks of adapter
-    #[arg(long, value_name = "W", default_value_t = AdaptConfig::default().bottleneck)]
-    bottleneck: usize,
-    /// full: share of the epochs before the encoder is trained too, between 0 and 1
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    unfreeze: f64,
+    /// Rank of the low-rank additions of lora [default: 8]
+    #[arg(long, value_name = "R")]
+    rank: Option<usize>,
+    /// lora: the addition is multiplied by alpha / rank [default: 16]
+    #[arg(long, value_name = "A")]
+    alpha: Option<f32>,
+    /// Width of the bottlenecks of adapter [default: 8]
+    #[arg(long, value_name = "W")]
+    bottleneck: Option<usize>,
+    /// full: share of the epochs before the encoder is trained too, between 0 and 1 [default: 0]
+    #[arg(long, value_name = "SHARE", conflicts_with = "curve")]
+    unfreeze: Option<f64>,
     /// Use this many of the new data's perturbations, drawn at random [default: all that the model knows]
     #[arg(long, value_name = "N", conflicts_with = "curve")]
     perturbations: Option<usize>,
@@ -77,11 +78,15 @@ pub struct Args {
     /// Largest number of passes over the training data
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Seed of the perturbations that are drawn and of the training; with --curve, the number of seeds is --seeds
-    #[arg(long, value_name = "S", default_value_t = 0)]
+    /// Seed of the perturbations that are drawn and of the training
+    #[arg(long, value_name = "S", default_value_t = 0, conflicts_with = "curve")]
     seed: u64,
     /// Train nothing: apply this adapter, of the same base
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["curve", "perturbations", "epochs"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["curve", "perturbations", "epochs", "method", "rank", "alpha", "bottleneck", "unfreeze"]
+    )]
     adapter: Option<PathBuf>,
     /// Compare methods by the error of held-out perturbations, and keep no model
     #[arg(long)]
@@ -91,14 +96,15 @@ pub struct Args {
         long,
         value_name = "LIST",
         value_delimiter = ',',
-        default_value = "none,film,lora,adapter,head,full,scratch"
+        default_value = "none,film,lora,adapter,head,full,scratch",
+        requires = "curve"
     )]
     methods: Vec<Method>,
     /// --curve: numbers of perturbations that are seen, separated by commas [default: 1, 2, 4, ... and all]
     #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "curve")]
     seen: Vec<usize>,
     /// --curve: number of seeds, from 0
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "curve")]
     seeds: u64,
     #[command(flatten)]
     columns: DataArgs,
@@ -112,6 +118,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.perturbations == Some(0) {
         return Err(Error::config("--perturbations is 0; give at least 1, or --method none to train nothing"));
     }
+    args.adapter.iter().chain([&args.model]).for_each(|file| provenance::reads(file));
     let base = Jepa::load(&args.model, Device::Cpu)?;
     let adapter = args.adapter.as_deref().map(AdapterFile::read).transpose()?;
     let of_file = |e: Error| match e.kind() {
@@ -154,13 +161,35 @@ fn cells(args: &Args) -> Result<Dataset> {
 }
 
 impl Args {
+    /// Refuses options of a method that is not asked for.
+    fn check_method_options(&self) -> Result<()> {
+        let asked = |method| if self.curve { self.methods.contains(&method) } else { self.method == method };
+        let given = [
+            ("--rank", self.rank.is_some(), Method::Lora),
+            ("--alpha", self.alpha.is_some(), Method::Lora),
+            ("--bottleneck", self.bottleneck.is_some(), Method::Adapter),
+            ("--unfreeze", self.unfreeze.is_some(), Method::Full),
+        ];
+        match given.into_iter().find(|&(_, given, method)| given && !asked(method)) {
+            Some((option, _, method)) => {
+                Err(Error::config(format!("{option} is for the method {method}, which is not asked for; leave it out")))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn config(&self) -> Result<AdaptConfig> {
+        self.check_method_options()?;
+        let usual = AdaptConfig::default();
         let mut config = AdaptConfig {
             method: self.method,
-            lora: LoraConfig { rank: self.rank, alpha: self.alpha },
-            bottleneck: self.bottleneck,
-            unfreeze: self.unfreeze,
-            ..AdaptConfig::default()
+            lora: LoraConfig {
+                rank: self.rank.unwrap_or(usual.lora.rank),
+                alpha: self.alpha.unwrap_or(usual.lora.alpha),
+            },
+            bottleneck: self.bottleneck.unwrap_or(usual.bottleneck),
+            unfreeze: self.unfreeze.unwrap_or(usual.unfreeze),
+            ..usual
         };
         config.training.epochs = self.epochs.unwrap_or(config.training.epochs);
         config.validate()?;
@@ -210,8 +239,9 @@ impl Args {
         )?;
         say(report)?;
         let contexts = model.contexts();
-        let own: Vec<&str> =
-            contexts.iter().map(String::as_str).filter(|context| context.starts_with(&self.name)).collect();
+        let within = format!("{}/", self.name);
+        let is_own = |context: &&String| **context == self.name || context.starts_with(&within);
+        let own: Vec<&str> = contexts.iter().filter(is_own).map(String::as_str).collect();
         say(format_args!("contexts of the new data, for `predict --context`: {}", own.join(", ")))?;
         say(format_args!("model: {}", out.display()))
     }
@@ -229,6 +259,9 @@ impl Args {
             &out.join("curve.json"),
             &json!({ "base": self.model, "data": self.data.display(), "adapt": config.adapt, "curve": curve }),
         )?;
+        for n in self.seen.iter().filter(|n| !(1..=curve.pool).contains(*n)) {
+            say(format_args!("note: --seen {n} is left out: from 1 to {} perturbations can be seen", curve.pool))?;
+        }
         report(&curve, &self.data.display())?.save(out.join("report.html"))?;
         say(format_args!("report: {}", out.join("report.html").display()))
     }

@@ -12,11 +12,11 @@ use std::path::PathBuf;
 /// Write the embedding of every cell by a trained model
 ///
 /// Writes an .h5ad that scanpy opens: the cells of --data with their counts and columns, and the embedding in
-/// obsm["X_jepa"] (a jepa, of any --phase) or obsm["X_vae"] (a vae; each cell is read as a control cell, so that what its
-/// perturbation did stays in the embedding). Genes are matched by name; --data must have all of the model's.
+/// obsm["X_jepa"] (a jepa, of any --phase), obsm["X_vae"] (a vae) or obsm["X_causal_vae"] (its three blocks, one after the other);
+/// the VAEs read each cell as a control cell, so that what its perturbation did stays in the embedding. Genes are matched by name; --data must have all of the model's.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder that `genailab train` wrote: of a jepa or a vae of cells
+    /// Folder that `genailab train` wrote: of a jepa, a vae of cells or a causal-vae
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> Result<()> {
     let Some(name) = model.abilities().embeddings else {
         return Err(Error::config(format!(
             "{} holds a model of kind {}, which embeds no cells (or was trained on mean effects); give the folder of a \
-             jepa or a vae of cells",
+             jepa, a vae of cells or a causal-vae",
             args.model.display(),
             model.kind()
         )));

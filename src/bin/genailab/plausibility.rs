@@ -52,7 +52,7 @@ pub struct Args {
     /// Folder for the results
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Where to compute: auto, cpu, cuda, cuda:N, metal
+    /// Where to compute: auto, cpu, cuda, cuda:N, metal, vulkan; auto follows GENAILAB_DEVICE
     #[arg(long, default_value = "auto")]
     device: Device,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 use crate::{
     options::{DataArgs, say},
     output::OutputFolder,
+    provenance,
     sources::{DataFiles, DataSource},
 };
 use genailab::{
@@ -97,6 +98,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
     };
     let name = wanted.to_string();
+    args.gene_sets.iter().for_each(|file| provenance::reads(file));
     let out = OutputFolder::new(&args.out)?;
     let config = CombinationConfig { gene_sets: args.gene_sets.clone(), ..CombinationConfig::default() };
 

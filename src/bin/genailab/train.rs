@@ -1,7 +1,10 @@
 //! `genailab train`.
 
 mod embedding_report;
+mod settings;
 
+pub use self::settings::shared;
+use self::settings::{check_settings, settings, usual_split};
 use crate::{
     options::{DataArgs, Fractions, GenesArg, interrupt_flag, say, say_division, say_labels, usual_training_cells},
     output::OutputFolder,
@@ -11,13 +14,12 @@ use crate::{
 use genailab::{
     Error, ErrorKind, Result,
     bench::evaluate_effects,
-    data::{Condition, CourseColumns, DataKind, Dataset, Effects, Opened, QcConfig, Split, SplitPlan, TrainingData},
+    data::{Condition, DataKind, Dataset, Effects, Opened, QcConfig, Split, SplitPlan, TrainingData},
     device::{Device, Resources},
     model::{
-        Model, SettingsFile, Trained, check_folder,
+        SettingsFile, Trained, check_folder,
         presets::{largest_for, suited},
         registry::{Family, Registry, Settings},
-        world::WorldModel,
     },
     ndarray::{Array2, Axis},
     train::{Run, write_atomically},
@@ -67,8 +69,8 @@ pub struct Args {
     /// decoder with it; `b` does so from an encoder of random weights, for comparison, or from that of --from [default: ab]
     #[arg(long, value_name = "PHASE")]
     phase: Option<String>,
-    /// jepa, world-model: the column of cells that names their context (cell type, donor, stimulation). `genailab predict` then predicts for one
-    /// of these contexts, or for a new one from its control cells
+    /// jepa, causal-vae, world-model: the column of cells that names their context (cell type, donor, stimulation). `genailab predict`
+    /// then predicts for one of these contexts or, but for a world-model, for a new one from its control cells
     #[arg(long, value_name = "COLUMN")]
     context: Option<String>,
     /// world-model: the column of cells that gives the time at which each was sampled [default: time, time_point, timepoint]
@@ -121,7 +123,7 @@ struct Training<'a> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    args.config.iter().for_each(|file| provenance::reads(file));
+    args.config.iter().chain(&args.from).chain(&args.compare_vae).for_each(|file| provenance::reads(file));
     // Cheap questions first: a large file takes long to read.
     let registry = Registry::default();
     let family = registry.family(&args.model)?;
@@ -188,103 +190,6 @@ pub fn run(args: &Args) -> Result<()> {
     .map_err(of_file)?;
     write_json(&training.out.join("metrics.json"), &metrics)?;
     say(format_args!("model: {}", training.out.display()))
-}
-
-/// What is held out where the configuration says nothing; an encoder is judged by a probe, which wants more test cells.
-fn usual_split(settings: &dyn Settings) -> Fractions {
-    match settings.encoder_alone() {
-        true => Fractions { validation: 0.1, test: 0.2 },
-        false => Fractions::default(),
-    }
-}
-
-/// The tables of a configuration file that every model shares.
-pub fn shared(file: Option<&SettingsFile>) -> Result<(Option<Fractions>, Option<QcConfig>)> {
-    let Some(file) = file else { return Ok((None, None)) };
-    Ok((file.shared("split", |split: &Fractions| split.validate())?, file.shared("qc", |_: &QcConfig| Ok(()))?))
-}
-
-/// Refuses settings before the data is read, whatever kind it turns out to be.
-fn check_settings(family: &dyn Family, file: Option<&SettingsFile>, args: &Args) -> Result<()> {
-    for &kind in family.learns_from() {
-        let settings = settings(family, file, (kind, 1), args)?;
-        if !settings.encoder_alone() && (args.label.is_some() || args.compare_vae.is_some()) {
-            return Err(Error::config(
-                "--label and --compare-vae are for an encoder that is trained alone (--model jepa --phase a); leave them out",
-            ));
-        }
-        if settings.encoder_alone() && args.context.is_some() {
-            return Err(Error::config(
-                "--context: an encoder that is trained alone (--phase a) uses none; leave it out",
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// The settings of a size, with those of the configuration and of the command line over them.
-fn settings(
-    family: &dyn Family,
-    file: Option<&SettingsFile>,
-    (kind, cells): (DataKind, usize),
-    args: &Args,
-) -> Result<Box<dyn Settings>> {
-    let mut settings = family.settings(None, kind)?;
-    match (args.preset.as_deref(), settings.size_for(cells)) {
-        (Some("auto"), Some(by_data)) => settings.set_size(auto_size(by_data, args.device))?,
-        (Some(size), _) | (None, Some(size)) => settings.set_size(size)?,
-        (None, None) => {}
-    }
-    if let Some(file) = file {
-        settings.configure(file)?;
-    }
-    if let Some(dir) = &args.from {
-        settings.set_from(dir)?;
-        settings.set_phase("b")?;
-    }
-    if let Some(phase) = &args.phase {
-        settings.set_phase(phase)?;
-    }
-    if let Some(columns) = args.course_columns(family) {
-        settings.set_course_columns(&columns)?;
-    }
-    settings.set_epochs_if(args.epochs)?;
-    Ok(settings)
-}
-
-/// What `--preset auto` is for data that asks for this size.
-fn auto_size(by_data: &'static str, device: Device) -> &'static str {
-    suited(by_data, largest_for(device, Resources::detect()).0)
-}
-
-impl Args {
-    /// The columns of a time course that were named, for a model that learns from one.
-    fn course_columns(&self, family: &dyn Family) -> Option<CourseColumns> {
-        let named = [&self.time_column, &self.dose_column, &self.course_column].into_iter().any(Option::is_some);
-        if !named && family.kind() != WorldModel::KIND {
-            return None;
-        }
-        Some(CourseColumns {
-            time: self.time_column.clone(),
-            dose: self.dose_column.clone(),
-            course: self.course_column.clone(),
-            context: self.context.clone(),
-        })
-    }
-}
-
-/// Sets what the command line overrides.
-pub trait SetEpochs {
-    /// Sets the number of epochs where one was given.
-    fn set_epochs_if(&mut self, epochs: Option<usize>) -> Result<()>;
-}
-
-impl SetEpochs for Box<dyn Settings> {
-    fn set_epochs_if(&mut self, epochs: Option<usize>) -> Result<()> {
-        let Some(epochs) = epochs else { return Ok(()) };
-        self.set_epochs(epochs);
-        self.validate()
-    }
 }
 
 /// The data after quality control, in the form that the model learns from best: cells are averaged for a model of mean

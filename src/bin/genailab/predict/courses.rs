@@ -1,7 +1,7 @@
 //! Courses along time, of a model that knows times.
 
 use super::{Args, HINTS};
-use crate::options::say;
+use crate::{options::say, provenance};
 use genailab::{
     Error, Result,
     data::{AnnDataWriter, Column, Perturbation, Table, Uns},
@@ -63,8 +63,10 @@ pub fn predict(model: &dyn Trained, perturbations: &[Perturbation], args: &Args)
         rows.set("context", Column::Text(vec![Some(context.clone()); rows.len()]));
     }
     let by = format!("genailab {}", model.kind());
+    let (provenance, record) = provenance::entry()?;
     AnnDataWriter::new(&rows, &Table::from_names(model.genes().to_vec()))
         .uns("predicted_by", by.as_str())
+        .uns(provenance, record)
         .uns(HINTS, [("perturbation_column", "perturbation"), ("expression", "log")].into_iter().collect::<Uns>())
         .x(&values)
         .write(&args.out)

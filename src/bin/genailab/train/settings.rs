@@ -1,0 +1,101 @@
+//! The settings of a training: those of a size, of the configuration file and of the command line, in this order.
+
+use super::Args;
+use crate::options::Fractions;
+use genailab::{
+    Error, Result,
+    data::{CourseColumns, DataKind, QcConfig},
+    device::{Device, Resources},
+    model::{
+        Model, SettingsFile,
+        presets::{largest_for, suited},
+        registry::{Family, Settings},
+        world::WorldModel,
+    },
+};
+
+/// What is held out where the configuration says nothing; an encoder is judged by a probe, which wants more test cells.
+pub fn usual_split(settings: &dyn Settings) -> Fractions {
+    match settings.encoder_alone() {
+        true => Fractions { validation: 0.1, test: 0.2 },
+        false => Fractions::default(),
+    }
+}
+
+/// The tables of a configuration file that every model shares.
+pub fn shared(file: Option<&SettingsFile>) -> Result<(Option<Fractions>, Option<QcConfig>)> {
+    let Some(file) = file else { return Ok((None, None)) };
+    Ok((file.shared("split", |split: &Fractions| split.validate())?, file.shared("qc", |_: &QcConfig| Ok(()))?))
+}
+
+/// Refuses settings before the data is read, whatever kind it turns out to be.
+pub fn check_settings(family: &dyn Family, file: Option<&SettingsFile>, args: &Args) -> Result<()> {
+    for &kind in family.learns_from() {
+        let settings = settings(family, file, (kind, 1), args)?;
+        if !settings.encoder_alone() && (args.label.is_some() || args.compare_vae.is_some()) {
+            return Err(Error::config(
+                "--label and --compare-vae are for an encoder that is trained alone (--model jepa --phase a); leave them out",
+            ));
+        }
+        if settings.encoder_alone() && args.context.is_some() {
+            return Err(Error::config(
+                "--context: an encoder that is trained alone (--phase a) uses none; leave it out",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The settings of a size, with those of the configuration and of the command line over them.
+pub fn settings(
+    family: &dyn Family,
+    file: Option<&SettingsFile>,
+    (kind, cells): (DataKind, usize),
+    args: &Args,
+) -> Result<Box<dyn Settings>> {
+    let mut settings = family.settings(None, kind)?;
+    match (args.preset.as_deref(), settings.size_for(cells)) {
+        (Some("auto"), Some(by_data)) => settings.set_size(auto_size(by_data, args.device))?,
+        (Some(size), _) | (None, Some(size)) => settings.set_size(size)?,
+        (None, None) => {}
+    }
+    if let Some(file) = file {
+        settings.configure(file)?;
+    }
+    if let Some(dir) = &args.from {
+        settings.set_from(dir)?;
+        settings.set_phase("b")?;
+    }
+    if let Some(phase) = &args.phase {
+        settings.set_phase(phase)?;
+    }
+    if let Some(columns) = args.course_columns(family) {
+        settings.set_course_columns(&columns)?;
+    }
+    if let Some(epochs) = args.epochs {
+        settings.set_epochs(epochs);
+        settings.validate()?;
+    }
+    Ok(settings)
+}
+
+/// What `--preset auto` is for data that asks for this size.
+fn auto_size(by_data: &'static str, device: Device) -> &'static str {
+    suited(by_data, largest_for(device, Resources::detect()).0)
+}
+
+impl Args {
+    /// The columns of a time course that were named, for a model that learns from one.
+    fn course_columns(&self, family: &dyn Family) -> Option<CourseColumns> {
+        let named = [&self.time_column, &self.dose_column, &self.course_column].into_iter().any(Option::is_some);
+        if !named && family.kind() != WorldModel::KIND {
+            return None;
+        }
+        Some(CourseColumns {
+            time: self.time_column.clone(),
+            dose: self.dose_column.clone(),
+            course: self.course_column.clone(),
+            context: self.context.clone(),
+        })
+    }
+}
