@@ -163,6 +163,13 @@ pub fn adaptation_curve(
     }
     let held_out = ((conditions.len() as f64 * HELD_OUT).round() as usize).max(1);
     let pool = conditions.len() - held_out;
+    if numbers(&config.seen, pool).is_empty() {
+        return Err(Error::config(format!(
+            "of the {} perturbations that base and target share {held_out} are held out, so from 1 to {pool} can be seen; give such \
+             numbers (--seen)",
+            conditions.len()
+        )));
+    }
     let expression = normalize::log_normalize(&target.data, TargetSum::Fixed(NORMALISED_TOTAL))?;
     let mut curve = Curve { rows: Vec::new(), no_change: Vec::new(), ceiling: Vec::new(), held_out, pool };
     for seed in 0..config.seeds {

@@ -56,6 +56,10 @@ fn methods_are_compared_by_a_curve() {
     place
         .run("adapt --model base --data T2.h5ad --curve --methods none,film --seen 2 --seeds 1 --epochs 1 --out c")
         .done();
+    place.fails(
+        "adapt --model base --data T2.h5ad --curve --methods none --seen 99 --seeds 1 --out c",
+        &["--seen", "can be seen"],
+    );
     let curve = json(&place.path("c/curve.json"));
     assert_eq!(curve["curve"]["rows"].as_array().map(Vec::len), Some(2), "{curve}");
     assert!(curve["curve"]["ceiling"][0].as_f64() < curve["curve"]["no_change"][0].as_f64());

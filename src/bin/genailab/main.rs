@@ -16,6 +16,7 @@ mod fetch;
 mod inspect;
 mod options;
 mod output;
+mod plan;
 mod plausibility;
 mod predict;
 mod provenance;
@@ -53,6 +54,7 @@ enum Command {
     Calibrate(calibrate::Args),
     De(de::Args),
     Distances(distances::Args),
+    Plan(plan::Args),
     Plausibility(plausibility::Args),
     Screen(screen::Args),
     Split(split::Args),
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::De(args) => de::run(&args),
         Command::Distances(args) => distances::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Plausibility(args) => plausibility::run(&args),
         Command::Screen(args) => screen::run(&args),
         Command::Split(args) => split::run(&args),

@@ -378,6 +378,11 @@ pub fn say_division(data: &Effects, split: &Split) -> Result<()> {
 /// Genes that it lacks.
 pub fn aligned(data: &Dataset, genes: &[String]) -> Result<Dataset> {
     data.require_counts("the model")?;
+    with_genes(data, genes)
+}
+
+/// The genes of a model, in its order, of counts or of other values.
+pub fn with_genes(data: &Dataset, genes: &[String]) -> Result<Dataset> {
     if data.genes.names == genes {
         return Ok(data.clone());
     }
