@@ -119,9 +119,8 @@ fn an_interrupted_training_is_resumed_bit_for_bit() {
     place.write("free.toml", "[qc]\nmin_genes = 1\nmin_cells_per_perturbation = 1\n");
     let run = "run --data cells.h5ad --config free.toml --epochs 10 --out report";
     interrupted(run, "report/vae/last.safetensors").one_line(&["interrupted in epoch", "--resume"]);
+    // That it goes on to the same report is seen in `kills`.
     assert!(!place.path("report/report.html").exists());
-    place.run(&format!("{run} --resume")).done();
-    assert!(place.path("report/report.html").exists());
 }
 
 #[test]
