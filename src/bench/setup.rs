@@ -104,7 +104,8 @@ pub fn chosen_for(names: &[&str], plan: &SplitPlan) -> Result<Vec<Box<dyn Predic
     if let SplitPlan::Doses { .. } = plan {
         let named: Vec<&str> = names.iter().copied().filter(|name| !is_of_doses(name)).collect();
         // Named doses alone are no request for all baselines.
-        let others = if named.is_empty() && !names.is_empty() { with_always(&[ADDITIVE], &ALWAYS) } else { chosen(&named) };
+        let others =
+            if named.is_empty() && !names.is_empty() { with_always(&[ADDITIVE], &ALWAYS) } else { chosen(&named) };
         return Ok(others?.into_iter().chain(dose_baselines()).collect());
     }
     match plan.context_column() {

@@ -66,7 +66,9 @@ pub use simulate::{
     CellFactors, InteractionClass, Paired, Simulation, SimulationConfig, TimeCourseConfig, TimeCourseSimulation,
     TrueDoseCurve, Truth,
 };
-pub use split::{MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingStatistics};
+pub use split::{
+    HeldOutDose, MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingStatistics,
+};
 pub(crate) use split::{part_of, shuffle};
 pub use table::{Column, Table};
 pub use time_course::{Course, CourseColumns, CourseLabels, courses};

@@ -244,6 +244,13 @@ pub trait Trained: Any {
     /// Whether the model can predict a perturbation of this gene.
     fn perturbs(&self, gene: &str) -> bool;
 
+    /// The lowest and the highest dose at which a name (without its dose) was trained on; `None` where the model knows no doses of
+    /// it.
+    fn dose_range(&self, name: &str) -> Option<(f64, f64)> {
+        let _ = name;
+        None
+    }
+
     /// Named arrays and a description: everything that [`Model::restore`] needs.
     ///
     /// # Errors

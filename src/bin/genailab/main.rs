@@ -10,6 +10,7 @@ mod datasets;
 mod de;
 mod distances;
 mod doctor;
+mod dose_response;
 mod embed;
 mod enrich;
 mod fetch;
@@ -53,6 +54,7 @@ enum Command {
     Calibrate(calibrate::Args),
     De(de::Args),
     Distances(distances::Args),
+    DoseResponse(dose_response::Args),
     Plausibility(plausibility::Args),
     Screen(screen::Args),
     Split(split::Args),
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::De(args) => de::run(&args),
         Command::Distances(args) => distances::run(&args),
+        Command::DoseResponse(args) => dose_response::run(&args),
         Command::Plausibility(args) => plausibility::run(&args),
         Command::Screen(args) => screen::run(&args),
         Command::Split(args) => split::run(&args),

@@ -361,6 +361,11 @@ impl Trained for CountVae {
         self.vocabulary.perturbs(gene)
     }
 
+    fn dose_range(&self, name: &str) -> Option<(f64, f64)> {
+        let range = self.vocabulary.doses.get(self.vocabulary.place_of(name)?)?;
+        Some((range.lowest, range.highest))
+    }
+
     fn check(&self, conditions: &[Condition]) -> Result<()> {
         self.vocabulary.check(conditions.iter().map(|condition| &condition.perturbation))
     }

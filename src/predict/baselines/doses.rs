@@ -54,7 +54,8 @@ impl Predictor for DoseMean {
         let training = dosed(data)?;
         answer(move |condition| {
             sum_over_names(&training, condition, |_, known| {
-                let sum = known.iter().fold(Array1::zeros(known[0].1.len()), |sum: Array1<f64>, (_, effect)| sum + effect);
+                let sum =
+                    known.iter().fold(Array1::zeros(known[0].1.len()), |sum: Array1<f64>, (_, effect)| sum + effect);
                 sum / known.len() as f64
             })
         })
