@@ -2,7 +2,7 @@
 
 use super::{
     JepaSettings, Phase, Pretraining,
-    response::{Encoder, Hidden, NewContexts, PredictorState, Response, check_watched},
+    response::{Encoder, NewContexts, PredictorState, Response, check_watched},
 };
 use crate::{
     Error, ErrorKind, Result,
