@@ -11,7 +11,9 @@ use genailab::{
     dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, Tape},
     model::{
         CellSource, CellView, CountVae, KlAnnealing, Likelihood, Model, ModelConfig, Trained, VaeConfig, VaeNet,
-        VaeSettings, Vocabulary, registry::Registry,
+        VaeSettings, Vocabulary,
+        jepa::{EncoderConfig, GroupConfig, Jepa, JepaSettings, Size},
+        registry::Registry,
     },
     ndarray::Array1,
     nn::Params,
@@ -167,9 +169,11 @@ fn a_model_without_doses_refuses_them() {
 
     // Trained at dose 1 only, the count VAE knows no other.
     let plain: Vec<usize> = (0..cells().n_cells()).filter(|&row| !cells().perturbation_of(row).has_dose()).collect();
-    let split = Split { train: plain, validation: Vec::new(), test: Vec::new() };
+    let plain = cells().select_cells(&plain);
+    let every = Split { train: (0..plain.n_cells()).collect(), validation: Vec::new(), test: Vec::new() };
+    let plain = TrainingData::of_dataset(plain, &every, 0).expect("its own split");
     let settings = VaeSettings { model: small(Likelihood::Nb), ..VaeSettings::default_for(DataKind::Cells) };
-    let model = CountVae::untrained(&training(&split), &settings, &Run::quiet(0)).expect("small");
+    let model = CountVae::untrained(&plain, &settings, &Run::quiet(0)).expect("small");
     assert!(model.dose_curves().is_empty());
     let name = &model.vocabulary().perturbed[0];
     let asked = Condition::of(Perturbation::of([name.as_str()]).at_dose(3.0));
@@ -194,4 +198,35 @@ fn effects_have_doses_too() {
     let at = |dose: f64| Condition::of(Perturbation::of([name.clone()]).at_dose(dose));
     let size = |dose: f64| model.effects(&[at(dose)]).expect("known").mapv(f64::abs).sum();
     assert_ne!(size(0.2), size(5.0), "doses that were never measured differ, too");
+}
+
+#[test]
+fn the_jepa_interpolates_between_doses_and_refuses_others() {
+    let mut settings = JepaSettings::preset(Size::Tiny);
+    let groups = GroupConfig { groups: 6, hidden: 24, tokens: 16, depth: 1, ..GroupConfig::of(Size::Tiny) };
+    settings.encoder.encoder = EncoderConfig::Groups(groups);
+    settings.encoder.width = 16;
+    settings.pretraining.epochs = 1;
+    settings.response.training.epochs = 2;
+    settings.response.folds = 2;
+    let (model, _) = Jepa::fit(&training(&held_out()), &settings, &mut Run::quiet(0)).expect("it trains");
+    let name = simulation().truth.dose_curves[0].name.clone();
+    let at = |dose: f64| Condition::of(Perturbation::of([name.clone()]).at_dose(dose));
+    assert_eq!(model.dose_range(&name), Some((DOSES[0], DOSES[4])));
+    let controls = &cells().control_cells()[..20];
+    let moved =
+        |dose: f64| model.predicted_embeddings(cells(), controls, &at(dose)).expect("within the doses of training");
+    let split = held_out();
+    let trained = |dose: &f64| split.train.iter().any(|&cell| *cells().perturbation_of(cell) == at(*dose).perturbation);
+    let known: Vec<f64> = DOSES.into_iter().filter(trained).collect();
+    assert_eq!(known.len(), 4, "one dose is held out");
+    let (low, high) = (known[0], known[1]);
+    let halfway = (moved(low) + moved(high)) / 2.0;
+    let off = (moved((low * high).sqrt()) - halfway).iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+    assert!(off < 1e-4, "the middle of the logs is the mean of the embeddings: off by {off}");
+    assert!((&moved(low) - &moved(high)).iter().any(|&difference| difference.abs() > 1e-3), "doses differ");
+    for dose in [0.01, 100.0] {
+        let error = model.check(&[at(dose)]).expect_err("nothing is known there").to_string();
+        assert!(error.contains("beyond the doses"), "{error}");
+    }
 }
