@@ -18,6 +18,7 @@ mod cli;
 mod commands;
 mod diffusion;
 mod diffusion_nets;
+mod doses;
 mod ebm;
 mod eval;
 mod fetch;

@@ -6,7 +6,7 @@ use crate::{
     data::{AnnData, Conditions, Dataset, OpenOptions, Opened, SplitPlan, open_with},
     predict::{
         Predictor,
-        baselines::{baselines, models, predictor},
+        baselines::{baselines, dose_baselines, models, predictor},
     },
 };
 use std::path::Path;
@@ -96,15 +96,26 @@ pub fn chosen(names: &[&str]) -> Result<Vec<Box<dyn Predictor>>> {
 }
 
 /// As [`chosen`] for the splits of a plan: where it holds a context out, `similarity_weighted`, the reference there, is
-/// among them, too.
+/// among them, too; where it holds doses out, `dose_interpolation` and `dose_mean` are.
 ///
 /// # Errors
 /// As [`chosen`].
 pub fn chosen_for(names: &[&str], plan: &SplitPlan) -> Result<Vec<Box<dyn Predictor>>> {
+    if let SplitPlan::Doses { .. } = plan {
+        let named: Vec<&str> = names.iter().copied().filter(|name| !is_of_doses(name)).collect();
+        // Named doses alone are no request for all baselines.
+        let others =
+            if named.is_empty() && !names.is_empty() { with_always(&[ADDITIVE], &ALWAYS) } else { chosen(&named) };
+        return Ok(others?.into_iter().chain(dose_baselines()).collect());
+    }
     match plan.context_column() {
         Some(_) => with_always(names, &[NO_CHANGE, ADDITIVE, SIMILARITY_WEIGHTED]),
         None => chosen(names),
     }
+}
+
+fn is_of_doses(name: &str) -> bool {
+    dose_baselines().iter().any(|baseline| baseline.name() == name)
 }
 
 fn with_always(names: &[&str], always: &[&str]) -> Result<Vec<Box<dyn Predictor>>> {
@@ -116,7 +127,7 @@ fn with_always(names: &[&str], always: &[&str]) -> Result<Vec<Box<dyn Predictor>
         models.retain(|model| !TRAINED.contains(&model.name()));
         return Ok(models);
     }
-    let mut models = models();
+    let mut models: Vec<Box<dyn Predictor>> = models().into_iter().chain(dose_baselines()).collect();
     for name in names {
         predictor(name)?;
     }

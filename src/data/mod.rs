@@ -9,6 +9,7 @@ mod counts;
 #[doc(hidden)]
 pub mod course;
 mod dataset;
+pub mod dose;
 mod effect_table;
 mod effects;
 mod expression;
@@ -62,9 +63,12 @@ pub(crate) use perturbation::without_guide;
 pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
 pub use simulate::{
-    CellFactors, InteractionClass, Paired, Simulation, SimulationConfig, TimeCourseConfig, TimeCourseSimulation, Truth,
+    CellFactors, InteractionClass, Paired, Simulation, SimulationConfig, TimeCourseConfig, TimeCourseSimulation,
+    TrueDoseCurve, Truth,
 };
-pub use split::{MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingStatistics};
+pub use split::{
+    HeldOutDose, MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingStatistics,
+};
 pub(crate) use split::{part_of, shuffle};
 pub use table::{Column, Table};
 pub use time_course::{Course, CourseColumns, CourseLabels, courses};

@@ -11,7 +11,9 @@
 //! The second pass is left out where genes are named.
 
 use super::{
-    AnnData, Column, Counts, Dataset, Expression, HvgFlavour, OpenOptions, Table, highly_variable,
+    AnnData, Column, Counts, Dataset, Expression, HvgFlavour, OpenOptions, Table,
+    dose::name_and_dose,
+    highly_variable,
     histograms::CountHistograms,
     open::Front,
     pick,
@@ -375,9 +377,10 @@ fn with_perturbed(
     genes: &Table,
     data: &Dataset,
 ) -> (Vec<usize>, String) {
-    let perturbed: HashSet<&String> = data.perturbations.iter().flat_map(|perturbation| perturbation.genes()).collect();
+    let names = data.perturbations.iter().flat_map(|perturbation| perturbation.genes());
+    let perturbed: HashSet<&str> = names.map(|name| name_and_dose(name).0).collect();
     let kept: Vec<usize> =
-        (0..genes.len()).filter(|&gene| variable[gene] || perturbed.contains(&genes.names[gene])).collect();
+        (0..genes.len()).filter(|&gene| variable[gene] || perturbed.contains(genes.names[gene].as_str())).collect();
     let n = variable.iter().filter(|chosen| **chosen).count();
     let beside = kept.len() - n;
     let beside = if beside > 0 { format!(", and {beside} perturbed genes beside them") } else { String::new() };

@@ -1,6 +1,9 @@
 //! A perturbation is a set of genes: `A+B` is `B+A`, and control is the empty set.
 
-use super::labels::{Spelling, spelling};
+use super::{
+    dose,
+    labels::{Spelling, spelling},
+};
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
@@ -17,9 +20,9 @@ impl Perturbation {
         Self::default()
     }
 
-    /// The set of these genes; order and repetition do not matter.
+    /// The set of these genes; order and repetition do not matter. A name may have a dose, `A@0.5`: see [`dose`].
     pub fn of<S: Into<String>>(genes: impl IntoIterator<Item = S>) -> Self {
-        let mut genes: Vec<String> = genes.into_iter().map(Into::into).collect();
+        let mut genes: Vec<String> = genes.into_iter().map(Into::into).filter_map(dose::canonical).collect();
         genes.sort();
         genes.dedup();
         Self(genes)
@@ -84,7 +87,7 @@ impl<'de> Deserialize<'de> for Perturbation {
 ///    - the part after it is a guide's number (`1`, `g1`, `sg2`): `EGR1_2` is the second guide against EGR1 and stays
 ///      one name, or becomes `EGR1` with [`Naming::guide_suffix`]. `A_1_B_2` is the double of `A_1` and `B_2`.
 ///
-/// `-` never joins: it is part of many gene names (`HLA-A`, `NKX2-1`).
+/// `-` never joins: it is part of many gene names (`HLA-A`, `NKX2-1`). `A@10` is A at dose 10: see [`dose`].
 #[derive(Debug, Clone, Default)]
 pub struct Naming {
     /// What joins the genes of a double: `+`, `_`, `|`, …; `None`: found out.
@@ -119,6 +122,7 @@ impl Naming {
                 _ => join_guides(label),
             },
         };
+        dose::check(label, parts.iter().map(|part| part.trim()))?;
         let mut genes = Vec::with_capacity(parts.len());
         for part in &parts {
             let part = part.trim();

@@ -143,6 +143,16 @@ impl TrainingData {
         self.cells.as_ref().map_or(Ok(()), |cells| cells.data.require_counts(model))
     }
 
+    /// The first training condition whose perturbation has a dose other than 1 in its name, if any has.
+    pub fn dosed(&self) -> Option<&Condition> {
+        match &self.cells {
+            Some(cells) => {
+                cells.split.train.iter().map(|&row| &cells.conditions[row]).find(|c| c.perturbation.has_dose())
+            }
+            None => self.effects.get()?.train.conditions.iter().find(|c| c.perturbation.has_dose()),
+        }
+    }
+
     /// Whether there are cells or effects only.
     pub fn kind(&self) -> DataKind {
         if self.cells.is_some() { DataKind::Cells } else { DataKind::Effects }

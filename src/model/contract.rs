@@ -72,7 +72,7 @@ pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
     fn set_course_columns(&mut self, columns: &CourseColumns) -> Result<()> {
         let _ = columns;
         Err(Error::config(
-            "--time-column, --dose-column, --course-column: this model knows no times; leave the option out, or train world-model",
+            "--time-column, --course-column: this model knows no times; leave the option out, or train world-model",
         ))
     }
 
@@ -120,6 +120,9 @@ pub trait Model: Trained + Sized + 'static {
     const LEARNS_FROM: &'static [DataKind];
     /// Whether it can be trained on cells of several contexts (cell types, donors) and asked for one of them, or for a new one.
     const KNOWS_CONTEXTS: bool = false;
+    /// Whether names with doses (`drug@dose`) mean something to it: a learned curve, or a condition of its own per dose. A model
+    /// that takes none is not trained on them.
+    const TAKES_DOSES: bool = false;
     /// Whether its cells must have counts; else real values will do.
     const NEEDS_COUNTS: bool = true;
     /// Whether all of its networks are trained by [`train::fit`](crate::train::fit), which takes them to Metal or Vulkan.
@@ -240,6 +243,13 @@ pub trait Trained: Any {
 
     /// Whether the model can predict a perturbation of this gene.
     fn perturbs(&self, gene: &str) -> bool;
+
+    /// The lowest and the highest dose at which a name (without its dose) was trained on; `None` where the model knows no doses of
+    /// it.
+    fn dose_range(&self, name: &str) -> Option<(f64, f64)> {
+        let _ = name;
+        None
+    }
 
     /// Named arrays and a description: everything that [`Model::restore`] needs.
     ///

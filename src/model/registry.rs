@@ -89,6 +89,8 @@ pub trait Family: Send + Sync {
     fn learns_from(&self) -> &'static [DataKind];
     /// [`Model::KNOWS_CONTEXTS`].
     fn knows_contexts(&self) -> bool;
+    /// [`Model::TAKES_DOSES`].
+    fn takes_doses(&self) -> bool;
     /// [`Model::NEEDS_COUNTS`].
     fn needs_counts(&self) -> bool;
     /// [`Model::check_device`].
@@ -187,6 +189,9 @@ impl<M: Model> Family for Of<M> {
     fn knows_contexts(&self) -> bool {
         M::KNOWS_CONTEXTS
     }
+    fn takes_doses(&self) -> bool {
+        M::TAKES_DOSES
+    }
     fn needs_counts(&self) -> bool {
         M::NEEDS_COUNTS
     }
@@ -278,6 +283,7 @@ impl<M: Model> Settings for Configured<M> {
 pub fn train<M: Model>(data: &TrainingData, config: &M::Config, run: &mut Run<'_>) -> Result<(M, History)> {
     M::check_device(run.device)?;
     refuse_kind::<M>(data.kind())?;
+    refuse_doses::<M>(data)?;
     let run_folder = run.dir.clone();
     if let Some(dir) = &run_folder {
         let settings = serde_json::to_value(config).expect("names and numbers always serialise");
@@ -294,6 +300,20 @@ pub fn train<M: Model>(data: &TrainingData, config: &M::Config, run: &mut Run<'_
         history.write(&dir.join("history.jsonl"))?;
     }
     Ok((model, history))
+}
+
+/// Refuses names with doses for a model that would take each for another perturbation.
+///
+/// # Errors
+/// [`ErrorKind::Inapplicable`](crate::ErrorKind): the message names the models that take doses.
+fn refuse_doses<M: Model>(data: &TrainingData) -> Result<()> {
+    let Some(dosed) = data.dosed().filter(|_| !M::TAKES_DOSES) else { return Ok(()) };
+    let with: Vec<&str> = families().iter().filter(|family| family.takes_doses()).map(|family| family.kind()).collect();
+    Err(Error::inapplicable(format!(
+        "{} takes no doses, and names have some ({dosed}); train {}, or leave --dose-column out",
+        M::KIND,
+        with.join(" or ")
+    )))
 }
 
 /// Refuses data that the model does not learn from.

@@ -124,6 +124,7 @@ mod truth {
             mitochondrial: vec![false; 3],
             damaged_fraction: 0.0,
             cell_types: None,
+            dose_curves: Vec::new(),
         };
         let (first, second) = landscape.share_moments(&landscape.log_effects, 1);
         for gene in 0..3 {

@@ -10,6 +10,7 @@ mod datasets;
 mod de;
 mod distances;
 mod doctor;
+mod dose_response;
 mod embed;
 mod enrich;
 mod fetch;
@@ -54,6 +55,7 @@ enum Command {
     Calibrate(calibrate::Args),
     De(de::Args),
     Distances(distances::Args),
+    DoseResponse(dose_response::Args),
     Plan(plan::Args),
     Plausibility(plausibility::Args),
     Screen(screen::Args),
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::De(args) => de::run(&args),
         Command::Distances(args) => distances::run(&args),
+        Command::DoseResponse(args) => dose_response::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Plausibility(args) => plausibility::run(&args),
         Command::Screen(args) => screen::run(&args),

@@ -35,6 +35,11 @@ pub struct DataArgs {
     /// Column of obs that names the lane, batch or replicate [default: gem_group, batch, replicate, …]
     #[arg(long, value_name = "COLUMN")]
     pub lane_column: Option<String>,
+    /// Column of obs that holds the dose of each cell (a number, or "10 uM"), which is joined onto its perturbation as NAME@DOSE;
+    /// control keeps none. Not used unless named. world-model: the dose that acted in the interval that ends at the cell's time
+    /// [default: dose, if it is there]
+    #[arg(long, value_name = "COLUMN")]
+    pub dose_column: Option<String>,
     /// Labels of control cells beside the usual ones (control, non-targeting, DMSO, …): NAME, NAME* (all that begin so), '' (an
     /// empty label), NaN (a missing one); may be given several times, or separated by commas
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
@@ -79,6 +84,7 @@ impl DataArgs {
             perturbation_column: self.perturbation_column.clone(),
             counts_layer: self.counts_layer.clone(),
             lane_column: self.lane_column.clone(),
+            dose_column: self.dose_column.clone(),
             naming,
             round_counts: self.round_counts,
             expression: self.expression,
@@ -113,6 +119,7 @@ impl DataArgs {
     pub fn refuse_without_data(&self, why: &str) -> Result<()> {
         let of_labels = [
             ("--perturbation-column", self.perturbation_column.is_some()),
+            ("--dose-column", self.dose_column.is_some()),
             ("--control", !self.control.is_empty()),
             ("--guide-suffix", self.guide_suffix),
             ("--drop-label", !self.drop_label.is_empty()),

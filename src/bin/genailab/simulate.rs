@@ -55,8 +55,9 @@ pub struct Args {
     /// Number of times at which cells are sampled, time 0 included: a time course.
     #[arg(long, value_name = "N", conflicts_with_all = ["effects", "cell_types", "triples", "paired"])]
     time_points: Option<usize>,
-    /// Doses of each perturbation of a time course [default: 1].
-    #[arg(long, value_name = "D,…", value_delimiter = ',', requires = "time_points")]
+    /// Doses of each perturbation, as NAME@DOSE: singles whose effects follow Hill curves, k and h of which are stored with the
+    /// truth; with --time-points doses of the courses [default there: 1].
+    #[arg(long, value_name = "D,…", value_delimiter = ',')]
     doses: Vec<f64>,
     /// File to write (.h5ad).
     #[arg(long, value_name = "FILE")]
@@ -72,6 +73,7 @@ pub fn run(args: &Args) -> Result<()> {
         n_cell_types: args.cell_types,
         n_triples: args.triples,
         n_paired: args.paired,
+        doses: args.doses.clone(),
         ..usual
     };
     let simulation = match &args.effects {
@@ -102,6 +104,8 @@ pub fn run(args: &Args) -> Result<()> {
                 n_genes,
                 density: args.density.unwrap_or_else(|| SimulationConfig::usual_density(n_genes)),
                 seed: args.seed,
+                // A screen of doses is one of singles.
+                doubles_per_class: if args.doses.is_empty() { usual.doubles_per_class } else { 0 },
                 ..usual
             })?
         }

@@ -76,9 +76,6 @@ pub struct Args {
     /// world-model: the column of cells that gives the time at which each was sampled [default: time, time_point, timepoint]
     #[arg(long, value_name = "COLUMN")]
     time_column: Option<String>,
-    /// world-model: the column that gives the dose that acted in the interval that ends at this time [default: dose, if it is there]
-    #[arg(long, value_name = "COLUMN")]
-    dose_column: Option<String>,
     /// world-model: the column that says which cells of a perturbation are one course, where its dose changes in time [default:
     /// course, if it is there; else cells of one dose]
     #[arg(long, value_name = "COLUMN")]
@@ -146,7 +143,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let of_cells = family.learns_from().contains(&DataKind::Cells);
     let needs_labels = !(of_cells && settings(family, file.as_ref(), (DataKind::Cells, 1), args)?.encoder_alone());
-    let opened = args.columns.open_genes(&args.data, &args.genes.choice()?, !needs_labels, |cells| {
+    let opened = args.labels_of(family).open_genes(&args.data, &args.genes.choice()?, !needs_labels, |cells| {
         let settings = settings(family, file.as_ref(), (DataKind::Cells, cells.n_cells()), args)?;
         let seed = args.seed.unwrap_or_else(|| settings.seed());
         let split = split.unwrap_or_else(|| usual_split(settings.as_ref()));

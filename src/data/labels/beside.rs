@@ -15,6 +15,7 @@ struct Beside {
     perturbation_column: Option<String>,
     counts_layer: Option<String>,
     lane_column: Option<String>,
+    dose_column: Option<String>,
     control: Names,
     drop_label: Names,
     separator: Option<String>,
@@ -66,6 +67,7 @@ impl OpenOptions {
         self.perturbation_column = self.perturbation_column.or(beside.perturbation_column);
         self.counts_layer = self.counts_layer.or(beside.counts_layer);
         self.lane_column = self.lane_column.or(beside.lane_column);
+        self.dose_column = self.dose_column.or(beside.dose_column);
         // A path in the file is meant from the file's folder.
         self.obs = self.obs.or(beside.obs.map(|table| data.with_file_name(table)));
         self.round_counts |= beside.round_counts.unwrap_or(false);

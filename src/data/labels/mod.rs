@@ -3,6 +3,7 @@
 
 mod beside;
 mod choice;
+mod doses;
 mod read_as;
 mod rules;
 mod spelling;
@@ -30,6 +31,8 @@ pub struct OpenOptions {
     /// The column of `obs` that names perturbations; `A,B` is a pair of columns, a gene each. Without it: of `perturbation`,
     /// `condition`, `gene`, `sgRNA` and like names that hold text, the one with control cells and the most targets.
     pub perturbation_column: Option<String>,
+    /// The column of `obs` that holds doses, which are joined onto the names: `Vorinostat@10`. Without it no column is.
+    pub dose_column: Option<String>,
     /// The layer that holds counts; `X` and `raw/X` may be named, too.
     pub counts_layer: Option<String>,
     /// The column of `obs` that names lanes. Without it: the first of `gem_group`, `lane`, `batch`, `replicate`.
@@ -64,6 +67,7 @@ impl OpenOptions {
         };
         keep("column", &mut options.perturbation_column, &|name| is_column(name) || is_pair(name));
         keep("column", &mut options.lane_column, &is_column);
+        keep("column", &mut options.dose_column, &is_column);
         keep("layer", &mut options.counts_layer, &is_layer);
         (options, notes)
     }
@@ -95,7 +99,7 @@ pub(crate) fn perturbation_labels(file: &AnnData, obs: &Table, genes: &Table, op
     let is_own = own.is_some() && own.as_ref() == Some(&chosen.name);
     match Labels::read(chosen, &measured, &options.naming, is_own) {
         Err(_) if options.labels_optional => Ok(Labels::unlabelled(obs.len())),
-        read => read,
+        read => read?.with_doses(options.dose_column.as_deref(), obs),
     }
 }
 

@@ -5,6 +5,7 @@ use super::{
     InteractionClass, SimulationConfig,
     cell_types::CellTypes,
     classes::Pairing,
+    doses,
     landscape::{CYCLE_PROGRAMS, Landscape, apportion, density, draw_lanes, draw_loadings, solve, theta_of},
 };
 use crate::{Error, Result, data::split::shuffle};
@@ -46,6 +47,7 @@ const ACTIVATION: std::ops::Range<f64> = 2.0..3.5;
 /// Purposes of random streams of their own; see [`stream`].
 const TYPES_STREAM: u64 = 4;
 const TRIPLES_STREAM: u64 = 5;
+const DOSES_STREAM: u64 = 6;
 
 /// The effects of doubles without activations, by their singles in order.
 type Doubles = BTreeMap<(usize, usize), Array1<f64>>;
@@ -104,6 +106,11 @@ impl Landscape {
         for members in choose_triples(&doubles, singles.len(), config)? {
             rows.push((name(&members), activate(triple_effect(&members, &singles, &doubles), &members), None));
         }
+        let mut dose_curves = Vec::new();
+        if !config.doses.is_empty() {
+            dose_curves = doses::draw(&rows, &config.doses, &mut stream(config.seed, DOSES_STREAM));
+            rows = doses::at_each(rows, &config.doses, &dose_curves);
+        }
         rows.sort_by(|a, b| a.0.cmp(&b.0));
 
         let mut shares = vec![(1.0 - config.control_fraction) / (rows.len() - 1) as f64; rows.len()];
@@ -126,6 +133,7 @@ impl Landscape {
             damaged_fraction: if mitochondrial.contains(&true) { config.damaged_fraction } else { 0.0 },
             mitochondrial,
             cell_types: None,
+            dose_curves,
         };
         if config.n_cell_types > 1 {
             let Self { loadings, mitochondrial, perturbations, log_effects, .. } = &landscape;

@@ -11,7 +11,7 @@
 //! file (0 if the file holds all genes).
 
 use super::super::Perturbation;
-use super::{InteractionClass, cell_types::CellTypes};
+use super::{InteractionClass, TrueDoseCurve, cell_types::CellTypes};
 use ndarray::{Array2, s};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -62,6 +62,8 @@ pub struct Landscape {
     pub damaged_fraction: f64,
     /// Cell types, by which responses depend on the state of the cell; `None` where all cells are of one type.
     pub cell_types: Option<CellTypes>,
+    /// The curve of each single, where perturbations have doses.
+    pub dose_curves: Vec<TrueDoseCurve>,
 }
 
 /// Where one cell stands, apart from its perturbation.

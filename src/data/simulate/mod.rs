@@ -31,6 +31,9 @@
 //! The file `cell_types` has the details. With [`SimulationConfig::n_paired`] the simulation also tells what each of some
 //! control cells is expected to be under every perturbation ([`Paired`]). [`TimeCourseSimulation`] draws cells along time.
 //!
+//! With [`SimulationConfig::doses`] each perturbation is simulated at each dose, its effect scaled by a known Hill curve
+//! ([`TrueDoseCurve`]).
+//!
 //! [`Simulation::new`] makes everything up; [`Simulation::from_effects`] takes the effects of real perturbations from
 //! an effects dataset. The same seed gives the same cells on any number of threads.
 
@@ -40,6 +43,7 @@ pub mod cell_types;
 #[doc(hidden)]
 pub mod cells;
 mod classes;
+mod doses;
 mod factors;
 #[doc(hidden)]
 pub mod landscape;
@@ -50,6 +54,7 @@ mod time_course;
 mod truth;
 
 pub use classes::InteractionClass;
+pub use doses::TrueDoseCurve;
 pub use factors::CellFactors;
 pub use paired::Paired;
 pub use time_course::{TimeCourseConfig, TimeCourseSimulation};
@@ -92,6 +97,8 @@ pub struct SimulationConfig {
     pub n_cell_types: usize,
     /// Number of control cells whose counterfactuals are told.
     pub n_paired: usize,
+    /// Doses at which each perturbation is simulated (`A@0.5`); none: no name has a dose.
+    pub doses: Vec<f64>,
 }
 
 impl Default for SimulationConfig {
@@ -111,6 +118,7 @@ impl Default for SimulationConfig {
             n_triples: 0,
             n_cell_types: 1,
             n_paired: 0,
+            doses: Vec::new(),
         }
     }
 }
@@ -153,7 +161,13 @@ impl SimulationConfig {
         within("n_lanes", self.n_lanes as f64, 1.0, 1_000.0)?;
         within("n_programs", self.n_programs as f64, CYCLE_PROGRAMS as f64 + 1.0, 1_000.0)?;
         within("n_cells", self.n_cells as f64, 1.0, f64::from(i32::MAX))?;
-        within("n_genes", self.n_genes as f64, 1.0, 1e6)
+        within("n_genes", self.n_genes as f64, 1.0, 1e6)?;
+        if !self.doses.is_empty() && self.n_cell_types > 1 {
+            return Err(Error::config(
+                "each cell type has an irreducible response of its own, which has no dose; leave --cell-types or --doses out",
+            ));
+        }
+        doses::check(&self.doses)
     }
 }
 
@@ -194,9 +208,9 @@ impl Simulation {
     /// cells.
     pub fn from_effects(effects: &Effects, config: &SimulationConfig) -> Result<Self> {
         config.check()?;
-        if config.n_cell_types > 1 || config.n_triples > 0 {
+        if config.n_cell_types > 1 || config.n_triples > 0 || !config.doses.is_empty() {
             return Err(Error::config(
-                "cell types and triples are made up together with the effects, and here the effects come from a file",
+                "cell types, triples and doses are made up together with the effects, and here the effects come from a file",
             ));
         }
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
@@ -206,7 +220,7 @@ impl Simulation {
 
     /// Writes the cells as `.h5ad` as [`Dataset::write`] does, with the truth in `uns["truth"]`: `means` and
     /// `variances` `(perturbations, genes)`, the names `perturbations` and `genes`, `classes`, `library_size`, `relative_error`; of cell types `cell_types` and
-    /// `means_of_type`; and the counterfactuals, where there are any, in `uns["paired"]`.
+    /// `means_of_type`; of doses `dose_names` and `dose_curves`; and the counterfactuals, where there are any, in `uns["paired"]`.
     /// Nothing is left half-written.
     ///
     /// # Errors

@@ -58,6 +58,7 @@ impl Landscape {
             mitochondrial: untouched,
             damaged_fraction: 0.0,
             cell_types: None,
+            dose_curves: Vec::new(),
         };
 
         let control = landscape.control_cpm(&differences, config.density);

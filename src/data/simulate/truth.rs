@@ -20,12 +20,14 @@
 //! | `perturbations`, `genes` | names of rows and columns; control is `control` |
 //! | `classes` | interaction class of each row, empty where it has none |
 //! | `library_size`, `relative_error` | see [`Truth`] |
+//! | `dose_names`, `dose_curves` | names without doses, and `(names, 2)`: k and h of each; only where there are doses |
 //! | `cell_types`, `means_of_type` | names, and `(types, perturbations, genes)`; only where there are cell types |
 
 use super::super::{AnnData, Perturbation, Uns};
 use super::{
-    InteractionClass,
+    InteractionClass, TrueDoseCurve,
     cell_types::CellTypes,
+    doses,
     landscape::{CYCLE_PROGRAMS, Landscape, State},
 };
 use crate::{Error, Result};
@@ -65,6 +67,8 @@ pub struct Truth {
     pub cell_types: Vec<String>,
     /// Expected count at `library_size` in each cell type, `(types, perturbations, genes)`.
     pub means_of_type: Array3<f32>,
+    /// The dose-response curve of each single; empty where there are no doses.
+    pub dose_curves: Vec<TrueDoseCurve>,
 }
 
 impl Truth {
@@ -137,6 +141,7 @@ impl Landscape {
             relative_error: (relative_variance.max(0.0) / STATES as f64).sqrt() as f32,
             cell_types: self.cell_types.as_ref().map_or_else(Vec::new, |types| types.names.clone()),
             means_of_type: of_type.mapv(|share| (share * REFERENCE_LIBRARY) as f32),
+            dose_curves: self.dose_curves.clone(),
         }
     }
 
@@ -277,6 +282,7 @@ impl Truth {
             entries.push(("cell_types", Uns::Texts(self.cell_types.clone())));
             entries.push(("means_of_type", Uns::from(self.means_of_type.clone())));
         }
+        entries.extend(doses::to_uns(&self.dose_curves));
         entries.into_iter().collect()
     }
 
@@ -294,6 +300,7 @@ impl Truth {
             classes: texts(entries, KEY, "classes")?.iter().map(|name| InteractionClass::parse(name)).collect(),
             library_size: number(entries, "library_size")?,
             relative_error: number(entries, "relative_error")?,
+            dose_curves: doses::from_uns(entries)?,
         };
         let shape = (truth.perturbations.len(), truth.genes.len());
         let of_type = (truth.cell_types.len(), shape.0, shape.1);

@@ -38,7 +38,7 @@ impl SplitPlan {
 
     /// The names of the plans that hold something out of this data and leave something to train on.
     fn that_fit(conditions: &Conditions) -> Vec<&'static str> {
-        const NAMES: [&str; 6] = ["doubles", "simulation", "perturbations", "combos", "constae", "stratified"];
+        const NAMES: [&str; 7] = ["doubles", "simulation", "perturbations", "combos", "constae", "doses", "stratified"];
         let fits = |name: &&str| {
             let Ok(split) = Self::parse(name, 0).and_then(|plan| plan.divided(conditions)) else { return false };
             let perturbed = |rows: &[usize]| rows.iter().any(|&row| !conditions.of_row(row).perturbation.is_control());

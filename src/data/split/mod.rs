@@ -28,6 +28,6 @@ mod rows;
 
 pub use cells::{MIN_CELLS_TO_DIVIDE, NamedCells};
 pub use named::{NamedSplit, SplitUnit};
-pub use plan::SplitPlan;
+pub use plan::{HeldOutDose, SplitPlan};
 pub(crate) use random::{part_of, shuffle};
 pub use rows::{Split, TrainingStatistics};

@@ -1,12 +1,12 @@
 //! Plans that hold out perturbations: which are judged, which are for validation, by the rule of each protocol.
 
 use super::{
-    SplitPlan,
-    random::{Draw, at_least_one, rounded_down, shuffled},
+    HeldOutDose, SplitPlan,
+    random::{Draw, at_least_one, rounded_down, shuffle, shuffled, stream},
 };
 use crate::{
     Error, Result,
-    data::{Perturbation, perturbation::without_guide},
+    data::{Perturbation, dose::name_and_dose, perturbation::without_guide},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,6 +48,7 @@ pub(super) fn hold_out(plan: &SplitPlan, all: &[Perturbation]) -> Result<HeldOut
             let (_, validation, _) = simulation(&train, again, again, seed, draws);
             Ok(HeldOut { test, validation: validation.into_keys().collect(), genes: unseen.into_iter().collect() })
         }
+        SplitPlan::Doses { held_out, seed } => doses(all, held_out, seed),
         SplitPlan::Perturbations { test, validation, seed } => perturbations(all, test, validation, seed),
         SplitPlan::Combos { held_out, seed, .. } => {
             let combinations: Vec<_> = all.iter().filter(|p| p.genes().len() > 1).cloned().collect();
@@ -68,6 +69,42 @@ pub(super) fn hold_out(plan: &SplitPlan, all: &[Perturbation]) -> Result<HeldOut
             unreachable!("these plans do not hold out perturbations, and the caller has handled them")
         }
     }
+}
+
+/// Holds out one dose of each name.
+fn doses(all: &[Perturbation], which: HeldOutDose, seed: u64) -> Result<HeldOut> {
+    let mut of_name: BTreeMap<&str, Vec<(f64, &Perturbation)>> = BTreeMap::new();
+    for perturbation in all {
+        let [name] = perturbation.genes() else { continue };
+        let (base, dose) = name_and_dose(name);
+        of_name.entry(base).or_default().push((dose, perturbation));
+    }
+    let (least, needs) = match which {
+        HeldOutDose::Middle => (3, "three"),
+        HeldOutDose::Highest => (2, "two"),
+    };
+    let mut rng = stream(seed, Draw::Conditions);
+    let mut test = BTreeMap::new();
+    for doses in of_name.values_mut().filter(|doses| doses.len() >= least) {
+        doses.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let place = match which {
+            HeldOutDose::Middle => {
+                let mut middle: Vec<usize> = (1..doses.len() - 1).collect();
+                shuffle(&mut middle, &mut rng);
+                middle[0]
+            }
+            HeldOutDose::Highest => doses.len() - 1,
+        };
+        test.insert(doses[place].1.clone(), None);
+    }
+    if test.is_empty() {
+        return Err(Error::inapplicable(format!(
+            "no name of {} perturbations was measured alone at {needs} doses or more, so no dose can be held out; \
+             --dose-column joins a column of doses onto the names",
+            all.len()
+        )));
+    }
+    Ok(HeldOut { test, ..HeldOut::default() })
 }
 
 /// Holds out genes, and with each of them every perturbation that has it.
@@ -147,9 +184,9 @@ fn doubles_of_singles(all: &[Perturbation]) -> Result<Vec<Perturbation>> {
     Ok(found)
 }
 
-/// The genes of a perturbation, the guides of one gene as one.
+/// The genes of a perturbation, the guides of one gene as one, without doses.
 pub(super) fn targets(perturbation: &Perturbation) -> BTreeSet<&str> {
-    perturbation.genes().iter().map(|gene| without_guide(gene)).collect()
+    perturbation.genes().iter().map(|gene| without_guide(name_and_dose(gene).0)).collect()
 }
 
 fn genes_of(all: &[Perturbation]) -> BTreeSet<String> {

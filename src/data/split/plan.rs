@@ -19,7 +19,7 @@ use std::{
 /// streams: the same seed does not give the very conditions that numpy or Python would draw.
 ///
 /// Guides of one gene (`EGR1_1`, `EGR1_2`) count as that gene where genes are held out (`Simulation`,
-/// `Perturbations`): a gene is not unseen while another guide against it is trained on.
+/// `Perturbations`), and so do doses of one name: a gene is not unseen while another guide or dose of it is trained on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "plan", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -99,6 +99,14 @@ pub enum SplitPlan {
         /// The same seed gives the same split on every machine.
         seed: u64,
     },
+    /// Unseen doses: of every name at several doses, one dose is judged, all others are trained on. Combinations are trained on.
+    Doses {
+        /// Which dose.
+        #[serde(default)]
+        held_out: HeldOutDose,
+        /// Chooses among the middle doses of each name.
+        seed: u64,
+    },
     /// A value of a column of cells held out (a lane, replicate, stimulation, cell type): its control cells are
     /// trained on, its perturbations are judged, all other cells are trained on. The groups say whether the
     /// perturbation is trained on in another context (`seen_elsewhere`) or not (`unseen_elsewhere`).
@@ -128,6 +136,26 @@ pub enum SplitPlan {
         /// Chooses the perturbations that are kept.
         seed: u64,
     },
+}
+
+/// Which dose of a name is held out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldOutDose {
+    /// One between the lowest and the highest, of names at three doses or more: to interpolate.
+    #[default]
+    Middle,
+    /// The highest, of names at two doses or more: to extrapolate.
+    Highest,
+}
+
+impl fmt::Display for HeldOutDose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Middle => "middle",
+            Self::Highest => "highest",
+        })
+    }
 }
 
 fn tenth() -> f64 {
@@ -206,6 +234,7 @@ impl SplitPlan {
             | Self::Simulation { seed, .. }
             | Self::Perturbations { seed, .. }
             | Self::Combos { seed, .. }
+            | Self::Doses { seed, .. }
             | Self::Context { seed, .. }
             | Self::CrossDataset { seed, .. } => seed,
         }
@@ -250,13 +279,17 @@ impl Dataset {
 
 impl SplitPlan {
     /// What [`SplitPlan::parse`] reads, and what each plan holds out.
-    pub const NAMES: [(&str, &str); 8] = [
+    pub const NAMES: [(&str, &str); 9] = [
         ("stratified", "a tenth of the cells of each perturbation; nothing is unseen"),
         ("doubles[:FRACTION]", "half (or FRACTION) of the doubles whose two singles were measured"),
         ("constae", "half of the doubles, by the protocol of Ahlmann-Eltze et al. 2025"),
         ("simulation", "a quarter of the genes and of the doubles of the others, as in GEARS"),
         ("perturbations[:FRACTION]", "a quarter (or FRACTION) of the genes and every condition with one of them"),
         ("combos", "35 % of the combinations (35 % more for validation), half of the controls, as in PerturBench"),
+        (
+            "doses[:middle|highest]",
+            "a middle dose (or the highest) of every name at several doses; `perturbations` holds names out at all doses",
+        ),
         ("context:COLUMN[=VALUE]", "the perturbed cells with a value of a column; without VALUE each value in turn"),
         ("cross-dataset:FILE", "the perturbed cells of another dataset"),
     ];
@@ -293,6 +326,19 @@ impl SplitPlan {
                 with(Self::perturbations(seed), &|test| Self::Perturbations { test, validation: 0.0, seed })
             }
             "combos" => alone(Self::combos(seed)),
+            "doses" => {
+                let held_out = match detail.map(str::trim) {
+                    None | Some("middle") => HeldOutDose::Middle,
+                    Some("highest") => HeldOutDose::Highest,
+                    Some(other) => {
+                        return Err(Error::config(format!(
+                            "the split {name:?} holds out {other:?}; write doses:middle or doses:highest, or perturbations for all \
+                             doses of a name"
+                        )));
+                    }
+                };
+                Ok(Self::Doses { held_out, seed })
+            }
             "context" => {
                 let detail = needed("which column of cells: context:COLUMN or context:COLUMN=VALUE")?;
                 let (column, value) = match detail.split_once('=') {
@@ -331,6 +377,7 @@ impl fmt::Display for SplitPlan {
             Self::Simulation { .. } => f.write_str("simulation"),
             Self::Perturbations { test, .. } => write!(f, "perturbations:{test}"),
             Self::Combos { .. } => f.write_str("combos"),
+            Self::Doses { held_out, .. } => write!(f, "doses:{held_out}"),
             Self::Context { column, value: None, .. } => write!(f, "context:{column}"),
             Self::Context { column, value: Some(value), .. } => write!(f, "context:{column}={value}"),
             Self::CrossDataset { file, .. } => write!(f, "cross-dataset:{}", file.display()),

@@ -93,6 +93,9 @@ impl Model for CausalVae {
     fn fit(data: &TrainingData, settings: &CausalVaeSettings, run: &mut Run<'_>) -> Result<(Self, History)> {
         settings.validate()?;
         data.require_counts(Self::KIND)?;
+        if let Some(dosed) = data.dosed() {
+            return Err(Error::inapplicable(format!("{} takes no doses, and names have some ({dosed})", Self::KIND)));
+        }
         let Some(cells) = &data.cells else {
             return Err(Error::inapplicable("an effects dataset has no cells to train a model of cells on"));
         };

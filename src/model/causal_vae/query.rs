@@ -70,7 +70,7 @@ impl CausalVae {
     /// # Errors
     /// A gene that was not perturbed in training.
     pub fn shift(&self, perturbation: &Perturbation) -> Result<Array1<f32>> {
-        let sets = Arc::new(crate::nn::IndexSets::from_sets([self.vocabulary.encode(perturbation)?]));
+        let sets = Arc::new(crate::nn::IndexSets::from_sets(self.vocabulary.encode(perturbation)?.sets));
         Ok(ops::download(&self.net.shift::<NoneTape>(&sets)?).row(0).to_owned())
     }
 

@@ -117,6 +117,8 @@ impl Model for CombinationModel {
     const ABOUT: &'static str = "mean effects: a scaled sum of single effects, kernel ridge over similar combinations, and \
                                  optionally small networks, whose share is chosen and often zero";
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Effects, DataKind::Cells];
+    /// Each dose is a perturbation of its own.
+    const TAKES_DOSES: bool = true;
     type Config = CombinationSettings;
 
     fn fit(data: &TrainingData, config: &Self::Config, run: &mut Run<'_>) -> Result<(Self, History)> {

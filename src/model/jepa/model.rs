@@ -2,7 +2,7 @@
 
 use super::{
     JepaSettings, Phase, Pretraining,
-    response::{Encoder, Hidden, NewContexts, PredictorState, Response, check_watched},
+    response::{Encoder, NewContexts, PredictorState, Response, check_watched},
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -163,12 +163,16 @@ impl Trained for Jepa {
     }
 
     fn perturbs(&self, gene: &str) -> bool {
-        self.response.as_ref().is_some_and(|response| response.measured.knows(gene))
+        self.response.as_ref().is_some_and(|response| response.measured.reaches(gene))
+    }
+
+    fn dose_range(&self, name: &str) -> Option<(f64, f64)> {
+        self.response.as_ref()?.measured.dose_range(name)
     }
 
     fn check(&self, conditions: &[Condition]) -> Result<()> {
         let response = self.trained()?;
-        conditions.iter().try_for_each(|condition| response.measured.tokens(condition, Hidden::Nothing).map(drop))
+        conditions.iter().try_for_each(|condition| response.measured.check(condition))
     }
 
     /// z of the teacher, with every gene visible.
@@ -249,6 +253,8 @@ impl Model for Jepa {
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
     const TRAINS_ON_GPU: bool = true;
     const KNOWS_CONTEXTS: bool = true;
+    /// Each dose is a token of its own; between two doses it interpolates.
+    const TAKES_DOSES: bool = true;
     type Config = JepaSettings;
 
     fn fit(data: &TrainingData, config: &JepaSettings, run: &mut Run<'_>) -> Result<(Self, History)> {

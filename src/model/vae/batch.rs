@@ -1,10 +1,14 @@
 //! Batches of cells or of effects for a VAE, gathered on the host, and the names behind them.
 
-use super::Likelihood;
+use super::{
+    Likelihood,
+    encoding::{DoseRange, EncodedPerturbations, perturbed_names},
+};
 use crate::{
     Error, Result,
-    data::{CellRows, Condition, Counts, Dataset, EffectTable, NORMALISED_TOTAL, Perturbation},
-    nn::IndexSets,
+    data::dose::name_and_dose,
+    data::{CellRows, Counts, Dataset, EffectTable, NORMALISED_TOTAL, Perturbation},
+    nn::{DoseLevels, IndexSets},
     train::BatchSource,
 };
 use ndarray::{Array2, Axis};
@@ -19,8 +23,11 @@ use std::{
 pub struct Vocabulary {
     /// Genes that are modelled: the columns, in order.
     pub genes: Vec<String>,
-    /// Genes that were perturbed in training, sorted.
+    /// Genes that were perturbed in training, without doses, sorted.
     pub perturbed: Vec<String>,
+    /// The training doses of each of them; empty where all were 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doses: Vec<DoseRange>,
     /// Lanes seen in training, sorted.
     pub lanes: Vec<String>,
     /// Mean and standard deviation of the natural log of the library size in training.
@@ -35,9 +42,11 @@ impl Vocabulary {
         let n = rows.len().max(1) as f64;
         let mean = logs().sum::<f64>() / n;
         let deviation = (logs().map(|log| (log - mean).powi(2)).sum::<f64>() / n).sqrt();
+        let (perturbed, doses) = perturbed_names(seen.iter().map(|&label| &data.perturbations[label as usize]));
         Self {
             genes: data.genes.names.clone(),
-            perturbed: perturbed_genes(seen.iter().map(|&label| &data.perturbations[label as usize])),
+            perturbed,
+            doses,
             lanes: data.lanes.clone(),
             // Where all cells have the same size, there is no deviation to divide by.
             log_library: (mean as f32, if deviation > 1e-6 { deviation as f32 } else { 1.0 }),
@@ -46,22 +55,16 @@ impl Vocabulary {
 
     /// The vocabulary of effects.
     pub fn of_effects(table: &EffectTable) -> Self {
-        Self {
-            genes: table.genes.to_vec(),
-            perturbed: perturbed_genes(table.conditions.iter().map(|condition| &condition.perturbation)),
-            lanes: Vec::new(),
-            log_library: (0.0, 1.0),
-        }
+        let (perturbed, doses) = perturbed_names(table.conditions.iter().map(|condition| &condition.perturbation));
+        Self { genes: table.genes.to_vec(), perturbed, doses, lanes: Vec::new(), log_library: (0.0, 1.0) }
     }
 
     /// The embedding indices of a perturbation.
     ///
     /// # Errors
     /// As [`Self::check`].
-    pub fn encode(&self, perturbation: &Perturbation) -> Result<Vec<u32>> {
-        self.check([perturbation])?;
-        let known = |gene: &String| self.perturbed.binary_search(gene).expect("it was just checked") as u32;
-        Ok(perturbation.genes().iter().map(known).collect())
+    pub fn encode(&self, perturbation: &Perturbation) -> Result<EncodedPerturbations> {
+        self.encode_all([perturbation])
     }
 
     /// Checks that every gene of `perturbations` was perturbed in training.
@@ -74,6 +77,12 @@ impl Vocabulary {
         let unknown: Vec<&str> = asked.into_iter().filter(|gene| !self.perturbs(gene)).collect();
         if unknown.is_empty() {
             return Ok(());
+        }
+        if let Some(dosed) = unknown.iter().find(|name| self.place_of(name_and_dose(name).0).is_some()) {
+            return Err(Error::inapplicable(format!(
+                "{dosed} has a dose, and this model was trained without doses; leave the dose out, or train on names with doses \
+                 (--dose-column)"
+            )));
         }
         let meant: Vec<&str> = unknown
             .iter()
@@ -94,9 +103,10 @@ impl Vocabulary {
         )))
     }
 
-    /// Whether `gene` was perturbed in training.
+    /// Whether `gene` was perturbed in training, at whatever dose where there were doses.
     pub fn perturbs(&self, gene: &str) -> bool {
-        self.perturbed.binary_search_by(|known| known.as_str().cmp(gene)).is_ok()
+        let (base, dose) = name_and_dose(gene);
+        self.place_of(base).is_some() && (dose == 1.0 || self.knows_doses())
     }
 
     /// The standardised log library size of a cell with this library size (UMI counts).
@@ -124,16 +134,13 @@ impl Vocabulary {
     }
 }
 
-fn perturbed_genes<'a>(perturbations: impl Iterator<Item = &'a Perturbation>) -> Vec<String> {
-    let genes: BTreeSet<&String> = perturbations.flat_map(Perturbation::genes).collect();
-    genes.into_iter().cloned().collect()
-}
-
 /// The conditions of a batch, on the host.
 #[derive(Debug, Clone)]
 pub struct ConditionBatch {
-    /// Perturbed genes of each cell, as indices into [`Vocabulary::perturbed`].
+    /// Perturbed genes of each cell, as indices into [`Vocabulary::perturbed`], or into `levels` where there are doses.
     pub perturbed: Arc<IndexSets>,
+    /// The doses that the sets name.
+    pub levels: Option<Arc<DoseLevels>>,
     /// Lane of each cell, as an index into [`Vocabulary::lanes`].
     pub lanes: Vec<u32>,
     /// Standardised log library size of each cell.
@@ -141,16 +148,17 @@ pub struct ConditionBatch {
 }
 
 impl ConditionBatch {
-    /// The same cells, all of them perturbed in `genes`.
-    pub(in crate::model) fn with_perturbed(&self, genes: &[u32]) -> Self {
-        let perturbed = Arc::new(IndexSets::from_sets(self.lanes.iter().map(|_| genes)));
-        Self { perturbed, ..self.clone() }
+    /// The same cells, all of them under the first of these perturbations; without any, as control.
+    pub(in crate::model) fn with_perturbed(&self, given: &EncodedPerturbations) -> Self {
+        let perturbed = Arc::new(IndexSets::from_sets(self.lanes.iter().map(|_| given.first())));
+        Self { perturbed, levels: given.levels.clone(), ..self.clone() }
     }
 
     /// The cells of these numbers, in that order.
     fn select(&self, rows: &[usize]) -> Self {
         Self {
             perturbed: Arc::new(IndexSets::from_sets(rows.iter().map(|&row| self.perturbed.set(row)))),
+            levels: self.levels.clone(),
             lanes: rows.iter().map(|&row| self.lanes[row]).collect(),
             log_library: rows.iter().map(|&row| self.log_library[row]).collect(),
         }
@@ -206,7 +214,7 @@ impl VaeBatch {
 
     /// The same batch with every cell read as control.
     pub(super) fn as_control(&self) -> Self {
-        Self { condition: self.condition.with_perturbed(&[]), ..self.clone() }
+        Self { condition: self.condition.with_perturbed(&EncodedPerturbations::default()), ..self.clone() }
     }
 }
 
@@ -224,8 +232,8 @@ pub struct CellSource<'a> {
     data: &'a Dataset,
     counts: &'a dyn CellRows,
     rows: &'a [usize],
-    /// Embedding indices of each perturbation of the dataset that `rows` use.
-    sets: Vec<Vec<u32>>,
+    /// Each perturbation of the dataset that `rows` use.
+    encoded: EncodedPerturbations,
     /// Index into the model's lanes, one per lane of the dataset.
     lanes: Vec<u32>,
     /// Standardised log library size, one per row of `rows`.
@@ -248,12 +256,10 @@ impl<'a> CellSource<'a> {
         }
         let mut used = vec![false; data.perturbations.len()];
         rows.iter().for_each(|&row| used[data.labels[row] as usize] = true);
-        let sets = data
-            .perturbations
-            .iter()
-            .zip(used)
-            .map(|(perturbation, used)| if used { vocabulary.encode(perturbation) } else { Ok(Vec::new()) })
-            .collect::<Result<_>>()?;
+        let control = Perturbation::control();
+        let of_rows =
+            data.perturbations.iter().zip(used).map(|(perturbation, used)| if used { perturbation } else { &control });
+        let encoded = vocabulary.encode_all(of_rows)?;
         // A lane that the model has not seen is read as its first one: the effect of a new lane cannot be known.
         let lanes = data
             .lanes
@@ -261,7 +267,7 @@ impl<'a> CellSource<'a> {
             .map(|lane| vocabulary.lanes.iter().position(|known| known == lane).unwrap_or(0) as u32)
             .collect();
         let log_library = rows.iter().map(|&row| vocabulary.standardise(data.library_size[row])).collect();
-        Ok(Self { data, counts: &data.counts, rows, sets, lanes, log_library, view })
+        Ok(Self { data, counts: &data.counts, rows, encoded, lanes, log_library, view })
     }
 
     /// The size factor of a cell whose modelled genes have `kept` counts together.
@@ -293,8 +299,9 @@ impl BatchSource for CellSource<'_> {
         });
         let condition = ConditionBatch {
             perturbed: Arc::new(IndexSets::from_sets(
-                cells.iter().map(|&cell| &self.sets[self.data.labels[cell] as usize]),
+                cells.iter().map(|&cell| &self.encoded.sets[self.data.labels[cell] as usize]),
             )),
+            levels: self.encoded.levels.clone(),
             lanes: cells.iter().map(|&cell| self.lanes[self.data.lane_of[cell] as usize]).collect(),
             log_library: rows.iter().map(|&row| self.log_library[row]).collect(),
         };
@@ -309,7 +316,7 @@ impl BatchSource for CellSource<'_> {
 /// The effects of a table.
 pub struct EffectSource<'a> {
     table: &'a EffectTable,
-    sets: Vec<Vec<u32>>,
+    encoded: EncodedPerturbations,
 }
 
 impl<'a> EffectSource<'a> {
@@ -318,8 +325,8 @@ impl<'a> EffectSource<'a> {
     /// # Errors
     /// A gene that the model does not know as perturbed.
     pub fn new(table: &'a EffectTable, vocabulary: &Vocabulary) -> Result<Self> {
-        let encode = |condition: &Condition| vocabulary.encode(&condition.perturbation);
-        Ok(Self { table, sets: table.conditions.iter().map(encode).collect::<Result<_>>()? })
+        let encoded = vocabulary.encode_all(table.conditions.iter().map(|condition| &condition.perturbation))?;
+        Ok(Self { table, encoded })
     }
 }
 
@@ -336,7 +343,8 @@ impl BatchSource for EffectSource<'_> {
             input: Observed::Real(values.clone()),
             target: Some(values),
             condition: ConditionBatch {
-                perturbed: Arc::new(IndexSets::from_sets(rows.iter().map(|&row| &self.sets[row]))),
+                perturbed: Arc::new(IndexSets::from_sets(rows.iter().map(|&row| &self.encoded.sets[row]))),
+                levels: self.encoded.levels.clone(),
                 lanes: vec![0; rows.len()],
                 log_library: vec![0.0; rows.len()],
             },

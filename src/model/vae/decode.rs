@@ -3,6 +3,7 @@
 use super::{
     batch::ConditionBatch,
     config::Likelihood,
+    encoding::EncodedPerturbations,
     inspect::{CellCovariates, EVALUATION_BATCH, HostPosterior},
     log1p::Log1p,
     model::{CountVae, on_device},
@@ -49,9 +50,9 @@ impl CountVae {
     /// # Errors
     /// As [`Self::latents`], and a perturbation of genes never perturbed in training.
     pub fn counterfactual(&self, data: &Dataset, rows: &[usize], perturbation: &Perturbation) -> Result<Array2<f32>> {
-        let genes = self.vocabulary.encode(perturbation)?;
+        let given = self.vocabulary.encode(perturbation)?;
         self.over_cells(data, rows, |batch| {
-            let changed = batch.condition.with_perturbed(&genes);
+            let changed = batch.condition.with_perturbed(&given);
             let decoded = self.decode(&changed, &self.posterior(batch)?.mu)?;
             Ok(decoded.mean(&batch.library_size, self.with_remainder))
         })
@@ -98,7 +99,7 @@ impl CountVae {
         seed: u64,
     ) -> Result<Generated> {
         shift.map_or(Ok(()), |shift| self.check_shift(shift))?;
-        let genes = self.vocabulary.encode(perturbation)?;
+        let given = self.vocabulary.encode(perturbation)?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let values = self.over_cells(data, rows, |batch| {
             let control = batch.as_control();
@@ -106,7 +107,7 @@ impl CountVae {
             if let Some(shift) = shift {
                 z += shift;
             }
-            let decoded = self.decode(&control.condition.with_perturbed(&genes), &z)?;
+            let decoded = self.decode(&control.condition.with_perturbed(&given), &z)?;
             Ok(sample_counts(&decoded, &batch.library_size, self.with_remainder, &mut rng))
         })?;
         let library_size = rows.iter().map(|&row| data.library_size[row]).collect();
@@ -119,7 +120,7 @@ impl CountVae {
     /// # Errors
     /// A perturbation of genes never perturbed in training; a model of effects, or one that is not trained.
     pub fn sample(&self, perturbation: &Perturbation, cells: usize, seed: u64) -> Result<Generated> {
-        let genes = self.vocabulary.encode(perturbation)?;
+        let given = self.vocabulary.encode(perturbation)?;
         self.check_learned_from(DataKind::Cells)?;
         let reference = self.reference()?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -134,7 +135,7 @@ impl CountVae {
                 logvar: reference.posterior.logvar.select(Axis(0), &chosen),
             };
             let z = of_chosen.draw(&mut rng);
-            let decoded = self.decode(&self.conditions(&genes, &covariates), &z)?;
+            let decoded = self.decode(&self.conditions(&given, &covariates), &z)?;
             let sizes: Vec<f32> = covariates.iter().map(|cell| cell.size_factor).collect();
             blocks.push(sample_counts(&decoded, &sizes, self.with_remainder, &mut rng));
             generated.library_size.extend(covariates.iter().map(|cell| cell.library_size));
@@ -165,10 +166,11 @@ impl CountVae {
     /// A perturbation of genes never perturbed in training; a model of cells.
     pub fn predict_effects(&self, perturbations: &[Perturbation]) -> Result<Array2<f32>> {
         self.check_learned_from(DataKind::Effects)?;
-        let sets = perturbations.iter().map(|p| self.vocabulary.encode(p)).collect::<Result<Vec<_>>>()?;
+        let given = self.vocabulary.encode_all(perturbations)?;
         let n = perturbations.len();
         let conditions = ConditionBatch {
-            perturbed: Arc::new(IndexSets::from_sets(&sets)),
+            perturbed: Arc::new(IndexSets::from_sets(&given.sets)),
+            levels: given.levels,
             lanes: vec![0; n],
             log_library: vec![0.0; n],
         };
@@ -191,14 +193,15 @@ impl CountVae {
         covariates: &[CellCovariates],
     ) -> Result<CountModel> {
         let known = perturbation.genes().iter().filter(|gene| self.vocabulary.perturbs(gene));
-        let genes = self.vocabulary.encode(&Perturbation::of(known.map(String::as_str)))?;
-        self.decode(&self.conditions(&genes, covariates), z)
+        let given = self.vocabulary.encode(&Perturbation::of(known.map(String::as_str)))?;
+        self.decode(&self.conditions(&given, covariates), z)
     }
 
-    /// Cells with these covariates, all of them perturbed in `genes`.
-    pub(super) fn conditions(&self, genes: &[u32], covariates: &[CellCovariates]) -> ConditionBatch {
+    /// Cells with these covariates, all of them under one perturbation.
+    pub(super) fn conditions(&self, given: &EncodedPerturbations, covariates: &[CellCovariates]) -> ConditionBatch {
         ConditionBatch {
-            perturbed: Arc::new(IndexSets::from_sets(covariates.iter().map(|_| genes))),
+            perturbed: Arc::new(IndexSets::from_sets(covariates.iter().map(|_| given.first()))),
+            levels: given.levels.clone(),
             lanes: covariates.iter().map(|cell| cell.lane).collect(),
             log_library: covariates.iter().map(|cell| self.vocabulary.standardise(cell.library_size)).collect(),
         }

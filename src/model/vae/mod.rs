@@ -11,6 +11,7 @@
 //! | `loss` | those losses on a batch |
 //! | `importance` | importance weights: the tighter bound, and estimates of the log-likelihood |
 //! | `model` | [`CountVae`]: training, saving, the contract of all models |
+//! | `encoding` | perturbations as indices, with doses where the training had some |
 //! | `decode` | predictions: reconstructions, counterfactuals, drawn cells, effects |
 //! | `traverse` | expected counts of latents that belong to no cell |
 //! | `inspect` | latents and reference cells, likelihood bound, collapse |
@@ -20,6 +21,7 @@ mod batch;
 mod condition;
 mod config;
 mod decode;
+mod encoding;
 mod importance;
 mod inspect;
 mod log1p;
@@ -35,6 +37,7 @@ pub(in crate::model) use batch::{counts_more_genes, output_bias};
 pub use condition::ConditionEncoder;
 pub use config::{KlAnnealing, LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings};
 pub use decode::{CountModel, sample_counts};
+pub use encoding::{DoseCurve, DoseRange, EncodedPerturbations};
 pub use importance::LogLikelihood;
 pub use inspect::{CellCovariates, Collapse, Elbo};
 pub(in crate::model) use log1p::Log1p;

@@ -5,6 +5,7 @@ use super::{
         CellSource, CellView, EffectSource, VaeBatch, Vocabulary, counts_more_genes, log_dispersions, output_bias,
     },
     config::{LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings},
+    encoding::DoseRange,
     net::VaeNet,
     reference::REFERENCE_CELLS,
 };
@@ -93,6 +94,12 @@ impl Description {
         let (mean, deviation) = self.vocabulary.log_library;
         if !(mean.is_finite() && deviation.is_finite() && deviation > 0.0) {
             return edited("log_library must be finite, with a deviation above 0");
+        }
+        let doses = &self.vocabulary.doses;
+        let is_range =
+            |range: &DoseRange| range.lowest > 0.0 && range.lowest <= range.highest && range.highest.is_finite();
+        if !doses.is_empty() && (doses.len() != self.vocabulary.perturbed.len() || !doses.iter().all(is_range)) {
+            return edited("the doses are no range above 0 for each perturbed gene");
         }
         if !self.vocabulary.perturbed.is_sorted() {
             return edited("the perturbed genes are not sorted");
@@ -295,6 +302,7 @@ impl Model for CountVae {
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells, DataKind::Effects];
     const TRAINS_ON_GPU: bool = true;
     const PREDICTS_ON_GPU: bool = true;
+    const TAKES_DOSES: bool = true;
     type Config = VaeSettings;
 
     fn fit(data: &TrainingData, settings: &VaeSettings, run: &mut Run<'_>) -> Result<(Self, History)> {
@@ -351,6 +359,11 @@ impl Trained for CountVae {
 
     fn perturbs(&self, gene: &str) -> bool {
         self.vocabulary.perturbs(gene)
+    }
+
+    fn dose_range(&self, name: &str) -> Option<(f64, f64)> {
+        let range = self.vocabulary.doses.get(self.vocabulary.place_of(name)?)?;
+        Some((range.lowest, range.highest))
     }
 
     fn check(&self, conditions: &[Condition]) -> Result<()> {

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     Error, Result,
     nn::{
-        Backend, CountTarget, Dispersion, Finish, FinishConfig, Linear, Matrix, Mlp, SparseLinear, Vector, ops,
+        Backend, CountTarget, Dispersion, Doser, Finish, FinishConfig, Linear, Matrix, Mlp, SparseLinear, Vector, ops,
         walk_params,
     },
 };
@@ -234,6 +234,11 @@ impl<D: Backend> VaeNet<D> {
             None => Dispersion::Gene(&self.log_dispersion),
         };
         D::count_nll(decoded.output, theta, decoded.zero_logits, &target)
+    }
+
+    /// ln(k / highest dose) and h of each perturbed gene; none where training had no doses.
+    pub(super) fn dose_curves(&self) -> Vec<(f32, f32)> {
+        self.condition.doser().map_or_else(Vec::new, Doser::curves)
     }
 
     /// The condition of a batch, `(cells, condition)`; goes on with `tape`.

@@ -9,6 +9,7 @@
 //! | `kernel_ridge` | [`KernelRidge`]: what similar pairs add to the sum |
 //! | `nearest` | [`Nearest`]: the most similar perturbation |
 //! | `similarity_weighted` | [`SimilarityWeighted`]: the effects in other contexts, near ones first |
+//! | `doses` | [`DoseInterpolation`], [`DoseMean`]: the same name at other doses |
 //! | `log_rate_sum` | [`LogRateSum`]: single effects added as log rates, and cells drawn from them |
 //! | `ridge` | [`Ridge`]: one effect a gene, fitted to singles and combinations together |
 //! | `linear` | [`Linear`]: gene and perturbation embeddings, which reach unseen genes |
@@ -21,6 +22,7 @@
 
 mod additive;
 mod additive_pca;
+mod doses;
 mod floor;
 mod kernel_ridge;
 mod latent_additive;
@@ -35,6 +37,7 @@ mod sums;
 
 pub use additive::{Additive, ScaledAdditive};
 pub use additive_pca::AdditivePca;
+pub use doses::{DoseInterpolation, DoseMean};
 pub use floor::{ControlMean, NoChange};
 pub use kernel_ridge::KernelRidge;
 pub use latent_additive::LatentAdditive;
@@ -78,6 +81,11 @@ pub fn baselines() -> Vec<Box<dyn Predictor>> {
     ]
 }
 
+/// The baselines for unseen doses: beside the [`baselines`] where the split holds doses out, else only if they are named.
+pub fn dose_baselines() -> Vec<Box<dyn Predictor>> {
+    vec![Box::new(DoseInterpolation), Box::new(DoseMean)]
+}
+
 /// All predictors, in the order of the tables: the [`baselines`], then the models that take a training of their own.
 pub fn models() -> Vec<Box<dyn Predictor>> {
     let vae = ModelPredictor::new::<CountVae>;
@@ -101,7 +109,7 @@ pub fn models() -> Vec<Box<dyn Predictor>> {
 /// # Errors
 /// There is none; the message lists the names.
 pub fn predictor(name: &str) -> Result<Box<dyn Predictor>> {
-    let mut all = models();
+    let mut all: Vec<Box<dyn Predictor>> = models().into_iter().chain(dose_baselines()).collect();
     if let Some(place) = all.iter().position(|predictor| predictor.name() == name) {
         return Ok(all.swap_remove(place));
     }

@@ -1,7 +1,7 @@
 //! The settings of a training: those of a size, of the configuration file and of the command line, in this order.
 
 use super::Args;
-use crate::options::Fractions;
+use crate::options::{DataArgs, Fractions};
 use genailab::{
     Error, Result,
     data::{CourseColumns, DataKind, QcConfig},
@@ -85,15 +85,21 @@ fn auto_size(by_data: &'static str, device: Device) -> &'static str {
 }
 
 impl Args {
+    /// How the file is read; a model of courses takes doses as they change in time, not as parts of names.
+    pub fn labels_of(&self, family: &dyn Family) -> DataArgs {
+        let dose_column = self.columns.dose_column.clone().filter(|_| family.kind() != WorldModel::KIND);
+        DataArgs { dose_column, ..self.columns.clone() }
+    }
+
     /// The columns of a time course that were named, for a model that learns from one.
     fn course_columns(&self, family: &dyn Family) -> Option<CourseColumns> {
-        let named = [&self.time_column, &self.dose_column, &self.course_column].into_iter().any(Option::is_some);
+        let named = [&self.time_column, &self.course_column].into_iter().any(Option::is_some);
         if !named && family.kind() != WorldModel::KIND {
             return None;
         }
         Some(CourseColumns {
             time: self.time_column.clone(),
-            dose: self.dose_column.clone(),
+            dose: self.columns.dose_column.clone(),
             course: self.course_column.clone(),
             context: self.context.clone(),
         })

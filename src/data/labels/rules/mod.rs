@@ -19,7 +19,7 @@ use super::spelling::{Spelling, spelling};
 use crate::{
     Result,
     data::{
-        Naming, Perturbation,
+        Naming, Perturbation, dose,
         perturbation::{cut_at_plus, join_guides, without_guide},
     },
 };
@@ -111,6 +111,7 @@ impl<'a> Rules<'a> {
                  --separator, or leave the label out by --drop-label"
             )));
         }
+        dose::check(label, parts.iter().map(|part| part.trim()))?;
         if parts.iter().all(|part| self.spelling(part) == Spelling::Unlabelled) {
             return Ok(Reading::Unlabelled);
         }

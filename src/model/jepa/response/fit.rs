@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    data::{Condition, Dataset, TrainingCells, TrainingData, rows_by_condition, shuffle},
+    data::{Condition, Dataset, TrainingCells, TrainingData, dose::name_and_dose, rows_by_condition, shuffle},
     model::{
         Likelihood, forget_checkpoints,
         jepa::{CollapseAlarm, OnCollapse, heads::Backbone, views::thinned},
@@ -205,6 +205,9 @@ impl Response {
     /// # Errors
     /// As [`Self::moved`].
     pub fn own(&self, condition: &Condition) -> Result<Array1<f32>> {
+        if let Some([(low, before), (high, after)]) = self.measured.between(condition)? {
+            return Ok(self.own(&low)? * before + self.own(&high)? * after);
+        }
         let asked = Asked::of([(1, &self.measured.tokens(condition, Hidden::Nothing)?)]);
         let own = self.predictor.own_logits::<NoneTape>(&asked, self.decoder.n_genes())?;
         Ok(ops::download(&own).row(0).to_owned())
@@ -215,6 +218,9 @@ impl Response {
     /// # Errors
     /// Genes that were never perturbed alone in training, all named: [`ErrorKind::Inapplicable`](crate::ErrorKind).
     pub fn moved(&self, z: &Array2<f32>, condition: &Condition) -> Result<Array2<f32>> {
+        if let Some([(low, before), (high, after)]) = self.measured.between(condition)? {
+            return Ok(self.moved(z, &low)? * before + self.moved(z, &high)? * after);
+        }
         let tokens = self.measured.tokens(condition, Hidden::Nothing)?;
         if tokens.genes.is_empty() {
             return Ok(z.clone());
@@ -305,7 +311,7 @@ fn leave_pairs_out(
 
 /// The column of each of `genes` among `names`.
 pub fn columns_of(genes: &[String], names: &[String]) -> Vec<Option<usize>> {
-    genes.iter().map(|gene| names.iter().position(|name| name == gene)).collect()
+    genes.iter().map(|gene| names.iter().position(|name| name == name_and_dose(gene).0)).collect()
 }
 
 /// Starts the decoder at the log-linear model of the cells `rows`; see [`DecoderNet::begin_with`].

@@ -62,6 +62,7 @@
 mod beyond;
 mod config;
 mod decoder;
+mod doses;
 mod embedded;
 mod fit;
 mod interaction;
