@@ -28,6 +28,7 @@ mod open;
 mod perturbation;
 mod pick;
 pub mod qc;
+mod sample_metadata;
 pub mod simulate;
 #[doc(hidden)]
 pub mod split;
@@ -54,15 +55,17 @@ pub(crate) use labels::perturbation_labels;
 pub use labels::{OpenOptions, ReadAs, ReadLabel};
 pub(crate) use names::first as first_names;
 pub use narrow::{GeneChoice, USUAL_GENES};
-pub use normalize::{NORMALISED_TOTAL, TargetSum};
+pub use normalize::{NORMALISED_TOTAL, TargetSum, usual_total};
 pub(crate) use open::library_size;
 pub use open::{Opened, open, open_with};
 pub(crate) use perturbation::cut_at_plus;
 pub(crate) use perturbation::without_guide;
 pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
+pub use sample_metadata::{EncodedMetadata, MetadataColumn, MetadataEncoder, MetadataKind};
 pub use simulate::{
-    CellFactors, InteractionClass, Paired, Simulation, SimulationConfig, TimeCourseConfig, TimeCourseSimulation, Truth,
+    BulkConfig, BulkSimulation, CellFactors, InteractionClass, Paired, Simulation, SimulationConfig, TimeCourseConfig,
+    TimeCourseSimulation, Truth,
 };
 pub use split::{MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingStatistics};
 pub(crate) use split::{part_of, shuffle};

@@ -29,12 +29,14 @@
 //! ```
 //!
 //! The file `cell_types` has the details. With [`SimulationConfig::n_paired`] the simulation also tells what each of some
-//! control cells is expected to be under every perturbation ([`Paired`]). [`TimeCourseSimulation`] draws cells along time.
+//! control cells is expected to be under every perturbation ([`Paired`]). [`TimeCourseSimulation`] draws cells along time, [`BulkSimulation`]
+//! bulk samples that depend on their metadata.
 //!
 //! [`Simulation::new`] makes everything up; [`Simulation::from_effects`] takes the effects of real perturbations from
 //! an effects dataset. The same seed gives the same cells on any number of threads.
 
 mod built_in;
+mod bulk;
 #[doc(hidden)]
 pub mod cell_types;
 #[doc(hidden)]
@@ -49,6 +51,7 @@ mod paired;
 mod time_course;
 mod truth;
 
+pub use bulk::{BulkConfig, BulkSimulation, TRUE_MEAN};
 pub use classes::InteractionClass;
 pub use factors::CellFactors;
 pub use paired::Paired;
