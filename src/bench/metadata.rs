@@ -36,7 +36,7 @@ pub struct MetadataScore {
     pub gene_r2: f64,
 }
 
-/// What no prediction from this metadata can be better than.
+/// An estimate of the best that any prediction from this metadata can reach.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct NoiseFloor {
     /// Root mean square deviation of rows with equal metadata, corrected for their mean.
@@ -254,8 +254,8 @@ impl MetadataEvaluation {
         )];
         if let Some(NoiseFloor { rmse, rows }) = self.noise_floor {
             notes.push(format!(
-                "noise floor: RMSE {rmse:.4}, the spread of {rows} rows that share their metadata with another; no prediction from \
-                 this metadata is better"
+                "noise floor: RMSE {rmse:.4}, the spread of {rows} rows that share their metadata with another: about the best that any \
+                 prediction from this metadata can reach"
             ));
         }
         if !self.unknown.is_empty() {

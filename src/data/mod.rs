@@ -36,7 +36,7 @@ mod table;
 mod time_course;
 mod training;
 
-pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns};
+pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns, read_table};
 pub use cell_rows::CellRows;
 pub use condition::{Condition, Conditions};
 pub use convert::{ConvertOptions, Converted, convert};

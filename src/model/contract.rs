@@ -301,7 +301,7 @@ pub trait Trained: Any {
     }
 
     /// The model as one of expression from metadata; `None` of a model that knows no metadata.
-    fn from_metadata(&self) -> Option<&dyn FromMetadata> {
+    fn metadata_model(&self) -> Option<&dyn FromMetadata> {
         None
     }
 

@@ -298,7 +298,7 @@ impl Training<'_> {
             };
             return report.write(&facts, &self.out);
         }
-        if let (Some(known), false) = (model.from_metadata(), split.test.is_empty()) {
+        if let (Some(known), false) = (model.metadata_model(), split.test.is_empty()) {
             let evaluation = evaluate_metadata(known, &data, &split)?;
             say(evaluation.to_grid())?;
             evaluation.notes().iter().try_for_each(say)?;

@@ -23,9 +23,8 @@
 //! | `residual` | s, and the distribution of r |
 //! | `model` | [`MeanResidual`]: the contract of models |
 //!
-//! The idea of a mean from metadata with a generated residual is that of GEM-1 (Synthesize Bio 2025, *Simulating gene expression
-//! with a deep generative model*); the networks here are small and trained on one data set. Factor analysis: Rubin and Thayer,
-//! Psychometrika 1982.
+//! Predicting expression from metadata is the idea of GEM-1 (Synthesize Bio), which was trained on public archives; the networks here are
+//! small and trained on one data set. Factor analysis: Rubin and Thayer, Psychometrika 1982. Cross-fitting: Chernozhukov et al. 2018.
 
 mod config;
 mod mean;

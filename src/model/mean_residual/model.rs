@@ -235,7 +235,7 @@ impl Trained for MeanResidual {
         false
     }
 
-    fn from_metadata(&self) -> Option<&dyn FromMetadata> {
+    fn metadata_model(&self) -> Option<&dyn FromMetadata> {
         Some(self)
     }
 

@@ -38,7 +38,7 @@ const ROWS_PER_FACTOR: usize = 4;
 /// Share of the error that a regression of the size must take away on unseen rows.
 const LEAST_GAIN: f64 = 0.02;
 /// Draws per row behind the intervals of a flow.
-const DRAWS: usize = 400;
+const DRAWS: usize = 100;
 
 /// The distribution of the residual.
 #[derive(Debug, Clone)]
@@ -104,20 +104,22 @@ impl Residual {
         self.size.as_ref().map_or_else(|| Array1::ones(design.nrows()), |size| sizes(size, design))
     }
 
+    /// `n` scores of each row on the loadings, one after the other, `(rows * n, factors)`.
+    fn scores(&self, design: &Array2<f64>, n: usize, rng: &mut ChaCha8Rng) -> Result<Array2<f64>> {
+        let rows = design.nrows() * n;
+        let Some((flow, sampling)) = &self.flow else { return Ok(normal((rows, self.loadings.nrows()), rng)) };
+        let of_draw: Vec<usize> = (0..rows).map(|draw| draw / n).collect();
+        let condition = design.select(Axis(0), &of_draw).mapv(|value| value as f32);
+        Ok(flow.sample(rows, Some(&condition), sampling, rng.random())?.mapv(f64::from))
+    }
+
     /// `n` residuals of each row, one after the other, `(rows * n, genes)`.
     ///
     /// # Errors
     /// Those of a flow's solver.
     pub fn draw(&self, design: &Array2<f64>, n: usize, rng: &mut ChaCha8Rng) -> Result<Array2<f64>> {
-        let rows = design.nrows() * n;
-        let scores = match &self.flow {
-            None => normal((rows, self.loadings.nrows()), rng),
-            Some((flow, sampling)) => {
-                let of_draw: Vec<usize> = (0..rows).map(|draw| draw / n).collect();
-                let condition = design.select(Axis(0), &of_draw).mapv(|value| value as f32);
-                flow.sample(rows, Some(&condition), sampling, rng.random())?.mapv(f64::from)
-            }
-        };
+        let scores = self.scores(design, n, rng)?;
+        let rows = scores.nrows();
         let noise = normal((rows, self.noise.len()), rng) * &self.noise.mapv(f64::sqrt);
         let mut drawn = scores.dot(&self.loadings) + &noise;
         let sizes = self.sizes(design);
@@ -143,12 +145,15 @@ impl Residual {
             let upper = Array2::from_shape_fn(shape, |(row, gene)| quantile * sizes[row] * sd[gene]);
             return Ok((-&upper, upper));
         }
-        // A flow has no quantiles in closed form; its mean and standard deviation per gene are those of draws.
+        // A flow has no quantiles in closed form: mean and variance of its scores are those of draws, the rest is exact.
         let (mut lower, mut upper) = (Array2::zeros(shape), Array2::zeros(shape));
         for row in 0..design.nrows() {
-            let drawn = self.draw(&design.select(Axis(0), &[row]), DRAWS, rng)?;
-            let middle = drawn.mean_axis(Axis(0)).expect("several draws");
-            let half = drawn.std_axis(Axis(0), 0.0) * quantile;
+            let scores = self.scores(&design.select(Axis(0), &[row]), DRAWS, rng)?;
+            let middle = scores.mean_axis(Axis(0)).expect("several draws");
+            let spread = (scores - &middle).dot(&self.loadings); // (draws, genes)
+            let variance = (&spread * &spread).mean_axis(Axis(0)).expect("several draws") + &self.noise;
+            let (middle, half) =
+                (middle.dot(&self.loadings) * sizes[row], variance.mapv(f64::sqrt) * quantile * sizes[row]);
             lower.row_mut(row).assign(&(&middle - &half));
             upper.row_mut(row).assign(&(&middle + &half));
         }
