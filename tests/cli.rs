@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Every command of the contract.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "run",
     "inspect",
     "convert",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 21] = [
     "screen",
     "simulate",
     "split",
+    "synthetic",
     "fetch",
     "datasets",
     "doctor",

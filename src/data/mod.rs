@@ -29,6 +29,7 @@ mod open;
 mod perturbation;
 mod pick;
 pub mod qc;
+mod sample_metadata;
 pub mod simulate;
 #[doc(hidden)]
 pub mod split;
@@ -36,7 +37,7 @@ mod table;
 mod time_course;
 mod training;
 
-pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns};
+pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns, read_table};
 pub use cell_rows::CellRows;
 pub use condition::{Condition, Conditions};
 pub use convert::{ConvertOptions, Converted, convert};
@@ -55,16 +56,17 @@ pub(crate) use labels::perturbation_labels;
 pub use labels::{OpenOptions, ReadAs, ReadLabel};
 pub(crate) use names::first as first_names;
 pub use narrow::{GeneChoice, USUAL_GENES};
-pub use normalize::{NORMALISED_TOTAL, TargetSum};
+pub use normalize::{NORMALISED_TOTAL, TargetSum, usual_total};
 pub(crate) use open::library_size;
 pub use open::{Opened, open, open_with};
 pub(crate) use perturbation::cut_at_plus;
 pub(crate) use perturbation::without_guide;
 pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
+pub use sample_metadata::{EncodedMetadata, MetadataColumn, MetadataEncoder, MetadataKind};
 pub use simulate::{
-    CellFactors, InteractionClass, Paired, Simulation, SimulationConfig, TimeCourseConfig, TimeCourseSimulation,
-    TrueDoseCurve, Truth,
+    BulkConfig, BulkSimulation, CellFactors, InteractionClass, Paired, Simulation, SimulationConfig, TimeCourseConfig,
+    TimeCourseSimulation, TrueDoseCurve, Truth,
 };
 pub use split::{
     HeldOutDose, MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingStatistics,

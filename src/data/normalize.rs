@@ -60,6 +60,13 @@ impl TargetSum {
     }
 }
 
+/// The power of ten that samples of these library sizes are usually normalised to: the largest that is not above their median, between
+/// [`NORMALISED_TOTAL`] (single cells) and a million (bulk samples: counts per million).
+pub fn usual_total(library_size: &[f32]) -> f32 {
+    let median = TargetSum::Median.resolve(library_size).unwrap_or(NORMALISED_TOTAL);
+    10_f32.powf(median.max(1.0).log10().floor()).clamp(NORMALISED_TOTAL, 1e6)
+}
+
 /// Scales each cell of `counts` so that its library size becomes the target: `x * T / L`, in counts.
 /// A cell of library size 0 is left as it is.
 ///

@@ -15,6 +15,7 @@
 //! | `umap` | what do the cells look like in two dimensions? with exact nearest neighbours |
 //! | `probe` | how much does an embedding say about the perturbation? (linear probe, kNN purity) |
 //! | `plausibility` | how plausible are generated cells? (their energies beside those of real cells) |
+//! | `synthetic` | are generated records as good as real ones, and no copies of them? |
 //! | `sets` | how near are two sets of cells? (E-distance, MMD, Wasserstein, spread, zeros) |
 
 pub mod calibration;
@@ -29,6 +30,7 @@ mod plausibility;
 mod probe;
 mod ranking;
 pub mod sets;
+pub mod synthetic;
 mod umap;
 
 pub use de::{

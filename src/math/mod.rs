@@ -8,6 +8,8 @@ mod eigen;
 pub mod loess;
 pub(crate) mod logistic;
 mod pca;
+#[doc(hidden)]
+pub mod ridge;
 pub(crate) mod seeds;
 mod sinkhorn;
 mod statistics;

@@ -3,7 +3,7 @@
 //! [`Model`] is what the author of a model implements; [`Trained`] is what its users see, whatever the model. The registry
 //! (`registry`) lists the models, and every command finds them there.
 
-use super::{CoursePrediction, CourseQuery, Generated, State};
+use super::{CoursePrediction, CourseQuery, FromMetadata, Generated, HoldOut, State};
 use crate::{
     Error, ErrorKind, Result,
     data::{Condition, CourseColumns, DataKind, Dataset, Split, TrainingData},
@@ -84,6 +84,22 @@ pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
     fn divide(&self, data: &Dataset, held_out: [f64; 2], seed: u64) -> Result<Option<Split>> {
         let _ = (data, held_out, seed);
         Ok(None)
+    }
+
+    /// Names the columns of metadata that expression is predicted from, and what is held out.
+    ///
+    /// # Errors
+    /// A model that knows no metadata.
+    fn set_metadata(&mut self, columns: &[String], hold_out: Option<HoldOut>) -> Result<()> {
+        let _ = (columns, hold_out);
+        Err(Error::config(
+            "--metadata, --hold-out: this model knows no metadata; leave the option out, or train mean-residual",
+        ))
+    }
+
+    /// Whether the cells must be labelled with their perturbation.
+    fn needs_labels(&self) -> bool {
+        !self.encoder_alone()
     }
 
     /// Whether the trained model embeds cells and predicts nothing: the training is then judged by its embeddings.
@@ -292,6 +308,11 @@ pub trait Trained: Any {
     fn cells(&self, condition: &Condition, sampling: &Sampling) -> Result<Generated> {
         let _ = (condition, sampling);
         Err(unable(self.kind(), "draws no cells"))
+    }
+
+    /// The model as one of expression from metadata; `None` of a model that knows no metadata.
+    fn metadata_model(&self) -> Option<&dyn FromMetadata> {
+        None
     }
 
     /// The same model without what it knows of the training combinations: its errors on them estimate the errors of this one on

@@ -1,7 +1,7 @@
 //! The list of models: the one place that knows all of them by name.
 
 use super::{
-    Model, ModelConfig, SettingsFile, Trained, saved_kind,
+    HoldOut, Model, ModelConfig, SettingsFile, Trained, saved_kind,
     training_folder::{Beginning, begin, forget_beginning},
 };
 use crate::{
@@ -26,6 +26,7 @@ fn families() -> Vec<Box<dyn Family>> {
         family_of::<super::ebm::CellEbm>(),
         family_of::<super::world::WorldModel>(),
         family_of::<super::causal_vae::CausalVae>(),
+        family_of::<super::mean_residual::MeanResidual>(),
     ]
 }
 
@@ -144,6 +145,13 @@ pub trait Settings: Send + Sync {
     /// # Errors
     /// As there.
     fn set_course_columns(&mut self, columns: &CourseColumns) -> Result<()>;
+    /// [`ModelConfig::set_metadata`].
+    ///
+    /// # Errors
+    /// As there.
+    fn set_metadata(&mut self, columns: &[String], hold_out: Option<HoldOut>) -> Result<()>;
+    /// [`ModelConfig::needs_labels`].
+    fn needs_labels(&self) -> bool;
     /// [`ModelConfig::divide`].
     ///
     /// # Errors
@@ -253,6 +261,12 @@ impl<M: Model> Settings for Configured<M> {
     }
     fn set_course_columns(&mut self, columns: &CourseColumns) -> Result<()> {
         self.config.set_course_columns(columns)
+    }
+    fn set_metadata(&mut self, columns: &[String], hold_out: Option<HoldOut>) -> Result<()> {
+        self.config.set_metadata(columns, hold_out)
+    }
+    fn needs_labels(&self) -> bool {
+        self.config.needs_labels()
     }
     fn divide(&self, data: &Dataset, held_out: [f64; 2], seed: u64) -> Result<Option<Split>> {
         self.config.divide(data, held_out, seed)

@@ -26,6 +26,7 @@ mod screen;
 mod simulate;
 mod sources;
 mod split;
+mod synthetic;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -60,6 +61,7 @@ enum Command {
     Plausibility(plausibility::Args),
     Screen(screen::Args),
     Split(split::Args),
+    Synthetic(synthetic::Args),
     Simulate(simulate::Args),
     Fetch(fetch::Args),
     Datasets(datasets::Args),
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
         Command::Plausibility(args) => plausibility::run(&args),
         Command::Screen(args) => screen::run(&args),
         Command::Split(args) => split::run(&args),
+        Command::Synthetic(args) => synthetic::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Fetch(args) => fetch::run(&args),
         Command::Datasets(args) => datasets::run(&args),

@@ -1,9 +1,10 @@
 //! `genailab predict`.
 
 mod courses;
+mod metadata;
 
 use crate::{
-    options::{DataArgs, aligned, say},
+    options::{DataArgs, aligned, data_file, say},
     output::check_output_file,
     provenance,
 };
@@ -36,7 +37,7 @@ pub struct Args {
     /// Perturbations, separated by commas: A+B,C,control. A+B is B+A, and what is named twice is predicted once. May be given
     /// several times. A name of the model that holds a comma is one name; with `--separator ,` the comma joins genes, and each
     /// --perturbations is one perturbation
-    #[arg(long, value_name = "A+B,C", required = true)]
+    #[arg(long, value_name = "A+B,C", required_unless_present_any = ["metadata_file", "like"])]
     perturbations: Vec<String>,
     /// Cells to predict for each perturbation, each from a control cell of the training data [default: 200] (models of cells)
     #[arg(long, value_name = "N")]
@@ -46,6 +47,13 @@ pub struct Args {
     /// jepa-diffusion, vae)
     #[arg(long, value_name = "FILE.h5ad", conflicts_with_all = ["cells", "steps", "guidance", "library"])]
     control_cells: Option<PathBuf>,
+    /// Rows of metadata to predict samples for (mean-residual): a table (.csv, .tsv) with the columns that the model was trained on.
+    /// Without --cells the mean of each row is written, with its interval of 90 % in layers; with --cells N as many samples
+    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["perturbations", "control_cells", "like"])]
+    metadata_file: Option<PathBuf>,
+    /// The same, for the rows of obs of this file
+    #[arg(long, value_name = "FILE.h5ad", conflicts_with_all = ["perturbations", "control_cells"], value_parser = data_file)]
+    like: Option<PathBuf>,
     /// Context (cell type, donor) to predict for: one that the model was trained on (`train --context`); with --control-cells, the
     /// context that these are of, which may be a new one (jepa)
     #[arg(long, value_name = "NAME")]
@@ -98,6 +106,10 @@ pub fn run(args: &Args) -> Result<()> {
     check_output_file(&args.out)?;
     provenance::reads(&args.model);
     let model = Registry::default().load(&args.model, args.device)?;
+    if args.metadata_file.is_some() || args.like.is_some() || model.metadata_model().is_some() {
+        metadata::predict(model.as_ref(), args)?;
+        return say(args.out.display());
+    }
     let abilities = model.abilities();
     if abilities.energies {
         return Err(Error::config(format!(
@@ -145,6 +157,11 @@ pub fn run(args: &Args) -> Result<()> {
     say(args.out.display())
 }
 
+/// For messages: `m holds a model of kind vae`.
+fn of_kind(model: &dyn Trained, args: &Args) -> String {
+    format!("{} holds a model of kind {}", args.model.display(), model.kind())
+}
+
 fn check(model: &dyn Trained, perturbations: &[Perturbation], args: &Args) -> Result<()> {
     let conditions: Vec<Condition> = perturbations.iter().map(|perturbation| args.condition(perturbation)).collect();
     model.check(&conditions)
@@ -179,6 +196,28 @@ impl Args {
 
     fn cells(&self) -> usize {
         self.cells.unwrap_or(USUAL_CELLS)
+    }
+
+    /// Refuses the options that mean something for predictions of perturbations alone.
+    fn refuse_options_of_perturbations(&self) -> Result<()> {
+        let given = [
+            ("--perturbations", !self.perturbations.is_empty()),
+            ("--control-cells", self.control_cells.is_some()),
+            ("--context", self.context.is_some()),
+            ("--steps", self.steps.is_some()),
+            ("--guidance", self.guidance.is_some()),
+            ("--library", self.library.is_some()),
+            ("--times", !self.times.is_empty()),
+            ("--dose", !self.dose.is_empty()),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(Error::config(format!(
+                "{name}: {} holds a model that predicts samples from their metadata; leave it out, and give rows of metadata by \
+                 --metadata-file or --like",
+                self.model.display()
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Refuses the options that only a model with a sampler has a use for.

@@ -4,8 +4,8 @@ use crate::{options::say, output::check_output_file};
 use genailab::{
     Error, Result,
     data::{
-        AnnData, Dataset, Effects, OpenOptions, Simulation, SimulationConfig, TimeCourseConfig, TimeCourseSimulation,
-        is_effects,
+        AnnData, BulkConfig, BulkSimulation, Dataset, Effects, OpenOptions, Simulation, SimulationConfig,
+        TimeCourseConfig, TimeCourseSimulation, is_effects,
     },
 };
 use std::path::PathBuf;
@@ -25,16 +25,23 @@ use std::path::PathBuf;
 /// perturbation: obs has `time`, `dose` and `course` (on; pulse: the first half; late: the second half), and `train --model
 /// world-model` learns from it.
 ///
+/// With --bulk samples of bulk RNA-seq are drawn whose expression depends on their metadata: obs has `tissue`, `disease`, `sex`,
+/// `batch` and `age`, some genes have interactions of tissue and disease and of age and disease, and around that mean there is a
+/// residual of low rank. The layer `true_mean` and uns["bulk_truth"] hold the truth; `train --model mean-residual` learns from it.
+///
 /// With --effects the perturbations do what a real effects dataset says (one row a perturbation, `uns["effect"]`).
 #[derive(clap::Args)]
 pub struct Args {
     /// Effects dataset (.h5ad) to take perturbations, genes, effects and cell numbers from.
     #[arg(long, value_name = "FILE")]
     effects: Option<PathBuf>,
-    /// Number of cells [default: 6000; 12000 with --time-points; 91205 with --effects, as in Norman 2019].
+    /// Draw samples of bulk RNA-seq with metadata in place of perturbed cells.
+    #[arg(long, conflicts_with_all = ["effects", "cell_types", "triples", "paired", "time_points", "density"])]
+    bulk: bool,
+    /// Number of cells, or of bulk samples [default: 6000; 600 with --bulk; 12000 with --time-points; 91205 with --effects, as in Norman 2019].
     #[arg(long, value_name = "N")]
     cells: Option<usize>,
-    /// Number of genes [default: 1000; all of the file with --effects, else its N most affected ones].
+    /// Number of genes [default: 1000; 500 with --bulk; all of the file with --effects, else its N most affected ones].
     #[arg(long, value_name = "N")]
     genes: Option<usize>,
     /// The same seed gives the same file.
@@ -66,6 +73,9 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     check_output_file(&args.out)?;
+    if args.bulk {
+        return bulk(args);
+    }
     if let Some(n_times) = args.time_points {
         return time_course(args, n_times);
     }
@@ -115,6 +125,24 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(paired) = &simulation.paired {
         say(format_args!("{} control cells with their expected counts under each perturbation", paired.cells.len()))?;
     }
+    say(format_args!("wrote {}", args.out.display()))
+}
+
+fn bulk(args: &Args) -> Result<()> {
+    let usual = BulkConfig::default();
+    let config = BulkConfig {
+        n_samples: args.cells.unwrap_or(usual.n_samples),
+        n_genes: args.genes.unwrap_or(usual.n_genes),
+        seed: args.seed,
+        ..usual
+    };
+    let simulation = BulkSimulation::new(&config)?;
+    simulation.write(&args.out)?;
+    let [tissues, diseases, batches] = config.levels;
+    say(format_args!(
+        "{} bulk samples x {} genes; {tissues} tissues, {diseases} diseases, 2 sexes, {batches} batches, age",
+        config.n_samples, config.n_genes
+    ))?;
     say(format_args!("wrote {}", args.out.display()))
 }
 

@@ -13,11 +13,11 @@ use crate::{
 };
 use genailab::{
     Error, ErrorKind, Result,
-    bench::evaluate_effects,
+    bench::{evaluate_effects, evaluate_metadata},
     data::{Condition, DataKind, Dataset, Effects, Opened, QcConfig, Split, SplitPlan, TrainingData},
     device::{Device, Resources},
     model::{
-        SettingsFile, Trained, check_folder,
+        HoldOut, SettingsFile, Trained, check_folder,
         presets::{largest_for, suited},
         registry::{Family, Registry, Settings},
     },
@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Settings: a TOML file with the model's tables (mostly [model] and [train]; jepa: [encoder], [pretraining] and
-    /// [response]; world-model: [courses], [model] and [train]; diffusion: [effects], [cells], [vae] and [train]; ebm: [space], [model], [train] and [vae]) and the
+    /// [response]; world-model: [courses], [model] and [train]; mean-residual: [metadata], [mean], [residual], [train] and [flow_train]; diffusion: [effects], [cells], [vae] and [train]; ebm: [space], [model], [train] and [vae]) and the
     /// tables [split] and [qc]; training.json of a training shows what can be set
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
@@ -80,6 +80,14 @@ pub struct Args {
     /// course, if it is there; else cells of one dose]
     #[arg(long, value_name = "COLUMN")]
     course_column: Option<String>,
+    /// mean-residual: the columns of obs that expression is predicted from. Text is categorical, numbers are continuous where there
+    /// are more than 10 of them; COLUMN:categorical and COLUMN:continuous say it
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    metadata: Vec<String>,
+    /// mean-residual: what is held out to judge the model by, and what its folds divide: single rows, or all rows of a combination of
+    /// categorical values [default: rows]
+    #[arg(long, value_name = "WHAT")]
+    hold_out: Option<HeldOutArg>,
     /// jepa: folder of a jepa that was trained on other data: begin with its encoder. Genes are matched by name, and those that
     /// this data does not have are hidden. Trains phase b, unless --phase says ab or a
     #[arg(long, value_name = "DIR")]
@@ -107,6 +115,24 @@ pub struct Args {
     genes: GenesArg,
     #[command(flatten)]
     columns: DataArgs,
+}
+
+/// [`HoldOut`] as an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum HeldOutArg {
+    /// Single rows.
+    Rows,
+    /// Combinations of categorical values.
+    Combinations,
+}
+
+impl HeldOutArg {
+    fn into_hold_out(self) -> HoldOut {
+        match self {
+            Self::Rows => HoldOut::Rows,
+            Self::Combinations => HoldOut::Combinations,
+        }
+    }
 }
 
 /// A training about to begin.
@@ -142,7 +168,7 @@ pub fn run(args: &Args) -> Result<()> {
         _ => e,
     };
     let of_cells = family.learns_from().contains(&DataKind::Cells);
-    let needs_labels = !(of_cells && settings(family, file.as_ref(), (DataKind::Cells, 1), args)?.encoder_alone());
+    let needs_labels = !of_cells || settings(family, file.as_ref(), (DataKind::Cells, 1), args)?.needs_labels();
     let opened = args.labels_of(family).open_genes(&args.data, &args.genes.choice()?, !needs_labels, |cells| {
         let settings = settings(family, file.as_ref(), (DataKind::Cells, cells.n_cells()), args)?;
         let seed = args.seed.unwrap_or_else(|| settings.seed());
@@ -268,6 +294,12 @@ impl Training<'_> {
                 history: &history,
             };
             return report.write(&facts, &self.out);
+        }
+        if let (Some(known), false) = (model.metadata_model(), split.test.is_empty()) {
+            let evaluation = evaluate_metadata(known, &data, &split)?;
+            say(evaluation.to_grid())?;
+            evaluation.notes().iter().try_for_each(say)?;
+            return Ok(json!({ "test": evaluation, "chosen": model.choices() }));
         }
         let score = |rows: &[usize]| match rows.is_empty() {
             true => Ok(None),

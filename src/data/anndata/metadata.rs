@@ -10,8 +10,11 @@ use crate::{
 };
 use std::{collections::HashMap, path::Path};
 
-/// Reads a table of annotations.
-pub(super) fn read(path: &Path) -> Result<Table> {
+/// Reads a table (.csv, .tsv) with a header. The first column also names the rows.
+///
+/// # Errors
+/// A file that cannot be read; lines of other lengths.
+pub fn read_table(path: &Path) -> Result<Table> {
     foreign::table(path).map_err(|e| e.at(path.display()))
 }
 

@@ -29,6 +29,7 @@ mod uns;
 mod write;
 
 pub use matrix::{MatrixKind, MatrixSummary};
+pub use metadata::read_table;
 pub use uns::Uns;
 pub use write::{AnnDataWriter, MatrixRef};
 

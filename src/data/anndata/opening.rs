@@ -36,7 +36,7 @@ impl AnnData {
     pub fn open_with_obs(path: impl AsRef<Path>, table: Option<&Path>) -> Result<Self> {
         let mut this = Self::open(path)?;
         if let Some(table) = table {
-            let known = metadata::read(table)?;
+            let known = metadata::read_table(table)?;
             this.turn_towards(&known)?;
             let obs = this.obs()?;
             let (joined, note) = metadata::joined(obs, &known).map_err(|e| e.at(table.display()))?;

@@ -29,7 +29,8 @@
 //! ```
 //!
 //! The file `cell_types` has the details. With [`SimulationConfig::n_paired`] the simulation also tells what each of some
-//! control cells is expected to be under every perturbation ([`Paired`]). [`TimeCourseSimulation`] draws cells along time.
+//! control cells is expected to be under every perturbation ([`Paired`]). [`TimeCourseSimulation`] draws cells along time, [`BulkSimulation`]
+//! bulk samples that depend on their metadata.
 //!
 //! With [`SimulationConfig::doses`] each perturbation is simulated at each dose, its effect scaled by a known Hill curve
 //! ([`TrueDoseCurve`]).
@@ -38,6 +39,7 @@
 //! an effects dataset. The same seed gives the same cells on any number of threads.
 
 mod built_in;
+mod bulk;
 #[doc(hidden)]
 pub mod cell_types;
 #[doc(hidden)]
@@ -53,6 +55,7 @@ mod paired;
 mod time_course;
 mod truth;
 
+pub use bulk::{BulkConfig, BulkSimulation, TRUE_MEAN};
 pub use classes::InteractionClass;
 pub use doses::TrueDoseCurve;
 pub use factors::CellFactors;

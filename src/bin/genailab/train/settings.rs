@@ -1,6 +1,6 @@
 //! The settings of a training: those of a size, of the configuration file and of the command line, in this order.
 
-use super::Args;
+use super::{Args, HeldOutArg};
 use crate::options::{DataArgs, Fractions};
 use genailab::{
     Error, Result,
@@ -14,11 +14,12 @@ use genailab::{
     },
 };
 
-/// What is held out where the configuration says nothing; an encoder is judged by a probe, which wants more test cells.
+/// What is held out where the configuration says nothing; an encoder is judged by a probe, and
+/// expression from metadata per gene, which want more test cells.
 pub fn usual_split(settings: &dyn Settings) -> Fractions {
-    match settings.encoder_alone() {
-        true => Fractions { validation: 0.1, test: 0.2 },
-        false => Fractions::default(),
+    match settings.needs_labels() {
+        false => Fractions { validation: 0.1, test: 0.2 },
+        true => Fractions::default(),
     }
 }
 
@@ -71,6 +72,9 @@ pub fn settings(
     }
     if let Some(columns) = args.course_columns(family) {
         settings.set_course_columns(&columns)?;
+    }
+    if !args.metadata.is_empty() || args.hold_out.is_some() {
+        settings.set_metadata(&args.metadata, args.hold_out.map(HeldOutArg::into_hold_out))?;
     }
     if let Some(epochs) = args.epochs {
         settings.set_epochs(epochs);
