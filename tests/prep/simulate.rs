@@ -326,7 +326,7 @@ fn a_written_file_holds_cells_and_truth() {
 fn effects_of_a_file_leave_no_room_for_types_and_triples() {
     for config in [SimulationConfig { n_cell_types: 2, ..small(0) }, SimulationConfig { n_triples: 1, ..small(0) }] {
         let message = Simulation::from_effects(&some_effects(), &config).expect_err("made up only").to_string();
-        assert!(message.contains("cell types and triples"), "{message}");
+        assert!(message.contains("cell types, triples and doses"), "{message}");
     }
 }
 

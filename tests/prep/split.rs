@@ -3,7 +3,7 @@
 use super::common::{dataset, effects, groups, in_contexts, perturbation, screen, sizes};
 use genailab::{
     ErrorKind,
-    data::{Condition, Conditions, NamedSplit, SplitPlan, SplitUnit},
+    data::{Condition, Conditions, HeldOutDose, NamedSplit, SplitPlan, SplitUnit},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,6 +68,8 @@ fn names_on_the_command_line() {
         ("perturbations", SplitPlan::Perturbations { test: 0.25, validation: 0.0, seed: 7 }),
         ("perturbations:0.1", SplitPlan::Perturbations { test: 0.1, validation: 0.0, seed: 7 }),
         ("combos", SplitPlan::Combos { held_out: 0.7, control_train: 0.5, seed: 7 }),
+        ("doses", SplitPlan::Doses { held_out: HeldOutDose::Middle, seed: 7 }),
+        ("doses:highest", SplitPlan::Doses { held_out: HeldOutDose::Highest, seed: 7 }),
         ("context:lane", SplitPlan::Context { column: "lane".into(), value: None, keep: 0.0, seed: 7 }),
         (
             "context:cell type=T = 4:x",
@@ -86,7 +88,7 @@ fn names_on_the_command_line() {
     assert!(!unknown.contains('\n'));
     for (name, what) in SplitPlan::NAMES {
         assert!(unknown.contains(name) && !what.is_empty(), "{unknown}");
-        let example = name.replace("[:FRACTION]", "").replace("[=VALUE]", "");
+        let example = name.replace("[:FRACTION]", "").replace("[:middle|highest]", "").replace("[=VALUE]", "");
         SplitPlan::parse(&example, 0).expect("the list holds what is parsed");
     }
     for name in [
