@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Every command of the contract.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 24] = [
     "run",
     "inspect",
     "convert",
@@ -20,7 +20,9 @@ const COMMANDS: [&str; 22] = [
     "ablate",
     "de",
     "distances",
+    "dose-response",
     "enrich",
+    "plan",
     "plausibility",
     "screen",
     "simulate",
