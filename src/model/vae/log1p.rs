@@ -27,7 +27,8 @@ pub(in crate::model) struct Log1p {
 }
 
 impl Log1p {
-    const SMALL: usize = 32;
+    // Looked up, as the logarithm costs more than the rest of a term; a cell makes the table once for all of its genes.
+    const SMALL: usize = 256;
 
     /// With the scale of a cell's normalisation.
     pub fn new(scale: f64) -> Self {
