@@ -31,8 +31,8 @@ fn a_course_is_simulated_learned_and_predicted() {
     assert_eq!(drawn.len(), 9);
     assert!(drawn.column("sample").is_some());
 
-    let planned = place
-        .run("plan --model m --data s.h5ad --where time=5 --where course=on --most 1 --iterations 3 --out plan.json");
+    let planned =
+        place.run("plan --model m --data s.h5ad --where time=5 --where dose=1 --most 1 --iterations 3 --out plan.json");
     let said = planned.done();
     let plan = json(&place.path("plan.json"));
     let name = plan["perturbation"].as_str().expect("a name");
@@ -41,7 +41,10 @@ fn a_course_is_simulated_learned_and_predicted() {
     assert_eq!(plan["best_by_iteration"].as_array().map(Vec::len), Some(3));
     assert!(plan["distance_of_control"].as_f64() > Some(0.0) && plan["cells"].as_u64() < Some(4_000), "{plan}");
     place.fails("plan --model m --data s.h5ad --where nosuch=1", &["--where nosuch=1", "course"]);
-    place.fails("plan --model m --data s.h5ad --where time=99", &["--where time=99", "no cell is left"]);
+    place.fails(
+        "plan --model m --data s.h5ad --where time=99",
+        &["--where time=99", "no cell is left", "time is 0, 1, 2"],
+    );
     place.fails("plan --model m --data s.h5ad --most 0", &["--most"]);
 
     place.fails("predict --model m --perturbations NOSUCH --out r.h5ad", &["--perturbations", "NOSUCH"]);

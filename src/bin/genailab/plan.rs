@@ -18,7 +18,7 @@ use genailab::{
     ndarray::{ArrayView1, Axis},
 };
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 /// Find the perturbation that leads from control to a target state, by a trained world-model
 ///
@@ -59,8 +59,10 @@ pub struct Args {
     columns: DataArgs,
 }
 
-/// Share of a population that the next is drawn near.
+/// One of so many plans is kept, and the next are drawn near those.
 const ELITES: usize = 10;
+/// Values of a column that a message names.
+const SHOWN: usize = 8;
 
 fn condition(text: &str) -> std::result::Result<(String, String), String> {
     match text.split_once('=') {
@@ -119,9 +121,15 @@ fn chosen(data: &Dataset, conditions: &[(String, String)]) -> Result<Vec<usize>>
             Error::config(format!("--where {column}={value}: there is no column {column}, only {}", names.join(", ")))
         })?;
         let values = values.to_text();
-        cells.retain(|&cell| values[cell].as_deref() == Some(value));
+        let before = std::mem::take(&mut cells);
+        cells = before.iter().copied().filter(|&cell| values[cell].as_deref() == Some(value)).collect();
         if cells.is_empty() {
-            return Err(Error::config(format!("--where {column}={value}: no cell is left")));
+            let known: BTreeSet<&str> = before.iter().filter_map(|&cell| values[cell].as_deref()).collect();
+            let more = if known.len() > SHOWN { ", ..." } else { "" };
+            return Err(Error::config(format!(
+                "--where {column}={value}: no cell is left; {column} is {}{more} there",
+                known.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ")
+            )));
         }
     }
     Ok(cells)
