@@ -154,13 +154,15 @@ fn opponents(
         let of = |metadata: &EncodedMetadata| metadata.levels.iter().map(|row| row[place] as usize).collect::<Vec<_>>();
         all.push((format!("mean per {name}"), by_group(&of(m_train), &of(m_test), encoder.n_levels())));
     }
+    let (combinations, n) = encoder.level_combinations(&m_train.stacked(m_test));
+    let (train, test) = combinations.split_at(m_train.levels.len());
     if categorical.len() > 1 {
-        let both = m_train.stacked(m_test);
-        let (of, n) = encoder.level_combinations(&both);
-        let (train, test) = of.split_at(m_train.levels.len());
         all.push(("mean per combination".to_owned(), by_group(train, test, n)));
     }
-    let fold_of: Vec<usize> = (0..y.nrows()).map(|row| row % FOLDS.min(y.nrows())).collect();
+    // Folds divide what the split divides: whole combinations, where those of the test are not trained on.
+    let are_new = !test.is_empty() && test.iter().all(|combination| !train.contains(combination));
+    let unit = |row: usize| if are_new { train[row] } else { row };
+    let fold_of: Vec<usize> = (0..y.nrows()).map(|row| unit(row) % FOLDS.min(y.nrows())).collect();
     let ridge = |x: &Array2<f64>, x_test: &Array2<f64>| {
         let penalty = cross_validated(x, y, &fold_of, &PENALTIES)?.penalty;
         Ok::<_, Error>(RidgePath::new(x, y)?.fit(penalty).predict(x_test))

@@ -297,7 +297,9 @@ impl<M: Model> Settings for Configured<M> {
 pub fn train<M: Model>(data: &TrainingData, config: &M::Config, run: &mut Run<'_>) -> Result<(M, History)> {
     M::check_device(run.device)?;
     refuse_kind::<M>(data.kind())?;
-    refuse_doses::<M>(data)?;
+    if config.needs_labels() {
+        refuse_doses::<M>(data)?;
+    }
     let run_folder = run.dir.clone();
     if let Some(dir) = &run_folder {
         let settings = serde_json::to_value(config).expect("names and numbers always serialise");
@@ -324,7 +326,7 @@ fn refuse_doses<M: Model>(data: &TrainingData) -> Result<()> {
     let Some(dosed) = data.dosed().filter(|_| !M::TAKES_DOSES) else { return Ok(()) };
     let with: Vec<&str> = families().iter().filter(|family| family.takes_doses()).map(|family| family.kind()).collect();
     Err(Error::inapplicable(format!(
-        "{} takes no doses, and names have some ({dosed}); train {}, or leave --dose-column out",
+        "{} takes no doses, and names have some ({dosed}); train {}, or give names without doses",
         M::KIND,
         with.join(" or ")
     )))

@@ -48,6 +48,25 @@ fn frechet_distances_and_ks_statistics_are_those_of_scipy() {
 }
 
 #[test]
+fn records_of_many_genes_are_no_nearer_to_one_half_of_the_real_ones() {
+    // In components of one half alone, that half lies farther out, and the preference is well below one half.
+    let (train, held_out, fresh) = (normal(300, 200, 1), normal(300, 200, 2), normal(300, 200, 3));
+    let records = Records { train: train.view(), held_out: held_out.view(), generated: fresh.view() };
+    let found = evaluate(&records, None, 30, 0).expect("records of one width").privacy;
+    assert!((found.preference - 0.5).abs() < 3.0 * found.preference_error, "{found:?}");
+}
+
+#[test]
+fn copies_of_a_large_training_set_are_found_wherever_they_lie() {
+    let (train, held_out) = (normal(9_000, 6, 1), normal(200, 6, 2));
+    for start in [0, 5_000, 8_900] {
+        let copied = train.slice(genailab::ndarray::s![start..start + 100, ..]);
+        let found = privacy(copied, train.view(), held_out.view(), 0).expect("records of one width");
+        assert_eq!(found.copies, 1.0, "{start}: {found:?}");
+    }
+}
+
+#[test]
 fn copies_are_caught_and_fresh_records_are_not() {
     let (train, held_out, fresh) = (normal(200, 10, 1), normal(200, 10, 2), normal(200, 10, 3));
     let judged = |generated: &Array2<f32>| {

@@ -31,8 +31,8 @@ fn a_course_is_simulated_learned_and_predicted() {
     assert_eq!(drawn.len(), 9);
     assert!(drawn.column("sample").is_some());
 
-    let planned =
-        place.run("plan --model m --data s.h5ad --where time=5 --where dose=1 --most 1 --iterations 3 --out plan.json");
+    let planned = place
+        .run("plan --model m --data s.h5ad --where time=5 --where dose=1 --max-genes 1 --iterations 3 --out plan.json");
     let said = planned.done();
     let plan = json(&place.path("plan.json"));
     let name = plan["perturbation"].as_str().expect("a name");
@@ -45,7 +45,7 @@ fn a_course_is_simulated_learned_and_predicted() {
         "plan --model m --data s.h5ad --where time=99",
         &["--where time=99", "no cell is left", "time is 0, 1, 2"],
     );
-    place.fails("plan --model m --data s.h5ad --most 0", &["--most"]);
+    place.fails("plan --model m --data s.h5ad --max-genes 0", &["--max-genes"]);
 
     place.fails("predict --model m --perturbations NOSUCH --out r.h5ad", &["--perturbations", "NOSUCH"]);
     let backwards = format!("predict --model m --perturbations {double} --times 2,1 --out r.h5ad");

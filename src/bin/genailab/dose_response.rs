@@ -3,11 +3,12 @@
 use crate::{
     options::{DataArgs, data_file, say},
     output::OutputFolder,
+    predict::at_commas,
     provenance,
 };
 use genailab::{
     Error, Result,
-    data::{Condition, Effects, Opened, Perturbation, dose::name_and_dose},
+    data::{Condition, Dataset, Effects, Opened, Perturbation, dose::name_and_dose},
     device::Device,
     model::{Sampling, Trained, registry::Registry},
     ndarray::{Array1, Axis},
@@ -37,8 +38,8 @@ pub struct Args {
     /// Folder that `genailab train` wrote
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Names without doses, separated by commas; A+B is both at the same dose
-    #[arg(long, value_name = "A,B", required = true, value_delimiter = ',')]
+    /// Names without doses, separated by commas; A+B is both at the same dose. A name of the model that holds a comma is one name
+    #[arg(long, value_name = "A,B", required = true)]
     perturbations: Vec<String>,
     /// Doses to predict [default: 9 from the lowest to the highest of training, evenly on a log scale]
     #[arg(long, value_name = "D,…", value_delimiter = ',')]
@@ -52,6 +53,9 @@ pub struct Args {
     /// Context (cell type, donor) to predict for, of a model that was trained on contexts
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
+    /// Column of --data that names contexts: the measured doses are those of --context
+    #[arg(long, value_name = "COLUMN", requires_all = ["context", "data"])]
+    context_column: Option<String>,
     /// Cells behind each predicted mean (models of cells)
     #[arg(long, value_name = "N", default_value_t = 1000)]
     cells: usize,
@@ -79,18 +83,21 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Error::config("--cells 0: a mean needs at least one cell"));
     }
     if args.data.is_none() {
-        args.columns.refuse_without_data("it says how a file of --data is read, and none is given")?;
+        let why = "it says how a file of --data is read, and none is given";
+        args.columns.refuse_without_data(why)?;
+        if args.columns.separator.is_some() {
+            return Err(Error::config(format!("--separator: {why}")));
+        }
+    }
+    if args.context.is_some() && args.data.is_some() && args.context_column.is_none() {
+        return Err(Error::config("--context with --data: name the column of its contexts by --context-column"));
     }
     provenance::reads(&args.model);
     let model = Registry::default().load(&args.model, args.device)?;
-    let mut names = Vec::new();
-    for text in &args.perturbations {
-        let name: Perturbation = text.parse::<Perturbation>().map_err(|e| e.at("--perturbations"))?;
-        if name.is_control() || name.has_dose() {
-            return Err(Error::config(format!("--perturbations {text}: give names without doses; --doses says which")));
-        }
-        names.push(name);
+    if args.context.is_some() && model.contexts().is_empty() {
+        return Err(Error::config(format!("--context: this model (a {}) was trained without contexts", model.kind())));
     }
+    let names = names(model.as_ref(), args)?;
     let measured = args.data.as_deref().map(|file| measured(file, args)).transpose()?;
     let mut panels = Vec::new();
     for name in &names {
@@ -102,10 +109,28 @@ pub fn run(args: &Args) -> Result<()> {
         say(format_args!("note: the figure shows the first {MOST_PANELS} of {} perturbations", panels.len()))?;
     }
     let shown = &panels[..panels.len().min(MOST_PANELS)];
-    let figure = dose_response("Dose-response curves", "effect (difference to control)", shown)?;
+    let figure = dose_response("Dose-response curves", "difference to control", shown)?;
     figure.save(out.join("dose_response.svg"))?;
     say(figure.caption())?;
     say(args.out.display())
+}
+
+/// The perturbations that were asked for, once each.
+fn names(model: &dyn Trained, args: &Args) -> Result<Vec<Perturbation>> {
+    let mut names: Vec<Perturbation> = Vec::new();
+    for text in args.perturbations.iter().flat_map(|list| at_commas(list, |name| model.perturbs(name))) {
+        let name: Perturbation = text.parse::<Perturbation>().map_err(|e| e.at("--perturbations"))?;
+        if name.is_control() {
+            return Err(Error::config("--perturbations control: it has no dose; leave it out"));
+        }
+        if name.has_dose() {
+            return Err(Error::config(format!("--perturbations {text}: give names without doses; --doses says which")));
+        }
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 /// The curves of one perturbation.
@@ -147,11 +172,12 @@ fn doses(model: &dyn Trained, name: &Perturbation, args: &Args) -> Result<Vec<f6
     let ranges: Vec<(f64, f64)> = name.genes().iter().filter_map(|name| model.dose_range(name)).collect();
     if ranges.len() < name.genes().len() {
         return Err(Error::config(format!(
-            "{name}: this model (a {}) was trained on no doses of it; train a vae or a jepa on names with doses (--dose-column)",
+            "{name}: this model (a {}) has no curve over doses of it; train a vae or a jepa on names with doses (--dose-column)",
             model.kind()
         )));
     }
     if !args.doses.is_empty() {
+        note_outside(name, &args.doses, &ranges)?;
         return Ok(args.doses.clone());
     }
     let (low, high) =
@@ -159,6 +185,17 @@ fn doses(model: &dyn Trained, name: &Perturbation, args: &Args) -> Result<Vec<f6
     let place = |point: usize| low * (high / low).powf(point as f64 / (POINTS - 1) as f64);
     // The ends as they are, without the error of a power.
     Ok(std::iter::once(low).chain((1..POINTS - 1).map(place)).chain([high]).collect())
+}
+
+/// Says which doses lie outside those of training.
+fn note_outside(name: &Perturbation, doses: &[f64], ranges: &[(f64, f64)]) -> Result<()> {
+    let outside = |dose: f64| ranges.iter().any(|(low, high)| !(*low..=*high).contains(&dose));
+    let texts: Vec<String> = doses.iter().filter(|dose| outside(**dose)).map(ToString::to_string).collect();
+    if texts.is_empty() {
+        return Ok(());
+    }
+    let (low, high) = ranges[0];
+    say(format_args!("note: {name} was trained on from {low} to {high}; {} is extrapolated", texts.join(", ")))
 }
 
 /// What predicted means are differences to; `None` where the model predicts effects.
@@ -198,7 +235,15 @@ fn genes(model: &dyn Trained, effects: &[Array1<f64>], args: &Args) -> Result<Ve
 /// The measured effects of each name at its doses.
 fn measured(file: &Path, args: &Args) -> Result<BTreeMap<Perturbation, Measured>> {
     let effects = match args.columns.open(file)? {
-        Opened::Cells(cells) => Effects::of_cells(&cells).map_err(|e| e.at(file.display()))?,
+        Opened::Cells(cells) => {
+            let cells = in_context(cells, args)?;
+            Effects::of_cells(&cells).map_err(|e| e.at(file.display()))?
+        }
+        Opened::Effects(_) if args.context_column.is_some() => {
+            return Err(Error::config(
+                "--context-column: --data is an effects dataset, which has no cells to choose from",
+            ));
+        }
         Opened::Effects(effects) => effects,
     };
     let mut found: BTreeMap<Perturbation, Measured> = BTreeMap::new();
@@ -213,6 +258,21 @@ fn measured(file: &Path, args: &Args) -> Result<BTreeMap<Perturbation, Measured>
         }
     }
     Ok(found)
+}
+
+/// The cells of the context, where one is asked for.
+fn in_context(cells: Dataset, args: &Args) -> Result<Dataset> {
+    let (Some(name), Some(context)) = (&args.context_column, &args.context) else { return Ok(cells) };
+    let column = cells.cells.column(name).ok_or_else(|| {
+        let known = cells.cells.column_names().join(", ");
+        Error::config(format!("--context-column {name}: obs has no such column; there are {known}"))
+    })?;
+    let of_cell = column.to_text();
+    let rows: Vec<usize> = (0..cells.n_cells()).filter(|&cell| of_cell[cell].as_ref() == Some(context)).collect();
+    match rows.is_empty() {
+        true => Err(Error::config(format!("--context {context}: no cell of --data has this value in {name}"))),
+        false => Ok(cells.select_cells(&rows)),
+    }
 }
 
 /// One row per perturbation, gene and dose.

@@ -120,6 +120,7 @@ impl DataArgs {
         let of_labels = [
             ("--perturbation-column", self.perturbation_column.is_some()),
             ("--dose-column", self.dose_column.is_some()),
+            ("--obs", !self.obs.is_empty()),
             ("--control", !self.control.is_empty()),
             ("--guide-suffix", self.guide_suffix),
             ("--drop-label", !self.drop_label.is_empty()),

@@ -9,7 +9,7 @@ use crate::{
 };
 use genailab::{
     Error, ErrorKind, Result,
-    data::{Dataset, NORMALISED_TOTAL, Opened, TargetSum, mean_expression, normalize::log_normalize},
+    data::{Dataset, NORMALISED_TOTAL, Opened, Perturbation, TargetSum, mean_expression, normalize::log_normalize},
     device::Device,
     model::{
         Model, Trained,
@@ -25,8 +25,8 @@ use std::{collections::BTreeSet, path::PathBuf};
 /// The target is the mean profile of the cells of --data, or of those that --where chooses. The model imagines what the
 /// perturbations of its training data, alone and together, lead to at its last time, and searches by the cross-entropy method.
 ///
-/// Writes plan.json's contents to --out: the perturbation, its dose in each interval, the distance to the target that is left,
-/// that of doing nothing, and the next best perturbations.
+/// --out FILE.json holds the perturbation, its dose in each interval, the distance to the target that is left, that of doing nothing,
+/// and the next best perturbations.
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder of the world-model that `genailab train --model world-model` wrote
@@ -39,8 +39,8 @@ pub struct Args {
     conditions: Vec<(String, String)>,
     /// Most genes that a plan perturbs together
     #[arg(long, value_name = "N", default_value_t = 2)]
-    most: usize,
-    /// Let the dose differ between intervals, from 0 to 1
+    max_genes: usize,
+    /// Let each interval have its own dose, between 0 and 1
     #[arg(long)]
     vary_dose: bool,
     /// Plans drawn in each iteration
@@ -59,7 +59,7 @@ pub struct Args {
     columns: DataArgs,
 }
 
-/// One of so many plans is kept, and the next are drawn near those.
+/// One plan in so many is kept as elite; the next are drawn near the elites.
 const ELITES: usize = 10;
 /// Values of a column that a message names.
 const SHOWN: usize = 8;
@@ -72,9 +72,9 @@ fn condition(text: &str) -> std::result::Result<(String, String), String> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    if args.most == 0 || args.iterations == 0 || args.population < ELITES {
+    if args.max_genes == 0 || args.iterations == 0 || args.population < ELITES {
         return Err(Error::config(format!(
-            "--most and --iterations must be at least 1, and --population at least {ELITES}"
+            "--max-genes and --iterations must be at least 1, and --population at least {ELITES}"
         )));
     }
     if let Some(out) = &args.out {
@@ -96,7 +96,7 @@ pub fn run(args: &Args) -> Result<()> {
     let expression = log_normalize(&data, TargetSum::Fixed(NORMALISED_TOTAL)).map_err(located)?;
     let target = mean_expression(&expression, &cells);
     let config = PlanConfig {
-        genes: args.most,
+        genes: args.max_genes,
         population: args.population,
         elites: args.population / ELITES,
         iterations: args.iterations,
@@ -122,7 +122,11 @@ fn chosen(data: &Dataset, conditions: &[(String, String)]) -> Result<Vec<usize>>
         })?;
         let values = values.to_text();
         let before = std::mem::take(&mut cells);
-        cells = before.iter().copied().filter(|&cell| values[cell].as_deref() == Some(value)).collect();
+        cells = before
+            .iter()
+            .copied()
+            .filter(|&cell| values[cell].as_deref().is_some_and(|it| is_same(it, value)))
+            .collect();
         if cells.is_empty() {
             let known: BTreeSet<&str> = before.iter().filter_map(|&cell| values[cell].as_deref()).collect();
             let more = if known.len() > SHOWN { ", ..." } else { "" };
@@ -133,6 +137,13 @@ fn chosen(data: &Dataset, conditions: &[(String, String)]) -> Result<Vec<usize>>
         }
     }
     Ok(cells)
+}
+
+/// Whether two texts name the same: as texts, as numbers (`3` and `3.0`) or as sets of genes (`A+B` and `B+A`).
+fn is_same(a: &str, b: &str) -> bool {
+    let numbers = a.parse::<f64>().ok().zip(b.parse::<f64>().ok());
+    let sets = || a.parse::<Perturbation>().ok().zip(b.parse::<Perturbation>().ok());
+    a == b || numbers.is_some_and(|(a, b)| a == b) || sets().is_some_and(|(a, b)| a.genes().len() > 1 && a == b)
 }
 
 fn to_json(args: &Args, plan: &Plan, (times, nothing, cells): (&[f64], f64, usize)) -> Value {

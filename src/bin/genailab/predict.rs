@@ -254,7 +254,7 @@ fn perturbations(typed: &[String], naming: &Naming, known: impl Fn(&str) -> bool
 }
 
 /// Cuts at commas, but leaves a known name that holds one whole.
-fn at_commas(list: &str, known: impl Fn(&str) -> bool) -> Vec<String> {
+pub fn at_commas(list: &str, known: impl Fn(&str) -> bool) -> Vec<String> {
     let pieces: Vec<&str> = list.split(',').collect();
     let (mut labels, mut start) = (Vec::new(), 0);
     while start < pieces.len() {

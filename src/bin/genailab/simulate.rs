@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     effects: Option<PathBuf>,
     /// Draw samples of bulk RNA-seq with metadata in place of perturbed cells.
-    #[arg(long, conflicts_with_all = ["effects", "cell_types", "triples", "paired", "time_points", "density"])]
+    #[arg(long, conflicts_with_all = ["effects", "cell_types", "triples", "paired", "time_points", "density", "doses"])]
     bulk: bool,
     /// Number of cells, or of bulk samples [default: 6000; 600 with --bulk; 12000 with --time-points; 91205 with --effects, as in Norman 2019].
     #[arg(long, value_name = "N")]

@@ -169,6 +169,12 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let of_cells = family.learns_from().contains(&DataKind::Cells);
     let needs_labels = !of_cells || settings(family, file.as_ref(), (DataKind::Cells, 1), args)?.needs_labels();
+    if !needs_labels && args.columns.dose_column.is_some() {
+        return Err(Error::config(format!(
+            "--dose-column: {} is trained without labels; where it reads metadata, name the column in --metadata",
+            family.kind()
+        )));
+    }
     let opened = args.labels_of(family).open_genes(&args.data, &args.genes.choice()?, !needs_labels, |cells| {
         let settings = settings(family, file.as_ref(), (DataKind::Cells, cells.n_cells()), args)?;
         let seed = args.seed.unwrap_or_else(|| settings.seed());

@@ -1,8 +1,8 @@
 //! Are generated records as good as real ones, and are they not simply the training records?
 //!
 //! Everything is measured twice against the same held-out real records: for the generated records, and for as many real training
-//! records, which say what can be reached at this size. The space of distances is fixed: principal components of the real training
-//! records.
+//! records, which say what can be reached at this size. The space of distances is fixed: principal components of as
+//! many real training as held-out records.
 //!
 //! | file | quantity |
 //! |---|---|
@@ -24,7 +24,7 @@ pub use privacy::{COPY, Privacy, privacy};
 
 use super::{LinearProbe, ProbeConfig, accuracy, balanced_accuracy, sets::subsample};
 use crate::{Error, Result, math::Pca};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -96,7 +96,7 @@ pub struct UtilityTest {
 pub struct SyntheticEvaluation {
     /// Components of the fixed space.
     pub components: usize,
-    /// Share of the variance of the real training records that they hold.
+    /// Share of the variance of the real records that they hold.
     pub explained: f64,
     /// Of the generated records.
     pub generated: Fidelity,
@@ -142,7 +142,12 @@ pub fn evaluate(
     };
     let (train, generated) = (thinned(records.train, n), thinned(records.generated, n));
     let held_out = thinned(records.held_out, MOST_RECORDS);
-    let fitted_on = thinned(records.train, MOST_RECORDS);
+    // As many of either: in components of the training records alone these lie farther out than records that the components have
+    // not seen, and a record would be nearer to a held-out one for this reason.
+    let halves = records.train.nrows().min(records.held_out.nrows()).min(MOST_RECORDS);
+    let fitted_on =
+        concatenate(Axis(0), &[thinned(records.train, halves).view(), thinned(records.held_out, halves).view()])
+            .map_err(|_| Error::shape("real records", records.train.dim(), records.held_out.dim()))?;
     let components = components.min(fitted_on.ncols()).min(fitted_on.nrows() - 1);
     let space = Pca::fit(fitted_on.view(), components, seed)?;
     let place = |set: &Array2<f32>| space.transform(set.view());
@@ -156,13 +161,12 @@ pub fn evaluate(
             marginals: marginals(set.view(), held_out.view()),
         })
     };
-    let all_train = thinned(records.train, 4 * MOST_RECORDS);
     Ok(SyntheticEvaluation {
         components,
         explained: space.explained_variance_ratio.sum(),
         generated: fidelity(&generated)?,
         real: fidelity(&train)?,
-        privacy: privacy(z_generated.view(), place(&all_train)?.view(), z_held_out.view(), seed)?,
+        privacy: privacy(z_generated.view(), space.transform(records.train)?.view(), z_held_out.view(), seed)?,
         utility: labels.map(|labels| utility(records, labels, seed)).transpose()?,
         scores: [&z_held_out, &z_generated].map(|z| z.select(Axis(1), &[0, 1.min(components - 1)])),
     })

@@ -10,12 +10,15 @@
 //! They find memorised records. They prove no privacy: a generator that leaks one patient in a thousand passes.
 
 use crate::{Error, Result, eval::sets::subsample, math::squared_distances};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{ArrayView2, Axis};
 use serde::Serialize;
 
 /// A generated record is a copy below this share of the median distance of a held-out record to its nearest training record. Two real
 /// samples of one patient are not that near; a training record with a little noise is.
 pub const COPY: f64 = 0.2;
+
+/// Records whose distances stand in memory at a time.
+const BLOCK: usize = 4096;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -56,20 +59,16 @@ pub fn privacy(
     if generated.is_empty() || train.is_empty() || held_out.is_empty() {
         return Err(Error::data("distances to the nearest record need generated, training and held-out records"));
     }
-    let to_train = squared_distances(generated, train);
-    let nearest = |distances: &Array2<f64>| -> Vec<f64> {
-        distances.rows().into_iter().map(|row| row.fold(f64::INFINITY, |a, &b| a.min(b)).sqrt()).collect()
-    };
-    let own = sorted(nearest(&to_train));
-    let real = sorted(nearest(&squared_distances(held_out, train)));
+    let own = sorted(nearest(generated, train));
+    let real = sorted(nearest(held_out, train));
     let middle = |values: &[f64]| values[values.len() / 2];
     let limit = COPY * middle(&real);
     let share = |values: &[f64]| values.iter().filter(|&&d| d < limit).count() as f64 / values.len() as f64;
     let n = train.nrows().min(held_out.nrows());
     let of_train = subsample(&(0..train.nrows()).collect::<Vec<_>>(), n, seed);
     let of_held_out = subsample(&(0..held_out.nrows()).collect::<Vec<_>>(), n, seed);
-    let near_train = nearest(&to_train.select(Axis(1), &of_train));
-    let near_held_out = nearest(&squared_distances(generated, held_out.select(Axis(0), &of_held_out).view()));
+    let near_train = nearest(generated, train.select(Axis(0), &of_train).view());
+    let near_held_out = nearest(generated, held_out.select(Axis(0), &of_held_out).view());
     let nearer = near_train.iter().zip(&near_held_out).map(|(a, b)| match a.total_cmp(b) {
         std::cmp::Ordering::Less => 1.0,
         std::cmp::Ordering::Equal => 0.5,
@@ -84,6 +83,16 @@ pub fn privacy(
         preference_error: 0.5 / (n.min(generated.nrows()) as f64).sqrt(),
         distances: [own, real],
     })
+}
+
+/// The distance of each record to the nearest of `others`.
+fn nearest(records: ArrayView2<'_, f32>, others: ArrayView2<'_, f32>) -> Vec<f64> {
+    let mut least = vec![f64::INFINITY; records.nrows()];
+    for block in others.axis_chunks_iter(Axis(0), BLOCK) {
+        let distances = squared_distances(records, block);
+        least.iter_mut().zip(distances.rows()).for_each(|(least, row)| *least = row.fold(*least, |a, &b| a.min(b)));
+    }
+    least.into_iter().map(f64::sqrt).collect()
 }
 
 fn sorted(mut values: Vec<f64>) -> Vec<f64> {

@@ -21,6 +21,11 @@ pub fn predict(model: &dyn Trained, args: &Args) -> Result<()> {
         ))
     })?;
     args.refuse_options_of_perturbations()?;
+    if args.cells.is_none() && args.samples > 1 {
+        return Err(Error::config(
+            "--samples: without --cells the mean of each row is written; add --cells N to draw samples",
+        ));
+    }
     let (rows, file) = read_rows(args)?;
     let here = |e: Error| e.at(file.display());
     if rows.is_empty() {

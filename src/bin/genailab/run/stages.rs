@@ -6,7 +6,7 @@ use crate::{
     options::{Fractions, say},
 };
 use genailab::{
-    ErrorKind, Result,
+    Error, ErrorKind, Result,
     bench::{Benchmark, BenchmarkData, RunOptions, Task, chosen, run_with, uncertainty::Study},
     data::{Conditions, DataKind, Effects, Opened, Split, SplitPlan, TrainingData, Truth},
     device::Device,
@@ -89,7 +89,10 @@ impl Later {
         stages.check_interrupt()?;
         say("diffusion in the latent space")?;
         let mut run = later.quiet::<DiffusionModel>(stages, "diffusion")?;
-        let fitted = LatentDiffusion::around(vae.clone(), cells, &settings.cells, &mut run);
+        let fitted = match training.dosed() {
+            Some(dosed) => Err(Error::inapplicable(format!("diffusion takes no doses, and names have some ({dosed})"))),
+            None => LatentDiffusion::around(vae.clone(), cells, &settings.cells, &mut run),
+        };
         if let Some((model, _)) = later.reasoned("latent diffusion", fitted)? {
             save(DiffusionModel::Cells(Box::new(model.clone())), run.dir.as_deref())?;
             let task = Task::new(&prepared, split, &BTreeMap::new(), seed);
