@@ -29,7 +29,7 @@ use std::{
 /// `genailab train` wrote. Without it a random half stands for each, and copies of either are found.
 ///
 /// Writes results.json and report.html into --out. Each quantity stands beside its value for real training records: Fréchet distance in
-/// principal components of the training records, precision, recall, density and coverage, the distribution of each gene, correlations
+/// principal components of the real records, precision, recall, density and coverage, the distribution of each gene, correlations
 /// between genes; a probe of --label that is trained on synthetic and tested on real records; copies and distances to the nearest
 /// training record.
 #[derive(clap::Args)]
@@ -97,7 +97,9 @@ pub fn run(args: &Args) -> Result<()> {
         classes: known.classes,
     });
     if labels.is_none() {
-        notes.push("no label is known in both files, so no probe was trained; name a column by --label".to_owned());
+        notes.push(
+            "no perturbation is known in both files, so no probe was trained; name a column by --label".to_owned(),
+        );
     }
     let records = Records { train: x_train.view(), held_out: x_held_out.view(), generated: of_generated.view() };
     let out = OutputFolder::new(&args.out)?;
@@ -142,7 +144,7 @@ fn cells_of(opened: Opened, file: &Path) -> Result<Dataset> {
 fn on_common_genes(real: Dataset, generated: Dataset, args: &Args) -> Result<(Dataset, Dataset, Vec<String>)> {
     if real.expression != generated.expression {
         return Err(Error::config(format!(
-            "{} holds {} values and {} holds {}; compare like with like: samples of `genailab predict --cells N`, not means, and name \
+            "{} holds {} and {} holds {}; compare like with like: samples of `genailab predict --cells N`, not means, and name \
              the real values by --expression if they were misread",
             args.real.display(),
             real.expression,
@@ -168,7 +170,15 @@ fn on_common_genes(real: Dataset, generated: Dataset, args: &Args) -> Result<(Da
         ));
     }
     let (real_genes, generated_genes) = (real.genes_at(&names)?, generated.genes_at(&names)?);
-    Ok((real.select_genes(&real_genes)?, generated.select_genes(&generated_genes)?, notes))
+    let (mut real, mut generated) = (real.select_genes(&real_genes)?, generated.select_genes(&generated_genes)?);
+    if !notes.is_empty() && real.expression.is_counts() {
+        // A total that one file counts over more genes than the other would move every value.
+        for data in [&mut real, &mut generated] {
+            data.library_size = data.counts.row_sums();
+        }
+        notes.push("counts are normalised to their sum over these genes".to_owned());
+    }
+    Ok((real, generated, notes))
 }
 
 fn split_of(args: &Args, real: &Dataset) -> Result<Split> {
