@@ -10,7 +10,7 @@ use crate::{
 };
 use genailab::{
     Error, ErrorKind, Result,
-    data::{AnnDataWriter, Column, Condition, Counts, Naming, Opened, Perturbation, Table, Uns},
+    data::{AnnDataWriter, Column, Condition, Counts, Naming, Opened, Perturbation, Table, Uns, dose::name_and_dose},
     device::Device,
     model::{Generated, Sampling, Trained, registry::Registry},
     ndarray::{Array2, ArrayView2, Axis, concatenate},
@@ -142,6 +142,7 @@ pub fn run(args: &Args) -> Result<()> {
     let perturbations = perturbations(&args.perturbations, &naming, |gene| model.perturbs(gene))
         .and_then(|read| check(model.as_ref(), &read, args).map(|()| read))
         .map_err(|e| e.at("--perturbations"))?;
+    note_extrapolated(model.as_ref(), &perturbations)?;
     if let Some(file) = &args.control_cells {
         predict_from(model.as_ref(), &perturbations, file, args)?;
         return say(args.out.display());
@@ -165,6 +166,17 @@ fn of_kind(model: &dyn Trained, args: &Args) -> String {
 fn check(model: &dyn Trained, perturbations: &[Perturbation], args: &Args) -> Result<()> {
     let conditions: Vec<Condition> = perturbations.iter().map(|perturbation| args.condition(perturbation)).collect();
     model.check(&conditions)
+}
+
+/// Says which doses lie outside those that the model was trained on.
+fn note_extrapolated(model: &dyn Trained, perturbations: &[Perturbation]) -> Result<()> {
+    for name in perturbations.iter().flat_map(Perturbation::genes) {
+        let (base, dose) = name_and_dose(name);
+        if let Some((low, high)) = model.dose_range(base).filter(|(low, high)| !(*low..=*high).contains(&dose)) {
+            say(format_args!("note: {name} is extrapolated; {base} was trained on from {low} to {high}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a context that the model knows nothing of, and asks for one where it has to be known.

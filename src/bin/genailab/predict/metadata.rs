@@ -10,6 +10,7 @@ use genailab::{
     data::{AnnData, AnnDataWriter, Column, Counts, Table, Uns, read_table},
     model::{ExpectedExpression, FromMetadata, Trained},
 };
+use std::collections::BTreeSet;
 
 /// Predicts the rows of metadata and writes them: with `--cells N` that many samples of each row, else its mean with the interval of
 /// 90 % in the layers `lower` and `upper`.
@@ -59,7 +60,7 @@ fn read_rows(args: &Args) -> Result<(Table, &std::path::Path)> {
     match (&args.metadata_file, &args.like) {
         (Some(file), _) => {
             provenance::reads(file);
-            Ok((read_table(file)?, file))
+            Ok((with_own_names(read_table(file)?), file))
         }
         (None, Some(file)) => {
             fetch_if_public(file)?;
@@ -69,6 +70,15 @@ fn read_rows(args: &Args) -> Result<(Table, &std::path::Path)> {
             "the model predicts samples from their metadata: give rows of it by --metadata-file FILE.csv or --like FILE.h5ad",
         )),
     }
+}
+
+/// Rows whose names are not their own, as where a table has no column of names, are numbered.
+fn with_own_names(mut rows: Table) -> Table {
+    let own: BTreeSet<&String> = rows.names.iter().collect();
+    if own.len() < rows.names.len() {
+        rows.names = (1..=rows.names.len()).map(|row| row.to_string()).collect();
+    }
+    rows
 }
 
 /// The columns that the model reads.
