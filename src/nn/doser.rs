@@ -35,9 +35,9 @@ pub struct DoseLevels {
 /// The curves of some perturbations.
 #[derive(Debug, Clone)]
 pub struct Doser<D: Backend> {
-    /// ln(k / D) of each perturbation over [`RATE`], `(entries, 1)`.
+    /// ln(k / D) of each perturbation over `RATE`, `(entries, 1)`.
     pub half_dose: Embedding<D>,
-    /// ln h of each, over [`RATE`], `(entries, 1)`.
+    /// ln h of each, over `RATE`, `(entries, 1)`.
     pub slope: Embedding<D>,
 }
 
