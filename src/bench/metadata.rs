@@ -8,7 +8,7 @@
 
 use crate::{
     Error, Result,
-    data::{Dataset, EncodedMetadata, Split},
+    data::{Dataset, EncodedMetadata, MetadataEncoder, Split},
     math::ridge::{PENALTIES, RidgePath, cross_validated},
     model::FromMetadata,
     show::{Align, Grid},
@@ -135,7 +135,7 @@ fn group_means(group_of: &[usize], n: usize, y: &Array2<f64>) -> Vec<Option<Arra
 
 /// Predictions of the opponents for the test rows.
 fn opponents(
-    encoder: &crate::data::MetadataEncoder,
+    encoder: &MetadataEncoder,
     (m_train, y): (&EncodedMetadata, &Array2<f64>),
     m_test: &EncodedMetadata,
 ) -> Result<Vec<(String, Array2<f64>)>> {
@@ -202,7 +202,7 @@ fn products(x: &Array2<f64>, pairs: &[(usize, Option<usize>)]) -> Array2<f64> {
 }
 
 fn noise_floor(
-    encoder: &crate::data::MetadataEncoder,
+    encoder: &MetadataEncoder,
     (m_train, y_train): (&EncodedMetadata, &Array2<f64>),
     (m_test, y_test): (&EncodedMetadata, &Array2<f64>),
 ) -> Option<NoiseFloor> {

@@ -110,7 +110,7 @@ fn is_missing(text: &str) -> bool {
     MISSING.contains(&text.trim().to_lowercase().as_str())
 }
 
-/// The values of a column as text: a whole number without its decimals, so that `2` and `2.0` are one level.
+/// The values of a column as text, `None` where nothing stands.
 fn texts(column: &Column) -> Vec<Option<String>> {
     column.to_text().into_iter().map(|text| text.filter(|text| !is_missing_cell(text))).collect()
 }

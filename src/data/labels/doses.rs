@@ -70,7 +70,7 @@ impl Labels {
         Ok(self)
     }
 
-    /// The names at several doses, for a message.
+    /// The first names with their doses, for a message.
     fn examples(&self) -> String {
         let names: BTreeSet<&Perturbation> = self.labels.iter().flatten().filter(|label| !label.is_control()).collect();
         few(&names.into_iter().map(ToString::to_string).collect::<Vec<_>>())

@@ -6,8 +6,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    data::dose::name_and_dose,
-    data::{CellRows, Counts, Dataset, EffectTable, NORMALISED_TOTAL, Perturbation},
+    data::{CellRows, Counts, Dataset, EffectTable, NORMALISED_TOTAL, Perturbation, dose::name_and_dose},
     nn::{DoseLevels, IndexSets},
     train::BatchSource,
 };
