@@ -16,6 +16,7 @@ mod biology;
 mod causal_vae;
 mod cli;
 mod commands;
+mod covariates;
 mod diffusion;
 mod diffusion_nets;
 mod doses;

@@ -142,9 +142,17 @@ impl MetadataEncoder {
     /// No column; one that is not there, is named twice, has one value only, names each sample, or holds no numbers although it is
     /// said to.
     pub fn fit(table: &Table, rows: &[usize], wanted: &[String]) -> Result<Self> {
+        Self::fit_as(table, rows, wanted, "--metadata")
+    }
+
+    /// As [`Self::fit`], of columns that another option named.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fit_as(table: &Table, rows: &[usize], wanted: &[String], option: &str) -> Result<Self> {
         if wanted.is_empty() {
             return Err(Error::config(format!(
-                "no column of metadata is named; give some of obs by --metadata: {}",
+                "no column of metadata is named; give some of obs by {option}: {}",
                 table.column_names().join(", ")
             )));
         }
@@ -155,10 +163,10 @@ impl MetadataEncoder {
                 _ => (text.as_str(), None),
             };
             if !seen.insert(name.to_owned()) {
-                return Err(Error::config(format!("--metadata names `{name}` twice; name each column once")));
+                return Err(Error::config(format!("{option} names `{name}` twice; name each column once")));
             }
-            let column = column(table, name)?.select(rows);
-            Ok(MetadataColumn { name: name.to_owned(), kind: kind_of(name, &column, kind)? })
+            let column = column(table, name).map_err(|e| e.at(option))?.select(rows);
+            Ok(MetadataColumn { name: name.to_owned(), kind: kind_of((name, option), &column, kind)? })
         };
         Ok(Self { columns: wanted.iter().map(read).collect::<Result<_>>()? })
     }
@@ -175,11 +183,7 @@ impl MetadataEncoder {
 
     /// Number of numbers beside the levels.
     pub fn n_numbers(&self) -> usize {
-        let of = |column: &MetadataColumn| match column.kind {
-            MetadataKind::Categorical { .. } => 0,
-            MetadataKind::Continuous { missing, .. } => 1 + usize::from(missing),
-        };
-        self.columns.iter().map(of).sum()
+        self.columns.iter().map(MetadataColumn::n_numbers).sum()
     }
 
     /// What each column is read as, for messages: `tissue (4 levels), age (continuous, 20 to 80)`.
@@ -229,17 +233,15 @@ impl MetadataEncoder {
         for known in &self.columns {
             let column = column(table, &known.name)?.select(rows);
             for (place, found) in known.read(&column).into_iter().enumerate() {
-                let found = found.map_err(|value| known.refused(&value, &table.names[rows[place]]))?;
-                match found {
+                let of_row = |e: Error| e.at(format_args!("row {}", table.names[rows[place]]));
+                match found.map_err(|value| of_row(known.refused(&value)))? {
                     Read::Level(level) => encoded.levels[place].push(first_level + level),
                     Read::Number(value) => encoded.numbers[[place, first_number]] = value,
                     Read::MissingNumber => encoded.numbers[[place, first_number + 1]] = 1.0,
                 }
             }
-            match known.kind {
-                MetadataKind::Categorical { .. } => first_level += known.levels().len() as u32,
-                MetadataKind::Continuous { missing, .. } => first_number += 1 + usize::from(missing),
-            }
+            first_level += known.levels().len() as u32;
+            first_number += known.n_numbers();
         }
         Ok(encoded)
     }
@@ -275,11 +277,39 @@ enum Read {
 }
 
 impl MetadataColumn {
-    fn levels(&self) -> &[String] {
+    /// The levels of a categorical column; none of a continuous one.
+    pub fn levels(&self) -> &[String] {
         match &self.kind {
             MetadataKind::Categorical { levels } => levels,
             MetadataKind::Continuous { .. } => &[],
         }
+    }
+
+    fn n_numbers(&self) -> usize {
+        match self.kind {
+            MetadataKind::Categorical { .. } => 0,
+            MetadataKind::Continuous { missing, .. } => 1 + usize::from(missing),
+        }
+    }
+
+    /// Features that the column has in [`EncodedMetadata::design`].
+    pub fn width(&self) -> usize {
+        self.levels().len() + self.n_numbers()
+    }
+
+    /// The features of one value, `(width,)`.
+    ///
+    /// # Errors
+    /// A level that was not trained on, or no number ([`ErrorKind::Inapplicable`](crate::ErrorKind)).
+    pub fn features_of(&self, value: &str) -> Result<Vec<f64>> {
+        let read = self.read(&Column::Text(vec![Some(value.to_owned())])).remove(0);
+        let mut features = vec![0.0; self.width()];
+        match read.map_err(|value| self.refused(&value))? {
+            Read::Level(level) => features[level as usize] = 1.0,
+            Read::Number(value) => features[0] = value,
+            Read::MissingNumber => features[1] = 1.0,
+        }
+        Ok(features)
     }
 
     /// What each row holds, or the text of a value that is not known.
@@ -311,17 +341,13 @@ impl MetadataColumn {
         }
     }
 
-    fn refused(&self, value: &str, row: &str) -> Error {
+    fn refused(&self, value: &str) -> Error {
         Error::inapplicable(match &self.kind {
             MetadataKind::Categorical { levels } => {
-                format!(
-                    "row {row}: {} = {value} was not trained on; its levels are {}",
-                    self.name,
-                    names::first(levels)
-                )
+                format!("{} = {value} was not trained on; its levels are {}", self.name, names::first(levels))
             }
             MetadataKind::Continuous { range: [low, high], .. } => {
-                format!("row {row}: {} = {value} is no number; it was {low} to {high} in training", self.name)
+                format!("{} = {value} is no number; it was {low} to {high} in training", self.name)
             }
         })
     }
@@ -336,18 +362,18 @@ fn column<'a>(table: &'a Table, name: &str) -> Result<&'a Column> {
     })
 }
 
-fn kind_of(name: &str, column: &Column, said: Option<&str>) -> Result<MetadataKind> {
+fn kind_of((name, option): (&str, &str), column: &Column, said: Option<&str>) -> Result<MetadataKind> {
     let numbers = numbers(column);
     let texts = texts(column);
     let distinct: BTreeSet<&str> = texts.iter().map(|text| text.as_deref().unwrap_or(MISSING_LEVEL)).collect();
     if distinct.len() < 2 {
         return Err(Error::config(format!(
-            "the metadata column `{name}` has one value in all training rows, so it says nothing; leave it out of --metadata"
+            "the metadata column `{name}` has one value in all training rows, so it says nothing; leave it out of {option}"
         )));
     }
     let continuous = match (said, &numbers) {
         (Some("continuous"), None) => {
-            return Err(Error::config(format!("--metadata {name}:continuous: the column holds no numbers")));
+            return Err(Error::config(format!("{option} {name}:continuous: the column holds no numbers")));
         }
         (Some(kind), _) => kind == "continuous",
         (None, Some(values)) => {
@@ -369,8 +395,8 @@ fn kind_of(name: &str, column: &Column, said: Option<&str>) -> Result<MetadataKi
     }
     if distinct.len() > MOST_NUMBERS_AS_LEVELS && distinct.len() * 2 > column.len() {
         return Err(Error::config(format!(
-            "the metadata column `{name}` has {} values in {} training rows, so it names samples rather than groups of them; leave \
-             it out of --metadata",
+            "the metadata column `{name}` has {} values in {} training rows, so it names rows rather than groups of them; leave \
+             it out of {option}",
             distinct.len(),
             column.len()
         )));

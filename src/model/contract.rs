@@ -6,7 +6,7 @@
 use super::{CoursePrediction, CourseQuery, FromMetadata, Generated, HoldOut, State};
 use crate::{
     Error, ErrorKind, Result,
-    data::{Condition, CourseColumns, DataKind, Dataset, Split, TrainingData},
+    data::{Condition, CourseColumns, DataKind, Dataset, MetadataColumn, Split, TrainingData},
     device::Device,
     train::{History, Run},
 };
@@ -95,6 +95,17 @@ pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
         Err(Error::config(
             "--metadata, --hold-out: this model knows no metadata; leave the option out, or train mean-residual",
         ))
+    }
+
+    /// Names columns of cells that are conditions beside the perturbation.
+    ///
+    /// # Errors
+    /// A model that takes none.
+    fn set_covariates(&mut self, columns: &[String]) -> Result<()> {
+        Err(Error::config(format!(
+            "--covariate {}: this model takes no covariates; leave the option out, or train a vae",
+            columns.join(" --covariate ")
+        )))
     }
 
     /// Whether the cells must be labelled with their perturbation.
@@ -265,6 +276,23 @@ pub trait Trained: Any {
     fn dose_range(&self, name: &str) -> Option<(f64, f64)> {
         let _ = name;
         None
+    }
+
+    /// The columns of cells that it takes as conditions beside the perturbation.
+    fn covariates(&self) -> Vec<&MetadataColumn> {
+        Vec::new()
+    }
+
+    /// The same model for cells that all have this value of a covariate.
+    ///
+    /// # Errors
+    /// A column that is none of [`Self::covariates`]; a value that was not trained on.
+    fn with_covariate(&self, column: &str, value: &str) -> Result<Box<dyn Trained>> {
+        let _ = value;
+        Err(unable(
+            self.kind(),
+            &format!("knows no covariate {column:?}, nor any other; a vae can be trained with some (--covariate)"),
+        ))
     }
 
     /// Named arrays and a description: everything that [`Model::restore`] needs.

@@ -150,6 +150,11 @@ pub trait Settings: Send + Sync {
     /// # Errors
     /// As there.
     fn set_metadata(&mut self, columns: &[String], hold_out: Option<HoldOut>) -> Result<()>;
+    /// [`ModelConfig::set_covariates`].
+    ///
+    /// # Errors
+    /// As there.
+    fn set_covariates(&mut self, columns: &[String]) -> Result<()>;
     /// [`ModelConfig::needs_labels`].
     fn needs_labels(&self) -> bool;
     /// [`ModelConfig::divide`].
@@ -264,6 +269,9 @@ impl<M: Model> Settings for Configured<M> {
     }
     fn set_metadata(&mut self, columns: &[String], hold_out: Option<HoldOut>) -> Result<()> {
         self.config.set_metadata(columns, hold_out)
+    }
+    fn set_covariates(&mut self, columns: &[String]) -> Result<()> {
+        self.config.set_covariates(columns)
     }
     fn needs_labels(&self) -> bool {
         self.config.needs_labels()

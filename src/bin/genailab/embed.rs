@@ -3,6 +3,7 @@
 use crate::{
     options::{DataArgs, aligned, say},
     output::check_output_file,
+    predict::covariates,
     provenance,
     sources::DataFiles,
 };
@@ -21,6 +22,10 @@ pub struct Args {
     model: PathBuf,
     #[command(flatten)]
     data: DataFiles,
+    /// A value of a covariate (`train --covariate`) that all cells are read with, where --data has no such column: donor=P1. May
+    /// be given several times (vae)
+    #[arg(long, value_name = "COLUMN=VALUE")]
+    at: Vec<String>,
     /// The .h5ad to write
     #[arg(long, value_name = "FILE.h5ad")]
     out: PathBuf,
@@ -35,7 +40,7 @@ pub fn run(args: &Args) -> Result<()> {
     args.device.check()?;
     check_output_file(&args.out)?;
     provenance::reads(&args.model);
-    let model = Registry::default().load(&args.model, args.device)?;
+    let model = covariates::at(Registry::default().load(&args.model, args.device)?, &args.at)?;
     let Some(name) = model.abilities().embeddings else {
         return Err(Error::config(format!(
             "{} holds a model of kind {}, which embeds no cells (or was trained on mean effects); give the folder of a \

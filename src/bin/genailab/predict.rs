@@ -1,21 +1,25 @@
 //! `genailab predict`.
 
+mod control_cells;
 mod courses;
+pub mod covariates;
 mod metadata;
+mod rows;
 
+use self::rows::{write_cells, write_effects};
 use crate::{
-    options::{DataArgs, aligned, data_file, say},
+    options::{DataArgs, data_file, say},
     output::check_output_file,
     provenance,
 };
 use genailab::{
     Error, ErrorKind, Result,
-    data::{AnnDataWriter, Column, Condition, Counts, Naming, Opened, Perturbation, Table, Uns, dose::name_and_dose},
+    data::{Condition, Naming, Perturbation, dose::name_and_dose},
     device::Device,
     model::{Generated, Sampling, Trained, registry::Registry},
-    ndarray::{Array2, ArrayView2, Axis, concatenate},
+    ndarray::{Array2, Axis, concatenate},
 };
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// More cells of one perturbation than any experiment has; beyond, memory ends before the work does.
 const MOST_CELLS: usize = 10_000_000;
@@ -58,6 +62,11 @@ pub struct Args {
     /// context that these are of, which may be a new one (jepa)
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
+    /// A value of a covariate (`train --covariate`), which all cells are given: cell_type=B. May be given several times. The cells
+    /// start from control cells of that value, where the model kept 20 of them, else from all. Without it the cells have the
+    /// covariates of the control cells that they start from (vae)
+    #[arg(long, value_name = "COLUMN=VALUE")]
+    at: Vec<String>,
     /// Times that the cells of a perturbation are drawn, N cells each. A diffusion model draws the mean anew each time where
     /// the mean is not known; of mean effects it draws M of them. obs["sample"] is the number of the sample
     #[arg(long, value_name = "M", default_value_t = 1)]
@@ -105,7 +114,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     check_output_file(&args.out)?;
     provenance::reads(&args.model);
-    let model = Registry::default().load(&args.model, args.device)?;
+    let model = covariates::at(Registry::default().load(&args.model, args.device)?, &args.at)?;
     if args.metadata_file.is_some() || args.like.is_some() || model.metadata_model().is_some() {
         metadata::predict(model.as_ref(), args)?;
         return say(args.out.display());
@@ -144,7 +153,7 @@ pub fn run(args: &Args) -> Result<()> {
         .map_err(|e| e.at("--perturbations"))?;
     note_extrapolated(model.as_ref(), &perturbations)?;
     if let Some(file) = &args.control_cells {
-        predict_from(model.as_ref(), &perturbations, file, args)?;
+        control_cells::predict(model.as_ref(), &perturbations, file, args)?;
         return say(args.out.display());
     }
     if abilities.courses {
@@ -216,6 +225,7 @@ impl Args {
             ("--perturbations", !self.perturbations.is_empty()),
             ("--control-cells", self.control_cells.is_some()),
             ("--context", self.context.is_some()),
+            ("--at", !self.at.is_empty()),
             ("--steps", self.steps.is_some()),
             ("--guidance", self.guidance.is_some()),
             ("--library", self.library.is_some()),
@@ -306,95 +316,12 @@ fn predict_cells(model: &dyn Trained, perturbations: &[Perturbation], args: &Arg
     write_cells(perturbations, &blocks, model, (args, &[]))
 }
 
-/// Cells of each perturbation, one for each control cell of a file and sample.
-fn predict_from(model: &dyn Trained, perturbations: &[Perturbation], file: &Path, args: &Args) -> Result<()> {
-    if !model.abilities().cells_from {
-        return Err(Error::config(format!(
-            "--control-cells: a model of kind {} starts from no given cells; leave the option out, or give the folder of a \
-             jepa or a jepa-diffusion",
-            model.kind()
-        )));
-    }
-    let located = |e: Error| if e.kind() == ErrorKind::Data { e.at(file.display()) } else { e };
-    let Opened::Cells(data) = args.columns.open_for(file, model.genes(), false)? else {
-        return Err(Error::config(format!(
-            "--control-cells: {} is an effects dataset; give one of cells",
-            file.display()
-        )));
-    };
-    let data = aligned(&data, model.genes()).map_err(located)?;
-    let rows = data.control_cells();
-    match rows.len().checked_mul(args.samples) {
-        Some(1..=MOST_CELLS) => {}
-        Some(0) => return Err(Error::data("no cell is labelled as control").at(file.display())),
-        _ => return Err(Error::config(format!("more than {MOST_CELLS} cells are asked for; give fewer --samples"))),
-    }
-    let mut blocks = Vec::with_capacity(perturbations.len());
-    for perturbation in perturbations {
-        let condition = args.condition(perturbation);
-        let sample = |sample: usize| {
-            model.cells_from(&data, &rows, &condition, args.seed.wrapping_add(sample as u64)).map_err(located)
-        };
-        blocks.push(joined((0..args.samples).map(sample).collect::<Result<Vec<Generated>>>()?));
-    }
-    let names: Vec<String> = rows.iter().map(|&row| data.cells.names[row].clone()).collect();
-    write_cells(perturbations, &blocks, model, (args, &names))
-}
-
 fn joined(samples: Vec<Generated>) -> Generated {
     let views: Vec<_> = samples.iter().map(|sample| sample.values.view()).collect();
     Generated {
         values: concatenate(Axis(0), &views).expect("every sample has the model's genes"),
         library_size: samples.iter().flat_map(|sample| sample.library_size.iter().copied()).collect(),
         are_counts: samples.iter().all(|sample| sample.are_counts),
-    }
-}
-
-/// Writes the cells of perturbations, a block each, and the names of the control cells that each sample starts from, where they
-/// were given.
-fn write_cells(
-    perturbations: &[Perturbation],
-    blocks: &[Generated],
-    model: &dyn Trained,
-    (args, starts): (&Args, &[String]),
-) -> Result<()> {
-    let rows_each = blocks.first().map_or(0, |block| block.library_size.len());
-    let views: Vec<ArrayView2<'_, f32>> = blocks.iter().map(|block| block.values.view()).collect();
-    let values = concatenate(Axis(0), &views).expect("every block has the model's genes");
-    let names: Vec<String> = perturbations
-        .iter()
-        .flat_map(|perturbation| (0..rows_each).map(move |cell| format!("{perturbation}-{cell}")))
-        .collect();
-    let mut cells = Table::from_names(names);
-    for (name, column) in row_columns(perturbations, args.samples, rows_each) {
-        cells.set(name, column);
-    }
-    if let Some(context) = &args.context {
-        cells.set("context", Column::Text(vec![Some(context.clone()); perturbations.len() * rows_each]));
-    }
-    if !starts.is_empty() {
-        let names = (0..perturbations.len() * rows_each).map(|row| Some(starts[row % starts.len()].clone()));
-        cells.set("control_cell", Column::Text(names.collect()));
-    }
-    let are_counts = blocks.iter().all(|block| block.are_counts);
-    let library = blocks.iter().flat_map(|block| {
-        let rows = block.values.rows().into_iter().zip(&block.library_size);
-        // Drawn counts scatter about the library size that they were drawn for; a library holds what was counted.
-        rows.map(|(row, &size)| f64::from(if are_counts { size.max(row.sum()) } else { size })).collect::<Vec<_>>()
-    });
-    cells.set("ncounts", Column::Float(library.collect()));
-    let genes = Table::from_names(model.genes().to_vec());
-    let by = format!("genailab {}", model.kind());
-    let columns = [("perturbation_column", "perturbation"), ("library_size_column", "ncounts")];
-    let (provenance, record) = provenance::entry()?;
-    let writer = AnnDataWriter::new(&cells, &genes)
-        .uns("predicted_by", by.as_str())
-        .uns(provenance, record)
-        .uns(HINTS, columns.into_iter().collect::<Uns>());
-    if are_counts {
-        writer.x(&Counts::from_dense(&values)).write(&args.out)
-    } else {
-        writer.x(&values).write(&args.out)
     }
 }
 
@@ -423,53 +350,4 @@ fn predict_effects(model: &dyn Trained, perturbations: &[Perturbation], args: &A
         effects.append(Axis(0), rows.map_err(|e| e.at("--perturbations"))?.view()).expect("rows of the model's genes");
     }
     write_effects(perturbations, samples, &effects.mapv(|value| value as f32), model.genes().to_vec(), args)
-}
-
-/// Writes effects, `samples` rows a perturbation.
-fn write_effects(
-    perturbations: &[Perturbation],
-    samples: usize,
-    effects: &Array2<f32>,
-    genes: Vec<String>,
-    args: &Args,
-) -> Result<()> {
-    let names = perturbations.iter().flat_map(|perturbation| {
-        (0..samples).map(move |sample| match samples {
-            1 => perturbation.to_string(),
-            _ => format!("{perturbation}-{sample}"),
-        })
-    });
-    let mut table = Table::from_names(names.collect());
-    match samples {
-        1 => table.set("perturbation", categories(perturbations, 1)),
-        _ => {
-            row_columns(perturbations, samples, samples).into_iter().for_each(|(name, column)| table.set(name, column))
-        }
-    }
-    let (provenance, record) = provenance::entry()?;
-    AnnDataWriter::new(&table, &Table::from_names(genes))
-        .uns(provenance, record)
-        .uns("effect", "predicted difference to control, in the units of the training data")
-        .uns(HINTS, [("perturbation_column", "perturbation")].into_iter().collect::<Uns>())
-        .x(effects)
-        .write(&args.out)
-}
-
-/// The perturbation of each row, `rows_each` rows a perturbation.
-fn categories(perturbations: &[Perturbation], rows_each: usize) -> Column {
-    let mut names: Vec<String> = perturbations.iter().map(ToString::to_string).collect();
-    let all = names.clone();
-    names.sort();
-    names.dedup();
-    let code = |name: &String| names.binary_search(name).expect("it was just put there") as i32;
-    let codes = all.iter().flat_map(|name| std::iter::repeat_n(code(name), rows_each)).collect();
-    Column::Categorical { codes, categories: names }
-}
-
-/// The columns that say what each row is of: the perturbation, and the number of the sample where a perturbation has
-/// `samples` of `rows_each / samples` rows each.
-fn row_columns(perturbations: &[Perturbation], samples: usize, rows_each: usize) -> [(&'static str, Column); 2] {
-    let each = (rows_each / samples.max(1)).max(1);
-    let numbers = perturbations.iter().flat_map(|_| (0..rows_each).map(|row| Some((row / each) as i64)));
-    [("perturbation", categories(perturbations, rows_each)), ("sample", Column::Integer(numbers.collect()))]
 }

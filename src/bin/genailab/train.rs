@@ -73,6 +73,11 @@ pub struct Args {
     /// then predicts for one of these contexts or, but for a world-model, for a new one from its control cells
     #[arg(long, value_name = "COLUMN")]
     context: Option<String>,
+    /// vae: a column of cells that is a condition beside the perturbation (cell type, donor, time); may be given several times.
+    /// Text is categorical, numbers are continuous where there are more than 10 of them; COLUMN:categorical and COLUMN:continuous
+    /// say it. `genailab predict --at COLUMN=VALUE` asks for one value
+    #[arg(long, value_name = "COLUMN")]
+    covariate: Vec<String>,
     /// world-model: the column of cells that gives the time at which each was sampled [default: time, time_point, timepoint]
     #[arg(long, value_name = "COLUMN")]
     time_column: Option<String>,

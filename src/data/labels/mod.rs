@@ -89,16 +89,18 @@ pub(crate) struct Labels {
 pub(crate) fn perturbation_labels(file: &AnnData, obs: &Table, genes: &Table, options: &OpenOptions) -> Result<Labels> {
     let own = hint(file, "perturbation_column").filter(|name| obs.column(name).is_some());
     let measured: HashSet<&str> = genes.names.iter().map(String::as_str).collect();
+    // Whoever names a column wants it read, even where labels are not needed.
+    let may_lack = options.labels_optional && options.perturbation_column.is_none() && options.dose_column.is_none();
     let chosen = match options.perturbation_column.as_ref().or(own.as_ref()) {
         Some(name) => named(name, obs)?,
         None => match best(obs, &measured, &options.naming) {
-            Err(_) if options.labels_optional => return Ok(Labels::unlabelled(obs.len())),
+            Err(_) if may_lack => return Ok(Labels::unlabelled(obs.len())),
             chosen => chosen?,
         },
     };
     let is_own = own.is_some() && own.as_ref() == Some(&chosen.name);
     match Labels::read(chosen, &measured, &options.naming, is_own) {
-        Err(_) if options.labels_optional => Ok(Labels::unlabelled(obs.len())),
+        Err(_) if may_lack => Ok(Labels::unlabelled(obs.len())),
         read => read?.with_doses(options.dose_column.as_deref(), obs),
     }
 }

@@ -28,7 +28,7 @@
 
 use crate::{
     Error, Result,
-    data::{EffectTable, GeneSets},
+    data::{EffectTable, GeneSets, dose::name_and_dose},
     math::cholesky,
     train::Run,
 };
@@ -179,10 +179,15 @@ impl Unseen {
     /// A gene without features: [`ErrorKind::Inapplicable`](crate::ErrorKind), with its name.
     pub fn effect(&self, gene: &str) -> Result<Array1<f64>> {
         let row = self.place.get(gene).ok_or_else(|| {
-            Error::inapplicable(format!(
-                "{gene} cannot be represented: never perturbed alone in training, {}",
-                self.lacks()
-            ))
+            Error::inapplicable(match name_and_dose(gene) {
+                (_, 1.0) => {
+                    format!("{gene} cannot be represented: never perturbed alone in training, {}", self.lacks())
+                }
+                (base, dose) => format!(
+                    "{gene}: {base} was not measured at {dose} in training, and this model has no curve over doses; train a vae \
+                     or a jepa"
+                ),
+            })
         })?;
         Ok(&self.mean + &self.features.row(*row).dot(&self.map))
     }

@@ -316,7 +316,7 @@ impl LatentDiffusion {
         let center = self.atlas.center(condition)?;
         let points = (self.generator.draw(&told, rng.next_u64())?.mapv(f64::from) + &center).mapv(|z| z as f32);
         let mut carriers: Vec<CellCovariates> =
-            (0..n).map(|_| home.carriers[rng.random_range(0..home.carriers.len())]).collect();
+            (0..n).map(|_| home.carriers[rng.random_range(0..home.carriers.len())].clone()).collect();
         if let Library::Given(size) = library {
             for carrier in &mut carriers {
                 carrier.size_factor *= size / carrier.library_size;

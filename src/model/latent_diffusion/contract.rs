@@ -387,9 +387,13 @@ impl LatentDiffusion {
         let means = state.array("trained.profile", Some(n_trained), Some(genes))?;
         // A vocabulary without lanes has all its cells in lane 0.
         let lanes = space.vae().vocabulary().lanes.len().max(1);
+        let others = space.vae().vocabulary().covariates.width();
         let positive = |size: f32| size.is_finite() && size > 0.0;
         let fits = |cell: &CellCovariates| {
-            (cell.lane as usize) < lanes && positive(cell.size_factor) && positive(cell.library_size)
+            (cell.lane as usize) < lanes
+                && positive(cell.size_factor)
+                && positive(cell.library_size)
+                && cell.others.len() == others
         };
         if let Some((context, _)) = saved.homes.iter().find(|(_, cells)| cells.is_empty() || !cells.iter().all(fits)) {
             return Err(Error::data(format!(

@@ -81,7 +81,7 @@ impl Atlas {
         };
         let (mut homes, mut trained) = (BTreeMap::new(), BTreeMap::new());
         for (condition, rows) in rows_of.iter().filter(|(condition, _)| condition.perturbation.is_control()) {
-            let carriers = rows.iter().map(|row| carriers[place[row]]).take(CARRIERS).collect();
+            let carriers = rows.iter().map(|row| carriers[place[row]].clone()).take(CARRIERS).collect();
             let home = Home { point: mean_point(rows), profile: mean_of(expression, rows), carriers };
             homes.insert(condition.context.clone(), home);
         }

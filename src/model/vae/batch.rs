@@ -1,137 +1,14 @@
-//! Batches of cells or of effects for a VAE, gathered on the host, and the names behind them.
+//! Batches of cells or of effects for a VAE, gathered on the host.
 
-use super::{
-    Likelihood,
-    encoding::{DoseRange, EncodedPerturbations, perturbed_names},
-};
+use super::{Likelihood, encoding::EncodedPerturbations, vocabulary::Vocabulary};
 use crate::{
     Error, Result,
-    data::{CellRows, Counts, Dataset, EffectTable, NORMALISED_TOTAL, Perturbation, dose::name_and_dose},
+    data::{CellRows, Counts, Dataset, EffectTable, NORMALISED_TOTAL, Perturbation},
     nn::{DoseLevels, IndexSets},
     train::BatchSource,
 };
 use ndarray::{Array2, Axis};
-use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
-
-/// The names behind a model's inputs and outputs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Vocabulary {
-    /// Genes that are modelled: the columns, in order.
-    pub genes: Vec<String>,
-    /// Genes that were perturbed in training, without doses, sorted.
-    pub perturbed: Vec<String>,
-    /// The training doses of each of them; empty where all were 1.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub doses: Vec<DoseRange>,
-    /// Lanes seen in training, sorted.
-    pub lanes: Vec<String>,
-    /// Mean and standard deviation of the natural log of the library size in training.
-    pub log_library: (f32, f32),
-}
-
-impl Vocabulary {
-    /// The vocabulary of the cells `rows` of a dataset.
-    pub fn of_cells(data: &Dataset, rows: &[usize]) -> Self {
-        let seen: BTreeSet<u32> = rows.iter().map(|&row| data.labels[row]).collect();
-        let logs = || rows.iter().map(|&row| f64::from(data.library_size[row].max(1.0)).ln());
-        let n = rows.len().max(1) as f64;
-        let mean = logs().sum::<f64>() / n;
-        let deviation = (logs().map(|log| (log - mean).powi(2)).sum::<f64>() / n).sqrt();
-        let (perturbed, doses) = perturbed_names(seen.iter().map(|&label| &data.perturbations[label as usize]));
-        Self {
-            genes: data.genes.names.clone(),
-            perturbed,
-            doses,
-            lanes: data.lanes.clone(),
-            // Where all cells have the same size, there is no deviation to divide by.
-            log_library: (mean as f32, if deviation > 1e-6 { deviation as f32 } else { 1.0 }),
-        }
-    }
-
-    /// The vocabulary of effects.
-    pub fn of_effects(table: &EffectTable) -> Self {
-        let (perturbed, doses) = perturbed_names(table.conditions.iter().map(|condition| &condition.perturbation));
-        Self { genes: table.genes.to_vec(), perturbed, doses, lanes: Vec::new(), log_library: (0.0, 1.0) }
-    }
-
-    /// The embedding indices of a perturbation.
-    ///
-    /// # Errors
-    /// As [`Self::check`].
-    pub fn encode(&self, perturbation: &Perturbation) -> Result<EncodedPerturbations> {
-        self.encode_all([perturbation])
-    }
-
-    /// Checks that every gene of `perturbations` was perturbed in training.
-    ///
-    /// # Errors
-    /// Those that were not, all named: [`ErrorKind::Inapplicable`](crate::ErrorKind).
-    pub fn check<'a>(&self, perturbations: impl IntoIterator<Item = &'a Perturbation>) -> Result<()> {
-        let asked: BTreeSet<&str> =
-            perturbations.into_iter().flat_map(Perturbation::genes).map(String::as_str).collect();
-        let unknown: Vec<&str> = asked.into_iter().filter(|gene| !self.perturbs(gene)).collect();
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        if let Some(dosed) = unknown.iter().find(|name| self.place_of(name_and_dose(name).0).is_some()) {
-            return Err(Error::inapplicable(format!(
-                "{dosed} has a dose, and this model was trained without doses; leave the dose out, or train on names with doses \
-                 (--dose-column)"
-            )));
-        }
-        let meant: Vec<&str> = unknown
-            .iter()
-            .filter_map(|gene| self.perturbed.iter().find(|known| known.eq_ignore_ascii_case(gene)))
-            .map(String::as_str)
-            .collect();
-        let hint = match meant.is_empty() {
-            true => String::new(),
-            false => format!("; did you mean {}?", meant.join(", ")),
-        };
-        let examples: Vec<&str> = self.perturbed.iter().take(8).map(String::as_str).collect();
-        Err(Error::inapplicable(format!(
-            "unknown perturbed genes: {}; this model was trained on {} perturbed genes ({}{}){hint}",
-            unknown.join(", "),
-            self.perturbed.len(),
-            examples.join(", "),
-            if self.perturbed.len() > examples.len() { ", …" } else { "" }
-        )))
-    }
-
-    /// Whether `gene` was perturbed in training, at whatever dose where there were doses.
-    pub fn perturbs(&self, gene: &str) -> bool {
-        let (base, dose) = name_and_dose(gene);
-        self.place_of(base).is_some() && (dose == 1.0 || self.knows_doses())
-    }
-
-    /// The standardised log library size of a cell with this library size (UMI counts).
-    pub fn standardise(&self, library_size: f32) -> f32 {
-        (library_size.max(1.0).ln() - self.log_library.0) / self.log_library.1
-    }
-
-    /// Where each of the model's genes stands in `names`.
-    ///
-    /// # Errors
-    /// Genes of the model that are not in `names`: how many, and the first of them.
-    pub fn align(&self, names: &[String]) -> Result<Vec<usize>> {
-        let place: HashMap<&str, usize> = names.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
-        let missing: Vec<&str> =
-            self.genes.iter().map(String::as_str).filter(|gene| !place.contains_key(gene)).collect();
-        if let Some(first) = missing.first() {
-            return Err(Error::data(format!(
-                "the data lacks {} of the {} genes that the model was trained on, {first} among them; use data with \
-                 the same gene names",
-                missing.len(),
-                self.genes.len()
-            )));
-        }
-        Ok(self.genes.iter().map(|gene| place[gene.as_str()]).collect())
-    }
-}
+use std::sync::Arc;
 
 /// The conditions of a batch, on the host.
 #[derive(Debug, Clone)]
@@ -144,6 +21,8 @@ pub struct ConditionBatch {
     pub lanes: Vec<u32>,
     /// Standardised log library size of each cell.
     pub log_library: Vec<f32>,
+    /// Its other covariates, `(cells, width)`: see [`Covariates::design`](super::Covariates::design).
+    pub covariates: Array2<f32>,
 }
 
 impl ConditionBatch {
@@ -160,6 +39,7 @@ impl ConditionBatch {
             levels: self.levels.clone(),
             lanes: rows.iter().map(|&row| self.lanes[row]).collect(),
             log_library: rows.iter().map(|&row| self.log_library[row]).collect(),
+            covariates: self.covariates.select(Axis(0), rows),
         }
     }
 }
@@ -180,7 +60,7 @@ pub struct VaeBatch {
     pub input: Observed,
     /// What a Gaussian decoder must reconstruct; a count decoder reconstructs `input`.
     pub target: Option<Array2<f32>>,
-    /// Perturbation, lane, library size.
+    /// Perturbation, lane, library size, further covariates.
     pub condition: ConditionBatch,
     /// Size factor of each row (UMI counts); ones for real values.
     pub library_size: Arc<[f32]>,
@@ -226,7 +106,7 @@ pub struct CellView {
     pub with_target: bool,
 }
 
-/// The cells/// The cells `rows` of a dataset.
+/// The cells `rows` of a dataset.
 pub struct CellSource<'a> {
     data: &'a Dataset,
     counts: &'a dyn CellRows,
@@ -237,6 +117,8 @@ pub struct CellSource<'a> {
     lanes: Vec<u32>,
     /// Standardised log library size, one per row of `rows`.
     log_library: Vec<f32>,
+    /// One row per row of `rows`.
+    covariates: Array2<f32>,
     view: CellView,
 }
 
@@ -244,7 +126,7 @@ impl<'a> CellSource<'a> {
     /// The cells `rows` of `data`, whose genes must be the model's.
     ///
     /// # Errors
-    /// Other genes; a perturbation that the model does not know.
+    /// Other genes; a perturbation or a covariate that the model does not know.
     pub fn new(data: &'a Dataset, rows: &'a [usize], vocabulary: &Vocabulary, view: CellView) -> Result<Self> {
         if data.genes.names != vocabulary.genes {
             return Err(Error::data(format!(
@@ -266,7 +148,8 @@ impl<'a> CellSource<'a> {
             .map(|lane| vocabulary.lanes.iter().position(|known| known == lane).unwrap_or(0) as u32)
             .collect();
         let log_library = rows.iter().map(|&row| vocabulary.standardise(data.library_size[row])).collect();
-        Ok(Self { data, counts: &data.counts, rows, encoded, lanes, log_library, view })
+        let covariates = vocabulary.covariates.design(data, rows)?;
+        Ok(Self { data, counts: &data.counts, rows, encoded, lanes, log_library, covariates, view })
     }
 
     /// The size factor of a cell whose modelled genes have `kept` counts together.
@@ -303,6 +186,7 @@ impl BatchSource for CellSource<'_> {
             levels: self.encoded.levels.clone(),
             lanes: cells.iter().map(|&cell| self.lanes[self.data.lane_of[cell] as usize]).collect(),
             log_library: rows.iter().map(|&row| self.log_library[row]).collect(),
+            covariates: self.covariates.select(Axis(0), rows),
         };
         Ok(VaeBatch { input: Observed::Counts(Arc::new(counts)), target, condition, library_size })
     }
@@ -346,6 +230,7 @@ impl BatchSource for EffectSource<'_> {
                 levels: self.encoded.levels.clone(),
                 lanes: vec![0; rows.len()],
                 log_library: vec![0.0; rows.len()],
+                covariates: Array2::zeros((rows.len(), 0)),
             },
             library_size: vec![1.0; rows.len()].into(),
         })

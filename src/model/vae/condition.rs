@@ -1,9 +1,6 @@
 //! What a cell was given and where it was measured, as a vector.
 
-use super::{
-    batch::{ConditionBatch, Vocabulary},
-    config::VaeConfig,
-};
+use super::{batch::ConditionBatch, config::VaeConfig, vocabulary::Vocabulary};
 use crate::{
     Error, Result,
     nn::{Backend, Doser, Embedding, IndexSets, Linear, Matrix, RowSets, ops, walk_params},
@@ -14,8 +11,8 @@ use std::sync::Arc;
 
 /// Turns a [`ConditionBatch`] into the condition `c`, `(cells, width)`: what a cell was given and where it was measured.
 ///
-/// `c = sum_{g in perturbation} e_g + l_lane + s * w`, with an embedding `e_g` for each perturbed gene, `l` for each lane
-/// and `w` for the standardised log library size `s`. Where training had doses, `e_g` is scaled by a learned saturating curve
+/// `c = sum_{g in perturbation} e_g + l_lane + s * w + V v`, with an embedding `e_g` for each perturbed gene, `l` for each lane,
+/// `w` for the standardised log library size `s`, and a column of `V` for each level and each number of further covariates `v`. Where training had doses, `e_g` is scaled by a learned saturating curve
 /// of the dose, [`Doser`]. The perturbation enters as a *set*: control is the empty sum, a
 /// double is the sum of its genes, so that an unseen double of known genes has a condition too. The interaction of the two
 /// genes is left to the non-linear layers that follow.
@@ -25,9 +22,10 @@ pub struct ConditionEncoder<D: Backend> {
     doser: Option<Doser<D>>,
     lane: Option<Embedding<D>>,
     library: Option<Linear<D>>,
+    covariates: Option<Linear<D>>,
 }
 
-walk_params!(ConditionEncoder { params: [], buffers: [], layers: [perturbation, doser, lane, library] });
+walk_params!(ConditionEncoder { params: [], buffers: [], layers: [perturbation, doser, lane, library, covariates] });
 
 impl<D: Backend> ConditionEncoder<D> {
     /// An encoder for `vocabulary`. A single lane carries no information and gets no embedding.
@@ -35,12 +33,13 @@ impl<D: Backend> ConditionEncoder<D> {
     /// # Errors
     /// No memory on the device.
     pub fn new(device: &D, vocabulary: &Vocabulary, config: &VaeConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
-        let (lanes, width) = (vocabulary.lanes.len(), config.condition);
+        let (lanes, width, covariates) = (vocabulary.lanes.len(), config.condition, vocabulary.covariates.width());
         Ok(Self {
             perturbation: Embedding::new(device, vocabulary.perturbed.len().max(1), width, rng)?,
             doser: vocabulary.knows_doses().then(|| Doser::new(device, &vocabulary.first_half_doses())).transpose()?,
             lane: (config.with_lane && lanes > 1).then(|| Embedding::new(device, lanes, width, rng)).transpose()?,
             library: config.with_library.then(|| Linear::new(device, 1, width, rng)).transpose()?,
+            covariates: (covariates > 0).then(|| Linear::new(device, covariates, width, rng)).transpose()?,
         })
     }
 
@@ -68,6 +67,10 @@ impl<D: Backend> ConditionEncoder<D> {
                 .try_tensor_from_vec(batch.log_library.clone(), (batch.log_library.len(), 1))
                 .map_err(|e| Error::device("log library size", e))?;
             condition = ops::add(condition, library.forward(column.put_tape(T::default()))?)?;
+        }
+        if let Some(covariates) = &self.covariates {
+            let values = ops::upload(device, &batch.covariates)?; // (cells, width of the covariates)
+            condition = ops::add(condition, covariates.forward(values.put_tape(T::default()))?)?;
         }
         Ok(condition)
     }

@@ -104,6 +104,10 @@ pub struct VaeConfig {
     pub with_lane: bool,
     /// Whether the log library size enters the condition.
     pub with_library: bool,
+    /// Columns of cells that enter the condition too, such as cell type, donor or time: `NAME`, or `NAME:categorical` or
+    /// `NAME:continuous` to say how it is read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub covariates: Vec<String>,
     /// Whether the encoder sees the condition too.
     pub encode_condition: bool,
     /// Normalisation before each activation.
@@ -143,6 +147,7 @@ impl Default for VaeConfig {
             condition: 64,
             with_lane: true,
             with_library: true,
+            covariates: Vec::new(),
             encode_condition: true,
             norm: Norm::Layer,
             activation: Activation::default(),
@@ -258,6 +263,11 @@ impl ModelConfig for VaeSettings {
 
     fn seed(&self) -> u64 {
         self.train.seed
+    }
+
+    fn set_covariates(&mut self, columns: &[String]) -> Result<()> {
+        self.model.covariates = columns.to_vec();
+        Ok(())
     }
 }
 

@@ -8,7 +8,6 @@ use super::{
     log1p::Log1p,
     model::{CountVae, on_device},
     net::{Decoded, VaeNet},
-    reference::REFERENCE_CELLS,
 };
 use crate::{
     Error, Result,
@@ -44,8 +43,8 @@ impl CountVae {
         })
     }
 
-    /// What the model expects of each cell under `perturbation`: its latent, library size and lane are kept, its
-    /// perturbation is changed. `(cells, genes)`, in the units of [`Self::reconstruct`].
+    /// What the model expects of each cell under `perturbation`: its latent, library size, lane and other covariates are kept,
+    /// its perturbation is changed. `(cells, genes)`, in the units of [`Self::reconstruct`].
     ///
     /// # Errors
     /// As [`Self::latents`], and a perturbation of genes never perturbed in training.
@@ -128,8 +127,8 @@ impl CountVae {
         let mut blocks = Vec::new();
         for start in (0..cells).step_by(EVALUATION_BATCH) {
             let n = EVALUATION_BATCH.min(cells - start);
-            let chosen: Vec<usize> = (0..n).map(|_| rng.random_range(0..REFERENCE_CELLS)).collect();
-            let covariates: Vec<CellCovariates> = chosen.iter().map(|&i| reference.covariates[i]).collect();
+            let chosen: Vec<usize> = (0..n).map(|_| rng.random_range(0..reference.covariates.len())).collect();
+            let covariates: Vec<CellCovariates> = chosen.iter().map(|&i| reference.covariates[i].clone()).collect();
             let of_chosen = HostPosterior {
                 mu: reference.posterior.mu.select(Axis(0), &chosen),
                 logvar: reference.posterior.logvar.select(Axis(0), &chosen),
@@ -173,6 +172,7 @@ impl CountVae {
             levels: given.levels,
             lanes: vec![0; n],
             log_library: vec![0.0; n],
+            covariates: Array2::zeros((n, 0)),
         };
         let decoded = self.decode(&conditions, &Array2::zeros((n, self.config.latent)))?;
         let mut effects = decoded.mean(&vec![1.0; n], self.with_remainder);
@@ -204,6 +204,10 @@ impl CountVae {
             levels: given.levels.clone(),
             lanes: covariates.iter().map(|cell| cell.lane).collect(),
             log_library: covariates.iter().map(|cell| self.vocabulary.standardise(cell.library_size)).collect(),
+            covariates: Array2::from_shape_fn(
+                (covariates.len(), self.vocabulary.covariates.width()),
+                |(cell, feature)| covariates[cell].others[feature],
+            ),
         }
     }
 

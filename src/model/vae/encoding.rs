@@ -1,8 +1,8 @@
 //! Perturbations as a condition encoder takes them: sets of embedding indices, with doses where the training had some.
 
 use super::{
-    batch::Vocabulary,
     model::{CountVae, on_device},
+    vocabulary::Vocabulary,
 };
 use crate::{
     Result,

@@ -4,6 +4,7 @@ use super::{
     batch::{CellSource, VaeBatch},
     model::{CountVae, on_device},
     net::standard_normal,
+    reference::REFERENCE_CELLS,
 };
 use crate::{
     Error, Result,
@@ -12,7 +13,7 @@ use crate::{
     train::BatchSource,
 };
 use dfdx::prelude::NoneTape;
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,7 @@ pub struct Collapse {
 }
 
 /// What a cell has beside its state: the part of it that no perturbation decides.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CellCovariates {
     /// Index of its lane in the model's vocabulary.
     pub lane: u32,
@@ -55,6 +56,9 @@ pub struct CellCovariates {
     pub size_factor: f32,
     /// Its library size over all measured genes (UMI counts).
     pub library_size: f32,
+    /// Its other covariates, `(width,)`: see [`Covariates::design`](super::Covariates::design).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<f32>,
 }
 
 /// Posteriors of cells on the host, `(cells, latent)` each.
@@ -75,6 +79,17 @@ impl HostPosterior {
 pub(super) struct HostReference {
     pub posterior: HostPosterior,
     pub covariates: Vec<CellCovariates>,
+}
+
+impl HostReference {
+    /// The mean of [`CellCovariates::others`].
+    pub fn mean_of_others(&self) -> Vec<f32> {
+        let mut mean = vec![0.0; self.covariates[0].others.len()];
+        for cell in &self.covariates {
+            mean.iter_mut().zip(&cell.others).for_each(|(mean, value)| *mean += value / self.covariates.len() as f32);
+        }
+        mean
+    }
 }
 
 impl CountVae {
@@ -150,8 +165,13 @@ impl CountVae {
         let z = self.over_cells(data, rows, |batch| {
             let library_size = rows[covariates.len()..].iter().map(|&row| data.library_size[row]);
             let cells = batch.condition.lanes.iter().zip(batch.library_size.iter()).zip(library_size);
-            let of = |((&lane, &size_factor), library_size)| CellCovariates { lane, size_factor, library_size };
-            covariates.extend(cells.map(of).collect::<Vec<_>>());
+            let of = |(((&lane, &size_factor), library_size), others): (_, ArrayView1<'_, f32>)| CellCovariates {
+                lane,
+                size_factor,
+                library_size,
+                others: others.to_vec(),
+            };
+            covariates.extend(cells.zip(batch.condition.covariates.rows()).map(of).collect::<Vec<_>>());
             Ok(self.posterior(batch)?.draw(rng))
         })?;
         Ok((z, covariates))
@@ -164,13 +184,26 @@ impl CountVae {
     pub(super) fn reference(&self) -> Result<HostReference> {
         on_device!(&self.net, net => {
             let kept = &net.reference;
+            let mut others = match &kept.covariates {
+                Some(kept) => ops::download(&kept.values),
+                None => Array2::zeros((REFERENCE_CELLS, 0)),
+            };
+            let rows = self.vocabulary.covariates.rows_to_start_from(&others);
+            self.vocabulary.covariates.overwrite(&mut others);
             let cells = kept.lane.as_vec().into_iter().zip(kept.size_factor.as_vec()).zip(kept.library_size.as_vec());
-            let of = |((lane, size_factor), library_size)| CellCovariates { lane: lane as u32, size_factor, library_size };
-            let covariates: Vec<CellCovariates> = cells.map(of).collect();
+            let of = |(((lane, size_factor), library_size), others): (_, ArrayView1<'_, f32>)| CellCovariates {
+                lane: lane as u32,
+                size_factor,
+                library_size,
+                others: others.to_vec(),
+            };
+            let covariates: Vec<CellCovariates> = cells.zip(others.rows()).map(of).collect();
             if covariates.iter().any(|cell| cell.size_factor == 0.0) {
                 return Err(Error::config("this model was never trained: fit it first"));
             }
-            let posterior = HostPosterior { mu: ops::download(&kept.mu), logvar: ops::download(&kept.logvar) };
+            let of_rows = |values| ops::download(values).select(Axis(0), &rows);
+            let posterior = HostPosterior { mu: of_rows(&kept.mu), logvar: of_rows(&kept.logvar) };
+            let covariates = rows.iter().map(|&row| covariates[row].clone()).collect();
             Ok(HostReference { posterior, covariates })
         })
     }

@@ -3,7 +3,9 @@
 //! | file | content |
 //! |---|---|
 //! | `config` | settings of the network and of its training |
-//! | `batch` | batches of cells and of effects, and the names behind them |
+//! | `vocabulary` | the names behind inputs and outputs |
+//! | `covariates` | columns of cells as further conditions |
+//! | `batch` | batches of cells and of effects |
 //! | `condition` | what a cell was given and where it was measured, as a vector |
 //! | `reference` | the control cells that a trained model carries with it |
 //! | `net` | the equations: encoder, decoder, likelihood |
@@ -12,6 +14,7 @@
 //! | `importance` | importance weights: the tighter bound, and estimates of the log-likelihood |
 //! | `model` | [`CountVae`]: training, saving, the contract of all models |
 //! | `encoding` | perturbations as indices, with doses where the training had some |
+//! | `description` | what a model is made from, as its file holds it |
 //! | `decode` | predictions: reconstructions, counterfactuals, drawn cells, effects |
 //! | `traverse` | expected counts of latents that belong to no cell |
 //! | `inspect` | latents and reference cells, likelihood bound, collapse |
@@ -20,7 +23,9 @@
 mod batch;
 mod condition;
 mod config;
+mod covariates;
 mod decode;
+mod description;
 mod encoding;
 mod importance;
 mod inspect;
@@ -31,11 +36,13 @@ mod net;
 mod objective;
 mod reference;
 mod traverse;
+mod vocabulary;
 
-pub use batch::{CellSource, CellView, ConditionBatch, EffectSource, Observed, VaeBatch, Vocabulary};
+pub use batch::{CellSource, CellView, ConditionBatch, EffectSource, Observed, VaeBatch};
 pub(in crate::model) use batch::{counts_more_genes, output_bias};
 pub use condition::ConditionEncoder;
 pub use config::{KlAnnealing, LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings};
+pub use covariates::Covariates;
 pub use decode::{CountModel, sample_counts};
 pub use encoding::{DoseCurve, DoseRange, EncodedPerturbations};
 pub use importance::LogLikelihood;
@@ -45,4 +52,5 @@ pub use model::CountVae;
 pub(in crate::model) use net::standard_normal;
 pub use net::{Decoded, Posterior, VaeNet};
 pub use objective::Objective;
-pub use reference::{REFERENCE_CELLS, Reference};
+pub use reference::{KeptCovariates, REFERENCE_CELLS, Reference};
+pub use vocabulary::Vocabulary;

@@ -1,28 +1,26 @@
 //! The count VAE as users meet it: trained, saved, loaded, and asked through the contract of all models.
 
 use super::{
-    batch::{
-        CellSource, CellView, EffectSource, VaeBatch, Vocabulary, counts_more_genes, log_dispersions, output_bias,
-    },
+    batch::{CellSource, CellView, EffectSource, VaeBatch, counts_more_genes, log_dispersions, output_bias},
     config::{LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings},
-    encoding::DoseRange,
+    description::Description,
     net::VaeNet,
     reference::REFERENCE_CELLS,
+    vocabulary::Vocabulary,
 };
 use crate::{
     Error, Result,
-    data::{Condition, DataKind, Dataset, EffectTable, TrainingCells, TrainingData},
+    data::{Condition, DataKind, Dataset, EffectTable, MetadataColumn, TrainingCells, TrainingData},
     device::Device,
     math::seeds::stream,
     model::{Abilities, Generated, HeldOutScore, Model, ModelConfig, Sampling, State, Trained},
-    nn::gpu,
+    nn::{gpu, ops},
     train::{BatchSource, History, Run, fit, has_checkpoint},
 };
 use dfdx::prelude::{Cpu, NoneTape};
 use ndarray::{Array2, Axis};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
 /// Purpose of the random numbers that choose the reference cells.
 const REFERENCE: u64 = 0x5265_6665_7265_6e63;
@@ -74,52 +72,6 @@ pub struct CountVae {
     pub(super) net: Net,
 }
 
-/// The description in `model.json`, and what a new network is made from.
-#[derive(Serialize, Deserialize)]
-struct Description {
-    config: VaeConfig,
-    vocabulary: Vocabulary,
-    trained_on: DataKind,
-    with_remainder: bool,
-}
-
-impl Description {
-    /// Checks a description from a file whose arrays hold `n_values` values in total, before a network is made from it.
-    fn check(&self, n_values: usize) -> Result<()> {
-        let edited = |what: &str| Err(Error::data(format!("model.json is damaged or was edited: {what}; train again")));
-        self.config.validate()?;
-        if self.trained_on == DataKind::Effects && self.config.likelihood != Likelihood::Gaussian {
-            return edited("a model of effects has a likelihood of counts");
-        }
-        let (mean, deviation) = self.vocabulary.log_library;
-        if !(mean.is_finite() && deviation.is_finite() && deviation > 0.0) {
-            return edited("log_library must be finite, with a deviation above 0");
-        }
-        let doses = &self.vocabulary.doses;
-        let is_range =
-            |range: &DoseRange| range.lowest > 0.0 && range.lowest <= range.highest && range.highest.is_finite();
-        if !doses.is_empty() && (doses.len() != self.vocabulary.perturbed.len() || !doses.iter().all(is_range)) {
-            return edited("the doses are no range above 0 for each perturbed gene");
-        }
-        if !self.vocabulary.perturbed.is_sorted() {
-            return edited("the perturbed genes are not sorted");
-        }
-        match self.n_main_weights() {
-            Some(weights) if weights <= n_values => Ok(()),
-            _ => edited("the network that it describes is larger than its arrays"),
-        }
-    }
-
-    /// Weights of the largest layers; `None` if there are more than can be counted.
-    fn n_main_weights(&self) -> Option<usize> {
-        let VaeConfig { latent, condition, hidden, .. } = &self.config;
-        let (genes, perturbed) = (self.vocabulary.genes.len(), self.vocabulary.perturbed.len());
-        let mut layers = vec![(genes, *hidden.first()?), (*latent, *hidden.last()?), (perturbed.max(1), *condition)];
-        layers.extend(hidden.windows(2).map(|pair| (pair[0], pair[1])));
-        layers.into_iter().try_fold(0_usize, |sum, (rows, columns)| sum.checked_add(rows.checked_mul(columns)?))
-    }
-}
-
 impl CountVae {
     /// A model for this data that is not trained yet: random weights, and the output bias that the settings ask for.
     /// [`Model::fit`] starts from it.
@@ -142,7 +94,7 @@ impl CountVae {
         let with_remainder = config.likelihood != Likelihood::Gaussian
             && config.library_size == LibrarySize::Total
             && counts_more_genes(data, rows);
-        let vocabulary = Vocabulary::of_cells(data, rows);
+        let vocabulary = Vocabulary::of_cells(data, rows).with_covariates(data, rows, &config.covariates)?;
         let mut model = Self::build(
             Description { config: config.clone(), vocabulary, trained_on: DataKind::Cells, with_remainder },
             run.seed,
@@ -167,6 +119,11 @@ impl CountVae {
         if config.likelihood != Likelihood::Gaussian {
             return Err(Error::config(
                 "effects are no counts: set likelihood = \"gaussian\" in the model configuration",
+            ));
+        }
+        if !config.covariates.is_empty() {
+            return Err(Error::config(
+                "covariates (--covariate) are columns of cells, and mean effects are of none; leave them out",
             ));
         }
         if table.is_empty() {
@@ -290,6 +247,10 @@ impl CountVae {
             net.reference.size_factor.copy_from(&batch.library_size);
             net.reference.library_size.copy_from(&library);
             net.reference.lane.copy_from(&lanes);
+            let covariates = ops::upload(net.device(), &batch.condition.covariates)?;
+            if let Some(kept) = &mut net.reference.covariates {
+                kept.values = covariates;
+            }
         });
         Ok(())
     }
@@ -316,8 +277,9 @@ impl Model for CountVae {
             let history = model.train(&train, &validation, settings, run)?;
             return Ok((model, history));
         };
-        let (data, split) = (&cells.data, settings.divide_cells(cells, run.seed)?);
+        let (data, mut split) = (&cells.data, settings.divide_cells(cells, run.seed)?);
         let mut model = Self::for_cells(cells, &split.train, settings, run)?;
+        split.validation = model.vocabulary.covariates.known_rows(data, &split.validation)?;
         let view = model.view();
         let train = CellSource::new(data, &split.train, &model.vocabulary, view)?;
         let validation = CellSource::new(data, &split.validation, &model.vocabulary, view)?;
@@ -366,8 +328,23 @@ impl Trained for CountVae {
         Some((range.lowest, range.highest))
     }
 
+    fn covariates(&self) -> Vec<&MetadataColumn> {
+        self.vocabulary.covariates.columns()
+    }
+
+    fn with_covariate(&self, column: &str, value: &str) -> Result<Box<dyn Trained>> {
+        let mut model = self.clone();
+        model.vocabulary.covariates.set(column, value)?;
+        Ok(Box::new(model))
+    }
+
     fn check(&self, conditions: &[Condition]) -> Result<()> {
         self.vocabulary.check(conditions.iter().map(|condition| &condition.perturbation))
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let covariates = &self.vocabulary.covariates;
+        (!covariates.is_empty()).then(|| format!("covariates: {}", covariates.described())).into_iter().collect()
     }
 
     fn state(&self) -> Result<State> {
@@ -406,15 +383,21 @@ impl Trained for CountVae {
         if self.trained_on == DataKind::Effects {
             return Ok(None);
         }
+        let given = rows.len();
+        let rows = &self.vocabulary.covariates.known_rows(data, rows)?;
         let elbo = self.elbo(data, rows, ELBO_DRAWS, seed)?;
         let some: Vec<usize> = rows.iter().copied().step_by(rows.len().div_ceil(LIKELIHOOD_CELLS).max(1)).collect();
         let likelihood = self.log_likelihood(data, &some, LIKELIHOOD_DRAWS, seed)?;
         let mut json = serde_json::to_value(elbo).expect("numbers always serialise");
         json["log_likelihood"] = serde_json::to_value(likelihood).expect("numbers always serialise");
+        let left_out = match given - rows.len() {
+            0 => String::new(),
+            n => format!("; {n} cells have values of covariates that were not trained on, and were left out"),
+        };
         Ok(Some(HeldOutScore {
             line: format!(
                 "held-out ELBO {:.2} nats per cell ({} cells); ln p(x) is at least {:.2}, the mean bound of {} draws ({} \
-                 cells)",
+                 cells){left_out}",
                 elbo.elbo, elbo.cells, likelihood.bound, likelihood.samples, likelihood.cells
             ),
             json,

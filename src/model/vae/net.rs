@@ -15,10 +15,11 @@
 //! expression and effects, which are no counts.
 
 use super::{
-    batch::{ConditionBatch, Observed, VaeBatch, Vocabulary},
+    batch::{ConditionBatch, Observed, VaeBatch},
     condition::ConditionEncoder,
     config::{Likelihood, ThetaScope, VaeConfig},
     reference::Reference,
+    vocabulary::Vocabulary,
 };
 use crate::{
     Error, Result,
@@ -139,7 +140,7 @@ impl<D: Backend> VaeNet<D> {
             zero_head: (config.likelihood == Likelihood::Zinb)
                 .then(|| Linear::new(device, first, genes, rng))
                 .transpose()?,
-            reference: Reference::empty(device, config.latent)?,
+            reference: Reference::empty(device, config.latent, vocabulary.covariates.width())?,
         })
     }
 

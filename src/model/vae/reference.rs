@@ -22,19 +22,40 @@ pub struct Reference<D: Backend> {
     pub library_size: Vector<D>,
     /// Index of the lane (a small whole number), `(REFERENCE_CELLS,)`.
     pub lane: Vector<D>,
+    /// Their other covariates, where the model has some.
+    pub covariates: Option<KeptCovariates<D>>,
 }
 
-walk_params!(Reference { params: [], buffers: [mu, logvar, size_factor, library_size, lane], layers: [] });
+walk_params!(Reference { params: [], buffers: [mu, logvar, size_factor, library_size, lane], layers: [covariates] });
+
+/// The covariates of the reference cells.
+#[derive(Debug, Clone)]
+pub struct KeptCovariates<D: Backend> {
+    /// `(REFERENCE_CELLS, width)`.
+    pub values: Matrix<D>,
+}
+
+walk_params!(KeptCovariates { params: [], buffers: [values], layers: [] });
 
 impl<D: Backend> Reference<D> {
-    /// Zeros, as an untrained model has them.
+    /// Zeros, as an untrained model has them; `covariates` is their width.
     ///
     /// # Errors
     /// No memory on the device.
-    pub fn empty(device: &D, latent: usize) -> Result<Self> {
+    pub fn empty(device: &D, latent: usize, covariates: usize) -> Result<Self> {
         let fail = |e: D::Err| Error::device("allocating the reference cells", e);
-        let matrix = || device.try_zeros_like(&(REFERENCE_CELLS, latent)).map_err(fail);
+        let matrix = |width: usize| device.try_zeros_like(&(REFERENCE_CELLS, width)).map_err(fail);
         let vector = || device.try_zeros_like(&(REFERENCE_CELLS,)).map_err(fail);
-        Ok(Self { mu: matrix()?, logvar: matrix()?, size_factor: vector()?, library_size: vector()?, lane: vector()? })
+        Ok(Self {
+            mu: matrix(latent)?,
+            logvar: matrix(latent)?,
+            size_factor: vector()?,
+            library_size: vector()?,
+            lane: vector()?,
+            covariates: (covariates > 0)
+                .then(|| matrix(covariates))
+                .transpose()?
+                .map(|values| KeptCovariates { values }),
+        })
     }
 }

@@ -16,7 +16,8 @@ use ndarray::{Array2, Axis};
 
 impl CountVae {
     /// The expected value of each row of latents `z` `(rows, latent)` under `perturbation`, `(rows, genes)`: counts at
-    /// `library_size` (UMI counts), or log1p-normalised expression (Gaussian decoder); in the first lane.
+    /// `library_size` (UMI counts), or log1p-normalised expression (Gaussian decoder); in the first lane, at the mean of the other
+    /// covariates over control cells.
     ///
     /// # Errors
     /// As [`Self::expected_between`].
@@ -44,7 +45,11 @@ impl CountVae {
         if !(library_size.is_finite() && library_size > 0.0) {
             return Err(Error::config(format!("the library size is {library_size}; it must be a positive number")));
         }
-        let cells = vec![CellCovariates { lane: 0, size_factor: library_size, library_size }; z.nrows()];
+        let others = match self.vocabulary.covariates.is_empty() {
+            true => Vec::new(),
+            false => self.reference()?.mean_of_others(),
+        };
+        let cells = vec![CellCovariates { lane: 0, size_factor: library_size, library_size, others }; z.nrows()];
         let [from, to] =
             [from, to].map(|perturbation| Ok(self.conditions(&self.vocabulary.encode(perturbation)?, &cells)));
         let (from, to): (_, _) = (from?, to?);

@@ -91,6 +91,9 @@ fn other_model(dir: &Path, data: &Dataset, split: &Split, device: Device) -> Res
     Ok(other)
 }
 
+/// Most numbers that are read as classes.
+const MOST_CLASSES: usize = 20;
+
 /// The label of each cell: what the probe predicts and what colours the pictures.
 struct Labels {
     /// The column of obs.
@@ -124,6 +127,12 @@ impl Labels {
         let mut classes = values.clone();
         classes.sort_unstable();
         classes.dedup();
+        if classes.len() > MOST_CLASSES && classes.iter().filter(|class| class.parse::<f64>().is_err()).count() <= 1 {
+            return Err(Error::config(format!(
+                "--label {name} holds {} different numbers, and the probe tells classes apart; give a column of categories",
+                classes.len()
+            )));
+        }
         let of_cell = values.iter().map(|value| classes.binary_search(value).expect("it is one of them") as u32);
         Ok(Self { name: name.to_owned(), of_cell: of_cell.collect(), classes, control: None })
     }

@@ -76,6 +76,9 @@ pub fn settings(
     if !args.metadata.is_empty() || args.hold_out.is_some() {
         settings.set_metadata(&args.metadata, args.hold_out.map(HeldOutArg::into_hold_out))?;
     }
+    if !args.covariate.is_empty() {
+        settings.set_covariates(&args.covariate)?;
+    }
     if let Some(epochs) = args.epochs {
         settings.set_epochs(epochs);
         settings.validate()?;
