@@ -4,8 +4,8 @@
 #   scripts/phases.sh
 #
 # Two lanes run side by side, because the compiler keeps one core busy for minutes with each of the largest crates: one
-# checks, builds and tests the library, the other builds the kernel and what the notebooks depend on. Each phase is a
-# target of the Makefile; its output is shown as one block when it ends. After a failure no further phase begins.
+# checks, builds and tests the library, the other builds the kernel and what the notebooks depend on, and runs them. Each
+# phase is a target of the Makefile; its output is shown as one block when it ends. After a failure no further phase begins.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,7 +38,7 @@ library() {
 
 kernel() {
     phase kernel kernel && phase notebook-dependencies notebook-dependencies && phase kernel-tests kernel-unit &&
-        phase book book-check
+        phase book book-check && phase notebooks notebooks
 }
 
 table() {
@@ -61,4 +61,4 @@ lanes="$lanes -$!"
 set +m
 trap 'kill -- $lanes 2>/dev/null; exit 130' INT TERM
 wait
-phase notebooks notebooks
+[ ! -e "$logs/failed" ]

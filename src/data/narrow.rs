@@ -20,7 +20,12 @@ use super::{
     qc::{self, DETECTED_GENES, MITO_PERCENT},
 };
 use crate::{Error, Result};
-use std::{collections::HashSet, ops::ControlFlow, path::Path, str::FromStr};
+use std::{
+    collections::HashSet,
+    ops::{ControlFlow, Range},
+    path::Path,
+    str::FromStr,
+};
 
 /// Variable genes that are used where nothing else is asked for.
 pub const USUAL_GENES: usize = 5_000;
@@ -142,7 +147,8 @@ impl Dataset {
         training: impl FnOnce(&Self) -> Result<Vec<usize>>,
     ) -> Result<Self> {
         let here = |e: Error| e.at(file.path().display());
-        let Some((scanned, bare, rows)) = without_counts(file, options, choice)? else {
+        let all = 0..file.n_obs();
+        let Some((scanned, bare, rows)) = without_counts(file, options, choice, &[all])? else {
             return Self::from_anndata(file, options)?.with_genes(choice, training);
         };
         let Scanned { matrix, columns, genes, .. } = scanned;
@@ -166,12 +172,13 @@ impl Dataset {
         Ok(data)
     }
 
-    /// Everything of a cells dataset but its counts and genes, which pass by once.
+    /// Everything of a cells dataset but its counts and genes. The counts of `cells` pass by once; library sizes that only the
+    /// counts of other cells could tell are not numbers, and what is wrong with those counts is not seen.
     ///
     /// # Errors
     /// As [`Dataset::open_with`].
-    pub fn outline(file: &AnnData, options: &OpenOptions) -> Result<Self> {
-        match without_counts(file, options, &GeneChoice::Named(Vec::new()))? {
+    pub fn outline(file: &AnnData, options: &OpenOptions, cells: &[Range<usize>]) -> Result<Self> {
+        match without_counts(file, options, &GeneChoice::Named(Vec::new()), cells)? {
             Some((_, bare, _)) => Ok(bare),
             None => Self::from_anndata(file, options),
         }
@@ -243,21 +250,23 @@ fn enough_cells(training: &[usize]) -> Result<()> {
     }
 }
 
-/// The matrix of counts after its first pass, a dataset that has everything but counts, and the rows of its cells in the file.
+/// The matrix of counts after the cells `passing` have passed by, a dataset that has everything but counts, and the rows of its cells in the file.
 /// `None`: as [`scan`].
 fn without_counts(
     file: &AnnData,
     options: &OpenOptions,
     choice: &GeneChoice,
+    passing: &[Range<usize>],
 ) -> Result<Option<(Scanned, Dataset, Vec<usize>)>> {
     let real = matches!(options.expression, Some(Expression::Log | Expression::Z));
     if *choice == GeneChoice::All || options.round_counts || real {
         return Ok(None);
     }
     let mut front = Front::of(file, options)?;
-    let Some(mut scanned) = scan(file, &front, options, choice)? else { return Ok(None) };
+    let Some(mut scanned) = scan(file, &front, (options, choice), passing)? else { return Ok(None) };
     front.notes.append(&mut scanned.notes);
-    let sums: Vec<f32> = scanned.totals.sums.iter().map(|&sum| sum as f32).collect();
+    let mut sums = vec![f32::NAN; file.n_obs()];
+    passing.iter().cloned().flatten().for_each(|cell| sums[cell] = scanned.totals.sums[cell] as f32);
     let none = Counts::new(0, vec![0; sums.len() + 1], Vec::new(), Vec::new())?;
     let (mut bare, rows) = front.dataset((none, Expression::Counts), Table::default(), sums)?;
     set_quality(&mut bare, &rows, &scanned.genes, &scanned.totals);
@@ -266,7 +275,12 @@ fn without_counts(
 
 /// Finds the matrix of counts and lets it pass by. `None`: its genes are few enough to read them all, or there is no such
 /// matrix, which reading it whole explains.
-fn scan(file: &AnnData, front: &Front<'_>, options: &OpenOptions, choice: &GeneChoice) -> Result<Option<Scanned>> {
+fn scan(
+    file: &AnnData,
+    front: &Front<'_>,
+    (options, choice): (&OpenOptions, &GeneChoice),
+    passing: &[Range<usize>],
+) -> Result<Option<Scanned>> {
     let mut passed_over: Vec<String> = Vec::new();
     for matrix in pick::in_question(file, options) {
         let var = if matrix == "raw/X" { file.raw_var()? } else { file.var()? };
@@ -276,7 +290,7 @@ fn scan(file: &AnnData, front: &Front<'_>, options: &OpenOptions, choice: &GeneC
         if matches!(choice, GeneChoice::MostVariable(n) if *n >= genes.len()) {
             return Ok(None);
         }
-        match totals(file, &matrix, n_columns, (&columns, &genes))? {
+        match totals(file, (&matrix, passing), n_columns, (&columns, &genes))? {
             Some((totals, most)) if most > 1.0 || pick::is_called_counts(&matrix, options) => {
                 let said = (matrix != "X").then(|| pick::said(file, &matrix, &genes, &passed_over));
                 let notes = said.into_iter().chain(notes).collect();
@@ -292,7 +306,7 @@ fn scan(file: &AnnData, front: &Front<'_>, options: &OpenOptions, choice: &GeneC
 /// The totals of each cell over the columns that are genes, and the largest count; `None` where a value is no count.
 fn totals(
     file: &AnnData,
-    matrix: &str,
+    (matrix, cells): (&str, &[Range<usize>]),
     n_columns: usize,
     (columns, genes): (&[usize], &Table),
 ) -> Result<Option<(Totals, f32)>> {
@@ -303,7 +317,7 @@ fn totals(
         is_mito[column] = qc::is_mitochondrial(name);
     }
     let (mut counted, mut most) = (true, 0.0_f32);
-    file.for_each_entry(matrix, |cell, column, value| {
+    file.for_each_entry(matrix, cells, |cell, column, value| {
         if !(value >= 0.0 && value.fract() == 0.0 && value.is_finite()) {
             counted = false;
             return ControlFlow::Break(());
@@ -361,7 +375,8 @@ fn most_variable(file: &AnnData, matrix: &str, (columns, of): (&[usize], &[usize
     let mut gene_of = vec![None; most];
     columns.iter().zip(0..).for_each(|(&column, gene)| gene_of[column] = Some(gene));
     let mut histograms = CountHistograms::new(columns.len(), of.len());
-    file.for_each_entry(matrix, |cell, column, value| {
+    let all = 0..file.n_obs();
+    file.for_each_entry(matrix, &[all], |cell, column, value| {
         if let (true, Some(Some(gene))) = (counted[cell], gene_of.get(column as usize)) {
             histograms.add(*gene, value);
         }

@@ -263,14 +263,15 @@ fn lanes(
 }
 
 /// The library size of each cell: from the first column that holds one, if it is never below the sum of the row.
-/// `sums` are those of each row.
+/// `sums` are those of each row, and not a number where they are not known.
 pub(crate) fn library_size(file: &AnnData, cells: &Table, sums: Vec<f32>) -> (Vec<f32>, Option<String>) {
     let own = hint(file, "library_size_column");
     let mut note = None;
     for name in own.as_deref().into_iter().chain(LIBRARY_COLUMNS) {
         let Some(sizes) = cells.column(name).and_then(Column::to_f64) else { continue };
-        let plausible =
-            |(&size, &sum): (&f64, &f32)| size.is_finite() && size >= f64::from(sum) * (1.0 - LIBRARY_TOLERANCE);
+        let plausible = |(&size, &sum): (&f64, &f32)| {
+            size.is_finite() && (sum.is_nan() || size >= f64::from(sum) * (1.0 - LIBRARY_TOLERANCE))
+        };
         match sizes.iter().zip(&sums).position(|pair| !plausible(pair)) {
             None => return (sizes.into_iter().map(|size| size as f32).collect(), None),
             Some(cell) => {

@@ -3,7 +3,7 @@
 use super::{names, real_files};
 use crate::common::real_data;
 use genailab::{
-    data::{AnnData, AnnDataWriter, Column, Counts, MatrixKind, Table, Uns},
+    data::{AnnData, AnnDataWriter, Column, Counts, Dataset, MatrixKind, OpenOptions, Table, Uns},
     ndarray::{Array1, Array2, array},
 };
 use hdf5::{
@@ -141,6 +141,50 @@ fn matrices_of_every_type() {
     check::<i64, u32>();
     check::<f32, u64>();
     check::<f64, i32>();
+}
+
+/// Cells that do not pass by have no library size, and the others have theirs, however the matrix is stored.
+#[test]
+fn an_outline_looks_at_the_cells_that_are_asked_for() {
+    let dense = Array2::from_shape_fn((40, 5), |(cell, gene)| ((cell * 7 + gene * 3) % 5) as f32);
+    let sums: Vec<f32> = dense.rows().into_iter().map(|row| row.sum()).collect();
+    let folder = tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let (cells, genes) = (Table::from_names(names("c", 40)), Table::from_names(names("g", 5)));
+    AnnDataWriter::new(&cells, &genes).x(&Counts::from_dense(&dense)).write(path("csr.h5ad")).expect("written");
+    AnnDataWriter::new(&cells, &genes).x(&dense).write(path("dense.h5ad")).expect("written");
+    let by_gene = Counts::from_dense(&dense.t().to_owned());
+    let file = bare(&path("csc.h5ad"), 40, 5);
+    let group = file.create_group("X").expect("new");
+    text_attr(&group, "encoding-type", "csc_matrix");
+    group.new_attr::<i64>().shape([2]).create("shape").expect("new").write_raw(&[40, 5]).expect("written");
+    let ends = (0..5).scan(0, |end, gene| {
+        *end += by_gene.row(gene).0.len() as i64;
+        Some(*end)
+    });
+    put(&group, "indptr", &[0].into_iter().chain(ends).collect::<Vec<i64>>());
+    let rows: Vec<(&[u32], &[f32])> = (0..5).map(|gene| by_gene.row(gene)).collect();
+    put(&group, "indices", &rows.iter().flat_map(|row| row.0.iter().map(|&cell| cell as i32)).collect::<Vec<i32>>());
+    put(&group, "data", &rows.iter().flat_map(|row| row.1.iter().copied()).collect::<Vec<f32>>());
+    drop((group, file));
+    let options = OpenOptions { labels_optional: true, ..OpenOptions::default() };
+    for (name, kind) in
+        [("csr.h5ad", MatrixKind::Csr), ("dense.h5ad", MatrixKind::Dense), ("csc.h5ad", MatrixKind::Csc)]
+    {
+        let file = AnnData::open(path(name)).expect("opened");
+        assert_eq!(file.x_kind(), kind);
+        assert_eq!(file.n_stored("X").expect("there").is_some(), kind != MatrixKind::Dense, "{name}");
+        let asked = [3..5, 20..21, 38..40];
+        let outline = Dataset::outline(&file, &options, &asked).expect("counts");
+        assert_eq!(outline.n_cells(), 40, "{name}");
+        for cell in 0..40 {
+            let size = outline.library_size[cell];
+            match asked.iter().any(|range| range.contains(&cell)) {
+                true => assert_eq!(size, sums[cell], "{name}, cell {cell}"),
+                false => assert!(size.is_nan(), "{name}, cell {cell}: {size}"),
+            }
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{chunks::Array, hdf};
 use crate::{Error, Result, data::Counts};
 use hdf5::{Dataset, Group, H5Type, LocationType};
 use ndarray::{Array2, s};
-use std::fmt;
+use std::{fmt, ops::Range};
 
 /// How a matrix is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,11 +129,19 @@ impl Stored {
         }
     }
 
+    /// Number of stored values, where it is known without reading them.
+    pub(super) fn n_stored(&self) -> Option<usize> {
+        match &self.form {
+            Form::Dense(_) => None,
+            Form::Sparse { data, .. } => Some(data.size()),
+        }
+    }
+
     /// Counts and sums the values without keeping them, and checks the structure of a sparse matrix.
     pub(super) fn summary(&self) -> Result<MatrixSummary> {
         let mut summary = MatrixSummary::default();
         match &self.form {
-            Form::Dense(array) => self.for_each_dense_block::<f64>(array, |_, block| {
+            Form::Dense(array) => self.for_each_dense_block::<f64>(array, &[0..self.shape.0], |_, block| {
                 summary.nnz += block.iter().filter(|&&value| value != 0.0).count();
                 summary.sum += block.sum();
                 Ok(())
@@ -225,7 +233,7 @@ impl Stored {
         let mut offsets = Vec::with_capacity(self.shape.0 + 1);
         offsets.push(0);
         let (mut genes, mut values) = (Vec::new(), Vec::new());
-        self.for_each_dense_block::<f32>(array, |_, block| {
+        self.for_each_dense_block::<f32>(array, &[0..self.shape.0], |_, block| {
             for row in block.rows() {
                 for (gene, &value) in row.iter().enumerate().filter(|(_, value)| **value != 0.0) {
                     genes.push(gene as u32);
@@ -241,12 +249,15 @@ impl Stored {
     pub(super) fn for_each_dense_block<T: H5Type>(
         &self,
         array: &Dataset,
+        asked: &[Range<usize>],
         mut each: impl FnMut(usize, Array2<T>) -> Result<()>,
     ) -> Result<()> {
-        for rows in hdf::ranges(self.shape.0, hdf::block_rows(array, self.shape.1)) {
-            let start = rows.start;
-            let block = array.read_slice_2d::<T, _>(s![rows, ..]).map_err(|e| hdf::unreadable(array, &e))?;
-            each(start, block)?;
+        for asked in asked {
+            for rows in hdf::ranges(asked.len(), hdf::block_rows(array, self.shape.1)) {
+                let (start, end) = (asked.start + rows.start, asked.start + rows.end);
+                let block = array.read_slice_2d::<T, _>(s![start..end, ..]).map_err(|e| hdf::unreadable(array, &e))?;
+                each(start, block)?;
+            }
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ use matrix::Stored;
 use ndarray::Array2;
 use source::Matrix;
 use std::{
-    ops::ControlFlow,
+    ops::{ControlFlow, Range},
     path::{Path, PathBuf},
 };
 
@@ -191,16 +191,29 @@ impl AnnData {
         self.in_file(|| self.stored(name).and_then(|matrix| matrix.read_columns(genes)))
     }
 
-    /// Hands every value of a matrix that is not zero to `each`, as (cell, gene, value), until it breaks off.
+    /// Hands every value of a matrix that is not zero, in the cells `cells`, to `each`, as (cell, gene, value), until it breaks off.
     ///
     /// # Errors
     /// As [`AnnData::read_matrix`].
     pub(super) fn for_each_entry(
         &self,
         name: &str,
+        cells: &[Range<usize>],
         each: impl FnMut(usize, u32, f32) -> ControlFlow<()>,
     ) -> Result<()> {
-        self.in_file(|| self.stored(name).and_then(|matrix| matrix.for_each_entry(each)))
+        self.in_file(|| self.stored(name).and_then(|matrix| matrix.for_each_entry(cells, each)))
+    }
+
+    /// Number of values that a sparse matrix stores, zeros among them, which is known without reading them; `None` of other
+    /// matrices.
+    ///
+    /// # Errors
+    /// As [`AnnData::read_matrix`].
+    pub fn n_stored(&self, name: &str) -> Result<Option<usize>> {
+        match self.has_matrix(name) {
+            true => self.in_file(|| self.stored(name).map(|matrix| matrix.n_stored())),
+            false => Ok(None),
+        }
     }
 
     /// Reads a matrix as a dense array `(cells, genes)`: see [`AnnData::read_matrix`].

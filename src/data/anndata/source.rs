@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{Result, data::Counts};
 use ndarray::Array2;
-use std::{ops::ControlFlow, sync::Arc};
+use std::{
+    ops::{ControlFlow, Range},
+    sync::Arc,
+};
 
 /// A matrix of an open file.
 #[derive(Debug, Clone)]
@@ -80,13 +83,25 @@ impl Matrix {
         }
     }
 
-    /// Hands every value that is not zero to `each`, as (cell, gene, value), until it breaks off.
-    pub(super) fn for_each_entry(&self, mut each: impl FnMut(usize, u32, f32) -> ControlFlow<()>) -> Result<()> {
+    /// Number of stored values, where it is known without reading them.
+    pub(super) fn n_stored(&self) -> Option<usize> {
+        match self {
+            Self::Hdf(stored) => stored.n_stored(),
+            _ => None,
+        }
+    }
+
+    /// Hands every value of these cells that is not zero to `each`, as (cell, gene, value), until it breaks off.
+    pub(super) fn for_each_entry(
+        &self,
+        cells: &[Range<usize>],
+        mut each: impl FnMut(usize, u32, f32) -> ControlFlow<()>,
+    ) -> Result<()> {
         if let Self::Hdf(stored) = self {
-            return stored.for_each_entry(each);
+            return stored.for_each_entry(cells, each);
         }
         let counts = self.read_counts()?;
-        for cell in 0..counts.n_cells() {
+        for cell in cells.iter().cloned().flatten() {
             let (genes, values) = counts.row(cell);
             if genes.iter().zip(values).any(|(&gene, &value)| each(cell, gene, value).is_break()) {
                 break;

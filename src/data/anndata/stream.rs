@@ -10,22 +10,26 @@ use super::{
 };
 use crate::{Error, Result, data::Counts};
 use hdf5::Dataset;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 /// A column that is not kept.
 const LEFT_OUT: u32 = u32::MAX;
 
 impl Stored {
-    /// Hands every stored value to `each` as (row, column, value), row by row (CSR, dense) or column by column (CSC), until it
-    /// breaks off. Zeros of a dense matrix are left out.
+    /// Hands every stored value of the rows `rows` to `each` as (row, column, value), row by row (CSR,
+    /// dense) or column by column (CSC, all of which passes by), until it breaks off. Zeros of a dense matrix are left out.
     ///
     /// # Errors
     /// A damaged matrix.
-    pub(super) fn for_each_entry(&self, mut each: impl FnMut(usize, u32, f32) -> ControlFlow<()>) -> Result<()> {
+    pub(super) fn for_each_entry(
+        &self,
+        rows: &[Range<usize>],
+        mut each: impl FnMut(usize, u32, f32) -> ControlFlow<()>,
+    ) -> Result<()> {
         match self.form() {
             Form::Dense(array) => {
                 let mut stopped = false;
-                self.for_each_dense_block::<f32>(array, |start, block| {
+                self.for_each_dense_block::<f32>(array, rows, |start, block| {
                     for ((row, column), &value) in block.indexed_iter().filter(|(_, value)| **value != 0.0) {
                         if stopped {
                             break;
@@ -35,28 +39,40 @@ impl Stored {
                     Ok(())
                 })
             }
-            Form::Sparse { by_row: true, data, indices, indptr } => self.for_each_sparse(data, indices, indptr, each),
+            Form::Sparse { by_row: true, data, indices, indptr } => {
+                self.for_each_sparse([data, indices, indptr], rows, each)
+            }
             Form::Sparse { by_row: false, data, indices, indptr } => {
-                self.for_each_sparse(data, indices, indptr, |column, row, value| {
-                    each(row as usize, column as u32, value)
+                let all = 0..self.shape.1;
+                self.for_each_sparse([data, indices, indptr], &[all], |column, row, value| {
+                    let row = row as usize;
+                    match rows.iter().any(|asked| asked.contains(&row)) {
+                        true => each(row, column as u32, value),
+                        false => ControlFlow::Continue(()),
+                    }
                 })
             }
         }
     }
 
-    /// As [`Self::for_each_entry`]: (row, column, value) of CSR, (column, row, value) of CSC.
+    /// As [`Self::for_each_entry`]: (row, column, value) of CSR, (column, row, value) of CSC; `asked` are majors.
     fn for_each_sparse(
         &self,
-        data: &Dataset,
-        indices: &Dataset,
-        indptr: &Dataset,
+        [data, indices, indptr]: [&Dataset; 3],
+        asked: &[Range<usize>],
         mut each: impl FnMut(usize, u32, f32) -> ControlFlow<()>,
     ) -> Result<()> {
         let (majors, minors) = self.major_minor(matches!(self.form(), Form::Sparse { by_row: true, .. }));
         let offsets = self.offsets(indptr, majors, data, indices)?;
-        let mut major = 0;
         let (values, minor_indices) = (Array::new(data), Array::new(indices));
-        for range in hdf::ranges(data.size(), values.block_length().max(minor_indices.block_length())) {
+        let block = values.block_length().max(minor_indices.block_length());
+        let blocks = asked.iter().flat_map(|asked| {
+            let (start, end) = (offsets[asked.start], offsets[asked.end]);
+            hdf::ranges(end - start, block).map(move |range| (asked.start, start + range.start..start + range.end))
+        });
+        let mut major = 0;
+        for (first, range) in blocks {
+            major = first.max(major);
             let minor_block = minor_indices.read::<i64>(range.clone())?;
             let value_block = values.read::<f32>(range.clone())?;
             for ((position, &minor), &value) in range.zip(&minor_block).zip(&value_block) {
@@ -87,6 +103,7 @@ impl Stored {
     /// A damaged matrix.
     pub(super) fn read_columns(&self, kept: &[usize]) -> Result<Counts> {
         let (rows, columns) = self.shape;
+        let all = 0..rows;
         let mut place = vec![LEFT_OUT; columns];
         kept.iter().zip(0..).for_each(|(&column, new)| place[column] = new);
         let by_column = matches!(self.form(), Form::Sparse { by_row: false, .. });
@@ -94,7 +111,7 @@ impl Stored {
         let (mut genes, mut values) = (Vec::new(), Vec::new());
         if by_column {
             // A first pass says how much room each row needs.
-            self.for_each_entry(|row, column, _| {
+            self.for_each_entry(&[all.clone()], |row, column, _| {
                 starts[row + 1] += usize::from(place[column as usize] != LEFT_OUT);
                 ControlFlow::Continue(())
             })?;
@@ -102,7 +119,7 @@ impl Stored {
             genes.resize(starts[rows], 0);
             values.resize(starts[rows], 0.0);
             let mut next = starts.clone();
-            self.for_each_entry(|row, column, value| {
+            self.for_each_entry(&[all.clone()], |row, column, value| {
                 let column = place[column as usize];
                 if column != LEFT_OUT {
                     genes[next[row]] = column;
@@ -112,7 +129,7 @@ impl Stored {
                 ControlFlow::Continue(())
             })?;
         } else {
-            self.for_each_entry(|row, column, value| {
+            self.for_each_entry(&[all.clone()], |row, column, value| {
                 let column = place[column as usize];
                 if column != LEFT_OUT {
                     genes.push(column);
