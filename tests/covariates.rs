@@ -74,7 +74,7 @@ fn settings(covariates: &[&str], epochs: usize) -> VaeSettings {
             covariates: columns(covariates),
             ..VaeConfig::default()
         },
-        train: TrainConfig { epochs, ..TrainConfig::default() },
+        train: TrainConfig { epochs, learning_rate: 4e-3, ..TrainConfig::default() },
         ..VaeSettings::default()
     }
 }
@@ -150,7 +150,7 @@ fn error_by_type(model_of: impl Fn(&str) -> Box<dyn Trained>) -> f64 {
 fn responses_of_a_type_are_predicted_better_when_the_type_is_known() {
     let (_, data) = training();
     let fitted =
-        |covariates: &[&str]| CountVae::fit(&data, &settings(covariates, 25), &mut Run::quiet(0)).expect("finite").0;
+        |covariates: &[&str]| CountVae::fit(&data, &settings(covariates, 40), &mut Run::quiet(0)).expect("finite").0;
     let (plain, told) = (fitted(&[]), fitted(&["cell_type"]));
     let plain = error_by_type(|_| Box::new(plain.clone()));
     let of_type = error_by_type(|name| told.with_covariate("cell_type", name).expect("trained on"));
