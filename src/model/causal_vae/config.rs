@@ -5,7 +5,7 @@ use crate::{
     data::DataKind,
     model::{KlAnnealing, ModelConfig, VaeSettings},
     nn::{Activation, FinishConfig, Norm},
-    train::TrainConfig,
+    train::{LearningRateSchedule, TrainConfig},
 };
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +88,7 @@ impl Default for CausalVaeConfig {
     fn default() -> Self {
         Self {
             identity: 8,
-            state: 32,
+            state: 64,
             technical: 4,
             encoder: vec![128],
             decoder: Vec::new(),
@@ -167,10 +167,13 @@ pub struct CausalVaeSettings {
 
 impl Default for CausalVaeSettings {
     fn default() -> Self {
+        // A constant rate leaves the shifts as noisy as a plain difference of means; they settle while it falls.
+        let schedule = LearningRateSchedule::Exponential { factor: 0.97 };
         let train = TrainConfig {
             epochs: 150,
             batch_size: 64,
-            early_stopping: Some(15),
+            early_stopping: Some(60),
+            schedule,
             clip_norm: Some(100.0),
             learning_rate: 3e-3,
             ..TrainConfig::default()
