@@ -35,6 +35,7 @@ mod plot;
 mod prep;
 mod report;
 mod sets;
+mod static_dynamic;
 mod synthetic;
 mod train;
 mod vae;
