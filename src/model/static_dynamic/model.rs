@@ -1,17 +1,14 @@
 //! Training and files.
 
 use super::{
-    Method, StaticDynamicSettings,
+    StaticDynamicSettings,
     coder::{ProfileCoder, Scores},
     net::Velocity,
     sequences::{Material, SequenceSet, Tokens, lengths},
 };
 use crate::{
     Error, Result,
-    data::{
-        Condition, Conditions, Controls, Course, CourseLabels, DataKind, Dataset, NORMALISED_TOTAL, Perturbation,
-        TargetSum, TrainingData, courses, normalize::log_normalize,
-    },
+    data::{Condition, Controls, DataKind, Dataset, Perturbation, TrainingData},
     device::Device,
     model::{
         Abilities, CoursePrediction, CourseQuery, HeldOutScore, Model, ModelConfig, State, Trained,
@@ -20,7 +17,7 @@ use crate::{
     train::{History, Run, TrainConfig, fit},
 };
 use dfdx::prelude::Cpu;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -33,14 +30,14 @@ const SMALLEST_SPREAD: f64 = 1e-3;
 #[derive(Debug, Clone)]
 pub struct StaticDynamic {
     pub(super) settings: StaticDynamicSettings,
-    genes: Vec<String>,
+    pub(super) genes: Vec<String>,
     /// The space that held-out courses are judged in, and where courses start.
     pub(super) world: Observed,
     /// What the encoder reads. Its interval is the longest training time.
     pub(super) space: Space,
     pub(super) coder: ProfileCoder<Cpu>,
     /// Mean and spread of each number of a latent over the training profiles, `(latent,)`.
-    standard: [Array1<f64>; 2],
+    pub(super) standard: [Array1<f64>; 2],
     pub(super) net: Velocity<Cpu>,
     pub(super) linear: LinearDynamics,
     /// Training sequences of each length.
@@ -61,54 +58,15 @@ struct Description {
 }
 
 impl StaticDynamic {
-    /// The space that held-out courses are judged in.
-    pub fn judged_in(&self) -> &Space {
-        &self.world.space
-    }
-
-    /// The latents of profiles `(profiles, genes)`, `(profiles, latent)`: mean 0 and variance 1 over the training profiles.
-    ///
-    /// # Errors
-    /// Profiles of other genes.
-    pub fn latents(&self, profiles: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
-        if profiles.ncols() != self.genes.len() {
-            return Err(Error::shape("profiles to encode", self.genes.len(), profiles.ncols()));
+    /// Tokens of no profile yet.
+    pub(super) fn empty_tokens(&self, name: String) -> Tokens {
+        let genes = self.space.facts.perturbed.len();
+        Tokens {
+            name,
+            latents: Array2::zeros((0, self.coder.latent())),
+            times: Vec::new(),
+            doses: Array2::zeros((0, genes)),
         }
-        let latents = self.coder.encode(&self.space.states(profiles))?.mapv(f64::from);
-        Ok(((latents - &self.standard[0]) / &self.standard[1]).mapv(|value| value as f32))
-    }
-
-    /// The profiles of latents `(profiles, latent)`, `(profiles, genes)`.
-    ///
-    /// # Errors
-    /// Latents of another width.
-    pub fn profiles(&self, latents: &Array2<f32>) -> Result<Array2<f32>> {
-        let latents = latents.mapv(f64::from) * &self.standard[1] + &self.standard[0];
-        Ok(self.space.profiles(&self.coder.decode(&latents.mapv(|value| value as f32))?))
-    }
-
-    /// The courses of the cells `rows` of a dataset, once each with all their cells; `None` if none was measured after the start.
-    ///
-    /// # Errors
-    /// Columns that are not there; genes that are not the model's.
-    pub fn courses(&self, data: &Dataset, rows: &[usize]) -> Result<Option<Vec<Course>>> {
-        if data.genes.names != self.genes {
-            return Err(Error::data("the genes of the cells are not those of the model, in its order"));
-        }
-        let columns = &self.settings.courses.columns;
-        let of = Conditions::of(data, columns.context.as_deref())?;
-        let conditions: Vec<Condition> = (0..data.n_cells()).map(|cell| of.of_row(cell).clone()).collect();
-        let labels = CourseLabels::of(data, &conditions, columns)?;
-        if !rows.iter().any(|&row| labels.time[row] > 0.0) {
-            return Ok(None);
-        }
-        let expression = log_normalize(data, TargetSum::Fixed(NORMALISED_TOTAL))?;
-        let start = |condition: &Condition| self.world.start(condition.context.as_deref());
-        courses(&expression, &conditions, &labels, rows, (1, 0), start).map(Some)
-    }
-
-    pub(super) fn sampler(&self) -> (Method, usize) {
-        (self.settings.flow.method, self.settings.flow.steps)
     }
 
     /// Adds a token to a sequence.
@@ -162,7 +120,7 @@ impl StaticDynamic {
     /// Trains the autoencoder, and standardises its latents.
     fn fit_coder(&mut self, training: &Material, validation: &Material, run: &mut Run<'_>) -> Result<()> {
         let scores = |material: &Material| {
-            let (profiles, names) = material.profiles();
+            let (profiles, names) = material.profiles(self.genes.len());
             Scores { scores: self.space.states(profiles.view()), names }
         };
         let (train, watched) = (scores(training), scores(validation));
@@ -196,7 +154,7 @@ impl Model for StaticDynamic {
         let parts = (config.courses.replicates, run.seed);
         let training = Material::of(cells, &cells.split.train, config, &world, parts)?.keep(config.flow.kinds)?;
         let longest = world.times.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-        let (space, variances) = training.space(config.profiles.components, longest)?;
+        let (space, variances) = training.space(cells.data.n_genes(), config.profiles.components, longest)?;
         let known = |row: &usize| cells.conditions[*row].perturbation.genes().iter().all(|gene| space.knows(gene));
         let rows: Vec<usize> = cells.split.validation.iter().copied().filter(known).collect();
         let validation = Material::of(cells, &rows, config, &world, (1, run.seed))?;
@@ -275,7 +233,7 @@ impl Trained for StaticDynamic {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { courses: true, ..Abilities::default() }
+        Abilities { courses: true, embeddings: Some("X_static_dynamic"), ..Abilities::default() }
     }
 
     fn genes(&self) -> &[String] {
@@ -331,6 +289,10 @@ impl Trained for StaticDynamic {
             ),
             format!("training sequences by their number of profiles: {}", lengths.join(", ")),
         ]
+    }
+
+    fn embed(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
+        self.latents(self.expression(data)?.select_cells(rows).to_dense().view())
     }
 
     fn held_out(&self, data: &Dataset, rows: &[usize], _: u64) -> Result<Option<HeldOutScore>> {

@@ -3,17 +3,20 @@
 use super::{
     model::StaticDynamic,
     net::noise,
-    sequences::{Packed, Shown, Tokens},
+    sequences::{Packed, Shown},
 };
 use crate::{
     Error, Result,
-    data::{Condition, Course, Dataset, Perturbation},
+    data::{
+        Condition, Conditions, Counts, Course, CourseLabels, Dataset, NORMALISED_TOTAL, Perturbation, TargetSum,
+        courses, normalize::log_normalize,
+    },
     model::{
         CoursePrediction, CourseQuery, HeldOutScore, Trained,
         world::{Persistence, Sequence, Space, rollout_error},
     },
 };
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -52,6 +55,57 @@ impl Completion {
 }
 
 impl StaticDynamic {
+    /// The space that held-out courses are judged in.
+    pub fn judged_in(&self) -> &Space {
+        &self.world.space
+    }
+
+    /// The latents of profiles `(profiles, genes)`, `(profiles, latent)`: mean 0 and variance 1 over the training profiles.
+    ///
+    /// # Errors
+    /// Profiles of other genes.
+    pub fn latents(&self, profiles: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+        if profiles.ncols() != self.genes.len() {
+            return Err(Error::shape("profiles to encode", self.genes.len(), profiles.ncols()));
+        }
+        let latents = self.coder.encode(&self.space.states(profiles))?.mapv(f64::from);
+        Ok(((latents - &self.standard[0]) / &self.standard[1]).mapv(|value| value as f32))
+    }
+
+    /// The profiles of latents `(profiles, latent)`, `(profiles, genes)`.
+    ///
+    /// # Errors
+    /// Latents of another width.
+    pub fn profiles(&self, latents: &Array2<f32>) -> Result<Array2<f32>> {
+        let latents = latents.mapv(f64::from) * &self.standard[1] + &self.standard[0];
+        Ok(self.space.profiles(&self.coder.decode(&latents.mapv(|value| value as f32))?))
+    }
+
+    /// The courses of the cells `rows` of a dataset, once each with all their cells; `None` if none was measured after the start.
+    ///
+    /// # Errors
+    /// Columns that are not there; genes that are not the model's.
+    pub fn courses(&self, data: &Dataset, rows: &[usize]) -> Result<Option<Vec<Course>>> {
+        let expression = self.expression(data)?;
+        let columns = &self.settings.courses.columns;
+        let of = Conditions::of(data, columns.context.as_deref())?;
+        let conditions: Vec<Condition> = (0..data.n_cells()).map(|cell| of.of_row(cell).clone()).collect();
+        let labels = CourseLabels::of(data, &conditions, columns)?;
+        if !rows.iter().any(|&row| labels.time[row] > 0.0) {
+            return Ok(None);
+        }
+        let start = |condition: &Condition| self.world.start(condition.context.as_deref());
+        courses(&expression, &conditions, &labels, rows, (1, 0), start).map(Some)
+    }
+
+    /// Log-normalised expression of the cells of a dataset of the model's genes.
+    pub(super) fn expression(&self, data: &Dataset) -> Result<Counts> {
+        if data.genes.names != self.genes {
+            return Err(Error::data("the genes of the cells are not those of the model, in its order"));
+        }
+        log_normalize(data, TargetSum::Fixed(NORMALISED_TOTAL))
+    }
+
     /// Completes a sequence of profiles of a perturbation, `draws` times: generation from nothing where no profile is given,
     /// continuation where the first are, filling in where others are, a static profile where there is one part. Draws come in pairs of
     /// opposite noise.
@@ -82,7 +136,8 @@ impl StaticDynamic {
             half[[draw / 2 * parts.len() + part, k]] * if draw % 2 == 0 { 1.0 } else { -1.0 }
         };
         let noise = Array2::from_shape_fn((draws * parts.len(), width), opposite);
-        let profiles = self.profiles(&self.net.draw(&packed, &noise, self.sampler())?)?;
+        let profiles =
+            self.profiles(&self.net.draw(&packed, &noise, (self.settings.flow.method, self.settings.flow.steps))?)?;
         let of_draw = |draw: usize| {
             let mut own = profiles.slice(ndarray::s![draw * parts.len()..(draw + 1) * parts.len(), ..]).to_owned();
             for (mut row, part) in own.rows_mut().into_iter().zip(parts) {
@@ -184,18 +239,5 @@ pub fn course_error(model: &dyn Trained, space: &Space, courses: &[Course]) -> R
     match numbers {
         0 => Err(Error::data("there is no held-out course")),
         n => Ok((squares / n as f64).sqrt()),
-    }
-}
-
-impl StaticDynamic {
-    /// Tokens of no profile yet.
-    pub(super) fn empty_tokens(&self, name: String) -> Tokens {
-        let genes = self.space.facts.perturbed.len();
-        Tokens {
-            name,
-            latents: Array2::zeros((0, self.coder.latent())),
-            times: Vec::new(),
-            doses: Array2::zeros((0, genes)),
-        }
     }
 }

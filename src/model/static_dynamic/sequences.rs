@@ -14,7 +14,7 @@ use crate::{
     nn::RowSets,
     train::BatchSource,
 };
-use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayView1};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::{collections::BTreeMap, sync::Arc};
@@ -241,14 +241,18 @@ impl Material {
     }
 
     /// All profiles, `(profiles, genes)`, with their names.
-    pub fn profiles(&self) -> (Array2<f32>, Vec<String>) {
-        let row = |profile: &Array1<f32>| profile.clone().insert_axis(Axis(0));
-        let of_courses = self.courses.iter().flat_map(|course| [row(&course.start), course.profiles.clone()]);
-        let all: Vec<Array2<f32>> = of_courses.chain(self.statics.iter().map(|known| row(&known.profile))).collect();
-        let names = self.courses.iter().flat_map(|course| vec![course.name.clone(); 1 + course.times.len()]);
-        let names = names.chain(self.statics.iter().map(|known| known.name.clone())).collect();
-        let views: Vec<_> = all.iter().map(|rows| rows.view()).collect();
-        (concatenate(Axis(0), &views).expect("all profiles have the genes as columns"), names)
+    pub fn profiles(&self, genes: usize) -> (Array2<f32>, Vec<String>) {
+        let (mut profiles, mut names) = (Array2::zeros((0, genes)), Vec::new());
+        let mut push = |profile: ArrayView1<'_, f32>, name: &String| {
+            profiles.push_row(profile).expect("all profiles have the genes as columns");
+            names.push(name.clone());
+        };
+        for course in &self.courses {
+            push(course.start.view(), &course.name);
+            course.profiles.rows().into_iter().for_each(|profile| push(profile, &course.name));
+        }
+        self.statics.iter().for_each(|known| push(known.profile.view(), &known.name));
+        (profiles, names)
     }
 
     fn perturbed(&self) -> Vec<String> {
@@ -261,8 +265,8 @@ impl Material {
     }
 
     /// The principal components of all profiles.
-    pub fn space(&self, components: usize, longest: f64) -> Result<(Space, Array1<f64>)> {
-        let (profiles, _) = self.profiles();
+    pub fn space(&self, genes: usize, components: usize, longest: f64) -> Result<(Space, Array1<f64>)> {
+        let (profiles, _) = self.profiles(genes);
         let most = profiles.ncols().min(profiles.nrows().saturating_sub(1));
         let pca = Pca::fit(profiles.view(), components.min(most), 0)?;
         let variance = pca.explained_variance.sum() / pca.explained_variance.len() as f64;
