@@ -18,6 +18,8 @@ fn settings(epochs: usize) -> StaticDynamicSettings {
     settings.courses.replicates = 1;
     settings.flow.repeats = 1;
     settings.flow.draws = 4;
+    // Few steps: the learning rate rises in all of them, whatever the number of epochs is.
+    settings.profiles_train.batch_size = 128;
     settings.set_epochs(epochs);
     settings
 }
