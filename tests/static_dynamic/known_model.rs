@@ -18,7 +18,7 @@ const B: f32 = 1.0;
 const S: f32 = 0.4;
 
 fn course(number: usize, rng: &mut ChaCha8Rng) -> Tokens {
-    let dose = f32::from(number % 2 == 0);
+    let dose = f32::from(number.is_multiple_of(2));
     let mut latents = Array2::zeros((4, 1));
     latents[[0, 0]] = rng.sample(StandardNormal);
     for k in 0..3 {

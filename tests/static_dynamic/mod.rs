@@ -40,6 +40,8 @@ pub fn tokens(len: usize, is_static: bool, seed: u64) -> Tokens {
         name: format!("course {seed}"),
         latents: noise((len, 3), &mut rng),
         times: (0..len).map(time).collect(),
-        doses: Array2::from_shape_fn((len, 2), |(token, gene)| f32::from((token + gene + seed as usize) % 2 == 0)),
+        doses: Array2::from_shape_fn((len, 2), |(token, gene)| {
+            f32::from((token + gene + seed as usize).is_multiple_of(2))
+        }),
     }
 }

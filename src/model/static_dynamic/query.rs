@@ -41,8 +41,10 @@ pub struct Completion {
 impl Completion {
     /// The mean over the draws, `(parts, genes)`.
     pub fn mean(&self) -> Array2<f32> {
-        let sum = self.draws.iter().fold(Array2::zeros(self.draws[0].dim()), |sum, draw| sum + draw);
-        sum / self.draws.len() as f32
+        // Relative to the first draw, so that the mean of a known profile is that profile to the last bit.
+        let first = &self.draws[0];
+        let sum = self.draws.iter().fold(Array2::<f32>::zeros(first.dim()), |sum, draw| sum + (draw - first));
+        first + sum / self.draws.len() as f32
     }
 
     /// The standard deviation over the draws, `(parts, genes)`; 0 of a single one.
