@@ -36,6 +36,7 @@ mod plot;
 mod prep;
 mod report;
 mod sets;
+mod static_dynamic;
 mod synthetic;
 mod train;
 mod vae;

@@ -33,6 +33,7 @@ mod sample_metadata;
 pub mod simulate;
 #[doc(hidden)]
 pub mod split;
+mod static_rows;
 mod table;
 mod time_course;
 mod training;
@@ -72,6 +73,7 @@ pub use split::{
     HeldOutDose, MIN_CELLS_TO_DIVIDE, NamedCells, NamedSplit, Split, SplitPlan, SplitUnit, TrainingStatistics,
 };
 pub(crate) use split::{part_of, shuffle};
+pub use static_rows::{StaticProfile, static_profiles, with_static};
 pub use table::{Column, Table};
 pub use time_course::{Course, CourseColumns, CourseLabels, courses};
 pub use training::{DataKind, TrainingCells, TrainingData};

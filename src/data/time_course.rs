@@ -12,6 +12,8 @@
 //!
 //! Without a course column the rows of one perturbation and one dose are a course. Doses count relative to the largest dose of
 //! the perturbation; without a dose column a perturbation has dose 1 throughout.
+//!
+//! A row whose time is missing is static: it belongs to no course, and [`static_profiles`](super::static_profiles) averages such rows by their labels.
 
 use super::{Column, Condition, Counts, Dataset, Table, mean_expression};
 use crate::{Error, Result, math::seeds::stream};
@@ -21,13 +23,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Columns that may hold the time, if none is named.
-const TIME_COLUMNS: [&str; 3] = ["time", "time_point", "timepoint"];
-const DOSE_COLUMN: &str = "dose";
+pub(super) const TIME_COLUMNS: [&str; 3] = ["time", "time_point", "timepoint"];
+pub(super) const DOSE_COLUMN: &str = "dose";
 const COURSE_COLUMN: &str = "course";
 /// A pseudo-bulk replicate of fewer cells is mostly noise.
-const CELLS_OF_REPLICATE: usize = 5;
+pub(super) const CELLS_OF_REPLICATE: usize = 5;
 /// Purpose of a random stream.
-const DIVIDED: u64 = 1;
+pub(super) const DIVIDED: u64 = 1;
 
 /// The columns of a time course; each is found by its usual name if none is named.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,10 +45,25 @@ pub struct CourseColumns {
     pub context: Option<String>,
 }
 
+impl CourseColumns {
+    /// Takes the columns that `named` names; the others stay.
+    pub fn lay(&mut self, named: &Self) {
+        let lay = |own: &mut Option<String>, given: &Option<String>| {
+            if given.is_some() {
+                own.clone_from(given);
+            }
+        };
+        lay(&mut self.time, &named.time);
+        lay(&mut self.dose, &named.dose);
+        lay(&mut self.course, &named.course);
+        lay(&mut self.context, &named.context);
+    }
+}
+
 /// What the columns say of each cell.
 #[derive(Debug, Clone)]
 pub struct CourseLabels {
-    /// When each cell was sampled.
+    /// When each cell was sampled; NaN of a static cell, whose time is missing.
     pub time: Vec<f64>,
     /// The dose of each cell relative to the largest of its perturbation; 0 of control.
     pub dose: Vec<f64>,
@@ -69,14 +86,19 @@ impl CourseLabels {
             None => Ok(data.cells.column(usual)),
         };
         let doses = column(columns.dose.as_deref(), DOSE_COLUMN, "--dose-column")?;
-        let doses = doses.map(|doses| numbers(doses, columns.dose.as_deref().unwrap_or(DOSE_COLUMN))).transpose()?;
+        let dose_name = columns.dose.as_deref().unwrap_or(DOSE_COLUMN);
+        let doses = doses.map(|doses| numbers(doses, dose_name)).transpose()?;
+        let unknown = |doses: &Vec<f64>| (0..time.len()).find(|&cell| doses[cell].is_nan() && !time[cell].is_nan());
+        if let Some(cell) = doses.as_ref().and_then(unknown) {
+            return Err(missing(dose_name, "nothing", cell));
+        }
         let courses = column(columns.course.as_deref(), COURSE_COLUMN, "--course-column")?.map(Column::to_text);
         let dose = relative(doses.as_deref(), conditions);
         let name = |cell: usize| {
             let condition = &conditions[cell];
             match (&courses, &doses) {
                 (Some(courses), _) => format!("{condition}, {}", courses[cell].as_deref().unwrap_or("no course")),
-                (None, Some(doses)) if !condition.perturbation.is_control() => {
+                (None, Some(doses)) if !condition.perturbation.is_control() && !doses[cell].is_nan() => {
                     format!("{condition}, dose {}", doses[cell])
                 }
                 _ => condition.to_string(),
@@ -87,6 +109,19 @@ impl CourseLabels {
         let names: Vec<String> = places.into_keys().cloned().collect();
         let course = all.iter().map(|name| names.binary_search(name).expect("taken from the same list")).collect();
         Ok(Self { time, dose, course, names })
+    }
+
+    /// Refuses static cells, for a model that learns from courses alone.
+    ///
+    /// # Errors
+    /// A cell without a time; the message names the model that takes such cells.
+    pub fn require_times(&self) -> Result<()> {
+        match self.time.iter().position(|time| time.is_nan()) {
+            None => Ok(()),
+            Some(cell) => Err(Error::inapplicable(format!(
+                "cell {cell} has no time, and this model learns from courses alone; leave such cells out, or train static-dynamic"
+            ))),
+        }
     }
 }
 
@@ -191,7 +226,8 @@ fn times(cells: &Table, named: Option<&str>) -> Result<Vec<f64>> {
             times[cell], cells.names[cell]
         )));
     }
-    match times.iter().any(|time| *time != times[0]) {
+    let known = || times.iter().filter(|time| !time.is_nan());
+    match known().next().is_some_and(|first| known().any(|time| time != first)) {
         true => Ok(times),
         false => Err(Error::inapplicable(format!(
             "the column `{name}` gives one time for all cells, and a course needs two at least; name another by --time-column"
@@ -200,7 +236,7 @@ fn times(cells: &Table, named: Option<&str>) -> Result<Vec<f64>> {
 }
 
 /// The numbers of a column: as they are, or those at the front of text that ends in one unit for all (`24h`), or behind one word
-/// (`day3`).
+/// (`day3`). NaN where a value is missing.
 fn numbers(column: &Column, name: &str) -> Result<Vec<f64>> {
     let of_text = |text: &str| {
         let is_number = |c: char| c.is_ascii_digit() || c == '.' || c == '-';
@@ -208,28 +244,29 @@ fn numbers(column: &Column, name: &str) -> Result<Vec<f64>> {
         let unit: String = text.chars().filter(|&c| !is_number(c) && !c.is_whitespace()).collect();
         digits.parse::<f64>().ok().map(|number| (number, unit))
     };
-    if let Some(values) = column.to_f64().filter(|values| values.iter().all(|value| value.is_finite())) {
+    if let Some(values) = column.to_f64().filter(|values| values.iter().all(|value| !value.is_infinite())) {
         return Ok(values);
     }
     let texts = column.to_text();
     let mut unit: Option<String> = None;
     let mut values = Vec::with_capacity(texts.len());
     for (cell, text) in texts.iter().enumerate() {
-        let read = text
-            .as_deref()
-            .and_then(of_text)
-            .filter(|(value, own)| value.is_finite() && unit.get_or_insert_with(|| own.clone()) == own);
-        match read {
+        let Some(text) = text.as_deref().filter(|text| !text.is_empty() && *text != "nan") else {
+            values.push(f64::NAN);
+            continue;
+        };
+        match of_text(text).filter(|(value, own)| value.is_finite() && unit.get_or_insert_with(|| own.clone()) == own) {
             Some((value, _)) => values.push(value),
-            None => {
-                return Err(Error::data(format!(
-                    "the column `{name}` holds {:?} in row {cell}; it must hold numbers, or numbers of one unit (24h)",
-                    text.as_deref().unwrap_or("nothing")
-                )));
-            }
+            None => return Err(missing(name, text, cell)),
         }
     }
     Ok(values)
+}
+
+fn missing(column: &str, found: &str, row: usize) -> Error {
+    Error::data(format!(
+        "the column `{column}` holds {found:?} in row {row}; it must hold numbers, or numbers of one unit (24h)"
+    ))
 }
 
 /// Doses relative to the largest of each perturbation; 0 of control.
@@ -238,10 +275,13 @@ fn relative(doses: Option<&[f64]>, conditions: &[Condition]) -> Vec<f64> {
     let dose = |cell: usize| doses.map_or(1.0, |doses| doses[cell]);
     for (cell, condition) in conditions.iter().enumerate() {
         let most = largest.entry(condition).or_insert(0.0);
+        // `max` ignores a dose that is missing.
         *most = most.max(dose(cell));
     }
     let of_cell = |(cell, condition): (usize, &Condition)| match condition.perturbation.is_control() {
         true => 0.0,
+        // Only a static cell may lack a dose: it counts as the largest.
+        false if dose(cell).is_nan() => 1.0,
         false => dose(cell) / largest[condition].max(f64::MIN_POSITIVE),
     };
     conditions.iter().enumerate().map(of_cell).collect()

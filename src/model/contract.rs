@@ -72,7 +72,7 @@ pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
     fn set_course_columns(&mut self, columns: &CourseColumns) -> Result<()> {
         let _ = columns;
         Err(Error::config(
-            "--time-column, --course-column: this model knows no times; leave the option out, or train world-model",
+            "--time-column, --course-column: this model knows no times; leave the option out, or train world-model or static-dynamic",
         ))
     }
 

@@ -24,4 +24,7 @@ pub struct CoursePrediction {
     pub doses: Vec<f64>,
     /// Mean log-normalised expression at each time, `(times, genes)`; one array per draw, or one.
     pub profiles: Vec<Array2<f32>>,
+    /// Standard deviation of each gene over the draws behind a mean course, `(times, genes)`; `None` of drawn courses, and of a model
+    /// that gives its mean without draws.
+    pub spread: Option<Array2<f32>>,
 }

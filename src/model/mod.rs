@@ -17,6 +17,7 @@ pub mod presets;
 pub mod registry;
 mod settings;
 mod state;
+pub mod static_dynamic;
 mod training_folder;
 pub mod vae;
 pub mod world;

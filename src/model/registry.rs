@@ -25,6 +25,7 @@ fn families() -> Vec<Box<dyn Family>> {
         family_of::<super::latent_diffusion::DiffusionModel>(),
         family_of::<super::ebm::CellEbm>(),
         family_of::<super::world::WorldModel>(),
+        family_of::<super::static_dynamic::StaticDynamic>(),
         family_of::<super::causal_vae::CausalVae>(),
         family_of::<super::mean_residual::MeanResidual>(),
     ]

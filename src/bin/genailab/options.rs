@@ -36,7 +36,7 @@ pub struct DataArgs {
     #[arg(long, value_name = "COLUMN")]
     pub lane_column: Option<String>,
     /// Column of obs that holds the dose of each cell (a number, or "10 uM"), which is joined onto its perturbation as NAME@DOSE;
-    /// control keeps none. Not used unless named. world-model: the dose that acted in the interval that ends at the cell's time
+    /// control keeps none. Not used unless named. world-model, static-dynamic: the dose that acted in the interval that ends at the cell's time
     /// [default: dose, if it is there]
     #[arg(long, value_name = "COLUMN")]
     pub dose_column: Option<String>,

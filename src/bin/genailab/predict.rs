@@ -83,11 +83,11 @@ pub struct Args {
     /// Library size of every cell, in counts over all measured genes [default: those of control cells] (a diffusion of cells)
     #[arg(long, value_name = "COUNTS")]
     library: Option<f32>,
-    /// Times to predict, rising and above 0 [default: those of the training data] (world-model)
+    /// Times to predict, rising and above 0 [default: those of the training data] (world-model, static-dynamic)
     #[arg(long, value_name = "T,…", value_delimiter = ',')]
     times: Vec<f64>,
     /// Dose relative to the largest of training: one for all times, or one for each, which acts in the interval that ends at it
-    /// [default: 1] (world-model)
+    /// [default: 1] (world-model, static-dynamic)
     #[arg(long, value_name = "D,…", value_delimiter = ',')]
     dose: Vec<f64>,
     /// The .h5ad to write

@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Settings: a TOML file with the model's tables (mostly [model] and [train]; jepa: [encoder], [pretraining] and
-    /// [response]; world-model: [courses], [model] and [train]; mean-residual: [metadata], [mean], [residual], [train] and [flow_train]; diffusion: [effects], [cells], [vae] and [train]; ebm: [space], [model], [train] and [vae]) and the
+    /// [response]; world-model: [courses], [model] and [train]; static-dynamic: [courses], [profiles], [flow], [profiles_train] and [train]; mean-residual: [metadata], [mean], [residual], [train] and [flow_train]; diffusion: [effects], [cells], [vae] and [train]; ebm: [space], [model], [train] and [vae]) and the
     /// tables [split] and [qc]; training.json of a training shows what can be set
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
@@ -69,8 +69,8 @@ pub struct Args {
     /// decoder with it; `b` does so from an encoder of random weights, for comparison, or from that of --from [default: ab]
     #[arg(long, value_name = "PHASE")]
     phase: Option<String>,
-    /// jepa, causal-vae, world-model: the column of cells that names their context (cell type, donor, stimulation). `genailab predict`
-    /// then predicts for one of these contexts or, but for a world-model, for a new one from its control cells
+    /// jepa, causal-vae, world-model, static-dynamic: the column of cells that names their context (cell type, donor, stimulation). `genailab predict`
+    /// then predicts for one of these contexts or, but for the last two, for a new one from its control cells
     #[arg(long, value_name = "COLUMN")]
     context: Option<String>,
     /// vae: a column of cells that is a condition beside the perturbation (cell type, donor, time); may be given several times.
@@ -78,13 +78,17 @@ pub struct Args {
     /// say it. `genailab predict --at COLUMN=VALUE` asks for one value
     #[arg(long, value_name = "COLUMN")]
     covariate: Vec<String>,
-    /// world-model: the column of cells that gives the time at which each was sampled [default: time, time_point, timepoint]
+    /// world-model, static-dynamic: the column of cells that gives the time at which each was sampled [default: time, time_point, timepoint]
     #[arg(long, value_name = "COLUMN")]
     time_column: Option<String>,
-    /// world-model: the column that says which cells of a perturbation are one course, where its dose changes in time [default:
+    /// world-model, static-dynamic: the column that says which cells of a perturbation are one course, where its dose changes in time [default:
     /// course, if it is there; else cells of one dose]
     #[arg(long, value_name = "COLUMN")]
     course_column: Option<String>,
+    /// static-dynamic: a file of profiles without a time (bulk samples, cells that were measured once), trained on beside the courses of
+    /// --data; may be given several times. Genes and perturbations are matched by name
+    #[arg(long = "static", value_name = "FILE")]
+    static_files: Vec<PathBuf>,
     /// mean-residual: the columns of obs that expression is predicted from. Text is categorical, numbers are continuous where there
     /// are more than 10 of them; COLUMN:categorical and COLUMN:continuous say it
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
@@ -151,7 +155,12 @@ struct Training<'a> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    args.config.iter().chain(&args.from).chain(&args.compare_vae).for_each(|file| provenance::reads(file));
+    args.config
+        .iter()
+        .chain(&args.from)
+        .chain(&args.compare_vae)
+        .chain(&args.static_files)
+        .for_each(|file| provenance::reads(file));
     // Cheap questions first: a large file takes long to read.
     let registry = Registry::default();
     let family = registry.family(&args.model)?;
@@ -190,6 +199,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
     })?;
     args.genes.check(&opened)?;
+    let opened = args.beside_static(opened, family).map_err(of_file)?;
     if needs_labels {
         say_labels(&opened).map_err(of_file)?;
     }

@@ -188,16 +188,7 @@ impl ModelConfig for WorldSettings {
     }
 
     fn set_course_columns(&mut self, columns: &CourseColumns) -> Result<()> {
-        let own = &mut self.courses.columns;
-        let lay = |own: &mut Option<String>, given: &Option<String>| {
-            if given.is_some() {
-                own.clone_from(given);
-            }
-        };
-        lay(&mut own.time, &columns.time);
-        lay(&mut own.dose, &columns.dose);
-        lay(&mut own.course, &columns.course);
-        lay(&mut own.context, &columns.context);
+        self.courses.columns.lay(columns);
         Ok(())
     }
 
@@ -207,11 +198,13 @@ impl ModelConfig for WorldSettings {
 }
 
 /// Holds out whole courses that can be predicted from the others: those of doubles whose genes are in other perturbations; where there
-/// are none, courses of perturbations that have another course (a dose, a context, a schedule).
+/// are none, courses of perturbations that have another course (a dose, a context, a schedule). What was measured at one time, or at
+/// an unknown one, is trained on where there are courses of several times.
 fn divide(data: &Dataset, columns: &CourseColumns, held_out: [f64; 2], seed: u64) -> Result<Split> {
     let conditions = Conditions::of(data, columns.context.as_deref())?;
     let of_cell: Vec<_> = (0..data.n_cells()).map(|cell| conditions.of_row(cell).clone()).collect();
     let labels = CourseLabels::of(data, &of_cell, columns)?;
+    let along_time = measured_along_time(&labels);
     let singles: BTreeSet<&String> =
         data.perturbations.iter().filter(|p| p.genes().len() == 1).flat_map(|p| p.genes()).collect();
     let doubles: Vec<usize> = (0..data.perturbations.len())
@@ -219,13 +212,15 @@ fn divide(data: &Dataset, columns: &CourseColumns, held_out: [f64; 2], seed: u64
             let genes = data.perturbations[p].genes();
             genes.len() > 1 && genes.iter().all(|gene| singles.contains(gene))
         })
+        .filter(|&p| (0..data.n_cells()).any(|cell| data.labels[cell] as usize == p && along_time[labels.course[cell]]))
         .collect();
     // A unit is all cells of a double, or those of one course.
     let unit = |cell: usize| if doubles.is_empty() { labels.course[cell] } else { data.labels[cell] as usize };
     let mut units: Vec<usize> = match doubles.is_empty() {
         false => doubles.clone(),
         true => {
-            let perturbed = (0..data.n_cells()).filter(|&cell| !data.perturbation_of(cell).is_control());
+            let perturbed = (0..data.n_cells())
+                .filter(|&cell| !data.perturbation_of(cell).is_control() && along_time[labels.course[cell]]);
             perturbed.map(|cell| labels.course[cell]).collect::<BTreeSet<_>>().into_iter().collect()
         }
     };
@@ -260,4 +255,14 @@ fn divide(data: &Dataset, columns: &CourseColumns, held_out: [f64; 2], seed: u64
         }
     }
     Ok(split)
+}
+
+/// Whether each course has two times or more after the start; if none has, whether it has one.
+fn measured_along_time(labels: &CourseLabels) -> Vec<bool> {
+    let mut times = vec![BTreeSet::new(); labels.names.len()];
+    for (course, time) in labels.course.iter().zip(&labels.time).filter(|(_, time)| **time > 0.0) {
+        times[*course].insert(time.to_bits());
+    }
+    let least = if times.iter().any(|times| times.len() > 1) { 2 } else { 1 };
+    times.iter().map(|times| times.len() >= least).collect()
 }

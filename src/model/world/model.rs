@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    data::{Condition, Controls, DataKind, Dataset, Perturbation, TrainingData},
+    data::{Condition, Controls, CourseLabels, DataKind, Dataset, Perturbation, TrainingData},
     device::Device,
     model::{Abilities, CoursePrediction, CourseQuery, HeldOutScore, Model, ModelConfig, State, Trained},
     train::{History, Run, TrainConfig, fit},
@@ -141,6 +141,7 @@ impl Model for WorldModel {
         let Some(cells) = &data.cells else {
             return Err(Error::inapplicable("an effects dataset has no times to learn a course from"));
         };
+        CourseLabels::of(&cells.data, &cells.conditions, &config.courses.columns)?.require_times()?;
         let (world, sequences, validation) = Observed::of(cells, &config.courses, run.seed)?;
         let space = &world.space;
         let linear = LinearDynamics::fit(&sequences)?;
@@ -222,7 +223,7 @@ impl Trained for WorldModel {
             profiles.push(course);
         }
         let from_zero = |values: Vec<f64>| std::iter::once(0.0).chain(values).collect();
-        Ok(CoursePrediction { times: from_zero(times), doses: from_zero(doses), profiles })
+        Ok(CoursePrediction { times: from_zero(times), doses: from_zero(doses), profiles, spread: None })
     }
 
     fn state(&self) -> Result<State> {

@@ -10,7 +10,8 @@ use genailab::{
 };
 
 /// Predicts the course of each perturbation and writes it: mean log-normalised expression in X, one row per perturbation, draw and
-/// time, with the columns `perturbation`, `time`, `dose` and, of several draws, `sample`.
+/// time, with the columns `perturbation`, `time`, `dose` and, of several draws, `sample`. The layer `spread` holds the standard
+/// deviation of each gene over the draws behind a mean course, of a model that draws.
 pub fn predict(model: &dyn Trained, perturbations: &[Perturbation], args: &Args) -> Result<()> {
     if args.cells.is_some() {
         say(format_args!(
@@ -25,6 +26,7 @@ pub fn predict(model: &dyn Trained, perturbations: &[Perturbation], args: &Args)
     let (mut names, mut labels, mut drawn) = (Vec::new(), Vec::new(), Vec::new());
     let (mut times, mut doses) = (Vec::new(), Vec::new());
     let mut values = Array2::zeros((0, model.genes().len()));
+    let mut spreads: Option<Array2<f32>> = None;
     for perturbation in perturbations {
         let condition = args.condition(perturbation);
         let dose = match args.dose[..] {
@@ -36,6 +38,10 @@ pub fn predict(model: &dyn Trained, perturbations: &[Perturbation], args: &Args)
             _ => args.dose.clone(),
         };
         let course = asked(&condition, dose, samples).map_err(|e| e.at("--perturbations, --times, --dose"))?;
+        if let Some(spread) = &course.spread {
+            let all = spreads.get_or_insert_with(|| Array2::zeros((0, model.genes().len())));
+            all.append(Axis(0), spread.view()).map_err(|_| Error::data("a course of other genes was predicted"))?;
+        }
         for (sample, profiles) in course.profiles.iter().enumerate() {
             values
                 .append(Axis(0), profiles.view())
@@ -64,10 +70,14 @@ pub fn predict(model: &dyn Trained, perturbations: &[Perturbation], args: &Args)
     }
     let by = format!("genailab {}", model.kind());
     let (provenance, record) = provenance::entry()?;
-    AnnDataWriter::new(&rows, &Table::from_names(model.genes().to_vec()))
+    let genes = Table::from_names(model.genes().to_vec());
+    let writer = AnnDataWriter::new(&rows, &genes)
         .uns("predicted_by", by.as_str())
         .uns(provenance, record)
         .uns(HINTS, [("perturbation_column", "perturbation"), ("expression", "log")].into_iter().collect::<Uns>())
-        .x(&values)
-        .write(&args.out)
+        .x(&values);
+    match &spreads {
+        Some(spreads) => writer.layer("spread", spreads).write(&args.out),
+        None => writer.write(&args.out),
+    }
 }

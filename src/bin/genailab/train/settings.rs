@@ -4,15 +4,17 @@ use super::{Args, HeldOutArg};
 use crate::options::{DataArgs, Fractions};
 use genailab::{
     Error, Result,
-    data::{CourseColumns, DataKind, QcConfig},
+    data::{CourseColumns, DataKind, Dataset, Opened, QcConfig, with_static},
     device::{Device, Resources},
     model::{
         Model, SettingsFile,
         presets::{largest_for, suited},
         registry::{Family, Settings},
+        static_dynamic::StaticDynamic,
         world::WorldModel,
     },
 };
+use std::path::PathBuf;
 
 /// What is held out where the configuration says nothing; an encoder is judged by a probe, and
 /// expression from metadata per gene, which want more test cells.
@@ -91,17 +93,48 @@ fn auto_size(by_data: &'static str, device: Device) -> &'static str {
     suited(by_data, largest_for(device, Resources::detect()).0)
 }
 
+/// Whether a model learns from courses along time.
+fn learns_courses(family: &dyn Family) -> bool {
+    [WorldModel::KIND, StaticDynamic::KIND].contains(&family.kind())
+}
+
 impl Args {
     /// How the file is read; a model of courses takes doses as they change in time, not as parts of names.
     pub fn labels_of(&self, family: &dyn Family) -> DataArgs {
-        let dose_column = self.columns.dose_column.clone().filter(|_| family.kind() != WorldModel::KIND);
+        let dose_column = self.columns.dose_column.clone().filter(|_| !learns_courses(family));
         DataArgs { dose_column, ..self.columns.clone() }
+    }
+
+    /// The cells with those of --static, whose times are missing.
+    pub fn beside_static(&self, opened: Opened, family: &dyn Family) -> Result<Opened> {
+        let Some(first) = self.static_files.first() else { return Ok(opened) };
+        if family.kind() != StaticDynamic::KIND {
+            return Err(Error::config(format!(
+                "--static {}: {} takes no profiles without a time; leave the option out, or train {}",
+                first.display(),
+                family.kind(),
+                StaticDynamic::KIND
+            )));
+        }
+        let Opened::Cells(courses) = &opened else { return Ok(opened) };
+        let labels = self.labels_of(family);
+        let read = |file: &PathBuf| match labels.open_for(file, courses.gene_names(), false)? {
+            Opened::Cells(cells) => Ok((file.display().to_string(), cells)),
+            Opened::Effects(_) => {
+                Err(Error::config("--static: it is an effects dataset; give one of samples or cells")
+                    .at(file.display()))
+            }
+        };
+        let statics = self.static_files.iter().map(read).collect::<Result<Vec<_>>>()?;
+        let named: Vec<(&str, &Dataset)> = statics.iter().map(|(name, cells)| (name.as_str(), cells)).collect();
+        let columns = self.course_columns(family).unwrap_or_default();
+        with_static((&self.data.display(), courses), &named, &columns).map(Opened::Cells)
     }
 
     /// The columns of a time course that were named, for a model that learns from one.
     fn course_columns(&self, family: &dyn Family) -> Option<CourseColumns> {
         let named = [&self.time_column, &self.course_column].into_iter().any(Option::is_some);
-        if !named && family.kind() != WorldModel::KIND {
+        if !named && !learns_courses(family) {
             return None;
         }
         Some(CourseColumns {

@@ -38,7 +38,7 @@ const EPSILON: f32 = 1e-6;
 
 /// A layer norm without weights.
 #[derive(Debug, Clone)]
-pub(super) struct Plain<D: Backend> {
+pub(in crate::model) struct Plain<D: Backend> {
     one: Vector<D>,
     zero: Vector<D>,
 }
@@ -113,7 +113,7 @@ walk_params!(DitBlock {
 });
 
 impl<D: Backend> DitBlock<D> {
-    pub(super) fn new(
+    pub(in crate::model) fn new(
         device: &D,
         width: usize,
         embedding: usize,
@@ -139,7 +139,7 @@ impl<D: Backend> DitBlock<D> {
 
     /// h `(sets * tokens, width)` with c `(runs, embedding)`; `told` are the tokens of the condition and their sets, one a
     /// run.
-    pub(super) fn forward<T: Tape<f32, D>>(
+    pub(in crate::model) fn forward<T: Tape<f32, D>>(
         &self,
         h: Matrix<D, T>,
         c: Matrix<D, T>,

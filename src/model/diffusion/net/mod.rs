@@ -42,6 +42,7 @@ mod dit;
 mod film_mlp;
 mod tabular;
 
+pub(in crate::model) use dit::Plain;
 pub use dit::{Conditioning, Cross, Dit, DitBlock, DitConfig, Gate};
 pub use film_mlp::{FilmBlock, FilmMlp, FilmMlpConfig};
 pub use tabular::{Tabular, TabularBlock, TabularConfig};
@@ -215,7 +216,7 @@ impl<D: Backend> ScoreNet<D> {
 }
 
 /// A linear layer that starts at 0.
-fn zero_linear<D: Backend>(device: &D, inputs: usize, outputs: usize) -> Result<Linear<D>> {
+pub(in crate::model) fn zero_linear<D: Backend>(device: &D, inputs: usize, outputs: usize) -> Result<Linear<D>> {
     let weight = init::constant(device, (inputs, outputs), 0.0)?;
     Ok(Linear { weight, bias: init::constant(device, (outputs,), 0.0)? })
 }

@@ -1,0 +1,45 @@
+//! `train --model static-dynamic`, with and without `--static`, and `predict`.
+
+use crate::commands::tool::{Place, json};
+use genailab::data::{AnnData, AnnDataWriter, Column, Dataset, Table};
+
+#[test]
+fn courses_and_static_profiles_are_learned_together_and_predicted() {
+    let place = Place::new();
+    place.run("simulate --time-points 4 --cells 2500 --genes 60 --seed 1 --out s.h5ad").done();
+    // The same genes, without times: samples of two single perturbations and one that no course has.
+    let data = Dataset::open(place.path("s.h5ad")).expect("cells");
+    let singles: Vec<String> =
+        data.perturbations.iter().filter(|p| p.genes().len() == 1).take(2).map(ToString::to_string).collect();
+    let names = [&singles[0], &singles[1], "NEW", "control"];
+    let rows: Vec<usize> = (0..40).collect();
+    let mut obs = Table::from_names(rows.iter().map(|row| format!("sample{row}")).collect());
+    obs.set("perturbation", Column::Text(rows.iter().map(|row| Some(names[row % 4].to_string())).collect()));
+    AnnDataWriter::new(&obs, &data.genes)
+        .x(&data.counts.select_cells(&rows))
+        .write(place.path("b.h5ad"))
+        .expect("written");
+
+    let said = place.run("train --data s.h5ad --model static-dynamic --epochs 2 --static b.h5ad --out m");
+    let said = said.done().to_owned();
+    assert!(said.contains("training sequences by their number of profiles"), "{said}");
+    let metrics = json(&place.path("m/metrics.json"));
+    for name in ["rollout_rmse", "persistence", "linear_dynamics"] {
+        assert!(metrics["test"][name].as_f64().expect("a number") > 0.0, "{metrics}");
+    }
+    let double = data.perturbations.iter().find(|p| p.genes().len() == 2).expect("a double is simulated");
+    place.run(&format!("predict --model m --perturbations {double},NEW --out p.h5ad")).done();
+    let file = AnnData::open(place.path("p.h5ad")).expect("a prediction");
+    let times = file.obs().expect("rows").column("time").and_then(Column::to_f64).expect("times");
+    assert_eq!(times, [0.0, 1.0, 2.0, 3.0].repeat(2));
+    let (values, spread) = (file.read_dense("X").expect("means"), file.read_dense("layers/spread").expect("spread"));
+    assert_eq!(values.row(0), values.row(4), "all courses begin with control");
+    assert!(spread.row(0).iter().all(|s| *s == 0.0) && spread.row(2).iter().any(|s| *s > 0.0));
+    place.run(&format!("predict --model m --perturbations {double} --times 0.5,2 --samples 3 --out q.h5ad")).done();
+    assert_eq!(AnnData::open(place.path("q.h5ad")).expect("a prediction").obs().expect("rows").len(), 9);
+
+    place.fails("predict --model m --perturbations NOSUCH --out r.h5ad", &["--perturbations", "NOSUCH"]);
+    place.fails("train --data s.h5ad --model world-model --static b.h5ad --out n", &["--static", "static-dynamic"]);
+    place.fails("train --data b.h5ad --model static-dynamic --static b.h5ad --out n", &["--time-column"]);
+    assert!(!place.path("n").exists() && !place.path("r.h5ad").exists());
+}
