@@ -21,6 +21,7 @@ mod diffusion_nets;
 mod doses;
 mod ebm;
 mod eval;
+mod expression_flow;
 mod fetch;
 mod formats;
 mod fuzz;
