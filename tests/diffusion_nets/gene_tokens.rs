@@ -2,8 +2,8 @@
 
 use crate::common::nudge::{Nudge, Steepest};
 use genailab::{
-    dfdx::prelude::*,
     device::Device,
+    dfdx::prelude::*,
     model::{
         diffusion::net::{GeneTokensConfig, Given, ScoreNet, ScoreNetConfig, Tokenization},
         flow::{Flow, FlowConfig, TransportConfig},

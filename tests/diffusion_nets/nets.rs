@@ -18,9 +18,8 @@ pub fn all_kinds() -> Vec<(&'static str, ScoreNetConfig)> {
     let dit = |conditioning| {
         ScoreNetConfig::Dit(DitConfig { group: 2, width: 16, depth: 2, heads: 2, embedding: 16, conditioning })
     };
-    let genes = |tokens| {
-        ScoreNetConfig::GeneTokens(GeneTokensConfig { tokens, width: 16, depth: 2, heads: 2, embedding: 16 })
-    };
+    let genes =
+        |tokens| ScoreNetConfig::GeneTokens(GeneTokensConfig { tokens, width: 16, depth: 2, heads: 2, embedding: 16 });
     vec![
         ("FiLM MLP", ScoreNetConfig::film_mlp(32, 2)),
         ("tabular", ScoreNetConfig::tabular(2)),

@@ -106,9 +106,8 @@ fn dit_with_each_conditioning() {
 
 #[test]
 fn each_tokenisation_of_genes() {
-    let net = |tokens| {
-        ScoreNetConfig::GeneTokens(GeneTokensConfig { tokens, width: 8, depth: 1, heads: 2, embedding: 4 })
-    };
+    let net =
+        |tokens| ScoreNetConfig::GeneTokens(GeneTokensConfig { tokens, width: 8, depth: 1, heads: 2, embedding: 4 });
     matches("gene_groups", net(Tokenization::Modules { count: 2 }));
     matches("gene_genes", net(Tokenization::Genes));
     matches("gene_latents", net(Tokenization::Latents { count: 2 }));

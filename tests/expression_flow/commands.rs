@@ -3,7 +3,8 @@
 use crate::commands::tool::{Place, json};
 use genailab::data::{AnnData, Column, Dataset};
 
-const QUICK: &str = "[model.net]\nwidth = 16\ndepth = 1\nheads = 2\n[model.net.tokens]\nkind = \"modules\"\ncount = 4\n";
+const QUICK: &str =
+    "[model.net]\nwidth = 16\ndepth = 1\nheads = 2\n[model.net.tokens]\nkind = \"modules\"\ncount = 4\n";
 
 #[test]
 fn cells_are_learned_drawn_and_judged() {
@@ -37,7 +38,10 @@ fn cells_are_learned_drawn_and_judged() {
     );
     assert!(!place.path("p.h5ad").exists() && !place.path("b").exists());
 
-    place.write("bench.toml", "[expression-flow.train]\nepochs = 2\n[expression-flow.model.net]\nwidth = 16\ndepth = 1\n");
+    place.write(
+        "bench.toml",
+        "[expression-flow.train]\nepochs = 2\n[expression-flow.model.net]\nwidth = 16\ndepth = 1\n",
+    );
     place
         .run("bench --data cells.h5ad --split cells --seeds 1 --models control,expression-flow --config bench.toml --out c")
         .done();

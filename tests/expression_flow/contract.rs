@@ -22,8 +22,7 @@ fn settings(epochs: usize, tokens: Tokenization) -> ExpressionFlowSettings {
 }
 
 fn training() -> TrainingData {
-    let config =
-        SimulationConfig { n_cells: 600, n_genes: 24, seed: 2, density: 0.5, ..SimulationConfig::default() };
+    let config = SimulationConfig { n_cells: 600, n_genes: 24, seed: 2, density: 0.5, ..SimulationConfig::default() };
     let data = Arc::new(Simulation::new(&config).expect("valid settings").dataset);
     let split = data.split(&SplitPlan::Stratified { validation: 0.0, test: 0.1, seed: 0 }).expect("enough cells");
     TrainingData::of_dataset(data, &split, 0).expect("its own split")

@@ -19,9 +19,7 @@ use crate::{
     model::{
         Generated, Model,
         diffusion::{Parameterization, Sampler, Solver, net::Tokenization},
-        expression_flow::{
-            CellDraw, ExpressionFlow, ExpressionFlowSettings, ExpressionObjective, ExpressionSampling,
-        },
+        expression_flow::{CellDraw, ExpressionFlow, ExpressionFlowSettings, ExpressionObjective, ExpressionSampling},
     },
     show::{Figure, Panel, Series, training_curves},
     train::{Progress, Run},
@@ -153,7 +151,7 @@ fn objectives(base: &ExpressionFlowSettings) -> Vec<(ExpressionFlowSettings, Vec
 }
 
 fn name(generator: &str, evaluations: usize) -> String {
-    format!("{generator}, {evaluations} evaluations")
+    format!("{generator}, {evaluations} evaluation{}", if evaluations == 1 { "" } else { "s" })
 }
 
 /// Trains and judges the generators on a stratified split of each seed, those that are `wanted` by name and seed; `report` gets
@@ -247,7 +245,7 @@ pub fn evaluations_figure(trials: &[Trial]) -> Result<Figure> {
             let value = trial.figures.iter().find(|(known, _)| known == figure).map(|(_, value)| *value);
             let Some(value) = value else { continue };
             let read = trial.variant.rsplit_once(", ").and_then(|(generator, rest)| {
-                Some((generator, rest.strip_suffix(" evaluations")?.parse::<usize>().ok()?))
+                Some((generator, rest.split_once(" evaluation")?.0.parse::<usize>().ok()?))
             });
             let (generator, at) = match read {
                 Some((generator, evaluations)) => (generator, vec![evaluations]),
@@ -269,5 +267,7 @@ pub fn evaluations_figure(trials: &[Trial]) -> Result<Figure> {
     };
     let panels = [panel("sliced Wasserstein"), panel("E-distance")];
     let figure = training_curves("Held-out cells, by evaluations per draw", "log2 of evaluations per draw", &panels)?;
-    Ok(figure.with_caption("Means over the seeds; lower is better. Other real cells are the floor of what a generator can reach."))
+    Ok(figure.with_caption(
+        "Means over the seeds; lower is better. Other real cells are the floor of what a generator can reach.",
+    ))
 }

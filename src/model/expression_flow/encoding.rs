@@ -33,7 +33,11 @@ impl Encoding {
         let mut counted = vec![false; data.n_genes()];
         for &row in rows {
             let (genes, values) = data.counts.row(row);
-            genes.iter().zip(values).filter(|(_, value)| **value > 0.0).for_each(|(&gene, _)| counted[gene as usize] = true);
+            genes
+                .iter()
+                .zip(values)
+                .filter(|(_, value)| **value > 0.0)
+                .for_each(|(&gene, _)| counted[gene as usize] = true);
         }
         let columns: Vec<usize> = (0..counted.len()).filter(|&gene| counted[gene]).collect();
         if columns.is_empty() {

@@ -122,9 +122,7 @@ impl Generator {
     /// What [`Self::add_to`] added.
     pub fn restore(state: &mut State, objective: ExpressionObjective, device: Device) -> Result<Self> {
         Ok(match objective {
-            ExpressionObjective::RectifiedFlow => {
-                Self::Flow(Flow::restore(&state.part("flow", Flow::KIND)?, device)?)
-            }
+            ExpressionObjective::RectifiedFlow => Self::Flow(Flow::restore(&state.part("flow", Flow::KIND)?, device)?),
             ExpressionObjective::Ddpm => Self::Ddpm(Diffusion::restore(&state.part("ddpm", Diffusion::KIND)?, device)?),
         })
     }

@@ -23,14 +23,17 @@
 //! | `config` | the settings |
 //! | `encoding` | counts to values and back; the condition |
 //! | `generator` | rectified flow or DDPM, at a given number of evaluations of the network per draw |
+//! | `draw` | cells of a trained model, and how often they are 0 |
 //! | `model` | [`ExpressionFlow`]: the contract of models |
 //!
 //! Liu et al. 2023 (rectified flow); Ho et al. 2020 (DDPM); Song et al. 2021 (DDIM); Peebles and Xie 2023 (DiT).
 
 mod config;
+mod draw;
 mod encoding;
 mod generator;
 mod model;
 
 pub use config::{ExpressionFlowConfig, ExpressionFlowSettings, ExpressionObjective, ExpressionSampling};
-pub use model::{CellDraw, ExpressionFlow, ZeroShares};
+pub use draw::{CellDraw, ZeroShares};
+pub use model::ExpressionFlow;

@@ -33,9 +33,9 @@ pub fn run(args: &Args, what: &str) -> Result<()> {
         settings.set_epochs(epochs);
     }
     settings.validate()?;
-    let opened = args.columns.open_genes(&args.data, &args.genes.choice()?, false, |cells| {
-        Ok((0..cells.n_cells()).collect())
-    })?;
+    let opened = args
+        .columns
+        .open_genes(&args.data, &args.genes.choice()?, false, |cells| Ok((0..cells.n_cells()).collect()))?;
     args.genes.check(&opened)?;
     let Opened::Cells(data) = opened else {
         return Err(Error::config("--generators compares generators of cells, and this is an effects dataset"));
@@ -55,9 +55,7 @@ pub fn run(args: &Args, what: &str) -> Result<()> {
         0 => "no trial was finished".to_owned(),
         _ => format!("the trials so far are in {}", file.display()),
     };
-    let wanted = |variant: &str, seed: u64| {
-        !earlier.iter().any(|trial| trial.variant == variant && trial.seed == seed)
-    };
+    let wanted = |variant: &str, seed: u64| !earlier.iter().any(|trial| trial.variant == variant && trial.seed == seed);
     let mut report = |trial: Trial| {
         let figures: Vec<String> = trial.figures.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
         say(format_args!("seed {}, {}: {}", trial.seed, trial.variant, figures.join(", ")))?;

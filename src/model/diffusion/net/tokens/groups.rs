@@ -28,7 +28,6 @@ use dfdx::prelude::{Axes2, HasShape, PermuteTo, PutTape, ReshapeTo, SplitTape, T
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
-
 /// Groups of genes as tokens.
 #[derive(Debug, Clone)]
 pub struct GroupTokens<D: Backend> {
@@ -53,7 +52,9 @@ impl<D: Backend> GroupTokens<D> {
     /// More groups than genes; a device without memory for it.
     pub fn new(device: &D, genes: usize, groups: usize, width: usize, rng: &mut ChaCha8Rng) -> Result<Self> {
         if groups > genes {
-            return Err(Error::config(format!("gene tokens: {groups} groups of {genes} genes leave groups without genes")));
+            return Err(Error::config(format!(
+                "gene tokens: {groups} groups of {genes} genes leave groups without genes"
+            )));
         }
         // A token is a sum over its genes, of about unit size for values of unit spread.
         let spread = (genes as f32 / groups as f32).sqrt().recip();
@@ -85,7 +86,8 @@ impl<D: Backend> GroupTokens<D> {
         }
         let values = group_of.iter().map(|&group| group as f32).collect();
         let device = self.position.device();
-        self.group_of = device.try_tensor_from_vec(values, (genes,)).map_err(|e| Error::device("groups of genes", e))?;
+        self.group_of =
+            device.try_tensor_from_vec(values, (genes,)).map_err(|e| Error::device("groups of genes", e))?;
         Ok(())
     }
 
@@ -99,7 +101,9 @@ impl<D: Backend> GroupTokens<D> {
         let groups = self.count();
         let group_of = self.group_of.as_vec();
         if group_of.iter().any(|group| !(0.0..groups as f32).contains(group)) {
-            return Err(Error::data("gene tokens: a gene is in a group that has no token; the model was edited, train again"));
+            return Err(Error::data(
+                "gene tokens: a gene is in a group that has no token; the model was edited, train again",
+            ));
         }
         let sets = group_of.iter().enumerate().flat_map(|(gene, &group)| {
             (0..groups).map(move |at| if at == group as usize { vec![gene as u32] } else { Vec::new() })
@@ -117,8 +121,7 @@ impl<D: Backend> GroupTokens<D> {
         if x.shape().1 != genes {
             return Err(Error::shape("gene tokens", *x.shape(), genes));
         }
-        let (position, of_position) =
-            flat(self.position.retaped::<T>())?.split_tape(); // (groups * width,)
+        let (position, of_position) = flat(self.position.retaped::<T>())?.split_tape(); // (groups * width,)
         let x = x.put_tape(tape.merge(of_weight).merge(of_position));
         reshape(D::linear(x, &weight, &position)?, width)
     }

@@ -142,7 +142,7 @@ pub enum Tokens<D: Backend> {
     /// `genes`.
     Genes(SingleTokens<D>),
     /// `latents`.
-    Latents(SingleTokens<D>, Latents<D>),
+    Latents(SingleTokens<D>, Box<Latents<D>>),
 }
 
 impl<D: Backend> Params<D> for Tokens<D> {
@@ -212,7 +212,7 @@ impl<D: Backend> GeneTokens<D> {
                 Tokenization::Genes => Tokens::Genes(SingleTokens::new(device, genes, width, rng)?),
                 Tokenization::Latents { count } => Tokens::Latents(
                     SingleTokens::new(device, genes, width, rng)?,
-                    Latents::new(device, count, width, attention, rng)?,
+                    Box::new(Latents::new(device, count, width, attention, rng)?),
                 ),
             },
             blocks: (0..depth)
