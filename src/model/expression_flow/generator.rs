@@ -105,7 +105,11 @@ impl Generator {
                 flow.sample(given.nrows(), Some(given), &TransportConfig::new(solver, steps).guided(guidance), seed)
             }
             Self::Ddpm(diffusion) => {
-                let config = SampleConfig { sampler: SamplerConfig::new(sampler, steps), guidance };
+                // The times 1, 1 - 1/n, .., 1/n, as those of Euler's method: a last evaluation at nearly no noise would be one
+                // that changes nothing, which few steps cannot afford.
+                let usual = SamplerConfig::new(sampler, steps);
+                let t_min = if steps > 1 { usual.t_min.max(1.0 / steps as f64) } else { usual.t_min };
+                let config = SampleConfig { sampler: SamplerConfig { t_min, ..usual }, guidance };
                 diffusion.sample(given.nrows(), Some(given), &config, seed)
             }
         }
