@@ -9,10 +9,10 @@ const QUICK: &str =
 #[test]
 fn cells_are_learned_drawn_and_judged() {
     let place = Place::new();
-    place.run("simulate --cells 700 --genes 24 --seed 3 --out cells.h5ad").done();
+    place.run("simulate --cells 700 --genes 40 --seed 3 --out cells.h5ad").done();
     place.write("quick.toml", QUICK);
     let said = place.run("train --data cells.h5ad --model expression-flow --config quick.toml --epochs 3 --out m");
-    for part in ["rectified-flow over modules of 24 genes (4 tokens", "of counts are 0"] {
+    for part in ["rectified-flow over modules of 40 genes (4 tokens", "of counts are 0"] {
         assert!(said.done().contains(part), "{part}: {}", said.stdout);
     }
     let metrics = json(&place.path("m/metrics.json"));
@@ -22,7 +22,7 @@ fn cells_are_learned_drawn_and_judged() {
     let double = data.perturbations.iter().find(|p| p.genes().len() == 2).expect("a double is simulated");
     let predict = format!("predict --model m --perturbations {double},control");
     place.run(&format!("{predict} --out means.h5ad")).done();
-    assert_eq!(AnnData::open(place.path("means.h5ad")).expect("means").read_dense("X").expect("X").ncols(), 24);
+    assert_eq!(AnnData::open(place.path("means.h5ad")).expect("means").read_dense("X").expect("X").ncols(), 40);
     place.run(&format!("{predict} --cells 12 --steps 3 --out drawn.h5ad")).done();
     let drawn = AnnData::open(place.path("drawn.h5ad")).expect("cells");
     let of = drawn.obs().expect("rows");
@@ -43,7 +43,7 @@ fn cells_are_learned_drawn_and_judged() {
         "[expression-flow.train]\nepochs = 2\n[expression-flow.model.net]\nwidth = 16\ndepth = 1\n",
     );
     place
-        .run("bench --data cells.h5ad --split cells --seeds 1 --models control,expression-flow --config bench.toml --out c")
+        .run("bench --data cells.h5ad --split stratified --seeds 1 --models no_change,expression-flow --config bench.toml --out c")
         .done();
     let results = json(&place.path("c/results.json"));
     let rows = results["summary"].as_array().expect("rows");
@@ -53,7 +53,7 @@ fn cells_are_learned_drawn_and_judged() {
 #[test]
 fn generators_are_compared() {
     let place = Place::new();
-    place.run("simulate --cells 900 --genes 20 --seed 3 --out cells.h5ad").done();
+    place.run("simulate --cells 900 --genes 40 --seed 3 --out cells.h5ad").done();
     place.write("quick.toml", QUICK);
     let ablate = "ablate --data cells.h5ad --config quick.toml --seeds 1 --epochs 2";
     place.run(&format!("{ablate} --generators objectives --out a")).done();

@@ -210,8 +210,13 @@ pub fn compare_generators(
             GeneratorStudy::Tokens => {
                 let count = base.model.net.tokens.count(1);
                 let mut allowed = None;
-                for tokens in ["patches", "modules", "latents", "genes"] {
-                    if !wanted(tokens, seed) {
+                let all = ["patches", "modules", "latents", "genes"];
+                if !all.iter().any(|tokens| wanted(tokens, seed)) {
+                    continue;
+                }
+                for tokens in all {
+                    // The first one sets the time, in a resumed study too.
+                    if allowed.is_some() && !wanted(tokens, seed) {
                         continue;
                     }
                     let mut settings = base.clone();
@@ -220,6 +225,9 @@ pub fn compare_generators(
                     let (first, second) = (fit(&settings, 1)?.1, fit(&settings, 2)?.1);
                     let pass = (second - first).max(1e-3);
                     let allowed = *allowed.get_or_insert(pass * epochs as f64);
+                    if !wanted(tokens, seed) {
+                        continue;
+                    }
                     let epochs = ((allowed / pass).round() as usize).max(1);
                     let (model, seconds) = fit(&settings, epochs)?;
                     let mut figures = held_out.drawn(&model, base.sampling, seed)?;
