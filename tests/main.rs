@@ -22,6 +22,7 @@ mod diffusion_nets;
 mod doses;
 mod ebm;
 mod eval;
+mod expression_flow;
 mod fetch;
 mod formats;
 mod fuzz;

@@ -6,6 +6,7 @@ mod contract;
 mod courses;
 pub mod diffusion;
 pub mod ebm;
+pub mod expression_flow;
 pub mod flow;
 mod from_metadata;
 mod generated;

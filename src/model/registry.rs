@@ -28,6 +28,7 @@ fn families() -> Vec<Box<dyn Family>> {
         family_of::<super::static_dynamic::StaticDynamic>(),
         family_of::<super::causal_vae::CausalVae>(),
         family_of::<super::mean_residual::MeanResidual>(),
+        family_of::<super::expression_flow::ExpressionFlow>(),
     ]
 }
 

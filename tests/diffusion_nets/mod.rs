@@ -3,6 +3,7 @@
 mod conditions;
 mod errors;
 mod flows;
+mod gene_tokens;
 mod learns;
 mod nets;
 mod parity;

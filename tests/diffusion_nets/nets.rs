@@ -2,7 +2,9 @@
 
 use genailab::{
     dfdx::prelude::*,
-    model::diffusion::net::{Conditioning, DitConfig, Given, ScoreNet, ScoreNetConfig, sinusoidal},
+    model::diffusion::net::{
+        Conditioning, DitConfig, GeneTokensConfig, Given, ScoreNet, ScoreNetConfig, Tokenization, sinusoidal,
+    },
     ndarray::{Array2, Axis, concatenate},
     nn::{HostTensor, Snapshot, ops},
 };
@@ -16,12 +18,18 @@ pub fn all_kinds() -> Vec<(&'static str, ScoreNetConfig)> {
     let dit = |conditioning| {
         ScoreNetConfig::Dit(DitConfig { group: 2, width: 16, depth: 2, heads: 2, embedding: 16, conditioning })
     };
+    let genes =
+        |tokens| ScoreNetConfig::GeneTokens(GeneTokensConfig { tokens, width: 16, depth: 2, heads: 2, embedding: 16 });
     vec![
         ("FiLM MLP", ScoreNetConfig::film_mlp(32, 2)),
         ("tabular", ScoreNetConfig::tabular(2)),
         ("DiT", dit(Conditioning::AdaLn)),
         ("DiT, tokens", dit(Conditioning::Tokens { count: 3 })),
         ("DiT, cross-attention", dit(Conditioning::CrossAttention { count: 3 })),
+        ("gene patches", genes(Tokenization::Patches { count: 2 })),
+        ("gene modules", genes(Tokenization::Modules { count: 2 })),
+        ("genes", genes(Tokenization::Genes)),
+        ("latents", genes(Tokenization::Latents { count: 3 })),
     ]
 }
 
@@ -40,7 +48,10 @@ fn shaken(config: &ScoreNetConfig, condition: usize) -> ScoreNet<Cpu> {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     let mut moved = Snapshot::default();
     for (name, mut tensor) in Snapshot::of(&net).expect("no failure").into_tensors() {
-        tensor.values.iter_mut().for_each(|v| *v += 0.2 * rng.sample::<f32, _>(rand_distr::StandardNormal));
+        // Which genes share a token is no weight.
+        if !name.ends_with("group_of") {
+            tensor.values.iter_mut().for_each(|v| *v += 0.2 * rng.sample::<f32, _>(rand_distr::StandardNormal));
+        }
         moved.insert(name, HostTensor { ..tensor });
     }
     moved.restore(&mut net).expect("the same names");

@@ -3,7 +3,10 @@
 use genailab::{
     Result,
     dfdx::prelude::*,
-    model::diffusion::net::{Conditioning, DitConfig, FilmMlpConfig, Given, ScoreNet, ScoreNetConfig, TabularConfig},
+    model::diffusion::net::{
+        Conditioning, DitConfig, FilmMlpConfig, GeneTokensConfig, Given, ScoreNet, ScoreNetConfig, TabularConfig,
+        Tokenization,
+    },
     ndarray::Array2,
     nn::{HostTensor, Params, Snapshot, Visitor, tensors},
 };
@@ -99,4 +102,13 @@ fn dit_with_each_conditioning() {
     matches("dit_ada_ln", dit(Conditioning::AdaLn));
     matches("dit_tokens", dit(Conditioning::Tokens { count: 2 }));
     matches("dit_cross_attention", dit(Conditioning::CrossAttention { count: 2 }));
+}
+
+#[test]
+fn each_tokenisation_of_genes() {
+    let net =
+        |tokens| ScoreNetConfig::GeneTokens(GeneTokensConfig { tokens, width: 8, depth: 1, heads: 2, embedding: 4 });
+    matches("gene_groups", net(Tokenization::Modules { count: 2 }));
+    matches("gene_genes", net(Tokenization::Genes));
+    matches("gene_latents", net(Tokenization::Latents { count: 2 }));
 }

@@ -139,8 +139,43 @@ def dit(w, x, t, c, dropped, conditioning, width=8, depth=1, embedding=4, count=
     return numbers(w.linear("output", h, GROUP))
 
 
-def case(network, **settings):
-    w = Weights()
+def cross_block(w, name, x, context):
+    """Cross-attention and a feed-forward layer, pre-norm: Jaegle et al. 2021."""
+    h = x + attention(w, f"{name}.attention", w.norm(f"{name}.query_norm", x), w.norm(f"{name}.context_norm", context))
+    return h + feed_forward(w, f"{name}.feed_forward", w.norm(f"{name}.norm", h))
+
+
+def gene_tokens(w, x, t, c, dropped, kind, width=8, embedding=4, count=2):
+    """One DiT block over tokens of genes."""
+    plain = lambda h: F.layer_norm(h, (width,), eps=1e-6)
+    adaln = F.silu(time(w, t, embedding) + condition(w, c, dropped, embedding, embedding))
+    if kind == "groups":
+        one_hot = F.one_hot(w["tokens.group_of"].long(), count).to(x.dtype)
+        h = torch.einsum("rg,gj,gw->rjw", x, one_hot, w.get("tokens.input.weight", DIMS, width))
+        h = h + w.get("tokens.position", count, width)
+    else:
+        turns = 2 * math.pi * x[:, :, None] * w["tokens.fourier.frequencies"]
+        features = torch.cat([x[:, :, None], torch.sin(turns), torch.cos(turns)], dim=-1)
+        h = genes = w.linear("tokens.value", features, width) + w.get("tokens.identity.weight", DIMS, width)
+    if kind == "latents":
+        start = w.get("tokens.latents", count, width).expand(ROWS, count, width)
+        h = cross_block(w, "tokens.gather", start, genes)
+    gate = lambda name, update: (1 + w.linear(f"{name}.projection", adaln, width))[:, None] * update
+    u = film(w, "blocks.0.attention_film", plain(h), adaln)
+    h = h + gate("blocks.0.attention_gate", attention(w, "blocks.0.attention", u, u))
+    u = film(w, "blocks.0.film", plain(h), adaln)
+    h = h + gate("blocks.0.gate", feed_forward(w, "blocks.0.feed_forward", u))
+    if kind == "latents":
+        h = cross_block(w, "tokens.scatter", genes, h)
+    h = film(w, "film", plain(h), adaln)
+    if kind == "groups":
+        weight = w.get("tokens.output.weight", DIMS, width)
+        return torch.einsum("rjw,gj,gw->rg", h, one_hot, weight) + w.get("tokens.output_bias", DIMS)
+    return w.linear("tokens.output", h, 1)[:, :, 0]
+
+
+def case(network, buffers={}, **settings):
+    w = Weights(buffers)
     x = exact(torch.randn(ROWS, DIMS)).requires_grad_(True)
     c = exact(torch.randn(ROWS, CONDITION))
     c[1] = c[0]
@@ -153,11 +188,16 @@ def case(network, **settings):
         "x": flat(x), "condition": flat(c), "times": TIMES, "dropped": DROPPED,
         "upstream": flat(upstream), "output": flat(output), "x_gradient": flat(x.grad),
         "weights": {n: flat(v + 1 if n in norms else v) for n, v in w.items()},
-        "gradients": {n: flat(v.grad) for n, v in w.items()},
+        "gradients": {n: flat(v.grad) for n, v in w.items() if n not in buffers},
     }
 
 
 cases = {"film_mlp": case(film_mlp), "tabular": case(tabular)}
 for kind in ["ada_ln", "tokens", "cross_attention"]:
     cases[f"dit_{kind}"] = case(dit, conditioning=kind)
+cases["gene_groups"] = case(gene_tokens, {"tokens.group_of": torch.tensor([0.0, 1, 0, 0, 1, 1])}, kind="groups")
+periods = 32 * (1 / 32) ** (torch.arange(6) / 5)
+for kind in ["genes", "latents"]:
+    frequencies = (1 / periods).to(torch.float32).double()
+    cases[f"gene_{kind}"] = case(gene_tokens, {"tokens.fourier.frequencies": frequencies}, kind=kind)
 print(json.dumps(cases))

@@ -6,13 +6,15 @@
 //! | the JEPA | cells | unseen doubles (or another split): L2, Pearson, plain E-distance |
 //! | pretraining alone, of a perceptron | cells | held-out cells: linear probe, kNN purity, effective rank |
 //!
-//! [`scale_jepa`] changes the size of the JEPA and the number of training cells instead, at equal compute.
+//! [`compare_generators`] trains generators of expression and judges the cells that they draw. [`scale_jepa`] changes the size of the JEPA and the number of training cells instead, at equal compute.
 //!
 //! A seed draws the split, the weights and the training. All variants are compared over the same seeds.
 
+mod generators;
 mod scaling;
 mod variants;
 
+pub use generators::{GeneratorStudy, compare_generators, evaluations_figure};
 pub use scaling::{Scale, scale_jepa};
 pub use variants::names_of_jepa_variants;
 

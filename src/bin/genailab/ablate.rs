@@ -25,11 +25,14 @@ use genailab::{
 use serde_json::json;
 use std::{cell::Cell, path::PathBuf};
 
+mod generators;
+
 /// Train a model with one part changed at a time, over several seeds
 ///
 /// On an effects dataset: the combination model, judged on doubles that it has not seen. On a cells dataset: the JEPA at size
 /// tiny, judged on conditions that it has not seen; or, by --phase a, the pretraining of a perceptron alone, judged on held-out cells by
-/// how well a linear probe and nearest neighbours tell the perturbation.
+/// how well a linear probe and nearest neighbours tell the perturbation; or, by --generators, rectified flow and DDPM, or tokens of genes,
+/// judged by the cells that they draw.
 ///
 /// Writes ablation.json, after each training, and report.html into --out.
 #[derive(clap::Args)]
@@ -49,13 +52,20 @@ pub struct Args {
     /// cells x passes x weights of the encoder
     #[arg(long, conflicts_with = "variants")]
     scaling: bool,
-    /// The whole JEPA: go on with the trainings that ablation.json in --out does not have yet
+    /// Cells: generators of expression in place of the JEPA: `objectives`, rectified flow and DDPM at equal compute with 1 to 50
+    /// evaluations of the network per drawn cell, or `tokens`, the tokenisations of genes at equal training time
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["phase", "split", "variants", "scaling"])]
+    generators: Option<String>,
+    /// --generators: settings of the expression-flow that is varied, a TOML file as for `genailab train`
+    #[arg(long, value_name = "TOML", requires = "generators")]
+    config: Option<PathBuf>,
+    /// The whole JEPA, or --generators: go on with the trainings that ablation.json in --out does not have yet
     #[arg(long)]
     resume: bool,
     /// Number of seeds, from 0
     #[arg(long, value_name = "N", default_value_t = 3)]
     seeds: u64,
-    /// Passes over the training data [default: 60 for effects, those of size tiny for the whole JEPA, 15 for --phase a]
+    /// Passes over the training data [default: 60 for effects, those of size tiny for the whole JEPA, 15 for --phase a, 100 for --generators]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Folder for the results
@@ -70,6 +80,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     if args.seeds == 0 {
         return Err(Error::config("--seeds is 0; give at least 1"));
+    }
+    if let Some(what) = &args.generators {
+        return generators::run(args, what);
     }
     let encoder_alone = match args.phase.as_deref() {
         Some("a") => true,

@@ -57,7 +57,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Settings: a TOML file with the model's tables (mostly [model] and [train]; jepa: [encoder], [pretraining] and
-    /// [response]; world-model: [courses], [model] and [train]; static-dynamic: [courses], [profiles], [flow], [profiles_train] and [train]; mean-residual: [metadata], [mean], [residual], [train] and [flow_train]; diffusion: [effects], [cells], [vae] and [train]; ebm: [space], [model], [train] and [vae]) and the
+    /// [response]; world-model: [courses], [model] and [train]; static-dynamic: [courses], [profiles], [flow], [profiles_train] and [train]; mean-residual: [metadata], [mean], [residual], [train] and [flow_train]; diffusion: [effects], [cells], [vae] and [train]; ebm: [space], [model], [train] and [vae]; expression-flow:
+    /// [model], [modules], [sampling] and [train]) and the
     /// tables [split] and [qc]; training.json of a training shows what can be set
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,

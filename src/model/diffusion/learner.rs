@@ -136,6 +136,12 @@ impl<D: Backend> Learner<D> {
         &self.device
     }
 
+    /// See [`ScoreNet::set_gene_groups`].
+    pub fn set_gene_groups(&mut self, group_of: &[u32]) -> Result<()> {
+        self.net.set_gene_groups(group_of)?;
+        self.average.0.set_gene_groups(group_of)
+    }
+
     /// The averaged network's answer, `(rows, dims)`.
     pub fn output(&self, x: &Array2<f32>, given: &Given) -> Result<Array2<f32>> {
         Ok(ops::download(&self.average.0.forward(ops::upload(&self.device, x)?, given)?))
@@ -321,6 +327,11 @@ impl Placed {
             let device = net.device().clone();
             fit(net, train, validation, &device, config, options)
         })
+    }
+
+    /// See [`ScoreNet::set_gene_groups`].
+    pub fn set_gene_groups(&mut self, group_of: &[u32]) -> Result<()> {
+        on_device!(self, net => net.set_gene_groups(group_of))
     }
 
     /// Adds the weights to a state.

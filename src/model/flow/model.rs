@@ -179,6 +179,14 @@ impl Flow {
         Ok(self.trained()?.origin)
     }
 
+    /// Takes the group of each gene `(genes,)` for a network of gene tokens, before the training: which genes share a token.
+    ///
+    /// # Errors
+    /// A network without such tokens; another number of genes; a group that has no token.
+    pub fn set_gene_groups(&mut self, group_of: &[u32]) -> Result<()> {
+        self.net.set_gene_groups(group_of)
+    }
+
     /// Number of trained weights; their moving average is not counted.
     ///
     /// # Errors

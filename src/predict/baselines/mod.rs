@@ -53,8 +53,8 @@ use crate::{
     Error, Result,
     data::{Condition, DataKind},
     model::{
-        CountVae, VaeSettings, causal_vae::CausalVae, combination::CombinationModel, jepa::Jepa,
-        jepa_diffusion::JepaDiffusion, latent_diffusion::DiffusionModel, registry::check_renamed,
+        CountVae, VaeSettings, causal_vae::CausalVae, combination::CombinationModel, expression_flow::ExpressionFlow,
+        jepa::Jepa, jepa_diffusion::JepaDiffusion, latent_diffusion::DiffusionModel, registry::check_renamed,
     },
 };
 use ndarray::Array1;
@@ -89,7 +89,7 @@ pub fn dose_baselines() -> Vec<Box<dyn Predictor>> {
 /// All predictors, in the order of the tables: the [`baselines`], then the models that take a training of their own.
 pub fn models() -> Vec<Box<dyn Predictor>> {
     let vae = ModelPredictor::new::<CountVae>;
-    let trained: [Box<dyn Predictor>; 10] = [
+    let trained: [Box<dyn Predictor>; 11] = [
         Box::new(vae("vae", &[DataKind::Effects]).with_config::<CountVae>(VaeSettings::benchmark_effects())),
         Box::new(vae("vae_conditional", &[DataKind::Cells]).with_config::<CountVae>(VaeSettings::benchmark_cells())),
         Box::new(VaeArithmetic::default()),
@@ -100,6 +100,7 @@ pub fn models() -> Vec<Box<dyn Predictor>> {
         Box::new(Hybrid::default()),
         Box::new(ModelPredictor::new::<JepaDiffusion>("jepa-diffusion", &[DataKind::Cells])),
         Box::new(ModelPredictor::new::<DiffusionModel>("diffusion", &[DataKind::Cells, DataKind::Effects])),
+        Box::new(ModelPredictor::new::<ExpressionFlow>("expression-flow", &[DataKind::Cells])),
     ];
     baselines().into_iter().chain(trained).collect()
 }

@@ -1,6 +1,6 @@
 //! The networks that learn a score or a velocity: `(x, t, condition)` to a vector of x's size.
 //!
-//! [`FilmMlp`] is small and fast; [`Tabular`] and [`Dit`] attend among the numbers of a latent. All begin at 0, take the
+//! [`FilmMlp`] is small and fast; [`Tabular`] and [`Dit`] attend among the numbers of a latent, [`GeneTokens`] among genes. All begin at 0, take the
 //! condition by a learned embedding, and have a learned embedding for "no condition".
 //!
 //! # Time
@@ -41,11 +41,13 @@ use std::sync::Arc;
 mod dit;
 mod film_mlp;
 mod tabular;
+mod tokens;
 
 pub(in crate::model) use dit::Plain;
 pub use dit::{Conditioning, Cross, Dit, DitBlock, DitConfig, Gate};
 pub use film_mlp::{FilmBlock, FilmMlp, FilmMlpConfig};
 pub use tabular::{Tabular, TabularBlock, TabularConfig};
+pub use tokens::{GeneTokens, GeneTokensConfig, GroupTokens, Latents, SingleTokens, Tokenization, Tokens};
 
 /// Which network, and its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +59,8 @@ pub enum ScoreNetConfig {
     Tabular(TabularConfig),
     /// [`Dit`].
     Dit(DitConfig),
+    /// [`GeneTokens`].
+    GeneTokens(GeneTokensConfig),
 }
 
 impl Default for ScoreNetConfig {
@@ -82,12 +86,18 @@ impl ScoreNetConfig {
         Self::Dit(DitConfig { group, ..DitConfig::default() })
     }
 
-    /// The network's name: `film_mlp`, `tabular`, `dit`.
+    /// A diffusion transformer over tokens of genes.
+    pub fn gene_tokens(tokens: Tokenization) -> Self {
+        Self::GeneTokens(GeneTokensConfig { tokens, ..GeneTokensConfig::default() })
+    }
+
+    /// The network's name: `film_mlp`, `tabular`, `dit`, `gene_tokens`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::FilmMlp(_) => "film_mlp",
             Self::Tabular(_) => "tabular",
             Self::Dit(_) => "dit",
+            Self::GeneTokens(_) => "gene_tokens",
         }
     }
 
@@ -100,6 +110,9 @@ impl ScoreNetConfig {
             Self::Tabular(TabularConfig { group, width, depth, embedding, .. })
             | Self::Dit(DitConfig { group, width, depth, embedding, .. }) => {
                 (group, dims.div_ceil(group.max(1)), width, depth, embedding)
+            }
+            Self::GeneTokens(GeneTokensConfig { tokens, width, depth, embedding, .. }) => {
+                (dims, if tokens == Tokenization::Genes { 0 } else { tokens.count(dims) }, width, depth, embedding)
             }
         };
         let mut layers = vec![(inputs, width), (tokens, width), (condition, embedding), (embedding, embedding)];
@@ -132,6 +145,13 @@ impl ScoreNetConfig {
                 ("embedding", *embedding),
                 ("conditioning.count", if *conditioning == Conditioning::AdaLn { 1 } else { conditioning.tokens() }),
             ],
+            Self::GeneTokens(GeneTokensConfig { tokens, width, depth, heads, embedding }) => &[
+                ("tokens.count", tokens.count(1)),
+                ("width", *width),
+                ("depth", *depth),
+                ("heads", *heads),
+                ("embedding", *embedding),
+            ],
         };
         match sizes.iter().find(|(_, size)| *size == 0) {
             Some((name, _)) => Err(Error::config(format!("{}: {name} = 0, but it must be at least 1", self.name()))),
@@ -149,6 +169,8 @@ pub enum ScoreNet<D: Backend> {
     Tabular(Box<Tabular<D>>),
     /// Diffusion transformer.
     Dit(Box<Dit<D>>),
+    /// Diffusion transformer over tokens of genes.
+    GeneTokens(Box<GeneTokens<D>>),
 }
 
 impl<D: Backend> Params<D> for ScoreNet<D> {
@@ -157,6 +179,7 @@ impl<D: Backend> Params<D> for ScoreNet<D> {
             Self::FilmMlp(net) => net.walk(path, visitor),
             Self::Tabular(net) => net.walk(path, visitor),
             Self::Dit(net) => net.walk(path, visitor),
+            Self::GeneTokens(net) => net.walk(path, visitor),
         }
     }
     fn walk_mut<V: VisitorMut<D>>(&mut self, path: &str, visitor: &mut V) -> Result<()> {
@@ -164,6 +187,7 @@ impl<D: Backend> Params<D> for ScoreNet<D> {
             Self::FilmMlp(net) => net.walk_mut(path, visitor),
             Self::Tabular(net) => net.walk_mut(path, visitor),
             Self::Dit(net) => net.walk_mut(path, visitor),
+            Self::GeneTokens(net) => net.walk_mut(path, visitor),
         }
     }
 }
@@ -188,6 +212,9 @@ impl<D: Backend> ScoreNet<D> {
             ScoreNetConfig::FilmMlp(size) => Self::FilmMlp(Box::new(FilmMlp::new(device, dims, condition, size, rng)?)),
             ScoreNetConfig::Tabular(size) => Self::Tabular(Box::new(Tabular::new(device, dims, condition, size, rng)?)),
             ScoreNetConfig::Dit(size) => Self::Dit(Box::new(Dit::new(device, dims, condition, size, rng)?)),
+            ScoreNetConfig::GeneTokens(size) => {
+                Self::GeneTokens(Box::new(GeneTokens::new(device, dims, condition, size, rng)?))
+            }
         })
     }
 
@@ -201,6 +228,18 @@ impl<D: Backend> ScoreNet<D> {
             Self::FilmMlp(net) => net.forward(x, given),
             Self::Tabular(net) => net.forward(x, given),
             Self::Dit(net) => net.forward(x, given),
+            Self::GeneTokens(net) => net.forward(x, given),
+        }
+    }
+
+    /// Takes the group of each gene, `(genes,)`, for tokens that are groups of genes.
+    ///
+    /// # Errors
+    /// A network without such tokens; another number of genes; a group that has no token.
+    pub fn set_gene_groups(&mut self, group_of: &[u32]) -> Result<()> {
+        match self {
+            Self::GeneTokens(net) => net.set_groups(group_of),
+            _ => Err(Error::config("only a network of gene tokens has groups of genes")),
         }
     }
 
@@ -210,6 +249,7 @@ impl<D: Backend> ScoreNet<D> {
             Self::FilmMlp(net) => &net.condition,
             Self::Tabular(net) => &net.condition,
             Self::Dit(net) => &net.condition,
+            Self::GeneTokens(net) => &net.condition,
         };
         condition.as_ref().map_or(0, |condition| condition.up.weight.shape().0)
     }

@@ -1,0 +1,68 @@
+//! `train --model expression-flow`, `predict`, `bench` and `ablate --generators`.
+
+use crate::commands::tool::{Place, json};
+use genailab::data::{AnnData, Dataset};
+
+const QUICK: &str =
+    "[model.net]\nwidth = 16\ndepth = 1\nheads = 2\n[model.net.tokens]\nkind = \"modules\"\ncount = 4\n";
+
+#[test]
+fn cells_are_learned_drawn_and_judged() {
+    let place = Place::new();
+    place.run("simulate --cells 700 --genes 40 --seed 3 --out cells.h5ad").done();
+    place.write("quick.toml", QUICK);
+    let said = place.run("train --data cells.h5ad --model expression-flow --config quick.toml --epochs 3 --out m");
+    for part in ["rectified-flow over modules of 40 genes (4 tokens", "of counts are 0"] {
+        assert!(said.done().contains(part), "{part}: {}", said.stdout);
+    }
+    let metrics = json(&place.path("m/metrics.json"));
+    assert!(metrics["test"]["zeros"]["real"].as_f64().expect("a share") > 0.0, "{metrics}");
+
+    let data = Dataset::open(place.path("cells.h5ad")).expect("cells");
+    let double = data.perturbations.iter().find(|p| p.genes().len() == 2).expect("a double is simulated");
+    let predict = format!("predict --model m --perturbations {double},control");
+    place.run(&format!("{predict} --out means.h5ad")).done();
+    assert_eq!(AnnData::open(place.path("means.h5ad")).expect("means").read_dense("X").expect("X").ncols(), 40);
+    place.run(&format!("{predict} --cells 12 --steps 3 --out drawn.h5ad")).done();
+    let drawn = AnnData::open(place.path("drawn.h5ad")).expect("cells");
+    let of = drawn.obs().expect("rows");
+    assert_eq!(of.len(), 24);
+    assert!(of.column("perturbation").is_some());
+    assert!(drawn.read_dense("X").expect("X").iter().all(|&v| v >= 0.0 && v.fract() == 0.0), "counts");
+    place.fails("predict --model m --perturbations NOSUCH --out p.h5ad", &["NOSUCH"]);
+    place.fails("embed --model m --data cells.h5ad --out p.h5ad", &["expression-flow", "embeds no cells"]);
+    place.write("bad.toml", "[model]\nobjective = \"score\"\n");
+    place.fails(
+        "train --data cells.h5ad --model expression-flow --config bad.toml --out b",
+        &["bad.toml line 2", "rectified-flow", "ddpm"],
+    );
+    assert!(!place.path("p.h5ad").exists() && !place.path("b").exists());
+
+    place.write(
+        "bench.toml",
+        "[expression-flow.train]\nepochs = 2\n[expression-flow.model.net]\nwidth = 16\ndepth = 1\n",
+    );
+    place
+        .run("bench --data cells.h5ad --split stratified --seeds 1 --models no_change,expression-flow --config bench.toml --out c")
+        .done();
+    let results = json(&place.path("c/results.json"));
+    let rows = results["summary"].as_array().expect("rows");
+    assert!(rows.iter().any(|row| row["model"] == "expression-flow" && row["metric"] == "edistance_plain"));
+}
+
+#[test]
+fn generators_are_compared() {
+    let place = Place::new();
+    place.run("simulate --cells 900 --genes 40 --seed 3 --out cells.h5ad").done();
+    place.write("quick.toml", QUICK);
+    let ablate = "ablate --data cells.h5ad --config quick.toml --seeds 1 --epochs 2";
+    place.run(&format!("{ablate} --generators objectives --out a")).done();
+    let trials = json(&place.path("a/ablation.json"))["trials"].as_array().expect("trials").clone();
+    assert_eq!(trials.len(), 1 + 4 * 6, "the floor, and four ways to draw with six numbers of evaluations");
+    assert!(std::fs::read_to_string(place.path("a/report.html")).expect("a report").contains("<svg"));
+    place.run(&format!("{ablate} --generators tokens --out t")).done();
+    let trials = json(&place.path("t/ablation.json"))["trials"].as_array().expect("trials").clone();
+    let names: Vec<&str> = trials.iter().map(|trial| trial["variant"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["other real cells", "patches", "modules", "latents", "genes"]);
+    place.fails("ablate --data cells.h5ad --generators nosuch", &["--generators nosuch", "objectives and tokens"]);
+}
