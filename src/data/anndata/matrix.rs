@@ -141,7 +141,7 @@ impl Stored {
     pub(super) fn summary(&self) -> Result<MatrixSummary> {
         let mut summary = MatrixSummary::default();
         match &self.form {
-            Form::Dense(array) => self.for_each_dense_block::<f64>(array, &[0..self.shape.0], |_, block| {
+            Form::Dense(array) => self.for_each_dense_block::<f64>(array, self.all_rows(), |_, block| {
                 summary.nnz += block.iter().filter(|&&value| value != 0.0).count();
                 summary.sum += block.sum();
                 Ok(())
@@ -233,7 +233,7 @@ impl Stored {
         let mut offsets = Vec::with_capacity(self.shape.0 + 1);
         offsets.push(0);
         let (mut genes, mut values) = (Vec::new(), Vec::new());
-        self.for_each_dense_block::<f32>(array, &[0..self.shape.0], |_, block| {
+        self.for_each_dense_block::<f32>(array, self.all_rows(), |_, block| {
             for row in block.rows() {
                 for (gene, &value) in row.iter().enumerate().filter(|(_, value)| **value != 0.0) {
                     genes.push(gene as u32);
@@ -246,10 +246,14 @@ impl Stored {
         Counts::new(self.shape.1, offsets, genes, values)
     }
 
+    fn all_rows(&self) -> Option<Range<usize>> {
+        Some(0..self.shape.0)
+    }
+
     pub(super) fn for_each_dense_block<T: H5Type>(
         &self,
         array: &Dataset,
-        asked: &[Range<usize>],
+        asked: impl IntoIterator<Item = Range<usize>>,
         mut each: impl FnMut(usize, Array2<T>) -> Result<()>,
     ) -> Result<()> {
         for asked in asked {

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{Error, Result, data::Counts};
 use hdf5::Dataset;
-use std::ops::{ControlFlow, Range};
+use std::{
+    ops::{ControlFlow, Range},
+    slice,
+};
 
 /// A column that is not kept.
 const LEFT_OUT: u32 = u32::MAX;
@@ -29,7 +32,7 @@ impl Stored {
         match self.form() {
             Form::Dense(array) => {
                 let mut stopped = false;
-                self.for_each_dense_block::<f32>(array, rows, |start, block| {
+                self.for_each_dense_block::<f32>(array, rows.iter().cloned(), |start, block| {
                     for ((row, column), &value) in block.indexed_iter().filter(|(_, value)| **value != 0.0) {
                         if stopped {
                             break;
@@ -111,7 +114,7 @@ impl Stored {
         let (mut genes, mut values) = (Vec::new(), Vec::new());
         if by_column {
             // A first pass says how much room each row needs.
-            self.for_each_entry(&[all.clone()], |row, column, _| {
+            self.for_each_entry(slice::from_ref(&all), |row, column, _| {
                 starts[row + 1] += usize::from(place[column as usize] != LEFT_OUT);
                 ControlFlow::Continue(())
             })?;
@@ -119,7 +122,7 @@ impl Stored {
             genes.resize(starts[rows], 0);
             values.resize(starts[rows], 0.0);
             let mut next = starts.clone();
-            self.for_each_entry(&[all.clone()], |row, column, value| {
+            self.for_each_entry(slice::from_ref(&all), |row, column, value| {
                 let column = place[column as usize];
                 if column != LEFT_OUT {
                     genes[next[row]] = column;
@@ -129,7 +132,7 @@ impl Stored {
                 ControlFlow::Continue(())
             })?;
         } else {
-            self.for_each_entry(&[all.clone()], |row, column, value| {
+            self.for_each_entry(slice::from_ref(&all), |row, column, value| {
                 let column = place[column as usize];
                 if column != LEFT_OUT {
                     genes.push(column);
