@@ -8,7 +8,7 @@ the last time alone are kept. The courses of the doubles of the 10 are held out:
     both       courses of singles, and what was measured once, with its time
     hidden     the same, the time of what was measured once missing (--static)
     dynamic    courses of singles alone
-    static     what was measured once alone
+    static     what was measured once alone; judged on the doubles whose genes it knows, if there are any
     world      the world model on all of it: what was measured once is a course of one step
     world, dynamic   the world model on courses of singles alone
 
@@ -78,6 +78,9 @@ def main(program, seeds):
                 out = folder / arm
                 run(program, ["train", "--data", data, "--model", model, "--config", folder / "c.toml", "--out", out, *more])
                 test = json.loads((out / "metrics.json").read_text())["test"]
+                if test is None:
+                    print(seed, arm, "knows no gene of the held-out doubles", flush=True)
+                    continue
                 table.setdefault(arm, []).append(test)
                 print(seed, arm, {name: round(value, 3) for name, value in test.items()}, flush=True)
     for arm, tests in table.items():

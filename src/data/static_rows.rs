@@ -66,7 +66,7 @@ pub struct StaticProfile {
     pub profile: Array1<f32>,
 }
 
-/// The mean profiles of the static cells among `rows`, one per label and part; the parts are those of [`courses`].
+/// The mean profiles of the static cells among `rows`, one per label and part; the parts are those of [`courses`](super::courses).
 pub fn static_profiles(
     expression: &Counts,
     conditions: &[Condition],
