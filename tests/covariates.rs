@@ -194,7 +194,7 @@ fn the_command_line_takes_them() {
     let place = Place::new();
     cells()
         .select_cells(&(0..600).collect::<Vec<_>>())
-        .write_with(&place.path("cells.h5ad"), &[], None)
+        .write_with(place.path("cells.h5ad"), &[], None)
         .expect("written");
     let train = "train --data cells.h5ad --out model --epochs 1";
     place.fails(&format!("{train} --covariate one"), &["`one` has one value", "--covariate"]);
