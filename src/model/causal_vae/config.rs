@@ -167,8 +167,8 @@ pub struct CausalVaeSettings {
 
 impl Default for CausalVaeSettings {
     fn default() -> Self {
-        // A constant rate leaves the shifts as noisy as a plain difference of means; they settle while it falls.
-        let schedule = LearningRateSchedule::Exponential { factor: 0.97 };
+        // A constant rate leaves the shifts as noisy as a plain difference of means; they settle once it has fallen.
+        let schedule = LearningRateSchedule::Step { every: 75, factor: 0.1 };
         let train = TrainConfig {
             epochs: 150,
             batch_size: 64,
