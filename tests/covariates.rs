@@ -25,7 +25,7 @@ use std::sync::OnceLock;
 
 const TYPES: usize = 3;
 
-/// Cells of three types, whose responses differ; `age` is a number that says nothing, `one` is the same everywhere.
+/// Cells of three types, whose responses differ; `age` is a number that says nothing, `one` is the same everywhere, `guide` tells the perturbation.
 fn cells() -> &'static Dataset {
     static MADE: OnceLock<Dataset> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -43,6 +43,9 @@ fn cells() -> &'static Dataset {
         let n = data.n_cells();
         data.cells.set("age", Column::Float((0..n).map(|row| 20.0 + (row % 50) as f64).collect()));
         data.cells.set("one", Column::Text(vec![Some("same".to_owned()); n]));
+        let guide = |row: usize| format!("guide {} of {}", row % 2, data.perturbation_of(row));
+        let guides = (0..n).map(|row| Some(guide(row))).collect();
+        data.cells.set("guide", Column::Text(guides));
         data
     })
 }
@@ -198,6 +201,8 @@ fn the_command_line_takes_them() {
         .expect("written");
     let train = "train --data cells.h5ad --out model --epochs 1";
     place.fails(&format!("{train} --covariate one"), &["`one` has one value", "--covariate"]);
+    place.fails(&format!("{train} --covariate perturbation"), &["--covariate perturbation", "of their own"]);
+    place.fails(&format!("{train} --covariate guide"), &["--covariate guide", "tells the perturbation"]);
     place.fails(&format!("{train} --model ebm --covariate age"), &["takes no covariates", "vae"]);
     let ended = place.run(&format!("{train} --covariate cell_type --covariate age"));
     assert!(ended.done().contains("covariates: cell_type (3 levels), age (continuous, 20 to 69)"), "{}", ended.done());

@@ -42,9 +42,10 @@ fn cells_are_learned_drawn_and_judged() {
         "bench.toml",
         "[expression-flow.train]\nepochs = 2\n[expression-flow.model.net]\nwidth = 16\ndepth = 1\n",
     );
-    place
-        .run("bench --data cells.h5ad --split stratified --seeds 1 --models no_change,expression-flow --config bench.toml --out c")
-        .done();
+    // On a slow machine it tells on stderr how far it is.
+    let ended = place
+        .run("bench --data cells.h5ad --split stratified --seeds 1 --models no_change,expression-flow --config bench.toml --out c");
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let results = json(&place.path("c/results.json"));
     let rows = results["summary"].as_array().expect("rows");
     assert!(rows.iter().any(|row| row["model"] == "expression-flow" && row["metric"] == "edistance_plain"));
@@ -64,5 +65,9 @@ fn generators_are_compared() {
     let trials = json(&place.path("t/ablation.json"))["trials"].as_array().expect("trials").clone();
     let names: Vec<&str> = trials.iter().map(|trial| trial["variant"].as_str().expect("a name")).collect();
     assert_eq!(names, ["other real cells", "patches", "modules", "latents", "genes"]);
+    place.write("ddpm.toml", "[model]\nobjective = \"ddpm\"\n");
+    let tokens = "ablate --data cells.h5ad --seeds 1 --epochs 1 --generators tokens";
+    place.fails(&format!("{tokens} --config ddpm.toml --out d"), &["objective", "rectified flow"]);
+    place.fails(&format!("{ablate} --generators objectives --genes 20 --resume --out a"), &["other settings"]);
     place.fails("ablate --data cells.h5ad --generators nosuch", &["--generators nosuch", "objectives and tokens"]);
 }

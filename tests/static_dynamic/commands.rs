@@ -38,6 +38,14 @@ fn courses_and_static_profiles_are_learned_together_and_predicted() {
     place.run(&format!("predict --model m --perturbations {double} --times 0.5,2 --samples 3 --out q.h5ad")).done();
     assert_eq!(AnnData::open(place.path("q.h5ad")).expect("a prediction").obs().expect("rows").len(), 9);
 
+    // Bulk samples that name no perturbation had none.
+    let unlabelled = Table::from_names(obs.names.clone());
+    AnnDataWriter::new(&unlabelled, &data.genes)
+        .x(&data.counts.select_cells(&rows))
+        .write(place.path("u.h5ad"))
+        .expect("written");
+    place.run("train --data s.h5ad --model static-dynamic --epochs 1 --static u.h5ad --out u").done();
+
     place.fails("predict --model m --perturbations NOSUCH --out r.h5ad", &["--perturbations", "NOSUCH"]);
     place.fails("train --data s.h5ad --model world-model --static b.h5ad --out n", &["--static", "static-dynamic"]);
     place.fails("train --data b.h5ad --model static-dynamic --static b.h5ad --out n", &["--time-column"]);

@@ -21,8 +21,8 @@ pub struct Args {
     /// Any .h5ad file, or a name of `genailab datasets`, which is fetched
     #[arg(value_parser = data_file)]
     file: PathBuf,
-    /// Look at every count, which takes as long as reading them; otherwise, of a file of more than 20 million stored counts, at
-    /// those of some 4,000 cells
+    /// Look at every count, which takes as long as reading them; otherwise, of a file of more than 20 million counts that are stored by
+    /// rows (CSR), at those of some 4,000 cells
     #[arg(long)]
     all: bool,
     /// Print one line of JSON: shape, number of stored values and sum of X, names of columns, layers and embeddings

@@ -236,6 +236,11 @@ impl GenesArg {
         self.genes.as_deref().map_or_else(|| Ok(GeneChoice::default()), str::parse)
     }
 
+    /// As it was typed.
+    pub fn asked(&self) -> Option<&str> {
+        self.genes.as_deref()
+    }
+
     /// Refuses the option where it has no effect.
     pub fn refuse(&self, why: &str) -> Result<()> {
         refuse_given([("--genes", self.genes.is_some())].into_iter(), why)

@@ -297,6 +297,7 @@ impl Training<'_> {
             split.validation.len(),
             split.test.len()
         ))?;
+        self.args.check_covariates(&data)?;
         let data = Arc::new(data);
         let training = match &self.args.context {
             None => TrainingData::of_dataset(Arc::clone(&data), &split, self.seed)?,

@@ -9,7 +9,7 @@ use genailab::{
     Error, ErrorKind, Result,
     bench::ablation::{Ablation, GeneratorStudy, Trial, compare_generators, evaluations_figure},
     data::Opened,
-    model::{ModelConfig, SettingsFile, expression_flow::ExpressionFlowSettings},
+    model::{ModelConfig, SettingsFile, diffusion::net::Tokenization, expression_flow::ExpressionFlowSettings},
     show::Report,
     train::write_atomically,
 };
@@ -33,6 +33,9 @@ pub fn run(args: &Args, what: &str) -> Result<()> {
         settings.set_epochs(epochs);
     }
     settings.validate()?;
+    if matches!(study, GeneratorStudy::Tokens) {
+        refuse_for_tokens(&settings)?;
+    }
     let opened = args
         .columns
         .open_genes(&args.data, &args.genes.choice()?, false, |cells| Ok((0..cells.n_cells()).collect()))?;
@@ -43,7 +46,7 @@ pub fn run(args: &Args, what: &str) -> Result<()> {
     data.require_counts("--generators")?;
     let out = OutputFolder::new(&args.out)?;
     let interrupt = interrupt_flag()?;
-    let told = json!({ "generators": what, "expression-flow": settings });
+    let told = json!({ "generators": what, "expression-flow": settings, "genes": args.genes.asked() });
     let mut done = Ablation { dataset: args.data.display().to_string(), settings: told, trials: Vec::new() };
     let file = out.join("ablation.json");
     if args.resume {
@@ -84,4 +87,19 @@ pub fn run(args: &Args, what: &str) -> Result<()> {
     };
     page.save(out.join("report.html"))?;
     say(format_args!("report: {}", out.join("report.html").display()))
+}
+
+/// Refuses what a comparison of tokenisations decides itself.
+fn refuse_for_tokens(settings: &ExpressionFlowSettings) -> Result<()> {
+    let usual = ExpressionFlowSettings::default().model;
+    let what = match &settings.model {
+        model if model.objective != usual.objective => {
+            "[model] objective: all tokenisations are trained by rectified flow"
+        }
+        model if model.net.tokens.name() == Tokenization::Genes.name() => {
+            "[model.net.tokens] kind = \"genes\" gives no number of tokens for the other tokenisations"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::config(format!("--generators tokens: {what}; leave it out of --config")))
 }

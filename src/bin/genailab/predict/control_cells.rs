@@ -14,7 +14,7 @@ pub fn predict(model: &dyn Trained, perturbations: &[Perturbation], file: &Path,
     if !model.abilities().cells_from {
         return Err(Error::config(format!(
             "--control-cells: a model of kind {} starts from no given cells; leave the option out, or give the folder of a \
-             jepa or a jepa-diffusion",
+             jepa, a jepa-diffusion or a vae",
             model.kind()
         )));
     }

@@ -14,7 +14,10 @@ use genailab::{
         world::WorldModel,
     },
 };
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
+
+/// Columns that `genailab predict` writes.
+const PREDICTED_COLUMNS: [&str; 6] = ["perturbation", "sample", "context", "control_cell", "ncounts", "dose"];
 
 /// What is held out where the configuration says nothing; an encoder is judged by a probe, and
 /// expression from metadata per gene, which want more test cells.
@@ -118,7 +121,8 @@ impl Args {
         }
         let Opened::Cells(courses) = &opened else { return Ok(opened) };
         let labels = self.labels_of(family);
-        let read = |file: &PathBuf| match labels.open_for(file, courses.gene_names(), false)? {
+        // Bulk samples need no control beside them, and those that name no perturbation had none.
+        let read = |file: &PathBuf| match labels.open_for(file, courses.gene_names(), true)? {
             Opened::Cells(cells) => Ok((file.display().to_string(), cells)),
             Opened::Effects(_) => {
                 Err(Error::config("--static: it is an effects dataset; give one of samples or cells")
@@ -129,6 +133,30 @@ impl Args {
         let named: Vec<(&str, &Dataset)> = statics.iter().map(|(name, cells)| (name.as_str(), cells)).collect();
         let columns = self.course_columns(family).unwrap_or_default();
         with_static((&self.data.display(), courses), &named, &columns).map(Opened::Cells)
+    }
+
+    /// Refuses covariates that tell the perturbation, which would then have two conditions, and names that predictions use for
+    /// columns of their own.
+    pub fn check_covariates(&self, data: &Dataset) -> Result<()> {
+        for asked in &self.covariate {
+            let name = asked.strip_suffix(":categorical").or(asked.strip_suffix(":continuous")).unwrap_or(asked);
+            if PREDICTED_COLUMNS.contains(&name) {
+                return Err(Error::config(format!(
+                    "--covariate {name}: predictions have a column of this name of their own; leave it out, or rename it"
+                )));
+            }
+            let Some(column) = data.cells.column(name) else { continue };
+            let pairs: HashSet<(Option<String>, u32)> =
+                column.to_text().into_iter().zip(data.labels.iter().copied()).collect();
+            let values: HashSet<&Option<String>> = pairs.iter().map(|(value, _)| value).collect();
+            // Numbers that are all different tell everything and are no labels.
+            if values.len() > 1 && pairs.len() == values.len() && 2 * values.len() <= data.n_cells() {
+                return Err(Error::config(format!(
+                    "--covariate {name}: it tells the perturbation of every cell, which is a condition already; leave it out"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The columns of a time course that were named, for a model that learns from one.
