@@ -2,7 +2,10 @@
 
 use crate::{
     commands::tool::Place,
-    common::nudge::{Nudge, Whole},
+    common::{
+        nudge::{Nudge, Whole},
+        training_loss::training_loss,
+    },
 };
 use genailab::{
     data::{
@@ -10,14 +13,14 @@ use genailab::{
         TrainingData,
     },
     device::Device,
-    dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, Tape},
+    dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape},
     model::{
         CellSource, CellView, CountVae, KlAnnealing, Model, Sampling, Trained, VaeConfig, VaeNet, VaeSettings,
         Vocabulary,
     },
     ndarray::{Array1, Axis},
     nn::Params,
-    train::{BatchSource, Loss, Run, StepContext, TrainConfig, Trainable},
+    train::{BatchSource, Run, TrainConfig},
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -88,16 +91,6 @@ fn training() -> (Split, TrainingData) {
     (split, data)
 }
 
-fn loss<T: Tape<f32, Cpu>>(
-    net: &mut VaeNet<Cpu>,
-    batch: &<CellSource<'_> as BatchSource>::Batch,
-    tape: T,
-) -> Loss<Cpu, T> {
-    let mut rng = ChaCha8Rng::seed_from_u64(9);
-    let mut context = StepContext { epoch: 0, step: 0, total_steps: 1, total_epochs: 1, training: true, rng: &mut rng };
-    net.loss(batch, tape, &mut context).expect("finite")
-}
-
 #[test]
 fn their_weights_have_the_gradient_of_the_training_loss() {
     let rows: Vec<usize> = (0..48).collect();
@@ -111,7 +104,7 @@ fn their_weights_have_the_gradient_of_the_training_loss() {
     let source = CellSource::new(cells(), &rows, &vocabulary, view).expect("known perturbations");
     let batch = source.batch(&rows).expect("rows of the source");
     let name = "condition.covariates.weight";
-    let mut gradients = loss(&mut net, &batch, OwnedTape::default()).total.backward();
+    let mut gradients = training_loss(&mut net, &batch, OwnedTape::default()).total.backward();
     let mut whole = Whole { gradients: &mut gradients, name, found: Vec::new() };
     net.walk("", &mut whole).expect("a walk");
     assert_eq!(whole.found.len(), config.condition * (TYPES + 1));
@@ -121,7 +114,7 @@ fn their_weights_have_the_gradient_of_the_training_loss() {
     let step = 5e-3;
     let mut at = |step: f32| {
         net.walk_mut("", &mut Nudge { name, element, step }).expect("a walk");
-        loss(&mut net, &batch, NoneTape).parts.iter().map(|(_, value)| f64::from(*value)).sum::<f64>()
+        training_loss(&mut net, &batch, NoneTape).parts.iter().map(|(_, value)| f64::from(*value)).sum::<f64>()
     };
     let (above, below) = (at(step), at(-2.0 * step));
     let numeric = (above - below) / (2.0 * f64::from(step));

@@ -2,7 +2,10 @@
 //! draws against the moments of their distribution, the promises of its user-facing calls, resuming, damaged files, and how
 //! well it does on a simulation whose truth is known.
 
-use crate::common::nudge::{Nudge, Steepest};
+use crate::common::{
+    nudge::{Nudge, Steepest},
+    training_loss::training_loss,
+};
 use genailab::{
     ErrorKind,
     bench::truth_agreement,
@@ -11,7 +14,7 @@ use genailab::{
         Table, TrainingData,
     },
     device::Device,
-    dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, Tape},
+    dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape},
     model::{
         CellSource, CellView, CountModel, CountVae, KlAnnealing, LibrarySize, Likelihood, Model, ModelConfig, Sampling,
         ThetaScope, Trained, VaeConfig, VaeNet, VaeSettings, Vocabulary, sample_counts,
@@ -19,9 +22,7 @@ use genailab::{
     ndarray::{Array2, Axis},
     nn::{Norm, Params},
     predict::LatentShifts,
-    train::{
-        BatchSource, Callback, EpochRecord, Flow, History, Loss, Run, StepContext, StepRecord, TrainConfig, Trainable,
-    },
+    train::{BatchSource, Callback, EpochRecord, Flow, History, Run, StepRecord, TrainConfig},
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -62,18 +63,6 @@ fn untrained(data: &Dataset, split: &Split, model: VaeConfig) -> genailab::Resul
 
 fn split(data: &Dataset) -> Split {
     data.split(&SplitPlan::Stratified { validation: 0.1, test: 0.2, seed: 1 }).expect("enough cells")
-}
-
-/// The loss of a training step, with dropout and always with the same random numbers, so that it is a function of the
-/// weights alone.
-fn training_loss<T: Tape<f32, Cpu>>(
-    net: &mut VaeNet<Cpu>,
-    batch: &<CellSource<'_> as BatchSource>::Batch,
-    tape: T,
-) -> Loss<Cpu, T> {
-    let mut rng = ChaCha8Rng::seed_from_u64(9);
-    let mut context = StepContext { epoch: 0, step: 0, total_steps: 1, total_epochs: 1, training: true, rng: &mut rng };
-    net.loss(batch, tape, &mut context).expect("finite")
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! skipped; where `GENAILAB_REQUIRE_DATA` or `GENAILAB_REQUIRE_PYTHON` is set, as in `make test`, it fails.
 
 pub mod nudge;
+pub mod training_loss;
 
 use std::{
     env,

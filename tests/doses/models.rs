@@ -2,13 +2,16 @@
 //! take no doses.
 
 use super::{DOSES, cells, simulation};
-use crate::common::nudge::{Nudge, Whole};
+use crate::common::{
+    nudge::{Nudge, Whole},
+    training_loss::training_loss,
+};
 use genailab::{
     data::{
         Condition, DataKind, EffectTable, Effects, Perturbation, Split, SplitPlan, TrainingData, dose::name_and_dose,
     },
     device::Device,
-    dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, Tape},
+    dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape},
     model::{
         CellSource, CellView, CountVae, KlAnnealing, Likelihood, Model, ModelConfig, Trained, VaeConfig, VaeNet,
         VaeSettings, Vocabulary,
@@ -18,7 +21,7 @@ use genailab::{
     ndarray::Array1,
     nn::Params,
     predict::{Fitted, baselines::predictor},
-    train::{BatchSource, Loss, Run, StepContext, TrainConfig, Trainable},
+    train::{BatchSource, Run, TrainConfig},
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -37,16 +40,6 @@ fn training(split: &Split) -> TrainingData {
     TrainingData::of_dataset(cells().clone(), split, 0).expect("its own split")
 }
 
-fn loss<T: Tape<f32, Cpu>>(
-    net: &mut VaeNet<Cpu>,
-    batch: &<CellSource<'_> as BatchSource>::Batch,
-    tape: T,
-) -> Loss<Cpu, T> {
-    let mut rng = ChaCha8Rng::seed_from_u64(9);
-    let mut context = StepContext { epoch: 0, step: 0, total_steps: 1, total_epochs: 1, training: true, rng: &mut rng };
-    net.loss(batch, tape, &mut context).expect("finite")
-}
-
 #[test]
 fn the_curve_has_the_gradient_of_the_training_loss() {
     let rows: Vec<usize> = (0..48).collect();
@@ -58,7 +51,7 @@ fn the_curve_has_the_gradient_of_the_training_loss() {
     let source = CellSource::new(cells(), &rows, &vocabulary, view).expect("known perturbations");
     let batch = source.batch(&rows).expect("rows of the source");
     for name in ["condition.doser.half_dose.weight", "condition.doser.slope.weight", "condition.perturbation.weight"] {
-        let mut gradients = loss(&mut net, &batch, OwnedTape::default()).total.backward();
+        let mut gradients = training_loss(&mut net, &batch, OwnedTape::default()).total.backward();
         let mut whole = Whole { gradients: &mut gradients, name, found: Vec::new() };
         net.walk("", &mut whole).expect("a walk");
         let gradients = whole.found;
@@ -68,7 +61,7 @@ fn the_curve_has_the_gradient_of_the_training_loss() {
         let step = 5e-3;
         let mut at = |step: f32| {
             net.walk_mut("", &mut Nudge { name, element, step }).expect("a walk");
-            loss(&mut net, &batch, NoneTape).parts.iter().map(|(_, value)| f64::from(*value)).sum::<f64>()
+            training_loss(&mut net, &batch, NoneTape).parts.iter().map(|(_, value)| f64::from(*value)).sum::<f64>()
         };
         let (above, below) = (at(step), at(-2.0 * step));
         at(step);

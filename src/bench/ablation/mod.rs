@@ -75,7 +75,7 @@ impl Ablation {
     /// # Errors
     /// A file that is not there or damaged, or of another dataset or other settings.
     pub fn resume(&mut self, file: &Path) -> Result<()> {
-        let text = std::fs::read(file).map_err(|e| Error::io("reading", file, e))?;
+        let text = std::fs::read(file).map_err(|e| Error::io("read", file, e))?;
         let damaged = |e: serde_json::Error| Error::data(format!("this is no ablation: {e}")).at(file.display());
         let known: Self = serde_json::from_slice(&text).map_err(damaged)?;
         if known.dataset != self.dataset {

@@ -1,6 +1,7 @@
 //! Static and dynamic profiles in one latent space, and rectified flow over sequences of them.
 //!
-//! Bulk samples and conditions that were measured once are to time courses what images are to videos: sequences of length 1. One
+//! Bulk samples and conditions that were measured once are to time courses what images are to videos: sequences of length 1, or of 2
+//! where the control of their context is known and put before them. One
 //! encoder maps every mean profile to a latent, and one velocity field draws sequences of any length, as Goku does with images and
 //! videos (Chen et al. 2025, *Goku: Flow Based Video Generative Foundation Models*).
 //!
@@ -42,7 +43,7 @@ use crate::{
     data::{CourseColumns, DataKind, Dataset, Split},
     model::{
         ModelConfig,
-        world::{CourseSettings, WorldSettings},
+        world::{self, CourseSettings},
     },
     train::{LearningRateSchedule, TrainConfig},
 };
@@ -218,6 +219,6 @@ impl ModelConfig for StaticDynamicSettings {
     }
 
     fn divide(&self, data: &Dataset, held_out: [f64; 2], seed: u64) -> Result<Option<Split>> {
-        WorldSettings { courses: self.courses.clone(), ..WorldSettings::default() }.divide(data, held_out, seed)
+        world::divide(data, &self.courses.columns, held_out, seed).map(Some)
     }
 }

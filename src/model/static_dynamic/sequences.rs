@@ -1,7 +1,7 @@
 //! Sequences of profiles of different lengths, and how a batch of them is packed.
 //!
 //! A sequence is a list of tokens: the latent of a profile, when it was measured (or that the time is unknown), and the dose of each
-//! perturbed gene. A course is a sequence of several tokens; a static profile is one of length 1. A batch holds the tokens of all its
+//! perturbed gene. A course is a sequence of several tokens; a static profile is one of length 1, or of 2 after its control. A batch holds the tokens of all its
 //! sequences one after the other, and [`RowSets`] says which belong together: nothing is filled up (Patch n' Pack, Dehghani et al.
 //! 2023, *Patch n' Pack: NaViT*).
 

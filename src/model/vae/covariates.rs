@@ -43,8 +43,8 @@ impl Covariate {
         let name = &self.column.name;
         if data.cells.column(name).is_none() {
             return Err(Error::inapplicable(format!(
-                "there is no column {name:?} of cells, which the model was trained with ({OPTION}); name a value for all cells by \
-                 --at {name}=VALUE, or give cells with one of the columns {}",
+                "there is no column {name:?} of cells, which the model was trained with ({OPTION}); give cells with it, or name a value \
+                 for all by --at {name}=VALUE; the columns are {}",
                 data.cells.column_names().join(", ")
             )));
         }

@@ -200,7 +200,12 @@ impl ModelConfig for WorldSettings {
 /// Holds out whole courses that can be predicted from the others: those of doubles whose genes are in other perturbations; where there
 /// are none, courses of perturbations that have another course (a dose, a context, a schedule). What was measured at one time, or at
 /// an unknown one, is trained on where there are courses of several times.
-fn divide(data: &Dataset, columns: &CourseColumns, held_out: [f64; 2], seed: u64) -> Result<Split> {
+pub(in crate::model) fn divide(
+    data: &Dataset,
+    columns: &CourseColumns,
+    held_out: [f64; 2],
+    seed: u64,
+) -> Result<Split> {
     let conditions = Conditions::of(data, columns.context.as_deref())?;
     let of_cell: Vec<_> = (0..data.n_cells()).map(|cell| conditions.of_row(cell).clone()).collect();
     let labels = CourseLabels::of(data, &of_cell, columns)?;
