@@ -204,6 +204,19 @@ fn the_command_line_takes_them() {
     assert!(ended.done().contains("age = 90 is extrapolated"), "{}", ended.done());
     let written = AnnData::open(place.path("drawn.h5ad")).and_then(|file| file.obs()).expect("cells");
     assert_eq!(written.column("cell_type").expect("it is noted").to_text()[0].as_deref(), Some(types()[2].as_str()));
+    assert!(!ended.stdout.contains("too few to start from"), "{}", ended.stdout);
+    let mut rare = cells().select_cells(&(0..600).collect::<Vec<_>>());
+    let assay = |cell| if rare.perturbation_of(cell).is_control() || cell % 2 == 0 { "old" } else { "new" };
+    let assay = (0..600).map(|cell| Some(assay(cell).to_owned())).collect();
+    rare.cells.set("assay", Column::Text(assay));
+    rare.write_with(place.path("rare.h5ad"), &[], None).expect("written");
+    place.run("train --data rare.h5ad --out rare --epochs 1 --covariate assay").done();
+    let ended = place.run("predict --model rare --perturbations control --cells 5 --out drawn.h5ad --at assay=new");
+    assert!(
+        ended.done().contains("note: 0 of the control cells that the model keeps have assay=new"),
+        "{}",
+        ended.stdout
+    );
     place.fails(&format!("{predict} --at donor=1"), &["no covariate", "cell_type, age"]);
     place.fails(&format!("{predict} --at age=1 --at age=2"), &["age", "twice"]);
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// the columns of the courses.
 ///
 /// # Errors
-/// As [`join`](fn@join); courses without a column of times.
+/// As [`join`](fn@join); courses without a column of times; static datasets without the column of contexts.
 pub fn with_static(
     courses: (&str, &Dataset),
     statics: &[(&str, &Dataset)],
@@ -29,8 +29,20 @@ pub fn with_static(
             courses.0
         ))
     })?;
+    let context = columns.context.as_deref().filter(|name| cells.column(name).is_some());
+    if let Some((context, (file, data))) =
+        context.and_then(|name| Some((name, statics.iter().find(|(_, data)| data.cells.column(name).is_none())?)))
+    {
+        return Err(Error::config(format!(
+            "--static {file}: there is no column {context:?}, which --context names; the columns are {}",
+            data.cells.column_names().join(", ")
+        )));
+    }
     let blank = |data: &Dataset| {
         let mut data = data.clone();
+        if data.cells.column(time).is_some() {
+            data.notes.push(format!("its column {time:?} is left out: static profiles have no time"));
+        }
         for name in cells.column_names() {
             let known = cells.column(name).expect("it is among the names");
             if name == time || data.cells.column(name).is_none() {

@@ -2,6 +2,7 @@
 
 pub mod causal_vae;
 pub mod combination;
+mod config;
 mod contract;
 mod courses;
 pub mod diffusion;
@@ -24,7 +25,8 @@ pub mod vae;
 pub mod world;
 
 pub use crate::data::NORMALISED_TOTAL;
-pub use contract::{Abilities, HeldOutScore, Model, ModelConfig, NoSettings, Sampling, Trained};
+pub use config::{ModelConfig, NoSettings};
+pub use contract::{Abilities, HeldOutScore, Model, Sampling, Trained};
 pub use courses::{CoursePrediction, CourseQuery};
 pub use from_metadata::{ExpectedExpression, FromMetadata, INTERVAL_LEVEL};
 pub use generated::Generated;

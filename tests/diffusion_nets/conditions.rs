@@ -2,9 +2,12 @@
 
 use super::toys::*;
 use genailab::{
-    model::diffusion::{
-        Diffusion, DiffusionConfig, SampleConfig,
-        net::{Conditioning, DitConfig, ScoreNetConfig},
+    model::{
+        diffusion::{
+            Diffusion, DiffusionConfig, SampleConfig, Solver,
+            net::{Conditioning, DitConfig, ScoreNetConfig},
+        },
+        flow::{Flow, FlowConfig, TransportConfig},
     },
     ndarray::{Array2, Axis},
 };
@@ -99,6 +102,30 @@ fn guidance_sharpens() {
     assert!(strong.0 > 0.95, "{} on their side at guidance 4", strong.0);
     assert!(strong.1 > plain.1 + 0.2, "the mean is {} at guidance 4 and {} at 1", strong.1, plain.1);
     assert!(strong.2 < 0.92 * plain.2, "the spread is {} at guidance 4 and {} at 1", strong.2, plain.2);
+}
+
+/// x is N(u + v, 0.25) of a condition (u, v) whose last number is kept: guidance by 0 is the flow that knows v and not u.
+#[test]
+fn what_is_kept_of_a_condition_is_known_without_guidance() {
+    let rows = 2000;
+    let given = Array2::from_shape_fn((rows, 2), |(row, at)| if row / (1 + at) % 2 == 0 { 2.0 } else { -2.0 });
+    let mut x = 0.5 * genailab::model::flow::noise(rows, 2, 1);
+    x.column_mut(0).zip_mut_with(&given.sum_axis(Axis(1)), |x, mean| *x += mean);
+    let config = FlowConfig { net: small(), condition_dropout: 0.2, condition_kept: 1, ..FlowConfig::default() };
+    let mut flow = Flow::new(2, 2, &config, 0, Default::default()).expect("it fits");
+    flow.fit(&x, Some(&given), &short(40), &mut silent()).expect("it trains");
+    let of = |u: f32, v: f32, guidance: f64| {
+        let how = TransportConfig::new(Solver::Heun, 10).guided(guidance);
+        let condition = Array2::from_shape_vec((1, 2), vec![u, v]).expect("two numbers");
+        moments(&flow.sample(1000, Some(&condition), &how, 2).expect("it is trained"))
+    };
+    for v in [-2.0, 2.0] {
+        let ([told, withheld], truth) = ([of(2.0, v, 1.0), of(2.0, v, 0.0)], f64::from(v));
+        println!("kept {v}: told {told:?}, withheld {withheld:?}");
+        assert!((told.0[0] - 2.0 - truth).abs() < 0.3 && told.1[0] < 0.9, "told of both: {told:?}");
+        assert!((withheld.0[0] - truth).abs() < 0.4, "{v} is kept, but the mean is {}", withheld.0[0]);
+        assert!(withheld.1[0] > 1.5, "a spread of {} knows u", withheld.1[0]);
+    }
 }
 
 /// The same noise under another label: what the sample would have been.

@@ -52,6 +52,26 @@ fn cells_are_learned_drawn_and_judged() {
 }
 
 #[test]
+fn settings_of_another_tokenisation_or_objective_are_refused() {
+    let place = Place::new();
+    place.run("simulate --cells 300 --genes 40 --seed 3 --out cells.h5ad").done();
+    for (text, says) in [
+        ("[model.net.tokens]\nkind = \"genes\"\ncount = 8\n", "count = 8"),
+        ("[model.net.tokens]\nkind = \"patches\"\nsize = 8\n", "unknown field `size`"),
+        ("[modules]\nby = \"random\"\n[model.net.tokens]\nkind = \"patches\"\n", "tokens of the kind \"modules\""),
+        ("[model]\nparameterization = \"v\"\n", "objective \"ddpm\""),
+        ("[sampling]\nsampler = \"ddpm\"\n", "takes a solver"),
+        ("[model]\nobjective = \"ddpm\"\n[sampling]\nsolver = \"heun\"\n", "takes a sampler"),
+    ] {
+        place.write("own.toml", text);
+        place.fails("train --data cells.h5ad --model expression-flow --config own.toml --out m", &["own.toml", says]);
+    }
+    place.write("own.toml", "[vae]\ncovariates = [\"batch\"]\n");
+    place.fails("train --data cells.h5ad --model diffusion --config own.toml --out m", &["covariates", "train a vae"]);
+    assert!(!place.path("m").exists());
+}
+
+#[test]
 fn generators_are_compared() {
     let place = Place::new();
     place.run("simulate --cells 900 --genes 40 --seed 3 --out cells.h5ad").done();
@@ -69,5 +89,13 @@ fn generators_are_compared() {
     let tokens = "ablate --data cells.h5ad --seeds 1 --epochs 1 --generators tokens";
     place.fails(&format!("{tokens} --config ddpm.toml --out d"), &["objective", "rectified flow"]);
     place.fails(&format!("{ablate} --generators objectives --genes 20 --resume --out a"), &["other settings"]);
+    let objectives = "ablate --data cells.h5ad --seeds 1 --epochs 1 --generators objectives --out d";
+    for (text, says) in
+        [("[sampling]\nsteps = 3\n", "[sampling]"), ("[split]\nseed = 3\n", "[split] is no setting of a comparison")]
+    {
+        place.write("own.toml", text);
+        place.fails(&format!("{objectives} --config own.toml"), &[says, "leave it out"]);
+    }
+    assert!(!place.path("d").exists());
     place.fails("ablate --data cells.h5ad --generators nosuch", &["--generators nosuch", "objectives and tokens"]);
 }

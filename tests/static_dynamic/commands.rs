@@ -1,7 +1,10 @@
 //! `train --model static-dynamic`, with and without `--static`, and `predict`.
 
 use crate::commands::tool::{Place, json};
-use genailab::data::{AnnData, AnnDataWriter, Column, Dataset, Table};
+use genailab::{
+    data::{AnnData, AnnDataWriter, Column, Dataset, Table},
+    ndarray::{Array2, Axis, s},
+};
 
 #[test]
 fn courses_and_static_profiles_are_learned_together_and_predicted() {
@@ -37,6 +40,17 @@ fn courses_and_static_profiles_are_learned_together_and_predicted() {
     assert!(spread.row(0).iter().all(|s| *s == 0.0) && spread.row(2).iter().any(|s| *s > 0.0));
     place.run(&format!("predict --model m --perturbations {double} --times 0.5,2 --samples 3 --out q.h5ad")).done();
     assert_eq!(AnnData::open(place.path("q.h5ad")).expect("a prediction").obs().expect("rows").len(), 9);
+    let said = place.run(&format!("predict --model m --perturbations {double} --times 2,9 --out q.h5ad"));
+    assert!(said.done().contains("--times 9 is extrapolated; training courses end at 3"), "{}", said.stdout);
+
+    // Draws are independent: with opposite noise the two of a pair would differ from their mean by opposite amounts.
+    place.run(&format!("predict --model m --perturbations {double} --times 3 --samples 40 --out d.h5ad")).done();
+    let draws = AnnData::open(place.path("d.h5ad")).expect("draws").read_dense("X").expect("X");
+    let ends: Array2<f32> = draws.select(Axis(0), &(0..40).map(|draw| 2 * draw + 1).collect::<Vec<_>>());
+    let off = &ends - &ends.mean_axis(Axis(0)).expect("40 draws");
+    let (first, second) = (off.slice(s![..;2, ..]), off.slice(s![1..;2, ..]));
+    let correlation = (&first * &second).sum() / ((&first * &first).sum() * (&second * &second).sum()).sqrt();
+    assert!(correlation.abs() < 0.6, "neighbouring draws correlate by {correlation}");
 
     // Bulk samples that name no perturbation had none.
     let unlabelled = Table::from_names(obs.names.clone());
@@ -45,6 +59,20 @@ fn courses_and_static_profiles_are_learned_together_and_predicted() {
         .write(place.path("u.h5ad"))
         .expect("written");
     place.run("train --data s.h5ad --model static-dynamic --epochs 1 --static u.h5ad --out u").done();
+
+    // A time of theirs is left out, which is said; a context that they lack is named with the file.
+    let mut timed = obs.clone();
+    timed.set("time", Column::Float(vec![1.0; 40]));
+    AnnDataWriter::new(&timed, &data.genes)
+        .x(&data.counts.select_cells(&rows))
+        .write(place.path("t.h5ad"))
+        .expect("written");
+    let said = place.run("train --data s.h5ad --model static-dynamic --epochs 1 --static t.h5ad --out t");
+    assert!(said.done().contains("static profiles have no time"), "{}", said.stdout);
+    place.fails(
+        "train --data s.h5ad --model static-dynamic --context course --static b.h5ad --out n",
+        &["--static b.h5ad", "\"course\"", "perturbation"],
+    );
 
     place.fails("predict --model m --perturbations NOSUCH --out r.h5ad", &["--perturbations", "NOSUCH"]);
     place.fails("train --data s.h5ad --model world-model --static b.h5ad --out n", &["--static", "static-dynamic"]);

@@ -5,7 +5,8 @@
 //! flow, DDIM and the ancestral sampler for a DDPM.
 //!
 //! **Tokens.** Each tokenisation is trained by rectified flow for as long as the first one takes with the passes that were asked for:
-//! the time of one pass is measured before. All draw with the steps of the settings.
+//! the time of one pass is the median of some that are measured before. All draw with the steps of the settings. What a training took
+//! in the end stands in its row.
 //!
 //! A draw has the perturbation and the library size of a held-out cell. Distances are in log-normalised expression over all genes:
 //! sliced Wasserstein of all cells together, and plain E-distance of each perturbation with at least [`FEWEST`] held-out cells,
@@ -14,8 +15,10 @@
 use super::{JUDGED, Trial};
 use crate::{
     Error, ErrorKind, Result,
+    bench::Setup,
     data::{Dataset, Perturbation, Split, SplitPlan, TrainingData, shuffle},
     eval::sets::{EDistance, GeneMoments, edistance, sliced_wasserstein, subsample},
+    math::median,
     model::{
         Generated, Model,
         diffusion::{Parameterization, Sampler, Solver, net::Tokenization},
@@ -40,6 +43,8 @@ const MOST: usize = 800;
 const FEWEST: usize = 15;
 /// Directions of the sliced Wasserstein distance.
 const DIRECTIONS: usize = 200;
+/// Passes by which the time of a pass is measured, after a first one that finds modules and takes memory.
+const MEASURED: usize = 5;
 /// The row of real cells.
 const FLOOR: &str = "other real cells";
 
@@ -50,6 +55,22 @@ pub enum GeneratorStudy {
     Objectives,
     /// The tokenisations at equal training time.
     Tokens,
+}
+
+impl GeneratorStudy {
+    /// The split of a seed: a stratified fifth of the cells is held out.
+    fn plan(seed: u64) -> SplitPlan {
+        SplitPlan::Stratified { validation: 0.0, test: JUDGED, seed }
+    }
+
+    /// The cells that are held out by none of so many seeds; by these, genes can be chosen.
+    ///
+    /// # Errors
+    /// As [`Setup::training_cells`].
+    pub fn training_cells(seeds: u64, cells: &Dataset) -> Result<Vec<usize>> {
+        let plans: Vec<(u64, SplitPlan)> = (0..seeds).map(|seed| (seed, Self::plan(seed))).collect();
+        Setup::training_cells(&plans, cells)
+    }
 }
 
 /// Held-out cells, and what is compared with them.
@@ -168,7 +189,7 @@ pub fn compare_generators(
 ) -> Result<()> {
     let data = Arc::new(data.clone());
     for seed in 0..seeds {
-        let split = data.split(&SplitPlan::Stratified { validation: 0.0, test: JUDGED, seed })?;
+        let split = data.split(&GeneratorStudy::plan(seed))?;
         if split.test.is_empty() {
             return Err(Error::data("there are too few cells of each perturbation to hold a fifth of them out"));
         }
@@ -181,8 +202,8 @@ pub fn compare_generators(
             let mut settings = settings.clone();
             settings.train.epochs = epochs;
             let mut run = Run { seed, interrupt: interrupt.cloned(), progress: Progress::Silent, ..Run::default() };
-            let start = Instant::now();
-            Ok::<_, Error>((ExpressionFlow::fit(&training, &settings, &mut run)?.0, start.elapsed().as_secs_f64()))
+            let (model, history) = ExpressionFlow::fit(&training, &settings, &mut run)?;
+            Ok::<_, Error>((model, history.epochs.iter().map(|pass| pass.seconds).collect::<Vec<f64>>()))
         };
         let mut told = |variant: String, figures| report(Trial { variant, seed, figures, failure: None });
         if wanted(FLOOR, seed) {
@@ -197,7 +218,8 @@ pub fn compare_generators(
                     if !names.into_iter().any(|name| wanted(&name, seed)) {
                         continue;
                     }
-                    let (model, seconds) = fit(&settings, epochs)?;
+                    let (model, passes) = fit(&settings, epochs)?;
+                    let seconds: f64 = passes.iter().sum();
                     for (of, sampling) in draws {
                         for steps in EVALUATIONS {
                             let mut figures = held_out.drawn(&model, ExpressionSampling { steps, ..sampling }, seed)?;
@@ -221,17 +243,16 @@ pub fn compare_generators(
                     }
                     let mut settings = base.clone();
                     settings.model.net.tokens = Tokenization::named(tokens, count)?;
-                    // Modules are found and memory is taken in the first pass; the second is what a pass takes.
-                    let (first, second) = (fit(&settings, 1)?.1, fit(&settings, 2)?.1);
-                    let pass = (second - first).max(1e-3);
+                    let measured = fit(&settings, 1 + MEASURED)?.1.split_off(1);
+                    let pass = median(measured).expect("passes were measured").max(1e-6);
                     let allowed = *allowed.get_or_insert(pass * epochs as f64);
                     if !wanted(tokens, seed) {
                         continue;
                     }
                     let epochs = ((allowed / pass).round() as usize).max(1);
-                    let (model, seconds) = fit(&settings, epochs)?;
+                    let (model, passes) = fit(&settings, epochs)?;
                     let mut figures = held_out.drawn(&model, base.sampling, seed)?;
-                    figures.push(("seconds of training".to_owned(), seconds));
+                    figures.push(("seconds of training".to_owned(), passes.iter().sum()));
                     figures.push(("passes".to_owned(), epochs as f64));
                     figures.push(("weights".to_owned(), model.n_params()? as f64));
                     told(tokens.to_owned(), figures)?;

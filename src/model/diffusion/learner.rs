@@ -108,6 +108,8 @@ pub(crate) struct LearnerConfig {
     pub condition: usize,
     pub net: ScoreNetConfig,
     pub condition_dropout: f64,
+    /// Numbers at the end of a condition that are never dropped.
+    pub kept: usize,
     pub ema: f64,
     pub corruption: Arc<dyn Corruption>,
 }
@@ -157,7 +159,7 @@ impl<D: Backend> Trainable<D> for Learner<D> {
             true => t.iter().map(|_| context.rng.random::<f64>() < self.config.condition_dropout).collect(),
             false => Vec::new(),
         };
-        let given = Given::new(&t, batch.condition.as_ref(), &dropped)?;
+        let given = Given::keeping(self.config.kept, &t, batch.condition.as_ref(), &dropped)?;
         let x = ops::upload(&self.device, &x)?.put_tape(tape);
         // Validation is of the weights that samples will be made with.
         let net = if context.training { &self.net } else { &self.average.0 };
@@ -372,20 +374,21 @@ impl Placed {
 pub(crate) type BlockTask<'a> = &'a (dyn Fn(&dyn Answers, usize, Range<usize>) -> Result<Array2<f64>> + Sync);
 
 impl<D: Backend> Answers for Learner<D> {
-    fn answer(&self, x: &Array2<f32>, t: f64, condition: Option<&Array2<f32>>) -> Result<Array2<f64>> {
-        let given = Given::new(&vec![t as f32; x.nrows()], condition, &[])?;
+    fn answer(&self, x: &Array2<f32>, t: f64, condition: Option<&Array2<f32>>, dropped: bool) -> Result<Array2<f64>> {
+        let (t, dropped) = (vec![t as f32; x.nrows()], vec![dropped; x.nrows()]);
+        let given = Given::keeping(self.config.kept, &t, condition, &dropped)?;
         Ok(self.output(x, &given)?.mapv(f64::from))
     }
 }
 
 impl Answers for Placed {
-    fn answer(&self, x: &Array2<f32>, t: f64, condition: Option<&Array2<f32>>) -> Result<Array2<f64>> {
+    fn answer(&self, x: &Array2<f32>, t: f64, condition: Option<&Array2<f32>>, dropped: bool) -> Result<Array2<f64>> {
         if let Some(condition) = condition.filter(|condition| condition.nrows() != x.nrows()) {
             return Err(Error::shape("score network: x and conditions", x.dim(), condition.dim()));
         }
         self.in_blocks(x.nrows(), &|net, _, rows| {
             let condition = condition.map(|condition| condition.slice(s![rows.clone(), ..]).to_owned());
-            net.answer(&x.slice(s![rows, ..]).to_owned(), t, condition.as_ref())
+            net.answer(&x.slice(s![rows, ..]).to_owned(), t, condition.as_ref(), dropped)
         })
     }
 }

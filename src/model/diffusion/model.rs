@@ -36,6 +36,8 @@ pub struct DiffusionConfig {
     /// Probability that a training row's condition is dropped, which is what guidance needs; default 0.1 (Ho and Salimans
     /// 2022). Of no effect without conditions.
     pub condition_dropout: f64,
+    /// Numbers at the end of a condition that are never dropped, so that guidance is by the others; default 0.
+    pub condition_kept: usize,
     /// Largest momentum of the moving average of the weights; default 0.999.
     pub ema: f64,
 }
@@ -49,6 +51,7 @@ impl Default for DiffusionConfig {
             t_min: 1e-3,
             net: ScoreNetConfig::default(),
             condition_dropout: 0.1,
+            condition_kept: 0,
             ema: 0.999,
         }
     }
@@ -160,9 +163,10 @@ impl Diffusion {
     /// Settings out of range; no dimensions; a device that is not there.
     pub fn new(dims: usize, condition: usize, config: &DiffusionConfig, seed: u64, device: Device) -> Result<Self> {
         config.validate()?;
-        let DiffusionConfig { sde, parameterization, weight, t_min, net, condition_dropout, ema } = *config;
+        let DiffusionConfig { sde, parameterization, weight, t_min, net, condition_dropout, condition_kept: kept, ema } =
+            *config;
         let corruption = Arc::new(Denoising { sde, parameterization, weight, t_min });
-        let learner = LearnerConfig { dims, condition, net, condition_dropout, ema, corruption };
+        let learner = LearnerConfig { dims, condition, net, condition_dropout, kept, ema, corruption };
         Ok(Self { config: *config, dims, condition, net: Placed::new(learner, seed, device)?, scales: None })
     }
 

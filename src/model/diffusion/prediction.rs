@@ -375,14 +375,15 @@ impl Guide {
     /// `u + guidance (c - u)` of the answers with and without the condition (Ho and Salimans 2022), both linear in what a
     /// network predicts, whatever that is. At 0 and 1 only one of them is computed.
     pub fn output(&self, net: &dyn Answers, x: &Array2<f32>, t: f64) -> Result<Array2<f64>> {
+        let answer = |dropped| net.answer(x, t, self.condition.as_ref(), dropped);
         if self.condition.is_none() || self.guidance == 0.0 {
-            return net.answer(x, t, None);
+            return answer(true);
         }
-        let conditional = net.answer(x, t, self.condition.as_ref())?;
+        let conditional = answer(false)?;
         if self.guidance == 1.0 {
             return Ok(conditional);
         }
-        Ok(guide(&net.answer(x, t, None)?, &conditional, self.guidance))
+        Ok(guide(&answer(true)?, &conditional, self.guidance))
     }
 }
 
@@ -399,9 +400,10 @@ pub(crate) fn check_guidance(guidance: f64, condition: usize) -> Result<()> {
 
 /// Gives the averaged network's answer.
 pub(crate) trait Answers {
-    /// To x `(rows, dims)` at one time with conditions `(rows, condition)` or none: `(rows, dims)`.
+    /// To x `(rows, dims)` at one time with conditions `(rows, condition)` or none, or with only what is kept of a dropped
+    /// condition: `(rows, dims)`.
     ///
     /// # Errors
     /// Widths that do not fit; a device that fails.
-    fn answer(&self, x: &Array2<f32>, t: f64, condition: Option<&Array2<f32>>) -> Result<Array2<f64>>;
+    fn answer(&self, x: &Array2<f32>, t: f64, condition: Option<&Array2<f32>>, dropped: bool) -> Result<Array2<f64>>;
 }

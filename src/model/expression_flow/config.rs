@@ -44,7 +44,7 @@ impl ExpressionObjective {
 pub struct ExpressionFlowConfig {
     /// What the network learns. Default: rectified flow.
     pub objective: ExpressionObjective,
-    /// What a DDPM predicts; default epsilon, as Ho et al. 2020. Of no effect on a rectified flow.
+    /// What a DDPM predicts; default epsilon, as Ho et al. 2020.
     pub parameterization: Parameterization,
     /// Whether uniform noise makes a density of the counts; default true.
     pub dequantize: bool,
@@ -121,6 +121,30 @@ impl Default for ExpressionFlowSettings {
     }
 }
 
+impl ExpressionFlowSettings {
+    /// Refuses settings that another tokenisation or objective would need.
+    fn refuse_settings_of_others(&self) -> Result<()> {
+        let usual = Self::default();
+        let tokens = self.model.net.tokens.name();
+        let (objective, flow) =
+            (self.model.objective.name(), self.model.objective == ExpressionObjective::RectifiedFlow);
+        let what = if self.modules != usual.modules && tokens != usual.model.net.tokens.name() {
+            format!(
+                "modules: gene sets and groups are for tokens of the kind \"modules\", and these are of the kind {tokens:?}"
+            )
+        } else if flow && self.model.parameterization != usual.model.parameterization {
+            format!("parameterization is for the objective \"ddpm\", and this one is {objective:?}")
+        } else if flow && self.sampling.sampler != usual.sampling.sampler {
+            format!("sampler is for the objective \"ddpm\", and this one is {objective:?}: it takes a solver")
+        } else if !flow && self.sampling.solver != usual.sampling.solver {
+            format!("solver is for the objective \"rectified-flow\", and this one is {objective:?}: it takes a sampler")
+        } else {
+            return Ok(());
+        };
+        Err(Error::config(format!("{what}; leave it out")))
+    }
+}
+
 impl ModelConfig for ExpressionFlowSettings {
     fn default_for(_: DataKind) -> Self {
         Self::default()
@@ -128,6 +152,7 @@ impl ModelConfig for ExpressionFlowSettings {
 
     fn validate(&self) -> Result<()> {
         ScoreNetConfig::GeneTokens(self.model.net).validate()?;
+        self.refuse_settings_of_others()?;
         check_shares(self.model.condition_dropout, self.model.ema)?;
         if self.sampling.steps == 0 {
             return Err(Error::config("sampling: steps = 0, but it must be at least 1"));

@@ -34,17 +34,20 @@ impl Generator {
     ) -> Result<Self> {
         let net = ScoreNetConfig::GeneTokens(config.net);
         let ExpressionFlowConfig { condition_dropout, ema, parameterization, .. } = *config;
+        // The library size, so that guidance is by the perturbation alone.
+        let condition_kept = 1;
         Ok(match config.objective {
             ExpressionObjective::RectifiedFlow => {
                 // In a hundred dimensions the nearest of a batch is hardly nearer than any other, so pairs are left to chance.
                 let (path, pairing) = (FlowPath::Linear, Pairing::Independent);
-                let config = FlowConfig { path, pairing, net, condition_dropout, ema };
+                let config = FlowConfig { path, pairing, net, condition_dropout, condition_kept, ema };
                 Self::Flow(Flow::new(genes, condition, &config, seed, device)?)
             }
             ExpressionObjective::Ddpm => {
                 let sde = Sde::Vp(Schedule::linear());
                 let usual = DiffusionConfig::default();
-                let config = DiffusionConfig { sde, parameterization, net, condition_dropout, ema, ..usual };
+                let config =
+                    DiffusionConfig { sde, parameterization, net, condition_dropout, condition_kept, ema, ..usual };
                 Self::Ddpm(Diffusion::new(genes, condition, &config, seed, device)?)
             }
         })

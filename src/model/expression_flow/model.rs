@@ -9,6 +9,7 @@ use crate::{
     Error, Result,
     data::{Condition, DataKind, Dataset, Perturbation, TrainingCells, TrainingData},
     device::Device,
+    eval::sets::subsample,
     math::seeds::{derived, stream},
     model::{
         Abilities, Generated, HeldOutScore, Model, ModelConfig, Sampling, State, Trained, VaeSettings,
@@ -220,7 +221,8 @@ impl Trained for ExpressionFlow {
 
     fn held_out(&self, data: &Dataset, rows: &[usize], seed: u64) -> Result<Option<HeldOutScore>> {
         let known = |row: &usize| data.perturbation_of(*row).genes().iter().all(|gene| self.perturbs(gene));
-        let rows: Vec<usize> = rows.iter().copied().filter(known).take(MOST_HELD_OUT).collect();
+        let known: Vec<usize> = rows.iter().copied().filter(known).collect();
+        let rows = subsample(&known, MOST_HELD_OUT, seed);
         if rows.is_empty() {
             return Ok(None);
         }

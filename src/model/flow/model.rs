@@ -33,6 +33,8 @@ pub struct FlowConfig {
     /// Probability that a training row's condition is dropped, which is what guidance needs; default 0.1 (Ho and Salimans
     /// 2022). Of no effect without conditions.
     pub condition_dropout: f64,
+    /// Numbers at the end of a condition that are never dropped, so that guidance is by the others; default 0.
+    pub condition_kept: usize,
     /// Largest momentum of the moving average of the weights; default 0.999.
     pub ema: f64,
 }
@@ -44,6 +46,7 @@ impl Default for FlowConfig {
             pairing: Pairing::default(),
             net: ScoreNetConfig::default(),
             condition_dropout: 0.1,
+            condition_kept: 0,
             ema: 0.999,
         }
     }
@@ -150,9 +153,9 @@ impl Flow {
     /// Settings out of range; no dimensions; a device that is not there.
     pub fn new(dims: usize, condition: usize, config: &FlowConfig, seed: u64, device: Device) -> Result<Self> {
         config.validate()?;
-        let FlowConfig { path, pairing, net, condition_dropout, ema } = *config;
+        let FlowConfig { path, pairing, net, condition_dropout, condition_kept: kept, ema } = *config;
         let corruption = Arc::new(Matching { path, pairing });
-        let learner = LearnerConfig { dims, condition, net, condition_dropout, ema, corruption };
+        let learner = LearnerConfig { dims, condition, net, condition_dropout, kept, ema, corruption };
         Ok(Self { config: *config, dims, condition, net: Placed::new(learner, seed, device)?, trained: None })
     }
 

@@ -98,9 +98,14 @@ impl ModelConfig for JepaSettings {
         self.response.validate()
     }
 
+    /// Those of both phases; the trainings that follow are no longer.
     fn set_epochs(&mut self, epochs: usize) {
         self.pretraining.epochs = epochs;
         self.response.training.epochs = epochs;
+        let ResponseConfig { tuning, interaction, transfer, .. } = &mut self.response;
+        for later in [tuning, interaction, transfer] {
+            later.epochs = later.epochs.min(epochs);
+        }
     }
 
     fn seed(&self) -> u64 {

@@ -106,7 +106,7 @@ impl AnchoredDiffusion {
         let axes = Arc::new(axes);
         let dims = axes.variances.len();
         let corruption = Arc::new(Anchored { sde, t_min, axes: Arc::clone(&axes) });
-        let learner = LearnerConfig { dims, condition: width, net, condition_dropout, ema, corruption };
+        let learner = LearnerConfig { dims, condition: width, net, condition_dropout, kept: 0, ema, corruption };
         Ok(Self { config: *config, axes, net: Placed::new(learner, seed, Device::Cpu)?, condition })
     }
 

@@ -71,6 +71,11 @@ impl ModelConfig for DiffusionSettings {
 
     fn validate(&self) -> Result<()> {
         self.vae.validate()?;
+        if !self.vae.covariates.is_empty() {
+            return Err(Error::config(
+                "[vae] covariates: cells drawn by a diffusion cannot be asked for by them; leave the key out, or train a vae",
+            ));
+        }
         self.train.validate()?;
         self.effects.combination.validate()?;
         self.effects.spread.validate()?;

@@ -248,6 +248,10 @@ impl Trained for StaticDynamic {
         self.space.knows(gene)
     }
 
+    fn times(&self) -> &[f64] {
+        &self.world.times
+    }
+
     fn course(&self, condition: &Condition, query: &CourseQuery) -> Result<CoursePrediction> {
         self.course_of(condition, query)
     }

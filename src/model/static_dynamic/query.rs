@@ -109,13 +109,24 @@ impl StaticDynamic {
     }
 
     /// Completes a sequence of profiles of a perturbation, `draws` times: generation from nothing where no profile is given,
-    /// continuation where the first are, filling in where others are, a static profile where there is one part. Draws come in pairs of
-    /// opposite noise.
+    /// continuation where the first are, filling in where others are, a static profile where there is one part.
     ///
     /// # Errors
     /// A gene that was not perturbed in training ([`ErrorKind::Inapplicable`](crate::ErrorKind)); no part or draw; times that do not
     /// rise, doses that are no numbers of at least 0; profiles of other genes.
     pub fn complete(&self, perturbation: &Perturbation, parts: &[Part], draws: usize, seed: u64) -> Result<Completion> {
+        let shape = (draws * parts.len(), self.coder.latent());
+        self.completed(perturbation, parts, draws, &noise(shape, &mut ChaCha8Rng::seed_from_u64(seed)))
+    }
+
+    /// The same from given noise, `(draws * parts, latent)`.
+    fn completed(
+        &self,
+        perturbation: &Perturbation,
+        parts: &[Part],
+        draws: usize,
+        noise: &Array2<f32>,
+    ) -> Result<Completion> {
         check(parts, draws, self.genes().len())?;
         let mut tokens = self.empty_tokens(perturbation.to_string());
         for part in parts {
@@ -130,16 +141,8 @@ impl StaticDynamic {
             given: parts.iter().map(|part| part.profile.is_some()).collect(),
         };
         let packed = Packed::of(&vec![(&tokens, shown); draws]);
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let width = tokens.latents.ncols();
-        let half = noise((draws.div_ceil(2) * parts.len(), width), &mut rng);
-        let opposite = |(row, k): (usize, usize)| {
-            let (draw, part) = (row / parts.len(), row % parts.len());
-            half[[draw / 2 * parts.len() + part, k]] * if draw % 2 == 0 { 1.0 } else { -1.0 }
-        };
-        let noise = Array2::from_shape_fn((draws * parts.len(), width), opposite);
-        let profiles =
-            self.profiles(&self.net.draw(&packed, &noise, (self.settings.flow.method, self.settings.flow.steps))?)?;
+        let how = (self.settings.flow.method, self.settings.flow.steps);
+        let profiles = self.profiles(&self.net.draw(&packed, noise, how)?)?;
         let of_draw = |draw: usize| {
             let mut own = profiles.slice(ndarray::s![draw * parts.len()..(draw + 1) * parts.len(), ..]).to_owned();
             for (mut row, part) in own.rows_mut().into_iter().zip(parts) {
@@ -163,10 +166,15 @@ impl StaticDynamic {
         let first = Part { time: Some(0.0), dose: 0.0, profile: Some(start) };
         let later = times.iter().zip(&doses).map(|(&time, &dose)| Part { time: Some(time), dose, profile: None });
         let parts: Vec<Part> = std::iter::once(first).chain(later).collect();
-        let draws = if query.samples > 0 { query.samples } else { self.settings.flow.draws };
-        let completion = self.complete(&condition.perturbation, &parts, draws, query.seed)?;
-        let spread = (query.samples == 0 && draws > 1).then(|| completion.spread());
-        let profiles = if query.samples > 0 { completion.draws } else { vec![completion.mean()] };
+        let (profiles, spread) = match query.samples {
+            0 => {
+                let draws = self.settings.flow.draws;
+                let noise = opposite_pairs(draws, parts.len(), self.coder.latent(), query.seed);
+                let completion = self.completed(&condition.perturbation, &parts, draws, &noise)?;
+                (vec![completion.mean()], (draws > 1).then(|| completion.spread()))
+            }
+            draws => (self.complete(&condition.perturbation, &parts, draws, query.seed)?.draws, None),
+        };
         let from_zero = |values: Vec<f64>| std::iter::once(0.0).chain(values).collect();
         Ok(CoursePrediction { times: from_zero(times), doses: from_zero(doses), profiles, spread })
     }
@@ -195,6 +203,16 @@ impl StaticDynamic {
             }),
         }))
     }
+}
+
+/// Noise of draws in pairs of opposite sign, `(draws * parts, latent)`: what is odd in the noise cancels out of a mean, which needs
+/// fewer draws for it.
+fn opposite_pairs(draws: usize, parts: usize, latent: usize, seed: u64) -> Array2<f32> {
+    let half = noise((draws.div_ceil(2) * parts, latent), &mut ChaCha8Rng::seed_from_u64(seed));
+    Array2::from_shape_fn((draws * parts, latent), |(row, k)| {
+        let (draw, part) = (row / parts, row % parts);
+        half[[draw / 2 * parts + part, k]] * if draw % 2 == 0 { 1.0 } else { -1.0 }
+    })
 }
 
 fn check(parts: &[Part], draws: usize, genes: usize) -> Result<()> {

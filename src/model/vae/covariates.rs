@@ -110,8 +110,8 @@ impl Covariates {
         Ok(design)
     }
 
-    /// The rows of a design that have the categories that were asked for; all rows where these are too few to start from.
-    pub(super) fn rows_to_start_from(&self, design: &Array2<f32>) -> Vec<usize> {
+    /// The rows of a design that have the categories that were asked for.
+    fn rows_at(&self, design: &Array2<f32>) -> Vec<usize> {
         let mut rows: Vec<usize> = (0..design.nrows()).collect();
         let mut start = 0;
         for Covariate { column, at } in &self.columns {
@@ -121,10 +121,17 @@ impl Covariates {
             }
             start = end;
         }
-        match rows.len() < FEWEST_CELLS {
-            true => (0..design.nrows()).collect(),
-            false => rows,
-        }
+        rows
+    }
+
+    /// The rows of a design that predictions start from: those of the categories that were asked for, or all where these are too few.
+    pub(super) fn rows_to_start_from(&self, design: &Array2<f32>) -> Vec<usize> {
+        Some(self.rows_at(design)).filter(|rows| rows.len() >= FEWEST_CELLS).unwrap_or((0..design.nrows()).collect())
+    }
+
+    /// How many rows of a design have the categories that were asked for, where they are too few to start from.
+    pub(super) fn too_few(&self, design: &Array2<f32>) -> Option<usize> {
+        Some(self.rows_at(design).len()).filter(|&rows| rows < FEWEST_CELLS.min(design.nrows()))
     }
 
     /// Gives all rows of a design `(rows, width)` the values that were asked for.

@@ -4,7 +4,6 @@ use super::{
     batch::{CellSource, VaeBatch},
     model::{CountVae, on_device},
     net::standard_normal,
-    reference::REFERENCE_CELLS,
 };
 use crate::{
     Error, Result,
@@ -184,10 +183,7 @@ impl CountVae {
     pub(super) fn reference(&self) -> Result<HostReference> {
         on_device!(&self.net, net => {
             let kept = &net.reference;
-            let mut others = match &kept.covariates {
-                Some(kept) => ops::download(&kept.values),
-                None => Array2::zeros((REFERENCE_CELLS, 0)),
-            };
+            let mut others = kept.others();
             let rows = self.vocabulary.covariates.rows_to_start_from(&others);
             self.vocabulary.covariates.overwrite(&mut others);
             let cells = kept.lane.as_vec().into_iter().zip(kept.size_factor.as_vec()).zip(kept.library_size.as_vec());

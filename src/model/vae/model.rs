@@ -338,6 +338,10 @@ impl Trained for CountVae {
         Ok(Box::new(model))
     }
 
+    fn few_control_cells(&self) -> Result<Option<usize>> {
+        Ok(on_device!(&self.net, net => self.vocabulary.covariates.too_few(&net.reference.others())))
+    }
+
     fn check(&self, conditions: &[Condition]) -> Result<()> {
         self.vocabulary.check(conditions.iter().map(|condition| &condition.perturbation))
     }

@@ -2,8 +2,9 @@
 
 use crate::{
     Error, Result,
-    nn::{Backend, Matrix, Vector, walk_params},
+    nn::{Backend, Matrix, Vector, ops, walk_params},
 };
+use ndarray::Array2;
 
 /// Number of control cells kept.
 pub const REFERENCE_CELLS: usize = 512;
@@ -38,6 +39,14 @@ pub struct KeptCovariates<D: Backend> {
 walk_params!(KeptCovariates { params: [], buffers: [values], layers: [] });
 
 impl<D: Backend> Reference<D> {
+    /// The other covariates, `(REFERENCE_CELLS, width)`.
+    pub fn others(&self) -> Array2<f32> {
+        match &self.covariates {
+            Some(kept) => ops::download(&kept.values),
+            None => Array2::zeros((REFERENCE_CELLS, 0)),
+        }
+    }
+
     /// Zeros, as an untrained model has them; `covariates` is their width.
     ///
     /// # Errors

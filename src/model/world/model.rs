@@ -52,11 +52,6 @@ impl WorldModel {
         &self.linear
     }
 
-    /// Times of the training data, above 0.
-    pub fn times(&self) -> &[f64] {
-        &self.world.times
-    }
-
     /// The control profile that courses of a context start from, `(genes,)`; the mean of all contexts for one without control.
     pub fn start(&self, context: Option<&str>) -> Array1<f32> {
         self.world.start(context)
@@ -199,6 +194,10 @@ impl Trained for WorldModel {
 
     fn perturbs(&self, gene: &str) -> bool {
         self.world.space.knows(gene)
+    }
+
+    fn times(&self) -> &[f64] {
+        &self.world.times
     }
 
     fn course(&self, condition: &Condition, query: &CourseQuery) -> Result<CoursePrediction> {

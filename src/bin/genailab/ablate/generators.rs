@@ -8,7 +8,7 @@ use crate::{
 use genailab::{
     Error, ErrorKind, Result,
     bench::ablation::{Ablation, GeneratorStudy, Trial, compare_generators, evaluations_figure},
-    data::Opened,
+    data::{Dataset, Opened},
     model::{ModelConfig, SettingsFile, diffusion::net::Tokenization, expression_flow::ExpressionFlowSettings},
     show::Report,
     train::write_atomically,
@@ -27,18 +27,21 @@ pub fn run(args: &Args, what: &str) -> Result<()> {
     };
     let mut settings = ExpressionFlowSettings::default();
     if let Some(file) = &args.config {
-        settings = SettingsFile::read(file)?.over(&settings, ExpressionFlowSettings::validate)?;
+        let given = SettingsFile::read(file)?;
+        refuse_shared(&given)?;
+        settings = given.over(&settings, ExpressionFlowSettings::validate)?;
     }
     if let Some(epochs) = args.epochs {
         settings.set_epochs(epochs);
     }
     settings.validate()?;
-    if matches!(study, GeneratorStudy::Tokens) {
-        refuse_for_tokens(&settings)?;
+    match study {
+        GeneratorStudy::Objectives => refuse_for_objectives(&settings)?,
+        GeneratorStudy::Tokens => refuse_for_tokens(&settings)?,
     }
-    let opened = args
-        .columns
-        .open_genes(&args.data, &args.genes.choice()?, false, |cells| Ok((0..cells.n_cells()).collect()))?;
+    let of_training =
+        |cells: &Dataset| GeneratorStudy::training_cells(args.seeds, cells).map_err(|e| e.at(args.data.display()));
+    let opened = args.columns.open_genes(&args.data, &args.genes.choice()?, false, of_training)?;
     args.genes.check(&opened)?;
     let Opened::Cells(data) = opened else {
         return Err(Error::config("--generators compares generators of cells, and this is an effects dataset"));
@@ -87,6 +90,35 @@ pub fn run(args: &Args, what: &str) -> Result<()> {
     };
     page.save(out.join("report.html"))?;
     say(format_args!("report: {}", out.join("report.html").display()))
+}
+
+/// Refuses the tables of a training command.
+fn refuse_shared(file: &SettingsFile) -> Result<()> {
+    let of_training = |table: &&&str| file.gives(&[**table]);
+    match ["split", "qc"].iter().find(of_training) {
+        Some(table) => Err(Error::config(format!(
+            "{}: [{table}] is no setting of a comparison, which holds out a fifth of the cells of each perturbation; leave it out",
+            file.path().display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what a comparison of objectives decides itself.
+fn refuse_for_objectives(settings: &ExpressionFlowSettings) -> Result<()> {
+    let usual = ExpressionFlowSettings::default();
+    let what = match settings {
+        _ if settings.sampling != usual.sampling => {
+            "[sampling]: each generator draws with 1 to 50 evaluations, without guidance"
+        }
+        _ if (settings.model.objective, settings.model.parameterization)
+            != (usual.model.objective, usual.model.parameterization) =>
+        {
+            "[model] objective and parameterization: all of them are compared"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::config(format!("--generators objectives: {what}; leave it out of --config")))
 }
 
 /// Refuses what a comparison of tokenisations decides itself.

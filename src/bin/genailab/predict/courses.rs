@@ -19,6 +19,11 @@ pub fn predict(model: &dyn Trained, perturbations: &[Perturbation], args: &Args)
             model.kind()
         ))?;
     }
+    let last = model.times().last().copied().unwrap_or(f64::INFINITY);
+    let beyond: Vec<String> = args.times.iter().filter(|time| **time > last).map(f64::to_string).collect();
+    if !beyond.is_empty() {
+        say(format_args!("note: --times {} is extrapolated; training courses end at {last}", beyond.join(",")))?;
+    }
     let asked = |condition: &_, doses: Vec<f64>, samples: usize| {
         model.course(condition, &CourseQuery { times: args.times.clone(), doses, samples, seed: args.seed })
     };

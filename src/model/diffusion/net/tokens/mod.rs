@@ -41,18 +41,16 @@ const POSITION_SPREAD: f32 = 0.02;
 
 /// How the expression of a cell becomes tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case", try_from = "Table")]
 pub enum Tokenization {
     /// Genes that are neighbours in the file share a token.
     Patches {
         /// Tokens per cell; default 16.
-        #[serde(default = "default_count")]
         count: usize,
     },
     /// Genes of a module share a token.
     Modules {
         /// Tokens per cell; default 16.
-        #[serde(default = "default_count")]
         count: usize,
     },
     /// One token per gene.
@@ -60,18 +58,42 @@ pub enum Tokenization {
     /// Latent tokens that read the genes, and that the genes read.
     Latents {
         /// Latent tokens per cell; default 16.
-        #[serde(default = "default_count")]
         count: usize,
     },
 }
 
-fn default_count() -> usize {
-    16
+/// A tokenisation in a file. As an enum, serde would not look at a `count` beside `genes`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    #[serde(default = "usual_kind")]
+    kind: String,
+    count: Option<usize>,
 }
+
+impl TryFrom<Table> for Tokenization {
+    type Error = Error;
+
+    fn try_from(Table { kind, count }: Table) -> Result<Self> {
+        match (Self::named(&kind, count.unwrap_or(USUAL_COUNT))?, count) {
+            (Self::Genes, Some(count)) => Err(Error::config(format!(
+                "count = {count}: tokens of the kind \"genes\" are as many as the genes; leave it out"
+            ))),
+            (tokens, _) => Ok(tokens),
+        }
+    }
+}
+
+fn usual_kind() -> String {
+    Tokenization::default().name().to_owned()
+}
+
+/// Tokens per cell where nothing is said.
+const USUAL_COUNT: usize = 16;
 
 impl Default for Tokenization {
     fn default() -> Self {
-        Self::Modules { count: default_count() }
+        Self::Modules { count: USUAL_COUNT }
     }
 }
 
