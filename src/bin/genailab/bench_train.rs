@@ -34,7 +34,7 @@ pub struct Args {
     cells: usize,
     /// Where to compute: auto, cpu, cuda, cuda:N, metal, vulkan; auto follows GENAILAB_DEVICE
     #[arg(long, default_value = "auto")]
-    device: Device,
+    pub device: Device,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,

@@ -28,8 +28,8 @@
 use crate::{
     Error, Result,
     nn::{
-        Activation, Backend, Embedding, IndexSets, Linear, Matrix, Params, RowSets, Visitor, VisitorMut, init, ops,
-        walk_params,
+        Activation, Backend, Embedding, IndexSets, Linear, Matrix, Params, RowSets, Visitor, VisitorMut, init,
+        movable_variants, ops, walk_params,
     },
 };
 use dfdx::prelude::{HasShape, PutTape, Tape};
@@ -192,6 +192,8 @@ impl<D: Backend> Params<D> for ScoreNet<D> {
     }
 }
 
+movable_variants!(ScoreNet { FilmMlp, Tabular, Dit, GeneTokens });
+
 impl<D: Backend> ScoreNet<D> {
     /// A network over rows of `dims` numbers with conditions of `condition`, 0 for none.
     ///
@@ -288,7 +290,7 @@ pub struct TimeEmbedding<D: Backend> {
     device: D,
 }
 
-walk_params!(TimeEmbedding { params: [], buffers: [], layers: [up, down] });
+walk_params!(TimeEmbedding { params: [], buffers: [], layers: [up, down], device_field: device });
 
 impl<D: Backend> TimeEmbedding<D> {
     /// Embeddings of `width` features.
@@ -407,7 +409,7 @@ pub struct ConditionEmbedding<D: Backend> {
     device: D,
 }
 
-walk_params!(ConditionEmbedding { params: [], buffers: [], layers: [up, down, null] });
+walk_params!(ConditionEmbedding { params: [], buffers: [], layers: [up, down, null], device_field: device });
 
 impl<D: Backend> ConditionEmbedding<D> {
     /// Conditions of `condition` numbers through `hidden` to embeddings of `width`.
