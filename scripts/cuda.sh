@@ -84,10 +84,17 @@ fi
 
 # In its own folder, as the libraries differ from those of the plain build. The libraries of CUDA are looked for beside
 # the program, in the toolkit that was laid out here, and where they are usually installed, before the system's places.
+# Tags of the old kind: NVRTC loads a library of its own by name, which the newer kind does not find.
 places="\$ORIGIN:\$ORIGIN/../cuda/lib64:/usr/local/cuda/lib64"
 cargo rustc --release --locked -p genailab --features cuda,metal --bin genailab --target-dir "$target/cuda-build" -- \
-    -C strip=symbols -C link-arg="-Wl,-rpath,$places"
+    -C strip=symbols -C link-arg="-Wl,--disable-new-dtags,-rpath,$places"
 mkdir -p "$target/release"
 cp "$target/cuda-build/release/genailab" "$target/release/genailab-cuda.new"
 mv "$target/release/genailab-cuda.new" "$target/release/genailab-cuda"
 say "$target/release/genailab-cuda, $(du -m "$target/release/genailab-cuda" | cut -f1) MiB"
+
+# Some of dfdx's kernels are compiled when they are first used, with headers that are looked for at the paths of this build.
+headers=$(ls -td "$target"/cuda-build/release/build/dfdx-*/out/cuda_utils.cuh | head -n 1)
+say "on another machine it also needs CUDA's libraries (LD_LIBRARY_PATH), and at these very paths"
+say "  $CUDA_PATH/include"
+say "  $(dirname "$headers")"
