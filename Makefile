@@ -51,9 +51,10 @@ cuda:
 	@scripts/setup.sh run
 	scripts/cuda.sh
 
-# Every model on the GPU against the CPU; says in one line that it cannot where there is no GPU.
+# Every model on the GPU against the CPU, then single operations; says in one line that it cannot where there is no GPU.
 test-cuda:
-	python3 scripts/test_cuda.py $(ARGS)
+	@python3 scripts/test_cuda.py $(ARGS)
+	scripts/cuda.sh test
 
 # The rendered pages: links, anchors, formulas, pictures. (About clippy: see `kernel`.)
 book-check:

@@ -4,6 +4,9 @@
 # With a CUDA toolkit on this machine (nvcc is found) that toolkit is used. Without one, its compiler and libraries are
 # taken from NVIDIA's Python packages into target/cuda; no GPU and no driver is needed to build.
 #
+#   scripts/cuda.sh         the program
+#   scripts/cuda.sh test    the tests of single operations, where there is a GPU
+#
 #   CUDA_COMPUTE_CAP=90   the kernels' architecture: 80 A100, 86 RTX 30, 89 RTX 40 and L4, 90 H100 and H200; where it is
 #                         not set, that of this machine's GPU, or 80, which newer GPUs run as well
 #   CUDA_TARGET=target    cargo's target folder
@@ -80,6 +83,12 @@ export CUDA_PATH PATH="$CUDA_PATH/bin:$PATH"
 if [ -n "${CUDA_COMPUTE_CAP:-}" ] || ! nvidia-smi --query-gpu=compute_cap --format=csv >/dev/null 2>&1; then
     export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-80}
     answer_for_nvidia_smi "$CUDA_COMPUTE_CAP"
+fi
+
+if [ "${1:-build}" = test ]; then
+    export LD_LIBRARY_PATH="$CUDA_PATH/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+    exec cargo test --release --locked -p genailab --features cuda,metal --target-dir "$target/cuda-build" \
+        --test integration on_cuda::
 fi
 
 # In its own folder, as the libraries differ from those of the plain build. The libraries of CUDA are looked for beside

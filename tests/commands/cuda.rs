@@ -24,7 +24,8 @@ fn write_program(place: &Place) {
 
 /// A driver that counts `gpus` GPUs.
 fn write_driver(place: &Place, gpus: usize) {
-    let source = format!("int cuInit(unsigned f) {{ return 0; }} int cuDeviceGetCount(int *n) {{ *n = {gpus}; return 0; }}");
+    let source =
+        format!("int cuInit(unsigned f) {{ return 0; }} int cuDeviceGetCount(int *n) {{ *n = {gpus}; return 0; }}");
     place.write("driver.c", &source);
     let library = place.path("libcuda.so.1");
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(place.path("driver.c")).status();

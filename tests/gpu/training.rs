@@ -18,7 +18,9 @@ use genailab::{
     },
     ndarray::{Array2, Axis},
     nn::{AttentionConfig, Params, SetEncoderConfig, Visitor, VisitorMut},
-    train::{BatchSource, Callback, EpochRecord, Flow, History, Loss, Run, StepContext, StepRecord, TrainConfig, Trainable},
+    train::{
+        BatchSource, Callback, EpochRecord, Flow, History, Loss, Run, StepContext, StepRecord, TrainConfig, Trainable,
+    },
 };
 use std::{cell::RefCell, rc::Rc};
 

@@ -5,7 +5,9 @@ use genailab::{
     data::{Dataset, Simulation, SimulationConfig},
     device::Device,
     dfdx::prelude::Cpu,
-    model::jepa::{CellSets, EncoderConfig, GeneConfig, GeneMasks, GroupConfig, PretrainNet, PretrainingConfig, Size, TokenConfig},
+    model::jepa::{
+        CellSets, EncoderConfig, GeneConfig, GeneMasks, GroupConfig, PretrainNet, PretrainingConfig, Size, TokenConfig,
+    },
     nn::{EmaMomentum, Snapshot, count_params, seeded},
     train::{Run, TrainConfig, fit, fit_copy, fit_on},
 };
@@ -44,7 +46,8 @@ fn a_copy_that_is_trained_elsewhere_comes_back_as_if_it_had_been_trained_in_plac
         let objective = &config.objective;
         let source = CellSets::new(&data, &rows, &data.genes.names, objective, 1e3, 0).expect("its own genes");
         let start = || {
-            let mut net = PretrainNet::new(&Cpu::default(), 60, &config, &mut seeded(1)).expect("a valid configuration");
+            let mut net =
+                PretrainNet::new(&Cpu::default(), 60, &config, &mut seeded(1)).expect("a valid configuration");
             net.set_masks(Some(Arc::new(masks.clone())));
             net
         };
