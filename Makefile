@@ -2,6 +2,7 @@
 # make test   everything that is checked, notebooks included
 # make lab    the course in JupyterLab
 # make book   the course as a website, in tutorials/book
+# make cuda   the program for NVIDIA GPUs, target/release/genailab-cuda (no GPU is needed to build it)
 # Each sets up what it needs first (scripts/setup.sh says what it installs) and is fast when nothing is to do.
 
 # The library and the kernel are built each on its own, because the two together would agree on other features of the
@@ -24,10 +25,10 @@ unexport CI
 required := GENAILAB_PYTHON=$(CURDIR)/.venv/bin/python GENAILAB_REQUIRE_PYTHON=1 \
 	$(if $(wildcard ../shared/data),GENAILAB_REQUIRE_DATA=1)
 
-.PHONY: run test lab book book-check setup check lint docs build unit kernel kernel-unit fuzz kill notebook-dependencies notebooks outputs help
+.PHONY: run test lab book cuda test-cuda book-check setup check lint docs build unit kernel kernel-unit fuzz kill notebook-dependencies notebooks outputs help
 
 help:
-	@sed -n '1,5s/^# //p' Makefile
+	@sed -n '1,6s/^# //p' Makefile
 
 run:
 	@scripts/setup.sh run
@@ -46,6 +47,17 @@ lab:
 book:
 	@scripts/setup.sh run
 	cargo run $(BOOK)
+
+# Linked to NVIDIA's driver, so that it does not start where there is none: `genailab --device cuda` starts it where there is.
+# Not a part of `make test`: it takes as long as the tests' own build.
+cuda:
+	@scripts/setup.sh run
+	scripts/cuda.sh
+
+# Every model on the GPU against the CPU, then single operations; says in one line that it cannot where there is no GPU.
+test-cuda:
+	@python3 scripts/test_cuda.py $(ARGS)
+	scripts/cuda.sh test
 
 # The rendered pages: links, anchors, formulas, pictures. (About clippy: see `kernel`.)
 book-check:

@@ -1,6 +1,6 @@
 """The Python side of the training-speed comparison: the same count VAE in eager PyTorch.
 
-usage: python benches/torch_vae.py FILE.h5ad [--batch 128] [--cells 8000]
+usage: python benches/torch_vae.py FILE.h5ad [--batch 128] [--cells 8000] [--device cpu]
 
 The model is what `genailab bench-train` trains: genes-512-256-64 and back, a 64-wide embedding of the perturbation in
 encoder and decoder, SiLU, NB likelihood with one theta per gene, Adam at 1e-3. Prints one JSON line: cells per second over
@@ -55,19 +55,21 @@ def main():
     parser.add_argument("file")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--cells", type=int, default=8000)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.manual_seed(0)
+    device = torch.device(options.device)
 
     data = anndata.read_h5ad(options.file)
     counts = data.X.tocsr()
-    labels = torch.as_tensor(data.obs["perturbation"].astype("category").cat.codes.to_numpy().astype(np.int64))
-    model = CountVae(counts.shape[1], int(labels.max()) + 1)
+    labels = torch.as_tensor(data.obs["perturbation"].astype("category").cat.codes.to_numpy().astype(np.int64)).to(device)
+    model = CountVae(counts.shape[1], int(labels.max()) + 1).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     order = np.random.default_rng(0).permutation(counts.shape[0])
 
     def step(number: int) -> float:
         rows = np.take(order, np.arange(number * options.batch, (number + 1) * options.batch), mode="wrap")
-        loss = model(torch.from_numpy(counts[rows].toarray()), labels[rows])
+        loss = model(torch.from_numpy(counts[rows].toarray()).to(device), labels[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -82,6 +84,7 @@ def main():
     seconds = time.perf_counter() - start
     print(json.dumps({
         "peer": f"torch {torch.__version__}",
+        "device": options.device,
         "threads": torch.get_num_threads(),
         "cells_per_s": round(steps * options.batch / seconds, 1),
         "ms_per_step": round(1e3 * seconds / steps, 2),

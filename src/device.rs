@@ -3,6 +3,8 @@
 //! The CPU always works. CUDA is dfdx's, behind the feature `cuda`. Metal on Apple machines and Vulkan elsewhere are one
 //! backend, [`nn::gpu`](crate::nn::gpu): built in on macOS, behind the feature `metal` elsewhere.
 
+mod driver;
+
 use crate::{Error, ErrorKind, Result, nn::gpu};
 use std::{fmt, fs, path::Path, str::FromStr, thread};
 
@@ -58,6 +60,15 @@ impl Device {
         matches!(self, Self::Metal | Self::Vulkan)
     }
 
+    /// Lets the operations of this thread run on the device for as long as the result lives, where it computes for tensors that
+    /// lie in the processor's memory.
+    ///
+    /// # Errors
+    /// A device that is not there.
+    pub(crate) fn enter(self) -> Result<Option<gpu::Entered>> {
+        self.is_offload().then(gpu::enter).transpose()
+    }
+
     /// Whether this build, on this machine, can compute on the device.
     ///
     /// # Errors
@@ -69,7 +80,7 @@ impl Device {
             Self::Cuda(_) if !cfg!(feature = "cuda") => {
                 no("cuda: not built in; rebuild with --features cuda".to_owned())
             }
-            Self::Cuda(number) => match nvidia_gpus() {
+            Self::Cuda(number) => match driver::nvidia_gpus() {
                 0 => no("cuda: no NVIDIA GPU is visible to this process; use cpu".to_owned()),
                 count if number >= count => no(format!("cuda:{number}: there are only {count} GPUs, from cuda:0")),
                 _ => Ok(()),
@@ -83,6 +94,11 @@ impl Device {
             Self::Metal | Self::Vulkan => gpu::adapters().map(drop),
         }
     }
+}
+
+/// The NVIDIA GPUs that this process may use, as their driver counts them, whatever is built in; 0 without a driver.
+pub fn nvidia_gpus() -> usize {
+    driver::nvidia_gpus()
 }
 
 impl fmt::Display for Device {
@@ -115,11 +131,6 @@ impl FromStr for Device {
             }
         }
     }
-}
-
-/// The NVIDIA GPUs that the driver shows.
-fn nvidia_gpus() -> usize {
-    fs::read_dir("/proc/driver/nvidia/gpus").map_or(0, |entries| entries.flatten().count())
 }
 
 /// The processor cores and the memory that a computation on this machine has.

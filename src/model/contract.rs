@@ -32,6 +32,11 @@ pub trait Model: Trained + Sized + 'static {
     const TRAINS_ON_GPU: bool = false;
     /// Whether a trained model answers on Metal or Vulkan too, and not only on the CPU.
     const PREDICTS_ON_GPU: bool = false;
+    /// Whether all of its networks are trained by [`train::fit_on`](crate::train::fit_on), which takes them to CUDA, or are made
+    /// there.
+    const TRAINS_ON_CUDA: bool = false;
+    /// Whether a trained model answers on CUDA too, and not only on the CPU.
+    const PREDICTS_ON_CUDA: bool = false;
     /// Its settings.
     type Config: ModelConfig;
 
@@ -48,8 +53,8 @@ pub trait Model: Trained + Sized + 'static {
     /// Arrays that are missing or have other shapes than the description says; a device that is not there.
     fn restore(state: State, device: Device) -> Result<Self>;
 
-    /// Checks that the model can be trained on a device. The default: the CPU only, and the GPUs of
-    /// [`nn::gpu`](crate::nn::gpu) where [`Self::TRAINS_ON_GPU`] says so.
+    /// Checks that the model can be trained on a device. The default: the CPU, the GPUs of [`nn::gpu`](crate::nn::gpu) where
+    /// [`Self::TRAINS_ON_GPU`] says so, and CUDA where [`Self::TRAINS_ON_CUDA`] does.
     ///
     /// # Errors
     /// It cannot; the message names the model.
@@ -58,10 +63,14 @@ pub trait Model: Trained + Sized + 'static {
         match device {
             Device::Cpu => Ok(()),
             Device::Metal | Device::Vulkan if Self::TRAINS_ON_GPU => Ok(()),
-            other => Err(Error::new(
-                ErrorKind::Device,
-                format!("{} is computed on the CPU only, not on {other}; use --device cpu", Self::KIND),
-            )),
+            Device::Cuda(_) if Self::TRAINS_ON_CUDA => Ok(()),
+            other => {
+                let elsewhere = if Self::TRAINS_ON_CUDA { "cpu or cuda" } else { "cpu" };
+                Err(Error::new(
+                    ErrorKind::Device,
+                    format!("{} cannot be computed on {other}; use --device {elsewhere}", Self::KIND),
+                ))
+            }
         }
     }
 
@@ -71,7 +80,12 @@ pub trait Model: Trained + Sized + 'static {
     /// No model there, one of another kind or version, damaged files; a device that it cannot be computed on.
     fn load(dir: &Path, device: Device) -> Result<Self> {
         Self::check_device(device)?;
-        if device.is_offload() && !Self::PREDICTS_ON_GPU {
+        let answers = match device {
+            Device::Cpu => true,
+            Device::Metal | Device::Vulkan => Self::PREDICTS_ON_GPU,
+            Device::Cuda(_) => Self::PREDICTS_ON_CUDA,
+        };
+        if !answers {
             let message =
                 format!("{} can be trained on {device}, but answers on the CPU only; use --device cpu", Self::KIND);
             return Err(Error::new(ErrorKind::Device, message));

@@ -8,7 +8,7 @@
 //! [`AdapterFile`] holds what was trained and nothing else.
 
 use super::{
-    AdapterFile, Backend, Lora, LoraConfig, Matrix, Params, Snapshot, TensorInfo, Visitor, VisitorMut,
+    AdapterFile, Backend, Lora, LoraConfig, Matrix, Movable, Params, Snapshot, TensorInfo, Visitor, VisitorMut,
     adapter_file::short_hash, join, tensors,
 };
 use crate::{
@@ -78,6 +78,20 @@ impl<D: Backend, M: Params<D>> Params<D> for Adapted<D, M> {
     fn walk_mut<V: VisitorMut<D>>(&mut self, path: &str, visitor: &mut V) -> Result<()> {
         self.model.walk_mut(path, &mut Masked(visitor, &self.mask, self.epoch))?;
         self.lora.iter_mut().try_for_each(|(name, lora)| lora.walk_mut(&join(path, format!("{LORA}.{name}")), visitor))
+    }
+}
+
+impl<D: Backend, M: Movable> Movable for Adapted<D, M> {
+    type On<E: Backend> = Adapted<E, M::On<E>>;
+
+    fn copied_to<E: Backend>(&self, device: &E) -> Result<Self::On<E>> {
+        Ok(Adapted {
+            model: self.model.copied_to(device)?,
+            mask: self.mask.clone(),
+            epoch: self.epoch,
+            base: self.base.copied_to(device)?,
+            lora: self.lora.copied_to(device)?,
+        })
     }
 }
 

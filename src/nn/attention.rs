@@ -81,7 +81,7 @@ pub struct MultiHeadAttention<D: Backend> {
     config: AttentionConfig,
 }
 
-walk_params!(MultiHeadAttention { params: [], buffers: [], layers: [query, key_value, output] });
+walk_params!(MultiHeadAttention { params: [], buffers: [], layers: [query, key_value, output], kept: [config] });
 
 impl<D: Backend> MultiHeadAttention<D> {
     /// A layer whose queries have `width` features and whose keys have `context`.

@@ -7,7 +7,7 @@ use super::{
     Params, RowSets, Scalar, SetDistance, Vector,
     ops::{composed, cpu},
 };
-use crate::{Result, data::Counts};
+use crate::{Error, ErrorKind, Result, data::Counts};
 use dfdx::{
     prelude::{Cpu, Tape},
     tensor_ops::Device,
@@ -271,7 +271,12 @@ macro_rules! here_or_on_gpu {
 
 impl Backend for Cpu {
     fn enter(device: crate::device::Device) -> Result<Option<super::gpu::Entered>> {
-        let on = device.is_offload().then(super::gpu::enter).transpose()?;
+        if let crate::device::Device::Cuda(_) = device {
+            let message =
+                format!("these weights lie in host memory, and were to be trained on {device}: `fit_on` moves them");
+            return Err(Error::new(ErrorKind::Device, message));
+        }
+        let on = device.enter()?;
         #[cfg(any(feature = "metal", target_os = "macos"))]
         gpu::ops::start_afresh();
         Ok(on)

@@ -19,7 +19,7 @@
 //! # Ok::<(), genailab::Error>(())
 //! ```
 
-use super::{Backend, Matrix, Params, Vector, Visitor, VisitorMut, join};
+use super::{Backend, Matrix, Params, Vector, Visitor, VisitorMut, join, movable};
 use crate::{Error, Result};
 use dfdx::prelude::{HasShape, Tape};
 
@@ -45,6 +45,8 @@ impl<D: Backend> Params<D> for FourierFeatures<D> {
         }
     }
 }
+
+movable!(FourierFeatures { moved: [frequencies], kept: [learned] });
 
 impl<D: Backend> FourierFeatures<D> {
     /// `count` frequencies with periods geometric between `(longest, shortest)`, both included; `learned` if they are

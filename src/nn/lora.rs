@@ -63,7 +63,7 @@ pub struct Lora<D: Backend> {
     scale: f32,
 }
 
-walk_params!(Lora { params: [a, b], buffers: [], layers: [] });
+walk_params!(Lora { params: [a, b], buffers: [], layers: [], kept: [scale] });
 
 impl<D: Backend> Lora<D> {
     /// An addition of zero to a weight `(inputs, outputs)`.

@@ -15,7 +15,9 @@
 //! # Ok::<(), genailab::Error>(())
 //! ```
 
-use super::{Activation, Backend, BatchNorm, LayerNorm, Linear, Matrix, Params, Visitor, VisitorMut, walk_params};
+use super::{
+    Activation, Backend, BatchNorm, LayerNorm, Linear, Matrix, Params, Visitor, VisitorMut, movable, walk_params,
+};
 use crate::{Error, Result};
 use dfdx::prelude::{HasShape, Shape, Tape};
 use rand::RngCore;
@@ -128,7 +130,7 @@ pub struct Finish<D: Backend> {
     dropout: Dropout,
 }
 
-walk_params!(Finish { params: [], buffers: [], layers: [layer_norm, batch_norm] });
+walk_params!(Finish { params: [], buffers: [], layers: [layer_norm, batch_norm], kept: [activation, dropout] });
 
 impl<D: Backend> Finish<D> {
     /// What follows a linear layer to `width` features. It draws nothing at random.
@@ -203,6 +205,8 @@ impl<D: Backend> Params<D> for Mlp<D> {
         self.blocks.walk_mut(path, visitor)
     }
 }
+
+movable!(Mlp { moved: [blocks], kept: [] });
 
 impl<D: Backend> Mlp<D> {
     /// Blocks between neighbouring `widths`: the first is the input's. With fewer than two widths there is no block,

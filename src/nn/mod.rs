@@ -29,6 +29,7 @@ mod norm;
 pub mod ops;
 mod optim;
 mod params;
+mod placement;
 #[doc(hidden)]
 pub mod raw;
 mod set_encoder;
@@ -67,5 +68,9 @@ pub use ops::{
 pub use optim::{Adam, AdamConfig, WeightDecay};
 pub use params::{Frozen, Params, TensorInfo, Visitor, VisitorMut, check_finite, count_params, tensors};
 pub(crate) use params::{join, walk_params};
+pub use placement::Movable;
+#[cfg(feature = "cuda")]
+pub(crate) use placement::cuda;
+pub(crate) use placement::{movable, movable_variants};
 pub use set_encoder::{AttentionPool, SetEncoder, SetEncoderConfig, mean_pool};
 pub use transformer::{CrossAttentionBlock, FeedForward, TransformerBlock};

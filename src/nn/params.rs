@@ -37,9 +37,17 @@ pub trait Params<D: Backend> {
 }
 
 /// Implements [`Params`] for a struct `Name<D>`: fields under `params` are trained, those under `buffers` only saved,
-/// those under `layers` walk themselves.
+/// those under `layers` walk themselves. With the other fields, if there are any, under `kept` (and `device_field`), it also
+/// implements [`Movable`](super::Movable); networks and tensors that are not saved are among the fields under `moved`.
 macro_rules! walk_params {
-    ($name:ident { params: [$($p:ident),*], buffers: [$($b:ident),*], layers: [$($l:ident),*] }) => {
+    ($name:ident {
+        params: [$($p:ident),*], buffers: [$($b:ident),*], layers: [$($l:ident),*]
+        $(, moved: [$($m:ident),*])? $(, kept: [$($k:ident),*])? $(, device_field: $d:ident)?
+    }) => {
+        $crate::nn::movable!($name {
+            moved: [$($p,)* $($b,)* $($l,)* $($($m),*)?], kept: [$($($k),*)?] $(, device_field: $d)?
+        });
+
         impl<D: $crate::nn::Backend> $crate::nn::Params<D> for $name<D> {
             #[allow(unused_variables)]
             fn walk<V: $crate::nn::Visitor<D>>(&self, path: &str, visitor: &mut V) -> $crate::Result<()> {

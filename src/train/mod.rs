@@ -3,6 +3,7 @@
 //! A model implements [`Trainable`], its data implement [`BatchSource`], and [`fit`] does the rest: shuffling, Adam,
 //! schedule, clipping, validation, early stopping, checkpoints, resuming, progress and the [`History`].
 
+mod anywhere;
 mod callback;
 mod config;
 mod events;
@@ -17,6 +18,8 @@ mod stopping;
 mod trainer;
 
 pub use crate::files::{write_atomically, write_atomically_with};
+pub(crate) use anywhere::portable;
+pub use anywhere::{Portable, fit_copy, fit_on};
 pub use callback::{Callback, Flow, StepRecord};
 pub use config::TrainConfig;
 pub use history::{EpochRecord, History, Metrics};

@@ -32,8 +32,8 @@ fn arguments_that_ask_for_the_impossible() {
         place.fails(&format!("{command} --epochs 0"), &["epochs = 0", "at least 1"]);
         place.fails(&format!("{command} --resume"), &["nothing to resume", "last.safetensors"]);
         if cfg!(not(feature = "cuda")) {
-            place.fails(&format!("{command} --device cuda"), &["cuda", "not built in"]);
-            place.fails(&format!("{command} --device cuda:1"), &["cuda", "not built in"]);
+            place.fails(&format!("{command} --device cuda"), &["cuda"]);
+            place.fails(&format!("{command} --device cuda:1"), &["cuda"]);
         }
         place.fails(&format!("{command} --device metal"), &["metal", "not built in"]);
     }

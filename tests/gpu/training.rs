@@ -4,20 +4,23 @@
 use super::{DEVICE, is_there};
 use genailab::{
     Error, ErrorKind, Result,
-    data::{Dataset, Simulation, SimulationConfig, Split, SplitPlan, TrainingData},
+    data::{Condition, Dataset, Simulation, SimulationConfig, Split, SplitPlan, TrainingData},
     device::Device,
     dfdx::prelude::{Cpu, Tape},
     model::{
-        CountVae, Likelihood, Model, ThetaScope, Trained, VaeConfig, VaeSettings,
+        CountVae, Likelihood, Model, ModelConfig, ThetaScope, Trained, VaeConfig, VaeSettings,
         diffusion::{
             Diffusion, DiffusionConfig,
             net::{Conditioning, DitConfig, ScoreNetConfig},
         },
-        jepa::{EncoderConfig, Pretraining, PretrainingConfig, Size, TokenConfig},
+        jepa::{EncoderConfig, GroupConfig, Jepa, JepaSettings, Pretraining, PretrainingConfig, Size, TokenConfig},
+        jepa_diffusion::{JepaDiffusion, JepaDiffusionSettings},
     },
-    ndarray::Array2,
+    ndarray::{Array2, Axis},
     nn::{AttentionConfig, Params, SetEncoderConfig, Visitor, VisitorMut},
-    train::{BatchSource, Callback, EpochRecord, Flow, Loss, Run, StepContext, StepRecord, TrainConfig, Trainable},
+    train::{
+        BatchSource, Callback, EpochRecord, Flow, History, Loss, Run, StepContext, StepRecord, TrainConfig, Trainable,
+    },
 };
 use std::{cell::RefCell, rc::Rc};
 
@@ -119,6 +122,46 @@ fn diffusion_ends_where_the_cpu_does() {
             model.fit(&x, None, None, &train, run).expect("it trains");
         });
     }
+}
+
+/// A JEPA and the diffusion in its space, whole: some steps of each of their networks on the GPU; and a JEPA that was trained
+/// on the CPU answers there.
+#[test]
+fn jepa_diffusion_is_trained_there_and_a_jepa_answers_there() {
+    if !is_there() {
+        return;
+    }
+    let (data, split) = small();
+    let rows: Vec<usize> = (0..30).collect();
+    let training = TrainingData::of_dataset(data.clone(), &split, 0).expect("its own split");
+    let mut settings = JepaDiffusionSettings::default();
+    settings.jepa = JepaSettings::preset(Size::Tiny);
+    let groups = GroupConfig { groups: 6, hidden: 16, tokens: 8, depth: 1, ..GroupConfig::of(Size::Tiny) };
+    settings.jepa.encoder.encoder = EncoderConfig::Groups(groups);
+    settings.jepa.encoder.width = 8;
+    settings.jepa.response.tuning.epochs = 1;
+    settings.jepa.set_epochs(1);
+    (settings.training.epochs, settings.training.early_stopping) = (2, None);
+    let on = |device| {
+        let mut run = Run { device, ..Run::quiet(0) };
+        JepaDiffusion::fit(&training, &settings, &mut run).expect("it trains")
+    };
+    let ((_, here), (_, there)) = (on(Device::Cpu), on(DEVICE));
+    let loss = |history: &History| history.last().expect("there are epochs").train.loss;
+    println!("jepa-diffusion: {} on the CPU, {} on {DEVICE}", loss(&here), loss(&there));
+    assert!(((loss(&there) - loss(&here)) / loss(&here)).abs() < TOLERANCE, "{} and {}", loss(&there), loss(&here));
+
+    let (jepa, _) = Jepa::fit(&training, &settings.jepa, &mut Run::quiet(0)).expect("it trains");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    jepa.save(folder.path()).expect("it can be written");
+    let moved = Jepa::load(folder.path(), DEVICE).expect("it can be read");
+    let perturbed = data.perturbations.iter().find(|p| p.genes().len() == 1).expect("there are perturbations");
+    let condition = Condition::of(perturbed.clone());
+    close(&moved.embed(&data, &rows).unwrap(), &jepa.embed(&data, &rows).unwrap(), 1e-4);
+    let predicted = |model: &Jepa| model.predicted_embeddings(&data, &rows, &condition).expect("it was trained on");
+    close(&predicted(&moved), &predicted(&jepa), 1e-4);
+    let mean = |model: &Jepa| model.mean_from(&data, &rows, &condition, 0).expect("it decodes").mapv(|v| v as f32);
+    close(&mean(&moved).insert_axis(Axis(0)), &mean(&jepa).insert_axis(Axis(0)), 1e-4);
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod likelihood;
 mod lora;
 mod losses;
 mod numerics;
+#[cfg(feature = "cuda")]
+mod on_cuda;
 mod oracle;
 mod posterior;
 mod raw;

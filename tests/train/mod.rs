@@ -1,5 +1,6 @@
 //! Tests of the optimizer, moving averages, checkpoints and the trainer, on a model small enough to be seen through.
 
+mod anywhere;
 mod base;
 mod checkpoint;
 mod ema;

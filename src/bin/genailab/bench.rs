@@ -56,7 +56,7 @@ pub struct Args {
     config: Option<PathBuf>,
     /// Where models are trained: auto, cpu, cuda, cuda:N, metal or vulkan; a model that cannot be trained there is refused
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    device: Device,
+    pub device: Device,
     /// Predictions that were made elsewhere, an .h5ad with perturbations in obs; may be given several times. The model is
     /// called as the file, or NAME; KIND says what its rows are: effects, profiles (mean log1p expression) or cells. After a
     /// further colon, layer=NAME or obsm=NAME says where the values are if not in X, and column=NAME which column of obs names

@@ -1,5 +1,6 @@
 //! `genailab bench-train`.
 
+mod jobs;
 mod numpy_order;
 
 use crate::{
@@ -8,33 +9,35 @@ use crate::{
 };
 use genailab::{
     Error, Result,
-    data::{Opened, Split, TrainingData},
+    data::{Dataset, Opened, Split},
     device::Device,
-    model::{CountVae, KlAnnealing, LibrarySize, Model, VaeConfig, VaeSettings},
-    nn::Norm,
-    train::{Callback, EpochRecord, Flow, Run, StepRecord, TrainConfig},
 };
+use jobs::Measured;
 use serde_json::json;
-use std::{cell::Cell, time::Instant};
 
-/// Measure the training speed of the count VAE
+/// Measure the training speed of the count VAE or of a JEPA, or the speed of a diffusion model's draws
 ///
-/// The model is the one that benches/torch_vae.py trains in PyTorch: genes-512-256-64 and back, a 64-wide embedding of
-/// the perturbation, SiLU, NB with one theta per gene, Adam at 1e-3. Gathering batches is included in the time, as it is
-/// there. Five steps warm up.
+/// The models are those of benches/torch_vae.py (vae), benches/torch_jepa.py (jepa-small, jepa-medium) and
+/// benches/torch_ddim.py (ddim) in PyTorch. vae: genes-512-256-64 and back, a 64-wide embedding of the perturbation, SiLU,
+/// NB with one theta per gene, Adam at 1e-3. jepa: the perceptron of that size, trained to predict the embeddings of hidden
+/// genes. ddim: vectors of 64 numbers by 50 steps of DDIM; of the data only the number of cells is used. Gathering batches is
+/// included in the time, as it is there. Five steps warm up, of ddim one batch of draws.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     data: DataFiles,
-    /// Cells in one optimizer step
+    /// What is measured
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Model::Vae)]
+    model: Model,
+    /// Cells in one optimizer step, or drawn at once
     #[arg(long, value_name = "N", default_value_t = 128)]
     batch: usize,
-    /// Cells to train on after the warm-up, rounded to whole steps (at least three)
+    /// Cells to train on or to draw after the warm-up, rounded to whole steps (at least three)
     #[arg(long, value_name = "N", default_value_t = 8000)]
     cells: usize,
     /// Where to compute: auto, cpu, cuda, cuda:N, metal, vulkan; auto follows GENAILAB_DEVICE
     #[arg(long, default_value = "auto")]
-    device: Device,
+    pub device: Device,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -42,30 +45,26 @@ pub struct Args {
     columns: DataArgs,
 }
 
+/// What is measured.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Model {
+    Vae,
+    JepaSmall,
+    JepaMedium,
+    Ddim,
+}
+
+/// How much is measured, and where.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    batch: usize,
+    /// Steps after the warm-up.
+    steps: usize,
+    device: Device,
+}
+
+/// The steps of a training before the time is taken.
 const WARM_UP_STEPS: usize = 5;
-
-/// Notes when the warm-up and when the last step ended, and the last loss.
-#[derive(Default)]
-struct Stopwatch {
-    warm: Cell<Option<Instant>>,
-    last: Cell<Option<(Instant, f64)>>,
-}
-
-struct Watch<'a>(&'a Stopwatch);
-
-impl Callback for Watch<'_> {
-    fn on_step(&mut self, step: &StepRecord) -> Result<()> {
-        if step.steps == WARM_UP_STEPS {
-            self.0.warm.set(Some(Instant::now()));
-        }
-        self.0.last.set(Some((Instant::now(), step.loss)));
-        Ok(())
-    }
-
-    fn on_epoch_end(&mut self, _: &EpochRecord) -> Result<Flow> {
-        Ok(Flow::Continue)
-    }
-}
 
 pub fn run(args: &Args) -> Result<()> {
     if args.batch == 0 {
@@ -82,10 +81,24 @@ pub fn run(args: &Args) -> Result<()> {
             return Err(Error::config(format!("{file}: bench-train needs cells; this is an effects dataset")));
         }
     };
-    let steps = (args.cells / args.batch).max(3);
-    let rows = (WARM_UP_STEPS + steps) * args.batch;
+    let load = Load { batch: args.batch, steps: (args.cells / args.batch).max(3), device: args.device };
+    let measured = match args.model {
+        Model::Ddim => jobs::ddim(load)?,
+        model => {
+            let (data, split) = in_order(data, (WARM_UP_STEPS + load.steps) * load.batch);
+            match model {
+                Model::JepaSmall => jobs::jepa(&data, &split, genailab::model::jepa::Size::Small, load)?,
+                Model::JepaMedium => jobs::jepa(&data, &split, genailab::model::jepa::Size::Medium, load)?,
+                Model::Vae | Model::Ddim => jobs::vae(data, &split, load)?,
+            }
+        }
+    };
+    report(args, load, &measured)
+}
+
+/// `rows` training cells in the order of the Python side. Where the file has fewer, all of them are repeated in that order.
+fn in_order(data: Dataset, rows: usize) -> (Dataset, Split) {
     let order = numpy_order::permutation(data.n_cells());
-    // Where the file has fewer cells than are trained on, all of them are repeated in the same order.
     let n = order.len();
     let repeats = rows.div_ceil(n.max(1));
     let data = match repeats {
@@ -95,46 +108,26 @@ pub fn run(args: &Args) -> Result<()> {
     let mut train: Vec<usize> =
         (0..repeats).flat_map(|repeat| order.iter().map(move |cell| repeat * n + cell)).collect();
     let test = train.split_off(rows.min(train.len()));
-    let training = TrainingData::of_dataset(data, &Split { train, validation: Vec::new(), test }, 0)?;
-    let model = VaeConfig {
-        library_size: LibrarySize::Kept,
-        with_lane: false,
-        with_library: false,
-        norm: Norm::None,
-        dropout: 0.0,
-        kl_annealing: KlAnnealing::Constant,
-        init_output_bias: false,
-        ..VaeConfig::default()
-    };
-    let train = TrainConfig { epochs: 1, batch_size: args.batch, shuffle: false, ..TrainConfig::default() };
-    let settings = VaeSettings { model, train, ..VaeSettings::default() };
-    let stopwatch = Stopwatch::default();
-    let mut run = Run { device: args.device, callbacks: vec![Box::new(Watch(&stopwatch))], ..Run::quiet(0) };
-    CountVae::fit(&training, &settings, &mut run)?;
-    drop(run);
+    (data, Split { train, validation: Vec::new(), test })
+}
 
-    let (Some(warm), Some((end, loss))) = (stopwatch.warm.get(), stopwatch.last.get()) else {
-        return Err(Error::data("no step was made; the file has too few cells"));
-    };
-    let seconds = (end - warm).as_secs_f64();
-    let cells_per_s = (steps * args.batch) as f64 / seconds;
-    let ms_per_step = 1e3 * seconds / steps as f64;
+fn report(args: &Args, load: Load, measured: &Measured) -> Result<()> {
+    let cells_per_s = (load.steps * load.batch) as f64 / measured.seconds;
+    let ms_per_step = 1e3 * measured.seconds / load.steps as f64;
+    let rounded = |value: f64, places: i32| (value * 10f64.powi(places)).round() / 10f64.powi(places);
     if args.json {
-        let figures = json!({
-            "model": "vae",
-            "device": args.device.to_string(),
+        let model = clap::ValueEnum::to_possible_value(&args.model).expect("no name is hidden");
+        return say(json!({
+            "model": model.get_name(),
+            "device": load.device.to_string(),
             "threads": rayon::current_num_threads(),
-            "batch": args.batch,
-            "steps": steps,
-            "cells_per_s": (cells_per_s * 10.0).round() / 10.0,
-            "ms_per_step": (ms_per_step * 100.0).round() / 100.0,
-            "loss": (loss * 100.0).round() / 100.0,
-        });
-        say(figures)
-    } else {
-        say(format_args!(
-            "{cells_per_s:.0} cells/s, {ms_per_step:.1} ms per step of {} cells, last loss {loss:.1}",
-            args.batch
-        ))
+            "batch": load.batch,
+            "steps": load.steps,
+            "cells_per_s": rounded(cells_per_s, 1),
+            "ms_per_step": rounded(ms_per_step, 2),
+            "loss": measured.loss.map(|loss| rounded(loss, 2)),
+        }));
     }
+    let loss = measured.loss.map_or_else(String::new, |loss| format!(", last loss {loss:.1}"));
+    say(format_args!("{cells_per_s:.0} cells/s, {ms_per_step:.1} ms per step of {} cells{loss}", load.batch))
 }

@@ -1,9 +1,10 @@
 //! `genailab doctor`.
 
+use crate::cuda;
 use genailab::{
     Error, Result,
     data::{DataKind, fetch::cache_dir},
-    device::{Device, Resources},
+    device::{Device, Resources, nvidia_gpus},
     model::{presets::largest_for, registry},
     nn::gpu,
 };
@@ -99,11 +100,26 @@ fn device(device: Device) -> Finding {
     match device.check() {
         Ok(()) if matches!(device, Device::Metal | Device::Vulkan) => gpus(),
         Ok(()) => Works("computes".to_owned()),
+        Err(_) if device == Device::Cuda(0) && cfg!(not(feature = "cuda")) => in_other_program(),
         // The message begins with the device's name, which stands in front already.
         Err(error) => {
             let text = error.to_string();
             Optional(text.split_once(": ").map_or(text.clone(), |(_, rest)| rest.to_owned()))
         }
+    }
+}
+
+/// Whether `--device cuda` can start the program for NVIDIA GPUs.
+fn in_other_program() -> Finding {
+    let gpus = match nvidia_gpus() {
+        0 => "no NVIDIA GPU, or no driver for one, is visible to this process".to_owned(),
+        1 => "an NVIDIA GPU is there".to_owned(),
+        count => format!("{count} NVIDIA GPUs are there"),
+    };
+    match (cuda::program(), nvidia_gpus()) {
+        (Some(program), 1..) => Works(format!("{gpus}; --device cuda starts {}", program.display())),
+        (Some(program), 0) => Optional(format!("{gpus}; {} waits for one", program.display())),
+        (None, _) => Optional(format!("{gpus}; `make cuda` builds the program for it, genailab-cuda")),
     }
 }
 

@@ -6,6 +6,7 @@ mod bench;
 mod bench_train;
 mod calibrate;
 mod convert;
+mod cuda;
 mod datasets;
 mod de;
 mod distances;
@@ -68,6 +69,53 @@ enum Command {
     Doctor(doctor::Args),
 }
 
+impl Command {
+    /// Where it computes, of the commands that can be told.
+    fn device(&self) -> Option<genailab::device::Device> {
+        match self {
+            Self::Run(args) => Some(args.device),
+            Self::Train(args) => Some(args.device),
+            Self::Predict(args) => Some(args.device),
+            Self::Embed(args) => Some(args.device),
+            Self::Bench(args) => Some(args.device),
+            Self::BenchTrain(args) => Some(args.device),
+            Self::DoseResponse(args) => Some(args.device),
+            Self::Plausibility(args) => Some(args.device),
+            _ => None,
+        }
+    }
+
+    fn run(&self) -> genailab::Result<()> {
+        cuda::hand_over(self.device())?;
+        match self {
+            Self::Run(args) => run::run(args),
+            Self::Inspect(args) => inspect::run(args),
+            Self::Convert(args) => convert::run(args),
+            Self::Train(args) => train::run(args),
+            Self::Adapt(args) => adapt::run(args),
+            Self::Predict(args) => predict::run(args),
+            Self::Embed(args) => embed::run(args),
+            Self::Ablate(args) => ablate::run(args),
+            Self::Bench(args) => bench::run(args),
+            Self::Enrich(args) => enrich::run(args),
+            Self::BenchTrain(args) => bench_train::run(args),
+            Self::Calibrate(args) => calibrate::run(args),
+            Self::De(args) => de::run(args),
+            Self::Distances(args) => distances::run(args),
+            Self::DoseResponse(args) => dose_response::run(args),
+            Self::Plan(args) => plan::run(args),
+            Self::Plausibility(args) => plausibility::run(args),
+            Self::Screen(args) => screen::run(args),
+            Self::Split(args) => split::run(args),
+            Self::Synthetic(args) => synthetic::run(args),
+            Self::Simulate(args) => simulate::run(args),
+            Self::Fetch(args) => fetch::run(args),
+            Self::Datasets(args) => datasets::run(args),
+            Self::Doctor(args) => doctor::run(args),
+        }
+    }
+}
+
 /// Writes to stdout; a reader that has seen enough (`| head`) is no mistake.
 fn print(text: &str) -> genailab::Result<()> {
     match std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes()) {
@@ -86,33 +134,7 @@ fn main() -> ExitCode {
         std::env::set_var("NODEVICE_SELECT", "1");
     }
     genailab::guard::end_cleanly();
-    let result = match Cli::parse().command {
-        Command::Run(args) => run::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
-        Command::Convert(args) => convert::run(&args),
-        Command::Train(args) => train::run(&args),
-        Command::Adapt(args) => adapt::run(&args),
-        Command::Predict(args) => predict::run(&args),
-        Command::Embed(args) => embed::run(&args),
-        Command::Ablate(args) => ablate::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Enrich(args) => enrich::run(&args),
-        Command::BenchTrain(args) => bench_train::run(&args),
-        Command::Calibrate(args) => calibrate::run(&args),
-        Command::De(args) => de::run(&args),
-        Command::Distances(args) => distances::run(&args),
-        Command::DoseResponse(args) => dose_response::run(&args),
-        Command::Plan(args) => plan::run(&args),
-        Command::Plausibility(args) => plausibility::run(&args),
-        Command::Screen(args) => screen::run(&args),
-        Command::Split(args) => split::run(&args),
-        Command::Synthetic(args) => synthetic::run(&args),
-        Command::Simulate(args) => simulate::run(&args),
-        Command::Fetch(args) => fetch::run(&args),
-        Command::Datasets(args) => datasets::run(&args),
-        Command::Doctor(args) => doctor::run(&args),
-    };
-    match result.and_then(|()| provenance::write()) {
+    match Cli::parse().command.run().and_then(|()| provenance::write()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

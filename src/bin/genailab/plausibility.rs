@@ -54,7 +54,7 @@ pub struct Args {
     out: PathBuf,
     /// Where to compute: auto, cpu, cuda, cuda:N, metal, vulkan; auto follows GENAILAB_DEVICE
     #[arg(long, default_value = "auto")]
-    device: Device,
+    pub device: Device,
     #[command(flatten)]
     columns: DataArgs,
 }

@@ -77,7 +77,7 @@ pub struct Args {
     seed: Option<u64>,
     /// Where to compute: auto, cpu, cuda, cuda:N, metal, vulkan; auto follows GENAILAB_DEVICE
     #[arg(long, default_value = "auto")]
-    device: Device,
+    pub device: Device,
     /// Go on with a run that was stopped, from its last checkpoint in --out
     #[arg(long)]
     resume: bool,

@@ -110,7 +110,7 @@ pub struct Args {
     seed: Option<u64>,
     /// Where to compute: auto, cpu, cuda, cuda:N, metal, vulkan; auto follows GENAILAB_DEVICE
     #[arg(long, default_value = "auto")]
-    device: Device,
+    pub device: Device,
     /// Go on from the last checkpoint in --out, with the other arguments as they were; only --epochs may differ
     #[arg(long)]
     resume: bool,

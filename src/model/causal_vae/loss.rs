@@ -9,7 +9,7 @@ use crate::{
     data::Condition,
     model::{CellSource, Observed, VaeBatch, vae::standard_normal},
     nn::{Backend, CountTarget, IndexSets, Matrix, Scalar, ops},
-    train::{BatchSource, Loss, StepContext, Trainable},
+    train::{BatchSource, Loss, StepContext, Trainable, portable},
 };
 use dfdx::prelude::{HasShape, SumTo, Tape, TryMul};
 use ndarray::{Array2, s};
@@ -151,6 +151,8 @@ fn negative<D: Backend, T: Tape<f32, D>>(x: Matrix<D, T>) -> Result<Matrix<D, T>
 fn pass<'a>(training: bool, rng: &'a mut ChaCha8Rng) -> Pass<'a> {
     if training { Pass::Training(rng) } else { Pass::Still }
 }
+
+portable!(CausalNet);
 
 impl<D: Backend> Trainable<D> for CausalNet<D> {
     type Batch = CausalBatch;

@@ -10,7 +10,7 @@ use crate::{
         jepa::KeptControls,
         vae::{counts_more_genes, output_bias},
     },
-    train::{History, Run, TrainConfig, fit},
+    train::{History, Run, TrainConfig, fit_on},
 };
 use dfdx::prelude::Cpu;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -88,6 +88,7 @@ impl Model for CausalVae {
         "a latent of identity, state and technical blocks, where each perturbed gene adds a learned shift to the state";
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
     const KNOWS_CONTEXTS: bool = true;
+    const TRAINS_ON_CUDA: bool = true;
     type Config = CausalVaeSettings;
 
     fn fit(data: &TrainingData, settings: &CausalVaeSettings, run: &mut Run<'_>) -> Result<(Self, History)> {
@@ -127,7 +128,7 @@ impl Model for CausalVae {
         let validation = (!split.validation.is_empty()).then_some(&validation);
         let early_stopping = settings.train.early_stopping.filter(|_| validation.is_some());
         let config = TrainConfig { seed: run.seed, early_stopping, ..settings.train.clone() };
-        let history = fit(&mut net, &train, validation, &cpu, &config, run)?;
+        let history = fit_on(&mut net, &train, validation, &config, run)?;
         let kept = KeptControls::of(data, &cells.conditions, rows, run.seed)?;
         Ok((Self { settings: settings.clone(), vocabulary, contexts, net, kept }, history))
     }

@@ -48,7 +48,9 @@ pub struct CausalNet<D: Backend> {
 walk_params!(CausalNet {
     params: [log_theta],
     buffers: [],
-    layers: [input, library, input_finish, encoder, mu, logvar, explained, shifts, lanes, contexts, decoder, output]
+    layers: [input, library, input_finish, encoder, mu, logvar, explained, shifts, lanes, contexts, decoder, output],
+    kept: [config, with_remainder, training_cells],
+    device_field: device
 });
 
 /// `q(z|x)` before shifts: means and log variances of all blocks, `(cells, latent)` each.

@@ -119,6 +119,7 @@ impl Model for CombinationModel {
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Effects, DataKind::Cells];
     /// Each dose is a perturbation of its own.
     const TAKES_DOSES: bool = true;
+    const TRAINS_ON_CUDA: bool = true;
     type Config = CombinationSettings;
 
     fn fit(data: &TrainingData, config: &Self::Config, run: &mut Run<'_>) -> Result<(Self, History)> {

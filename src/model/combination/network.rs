@@ -24,7 +24,7 @@ use crate::{
         Backend, Embedding, FinishConfig, Frozen, IndexSets, Linear, Matrix, Mlp, Norm, RowSets, Scalar, ema_update,
         init, layer_normed, ops, vicreg, walk_params,
     },
-    train::{BatchSource, History, Loss, Run, StepContext, TrainConfig, Trainable, fit},
+    train::{BatchSource, History, Loss, Run, StepContext, TrainConfig, Trainable, fit_on, portable},
 };
 use dfdx::prelude::{Cpu, HasShape, MeanTo, NoneTape, PutTape, Tape, TrySub};
 use ndarray::{Array1, Array2, Axis};
@@ -97,7 +97,7 @@ impl Member {
         let mut rng = ChaCha8Rng::seed_from_u64(run.seed);
         let mut net = Net::new(&device, space.components.nrows(), singles.n_genes(), config, &mut rng)?;
         let training = TrainConfig { seed: run.seed, ..config.training.clone() };
-        let history = fit(&mut net, &rows, None, &device, &training, run)?;
+        let history = fit_on(&mut net, &rows, None, &training, run)?;
         Ok((Self { net, space }, history))
     }
 
@@ -247,7 +247,13 @@ pub(super) struct Net<D: Backend> {
     config: CombinationConfig,
 }
 
-walk_params!(Net { params: [], buffers: [], layers: [student, teacher, gene, learned, predictor, decoder] });
+walk_params!(Net {
+    params: [],
+    buffers: [],
+    layers: [student, teacher, gene, learned, predictor, decoder],
+    kept: [config],
+    device_field: device
+});
 
 impl<D: Backend> Net<D> {
     /// A network for states of `components` scores and `genes` learned vectors.
@@ -318,6 +324,8 @@ impl<D: Backend> Net<D> {
         Ok(ops::download(&self.decoder.forward(embedding)?))
     }
 }
+
+portable!(Net);
 
 impl<D: Backend> Trainable<D> for Net<D> {
     type Batch = Batch;

@@ -33,7 +33,7 @@ use crate::{
     device::Device,
     model::State,
     nn::{Backend, EmbeddingLoss, Frozen, count_params, ema_update, gpu, ops, walk_params},
-    train::{BatchSource, History, Loss, Run, StepContext, TrainConfig, Trainable, fit},
+    train::{BatchSource, History, Loss, Run, StepContext, TrainConfig, Trainable, fit, fit_on, portable},
 };
 use dfdx::prelude::{Cpu, PutTape, Tape};
 use ndarray::{Array2, Axis, Zip, concatenate, s};
@@ -123,7 +123,7 @@ pub(crate) struct Learner<D: Backend> {
     config: LearnerConfig,
 }
 
-walk_params!(Learner { params: [], buffers: [], layers: [net, average] });
+walk_params!(Learner { params: [], buffers: [], layers: [net, average], kept: [config], device_field: device });
 
 impl<D: Backend> Learner<D> {
     pub fn new(device: &D, config: LearnerConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
@@ -149,6 +149,8 @@ impl<D: Backend> Learner<D> {
         Ok(ops::download(&self.average.0.forward(ops::upload(&self.device, x)?, given)?))
     }
 }
+
+portable!(Learner);
 
 impl<D: Backend> Trainable<D> for Learner<D> {
     type Batch = Rows;
@@ -299,11 +301,7 @@ impl Placed {
         device.check()?;
         Ok(match device {
             #[cfg(feature = "cuda")]
-            Device::Cuda(ordinal) => {
-                let cuda = dfdx::prelude::Cuda::try_build(ordinal, seed)
-                    .map_err(|e| Error::device(&format!("opening CUDA device {ordinal}"), e))?;
-                Self::Cuda(Learner::new(&cuda, config, &mut rng)?)
-            }
+            Device::Cuda(number) => Self::Cuda(Learner::new(&crate::nn::cuda(number)?, config, &mut rng)?),
             _ => {
                 let net = Learner::new(&Cpu::seed_from_u64(seed), config, &mut rng)?;
                 match device.is_offload() {
@@ -325,6 +323,10 @@ impl Placed {
         config: &TrainConfig,
         options: &mut Run<'_>,
     ) -> Result<History> {
+        // A network of host memory goes wherever the run is.
+        if let Self::Cpu(net) = self {
+            return fit_on(net, train, validation, config, options);
+        }
         on_device!(self, net => {
             let device = net.device().clone();
             fit(net, train, validation, &device, config, options)

@@ -218,6 +218,8 @@ impl Model for CellEbm {
     const ABOUT: &'static str =
         "an energy of cells: how plausible generated cells are; `genailab plausibility` uses it";
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
+    const TRAINS_ON_CUDA: bool = true;
+    const PREDICTS_ON_CUDA: bool = true;
     type Config = EbmSettings;
 
     fn fit(data: &TrainingData, config: &EbmSettings, run: &mut Run<'_>) -> Result<(Self, History)> {

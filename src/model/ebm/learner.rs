@@ -68,7 +68,13 @@ pub(super) struct Learner<D: Backend> {
     levels: Vec<f64>,
 }
 
-walk_params!(Learner { params: [], buffers: [], layers: [net, average, chains] });
+walk_params!(Learner {
+    params: [],
+    buffers: [],
+    layers: [net, average, chains],
+    kept: [config, levels],
+    device_field: device
+});
 
 impl<D: Backend> Learner<D> {
     fn new(device: &D, (dims, condition): (usize, usize), config: EbmConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
@@ -208,11 +214,7 @@ impl Placed {
         device.check()?;
         Ok(match device {
             #[cfg(feature = "cuda")]
-            Device::Cuda(ordinal) => {
-                let cuda = dfdx::prelude::Cuda::try_build(ordinal, seed)
-                    .map_err(|e| Error::device(&format!("opening CUDA device {ordinal}"), e))?;
-                Self::Cuda(Learner::new(&cuda, sizes, config, &mut rng)?)
-            }
+            Device::Cuda(number) => Self::Cuda(Learner::new(&crate::nn::cuda(number)?, sizes, config, &mut rng)?),
             // Nothing else passes the check.
             _ => Self::Cpu(Learner::new(&Cpu::seed_from_u64(seed), sizes, config, &mut rng)?),
         })

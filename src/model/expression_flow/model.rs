@@ -93,6 +93,8 @@ impl Model for ExpressionFlow {
     const ABOUT: &'static str =
         "cells gene by gene: a rectified flow or DDPM of expression itself, by a transformer over tokens of genes";
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
+    const TRAINS_ON_CUDA: bool = true;
+    const PREDICTS_ON_CUDA: bool = true;
     type Config = ExpressionFlowSettings;
 
     fn fit(data: &TrainingData, settings: &ExpressionFlowSettings, run: &mut Run<'_>) -> Result<(Self, History)> {

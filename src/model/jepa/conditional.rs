@@ -56,7 +56,12 @@ pub struct ConditionalPredictor<D: Backend> {
     conditioning: Conditioning,
 }
 
-walk_params!(ConditionalPredictor { params: [], buffers: [], layers: [film, norm, attention, trunk, output, adapter] });
+walk_params!(ConditionalPredictor {
+    params: [],
+    buffers: [],
+    layers: [film, norm, attention, trunk, output, adapter],
+    kept: [conditioning]
+});
 
 impl<D: Backend> ConditionalPredictor<D> {
     /// A predictor between embeddings of `width` features, with two hidden layers of `hidden`.

@@ -24,7 +24,7 @@ use crate::{
     math::Pca,
     nn::{
         Backend, Embedding, Finish, FinishConfig, IndexSets, Linear, Matrix, Mlp, Params, SparseLinear, Visitor,
-        VisitorMut, init, ops, walk_params,
+        VisitorMut, init, movable_variants, ops, walk_params,
     },
 };
 use dfdx::prelude::Tape;
@@ -202,6 +202,8 @@ impl<D: Backend> Params<D> for CellEncoder<D> {
         }
     }
 }
+
+movable_variants!(CellEncoder { Linear, Mlp, Tokens, Transformer });
 
 impl<D: Backend> CellEncoder<D> {
     /// The encoder that the settings name, of `genes` genes.

@@ -5,8 +5,8 @@ use crate::{
     Error, Result,
     data::Counts,
     nn::{
-        Activation, Backend, Embedding, FourierFeatures, IndexSets, Linear, Matrix, Params, RowSets, SparseLinear,
-        Visitor, VisitorMut, init, ops, walk_params,
+        Activation, Backend, Embedding, FourierFeatures, IndexSets, Linear, Matrix, Movable, Params, RowSets,
+        SparseLinear, Visitor, VisitorMut, init, ops, walk_params,
     },
 };
 use dfdx::prelude::{HasShape, PutTape, Tape};
@@ -82,7 +82,7 @@ pub struct FourierEntry<D: Backend> {
     pub token: Linear<D>,
 }
 
-walk_params!(FourierEntry { params: [], buffers: [], layers: [value, token] });
+walk_params!(FourierEntry { params: [], buffers: [], layers: [value, token], device_field: device });
 
 /// How expression enters the tokens.
 #[derive(Debug, Clone)]
@@ -114,6 +114,18 @@ impl<D: Backend> Params<D> for Entry<D> {
             Self::Fourier(entry) => entry.walk_mut(path, visitor),
             Self::Levels { table, .. } => table.walk_mut(path, visitor),
         }
+    }
+}
+
+impl<D: Backend> Movable for Entry<D> {
+    type On<E: Backend> = Entry<E>;
+
+    fn copied_to<E: Backend>(&self, device: &E) -> Result<Entry<E>> {
+        Ok(match self {
+            Self::Groups(entry) => Entry::Groups(entry.copied_to(device)?),
+            Self::Fourier(entry) => Entry::Fourier(entry.copied_to(device)?),
+            Self::Levels { table, by_rank } => Entry::Levels { table: table.copied_to(device)?, by_rank: *by_rank },
+        })
     }
 }
 

@@ -185,6 +185,7 @@ impl Trained for Jepa {
     }
 
     fn predicted_embeddings(&self, data: &Dataset, rows: &[usize], condition: &Condition) -> Result<Array2<f32>> {
+        let _on = self.encoder.device.enter()?;
         let z = self.embed(data, rows)?;
         self.trained()?.knowing(&condition.context, &z).moved(&z, condition)
     }
@@ -213,6 +214,7 @@ impl Trained for Jepa {
     }
 
     fn cells_from(&self, data: &Dataset, rows: &[usize], condition: &Condition, seed: u64) -> Result<Generated> {
+        let _on = self.encoder.device.enter()?;
         let z = self.embed(data, rows)?;
         let response = self.trained()?.knowing(&condition.context, &z);
         let moved = response.moved(&z, condition)?;
@@ -223,6 +225,7 @@ impl Trained for Jepa {
     }
 
     fn mean_from(&self, data: &Dataset, rows: &[usize], condition: &Condition, _: u64) -> Result<Array1<f64>> {
+        let _on = self.encoder.device.enter()?;
         let z = self.embed(data, rows)?;
         let response = self.trained()?.knowing(&condition.context, &z);
         let spread = response.widened(&z, response.moved(&z, condition)?, condition);
@@ -255,6 +258,9 @@ impl Model for Jepa {
     const KNOWS_CONTEXTS: bool = true;
     /// Each dose is a token of its own; between two doses it interpolates.
     const TAKES_DOSES: bool = true;
+    const PREDICTS_ON_GPU: bool = true;
+    const TRAINS_ON_CUDA: bool = true;
+    const PREDICTS_ON_CUDA: bool = true;
     type Config = JepaSettings;
 
     fn fit(data: &TrainingData, config: &JepaSettings, run: &mut Run<'_>) -> Result<(Self, History)> {
@@ -302,7 +308,7 @@ impl Model for Jepa {
         let (target_sum, means) = (pretrained.target_sum, pretrained.means);
         let (student, teacher) = pretrained.net.into_towers();
         let standard = identity(settings.encoder.width)?;
-        let mut encoder = Encoder { backbone: teacher, standard, target_sum };
+        let mut encoder = Encoder { backbone: teacher, standard, target_sum, device: run.device };
         encoder.standard = standardising(&encoder.embed(&cells.data, &fold.train)?)?;
         run.check_interrupt()?;
         let response = match config.phase {
@@ -321,7 +327,7 @@ impl Model for Jepa {
 
     fn restore(state: State, device: Device) -> Result<Self> {
         Self::check_device(device)?;
-        Self::restored(state)
+        Self::restored(state, device)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     data::{Dataset, HvgFlavour, Split, TargetSum, highly_variable, shuffle},
     math::Pca,
     nn::{count_params, ops},
-    train::{BatchSource, History, Run, TrainConfig, fit},
+    train::{BatchSource, History, Run, TrainConfig, fit_on},
 };
 use dfdx::prelude::Cpu;
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
@@ -203,9 +203,8 @@ impl Pretraining {
         let train = CellSets::new(data, &split.train, &self.genes, objective, self.target_sum, config.seed)?;
         let validation = CellSets::new(data, &split.validation, &self.genes, objective, self.target_sum, config.seed)?;
         let validation = (!validation.is_empty()).then_some(&validation);
-        let device = self.net.device().clone();
         self.net.set_masks(masks);
-        fit(&mut self.net, &train, validation, &device, config, run)
+        fit_on(&mut self.net, &train, validation, config, run)
     }
 
     /// The embeddings of the cells `rows`, `(rows, width)`: by the teacher where there is one that averages (as I-JEPA is

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     Error, Result,
     data::Condition,
+    device::Device,
     model::{ModelConfig, State},
 };
 use dfdx::prelude::Cpu;
@@ -94,7 +95,7 @@ impl Jepa {
     ///
     /// # Errors
     /// Arrays that are missing or have other shapes than the description says.
-    pub(super) fn restored(state: State) -> Result<Self> {
+    pub(super) fn restored(state: State, device: Device) -> Result<Self> {
         let Description { settings, genes, target_sum, begun, response: saved, bottleneck } = state.description()?;
         settings.validate()?;
         let (cpu, mut rng) = (Cpu::default(), ChaCha8Rng::seed_from_u64(0));
@@ -106,7 +107,7 @@ impl Jepa {
         state.fill("encoder", &mut backbone)?;
         let mut standard = identity(width)?;
         state.fill("standard", &mut standard)?;
-        let encoder = Encoder { backbone, standard, target_sum };
+        let encoder = Encoder { backbone, standard, target_sum, device };
         let means = state.vector("means", genes.len())?.iter().map(|&mean| mean as f32).collect();
         let response = saved.map(|saved| {
             let config = &settings.response;

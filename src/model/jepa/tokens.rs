@@ -41,7 +41,13 @@ pub struct TokenEncoder<D: Backend> {
     pub output: Linear<D>,
 }
 
-walk_params!(TokenEncoder { params: [], buffers: [], layers: [identity, value, set, output] });
+walk_params!(TokenEncoder {
+    params: [],
+    buffers: [],
+    layers: [identity, value, set, output],
+    kept: [zeros],
+    device_field: device
+});
 
 /// The tokens of some cells: the gene and value of each, and which are a cell's.
 struct Tokens {

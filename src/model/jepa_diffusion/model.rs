@@ -144,6 +144,8 @@ impl Model for JepaDiffusion {
     const KIND: &'static str = "jepa-diffusion";
     const ABOUT: &'static str = "diffusion in the JEPA's embedding space: draws the embeddings that perturbed cells could have, and decodes them";
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
+    const TRAINS_ON_GPU: bool = true;
+    const TRAINS_ON_CUDA: bool = true;
     type Config = JepaDiffusionSettings;
 
     fn fit(data: &TrainingData, config: &JepaDiffusionSettings, run: &mut Run<'_>) -> Result<(Self, History)> {

@@ -217,6 +217,8 @@ impl Model for DiffusionModel {
     const ABOUT: &'static str = "diffusion around the combination model's mean: how far it may be off (effects), how cells \
                                  differ (cells)";
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells, DataKind::Effects];
+    const TRAINS_ON_GPU: bool = true;
+    const TRAINS_ON_CUDA: bool = true;
     type Config = DiffusionSettings;
 
     fn fit(data: &TrainingData, config: &DiffusionSettings, run: &mut Run<'_>) -> Result<(Self, History)> {

@@ -13,7 +13,7 @@ use crate::{
         seeds::{derived, stream},
     },
     nn::init::seeded,
-    train::{History, Run, TrainConfig, fit},
+    train::{History, Run, TrainConfig, fit_on},
 };
 use dfdx::prelude::Cpu;
 use ndarray::Array2;
@@ -162,7 +162,7 @@ impl FittedMean {
             if fold == 0 {
                 part.progress = run.progress;
             }
-            let history = fit(&mut net, &train, Some(&watched), &cpu, &config, &mut part)?;
+            let history = fit_on(&mut net, &train, Some(&watched), &config, &mut part)?;
             if fold == 0 {
                 self.history = history;
             }

@@ -67,6 +67,7 @@ impl Model for MeanResidual {
         "expression of samples from their metadata (tissue, drug, dose, age): a mean with a distribution around it";
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
     const NEEDS_COUNTS: bool = false;
+    const TRAINS_ON_CUDA: bool = true;
     type Config = MeanResidualSettings;
 
     fn fit(data: &TrainingData, settings: &MeanResidualSettings, run: &mut Run<'_>) -> Result<(Self, History)> {

@@ -5,7 +5,7 @@ use crate::{
     Error, Result,
     data::EncodedMetadata,
     nn::{Backend, Embedding, IndexSets, Linear, Matrix, Mlp, init, ops, walk_params},
-    train::{BatchSource, Loss, StepContext, Trainable},
+    train::{BatchSource, Loss, StepContext, Trainable, portable},
 };
 use dfdx::prelude::{Axis, NoneTape, PutTape, SumTo, Tape, TryMul, TrySub};
 use ndarray::Array2;
@@ -22,7 +22,7 @@ pub struct MeanNet<D: Backend> {
     head: Linear<D>,
 }
 
-walk_params!(MeanNet { params: [], buffers: [], layers: [levels, numbers, body, head] });
+walk_params!(MeanNet { params: [], buffers: [], layers: [levels, numbers, body, head], device_field: device });
 
 /// Rows of metadata, and the coordinates that belong to them.
 #[derive(Debug, Clone)]
@@ -125,6 +125,8 @@ impl<D: Backend> MeanNet<D> {
         Ok(ops::download(&self.head.forward(hidden)?))
     }
 }
+
+portable!(MeanNet);
 
 impl<D: Backend> Trainable<D> for MeanNet<D> {
     type Batch = MeanBatch;

@@ -14,7 +14,7 @@ use super::CoderConfig;
 use crate::{
     Error, Result,
     nn::{Activation, Backend, Linear, Matrix, Vector, init, ops, walk_params},
-    train::{BatchSource, Loss, StepContext, Trainable},
+    train::{BatchSource, Loss, StepContext, Trainable, portable},
 };
 use dfdx::prelude::{Axis as DfdxAxis, HasShape, NoneTape, PutTape, SplitTape, SumTo, Tape, TryMul};
 use ndarray::{Array1, Array2, Axis};
@@ -49,7 +49,9 @@ pub struct ProfileCoder<D: Backend> {
 walk_params!(ProfileCoder {
     params: [log_sigma],
     buffers: [],
-    layers: [encode_linear, encode_hidden, decode_linear, decode_hidden]
+    layers: [encode_linear, encode_hidden, decode_linear, decode_hidden],
+    kept: [config],
+    device_field: device
 });
 
 impl<D: Backend> ProfileCoder<D> {
@@ -150,6 +152,8 @@ impl BatchSource for Scores {
         self.names[row].clone()
     }
 }
+
+portable!(ProfileCoder);
 
 impl<D: Backend> Trainable<D> for ProfileCoder<D> {
     type Batch = Array2<f32>;

@@ -14,7 +14,7 @@ use crate::{
         Abilities, CoursePrediction, CourseQuery, HeldOutScore, Model, ModelConfig, State, Trained,
         world::{LinearDynamics, Observed, Space, SpaceFacts},
     },
-    train::{History, Run, TrainConfig, fit},
+    train::{History, Run, TrainConfig, fit_on},
 };
 use dfdx::prelude::Cpu;
 use ndarray::{Array1, Array2, ArrayView1, Axis};
@@ -127,7 +127,7 @@ impl StaticDynamic {
         let stopped = self.settings.profiles_train.early_stopping.filter(|_| !watched.names.is_empty());
         let settings = TrainConfig { seed: run.seed, early_stopping: stopped, ..self.settings.profiles_train.clone() };
         let mut part = run.part("profiles");
-        fit(&mut self.coder, &train, Some(&watched), &Cpu::default(), &settings, &mut part)?;
+        fit_on(&mut self.coder, &train, Some(&watched), &settings, &mut part)?;
         let latents = self.coder.encode(&train.scores)?.mapv(f64::from);
         let mean = latents.mean_axis(Axis(0)).ok_or_else(|| Error::data("there is no profile to learn from"))?;
         let spread = latents.std_axis(Axis(0), 0.0).mapv(|spread| spread.max(SMALLEST_SPREAD));
@@ -142,6 +142,7 @@ impl Model for StaticDynamic {
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
     const KNOWS_CONTEXTS: bool = true;
     const NEEDS_COUNTS: bool = false;
+    const TRAINS_ON_CUDA: bool = true;
     type Config = StaticDynamicSettings;
 
     fn fit(data: &TrainingData, config: &StaticDynamicSettings, run: &mut Run<'_>) -> Result<(Self, History)> {
@@ -188,7 +189,7 @@ impl Model for StaticDynamic {
         let stopped = config.train.early_stopping.filter(|_| !watched.sequences.is_empty());
         let settings = TrainConfig { seed: run.seed, early_stopping: stopped, ..config.train.clone() };
         let mut part = Run { progress: run.progress, ..run.part("flow") };
-        let history = fit(&mut model.net, &train, Some(&watched), &device, &settings, &mut part)?;
+        let history = fit_on(&mut model.net, &train, Some(&watched), &settings, &mut part)?;
         Ok((model, history))
     }
 

@@ -8,7 +8,7 @@ use crate::{
     Error, Result,
     model::diffusion::net::{DitBlock, Plain, TimeEmbedding, zero_linear},
     nn::{Activation, Backend, EmbeddingLoss, Film, FourierFeatures, Linear, Matrix, RowSets, ops, walk_params},
-    train::{Loss, StepContext, Trainable},
+    train::{Loss, StepContext, Trainable, portable},
 };
 use dfdx::prelude::{NoneTape, PutTape, SplitTape, Tape};
 use ndarray::Array2;
@@ -42,7 +42,14 @@ pub struct Velocity<D: Backend> {
     latent: usize,
 }
 
-walk_params!(Velocity { params: [], buffers: [], layers: [fourier, flow_time, told, input, blocks, film, output] });
+walk_params!(Velocity {
+    params: [],
+    buffers: [],
+    layers: [fourier, flow_time, told, input, blocks, film, output],
+    moved: [plain],
+    kept: [latent],
+    device_field: device
+});
 
 impl<D: Backend> Velocity<D> {
     /// A network over latents of `latent` numbers and `genes` perturbed genes.
@@ -196,6 +203,8 @@ impl<D: Backend> Velocity<D> {
 pub fn noise(shape: (usize, usize), rng: &mut ChaCha8Rng) -> Array2<f32> {
     Array2::from_shape_simple_fn(shape, || rng.sample(StandardNormal))
 }
+
+portable!(Velocity);
 
 impl<D: Backend> Trainable<D> for Velocity<D> {
     type Batch = Vec<Arc<Tokens>>;

@@ -151,10 +151,8 @@ impl CountVae {
         device.check()?;
         let net = match device {
             #[cfg(feature = "cuda")]
-            Device::Cuda(ordinal) => {
-                let cuda = dfdx::prelude::Cuda::try_build(ordinal, seed)
-                    .map_err(|e| Error::device(&format!("opening CUDA device {ordinal}"), e))?;
-                Net::Cuda(VaeNet::new(&cuda, &vocabulary, &config, with_remainder, &mut rng)?)
+            Device::Cuda(number) => {
+                Net::Cuda(VaeNet::new(&crate::nn::cuda(number)?, &vocabulary, &config, with_remainder, &mut rng)?)
             }
             _ => {
                 let net = VaeNet::new(&Cpu::seed_from_u64(seed), &vocabulary, &config, with_remainder, &mut rng)?;
@@ -264,6 +262,8 @@ impl Model for CountVae {
     const TRAINS_ON_GPU: bool = true;
     const PREDICTS_ON_GPU: bool = true;
     const TAKES_DOSES: bool = true;
+    const TRAINS_ON_CUDA: bool = true;
+    const PREDICTS_ON_CUDA: bool = true;
     type Config = VaeSettings;
 
     fn fit(data: &TrainingData, settings: &VaeSettings, run: &mut Run<'_>) -> Result<(Self, History)> {

@@ -72,7 +72,9 @@ walk_params!(VaeNet {
         theta_head,
         zero_head,
         reference
-    ]
+    ],
+    kept: [config, with_remainder],
+    device_field: device
 });
 
 /// The approximate posterior of a batch, `(cells, latent)` each.

@@ -5,7 +5,7 @@ use crate::{
     Error, Result,
     math::cholesky,
     nn::{Activation, Backend, EmaMomentum, Frozen, Linear, Matrix, ema_update, ops, vicreg, walk_params},
-    train::{Loss, Run, StepContext, TrainConfig, Trainable, fit},
+    train::{Loss, Run, StepContext, TrainConfig, Trainable, fit_on, portable},
 };
 use dfdx::prelude::{Cpu, NoneTape, PutTape, Tape};
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
@@ -180,7 +180,12 @@ struct Learner<D: Backend> {
     output: Linear<D>,
 }
 
-walk_params!(Learner { params: [], buffers: [], layers: [encoder, teacher, from_embedding, from_action, output] });
+walk_params!(Learner {
+    params: [],
+    buffers: [],
+    layers: [encoder, teacher, from_embedding, from_action, output],
+    kept: [config]
+});
 
 fn encode<D: Backend, T: Tape<f32, D>>(layers: &[Linear<D>; 2], x: Matrix<D, T>) -> Result<Matrix<D, T>> {
     layers[1].forward(Activation::Silu.forward(layers[0].forward(x)?)?)
@@ -194,6 +199,8 @@ impl<D: Backend> Learner<D> {
         ops::add(self.output.forward(Activation::Silu.forward(hidden)?)?, e)
     }
 }
+
+portable!(Learner);
 
 impl<D: Backend> Trainable<D> for Learner<D> {
     type Batch = SequenceBatch;
@@ -259,7 +266,7 @@ impl TimeJepa {
             output: layer(width, embedding)?,
         };
         let training = TrainConfig { seed: run.seed, early_stopping: None, ..training.clone() };
-        fit(&mut learner, &Sequences(sequences.to_vec()), None, &device, &training, run)?;
+        fit_on(&mut learner, &Sequences(sequences.to_vec()), None, &training, run)?;
         // The readout is a regression of states on embeddings: linear dynamics from a "state" to the one "after" it.
         let read = |sequence: &Sequence| {
             let x = ops::upload(&device, &sequence.states)?;

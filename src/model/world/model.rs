@@ -12,7 +12,7 @@ use crate::{
     data::{Condition, Controls, CourseLabels, DataKind, Dataset, Perturbation, TrainingData},
     device::Device,
     model::{Abilities, CoursePrediction, CourseQuery, HeldOutScore, Model, ModelConfig, State, Trained},
-    train::{History, Run, TrainConfig, fit},
+    train::{History, Run, TrainConfig, fit_on},
 };
 use dfdx::prelude::{Cpu, NoneTape};
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
@@ -129,6 +129,7 @@ impl Model for WorldModel {
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
     const KNOWS_CONTEXTS: bool = true;
     const NEEDS_COUNTS: bool = false;
+    const TRAINS_ON_CUDA: bool = true;
     type Config = WorldSettings;
 
     fn fit(data: &TrainingData, config: &WorldSettings, run: &mut Run<'_>) -> Result<(Self, History)> {
@@ -145,7 +146,7 @@ impl Model for WorldModel {
         let mut net = Rssm::new(&device, (space.dims(), space.actions()), config.model, &mut rng)?;
         let stopped = config.train.early_stopping.filter(|_| !validation.is_empty());
         let train = TrainConfig { seed: run.seed, early_stopping: stopped, ..config.train.clone() };
-        let history = fit(&mut net, &Sequences(sequences), Some(&Sequences(validation)), &device, &train, run)?;
+        let history = fit_on(&mut net, &Sequences(sequences), Some(&Sequences(validation)), &train, run)?;
         let genes = cells.data.gene_names().to_vec();
         Ok((Self { settings: config.clone(), genes, world, net, linear }, history))
     }

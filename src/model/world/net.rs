@@ -4,7 +4,7 @@ use super::{RssmConfig, space::SequenceBatch};
 use crate::{
     Error, Result,
     nn::{Activation, Backend, Gaussian, GruCell, Linear, Matrix, Scalar, Vector, balanced_kl, init, ops, walk_params},
-    train::{Loss, StepContext, Trainable},
+    train::{Loss, StepContext, Trainable, portable},
 };
 use dfdx::prelude::{Axis, HasShape, NoneTape, PutTape, Rank0, SumTo, Tape, TryAdd, TryMul, TrySub};
 use ndarray::Array2;
@@ -34,7 +34,13 @@ pub struct Rssm<D: Backend> {
     pub decoder: [Linear<D>; 3],
 }
 
-walk_params!(Rssm { params: [], buffers: [], layers: [from_state, from_action, gru, prior, seen, posterior, decoder] });
+walk_params!(Rssm {
+    params: [],
+    buffers: [],
+    layers: [from_state, from_action, gru, prior, seen, posterior, decoder],
+    kept: [config],
+    device_field: device
+});
 
 /// h and s of each row.
 #[derive(Debug)]
@@ -199,6 +205,8 @@ impl<D: Backend, T: Tape<f32, D>> Sums<D, T> {
         Ok(Self { reconstruction: zero()?, rollout: zero()?, of_prior: zero()?, of_posterior: zero()? })
     }
 }
+
+portable!(Rssm);
 
 impl<D: Backend> Trainable<D> for Rssm<D> {
     type Batch = SequenceBatch;

@@ -25,7 +25,7 @@ use crate::{
     Error, Result,
     nn::{
         AttentionConfig, Backend, FeedForward, Film, LayerNorm, Linear, Matrix, MultiHeadAttention, RowSets, Vector,
-        init, ops, walk_params,
+        init, movable, ops, walk_params,
     },
 };
 use dfdx::prelude::{HasShape, PutTape, SplitTape, Tape};
@@ -42,6 +42,8 @@ pub(in crate::model) struct Plain<D: Backend> {
     one: Vector<D>,
     zero: Vector<D>,
 }
+
+movable!(Plain { moved: [one, zero], kept: [] });
 
 impl<D: Backend> Plain<D> {
     pub fn new(device: &D, width: usize) -> Result<Self> {
@@ -245,7 +247,13 @@ pub struct Dit<D: Backend> {
     conditioning: Conditioning,
 }
 
-walk_params!(Dit { params: [position], buffers: [], layers: [time, condition, input, blocks, film, output] });
+walk_params!(Dit {
+    params: [position],
+    buffers: [],
+    layers: [time, condition, input, blocks, film, output],
+    moved: [plain],
+    kept: [groups, conditioning]
+});
 
 impl<D: Backend> Dit<D> {
     /// A network over rows of `dims` numbers with conditions of `condition`, 0 for none.

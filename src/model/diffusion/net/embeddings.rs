@@ -65,7 +65,7 @@ pub struct TimeEmbedding<D: Backend> {
     device: D,
 }
 
-walk_params!(TimeEmbedding { params: [], buffers: [], layers: [up, down] });
+walk_params!(TimeEmbedding { params: [], buffers: [], layers: [up, down], device_field: device });
 
 impl<D: Backend> TimeEmbedding<D> {
     /// Embeddings of `width` features.
@@ -205,7 +205,7 @@ pub struct ConditionEmbedding<D: Backend> {
     device: D,
 }
 
-walk_params!(ConditionEmbedding { params: [], buffers: [], layers: [up, down, null] });
+walk_params!(ConditionEmbedding { params: [], buffers: [], layers: [up, down, null], device_field: device });
 
 impl<D: Backend> ConditionEmbedding<D> {
     /// Conditions of `condition` numbers through `hidden` to embeddings of `width`.

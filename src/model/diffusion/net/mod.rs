@@ -5,7 +5,7 @@
 
 use crate::{
     Error, Result,
-    nn::{Backend, Linear, Matrix, Params, Visitor, VisitorMut, init},
+    nn::{Backend, Linear, Matrix, Params, Visitor, VisitorMut, init, movable_variants},
 };
 use dfdx::prelude::{HasShape, Tape};
 use rand_chacha::ChaCha8Rng;
@@ -166,6 +166,8 @@ impl<D: Backend> Params<D> for ScoreNet<D> {
         }
     }
 }
+
+movable_variants!(ScoreNet { FilmMlp, Tabular, Dit, GeneTokens });
 
 impl<D: Backend> ScoreNet<D> {
     /// A network over rows of `dims` numbers with conditions of `condition`, 0 for none.

@@ -144,7 +144,12 @@ pub struct Tabular<D: Backend> {
     groups: Groups,
 }
 
-walk_params!(Tabular { params: [feature], buffers: [], layers: [time, condition, input, blocks, norm, output] });
+walk_params!(Tabular {
+    params: [feature],
+    buffers: [],
+    layers: [time, condition, input, blocks, norm, output],
+    kept: [groups]
+});
 
 impl<D: Backend> Tabular<D> {
     /// A network over rows of `dims` numbers with conditions of `condition`, 0 for none.

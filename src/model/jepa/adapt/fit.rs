@@ -12,9 +12,9 @@ use crate::{
         response::{SetSize, SetSource},
     },
     nn::AdapterFile,
-    train::{BatchSource, History, LearningRateSchedule, Run, StepContext, TrainConfig, Trainable, fit},
+    train::{BatchSource, History, LearningRateSchedule, Run, StepContext, TrainConfig, Trainable, fit_on},
 };
-use dfdx::prelude::{Cpu, NoneTape};
+use dfdx::prelude::NoneTape;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use std::collections::BTreeSet;
 
@@ -77,7 +77,7 @@ impl Jepa {
             };
             let mut part = Run { dir: None, ..run.part("adapt") };
             part.progress = run.progress;
-            history = fit(&mut net, &all, None, &Cpu::seed_from_u64(run.seed), &training, &mut part)?;
+            history = fit_on(&mut net, &all, None, &training, &mut part)?;
         }
         let report = AdaptReport {
             method: config.method,
@@ -196,8 +196,7 @@ fn choose(start: &Start<'_>, seen: &[Condition], config: &AdaptConfig, run: &Run
         run.check_interrupt()?;
         let training = TrainConfig { learning_rate: rate, ..steady(config, run.seed) };
         let mut part = Run { dir: None, ..run.part("choice") };
-        let device = Cpu::seed_from_u64(run.seed);
-        let history = fit(&mut start.net.clone(), &train, Some(&watched), &device, &training, &mut part)?;
+        let history = fit_on(&mut start.net.clone(), &train, Some(&watched), &training, &mut part)?;
         let record = history.best().expect("there is one epoch at least");
         if record.monitored_loss() < least {
             least = record.monitored_loss();

@@ -13,7 +13,7 @@ use crate::{
         },
     },
     nn::{Adapted, EmaMomentum, hash_of},
-    train::{Run, TrainConfig},
+    train::{Run, TrainConfig, portable},
 };
 use dfdx::prelude::Cpu;
 use ndarray::{Array1, Array2, Axis, concatenate};
@@ -26,7 +26,10 @@ const OFFSET_CELLS: usize = 1_000;
 const OFFSET_STEPS: usize = 3;
 
 /// What is trained.
-pub(super) type Net = Adapted<Cpu, Watched<Cpu>>;
+pub(super) type NetOn<D> = Adapted<D, Watched<D>>;
+pub(super) type Net = NetOn<Cpu>;
+
+portable!(NetOn);
 
 /// An adaptation before its training.
 pub(super) struct Start<'a> {
@@ -102,7 +105,8 @@ impl<'a> Start<'a> {
     /// The model with a trained network.
     pub fn finish(&self, net: Net, note: String, seed: u64) -> Result<Jepa> {
         let EndToEnd { student, standard, predictor, decoder, .. } = net.model.into_inner();
-        let encoder = Encoder { backbone: student, standard: standard.0, target_sum: self.target_sum };
+        let target_sum = self.target_sum;
+        let encoder = Encoder { backbone: student, standard: standard.0, target_sum, device: self.base.encoder.device };
         let (data, train) = (&*self.cells.data, &self.cells.split.train);
         let z = Embedded::of(&encoder, data, train)?;
         let of_base = self.base.trained()?;
@@ -137,7 +141,8 @@ fn fresh(base: &Jepa, cells: &TrainingCells, run: &Run<'_>, rng: &mut ChaCha8Rng
     pretrained.fit_with(data, split, &training, &mut Run { dir: None, ..run.part("scratch") })?;
     let target_sum = pretrained.target_sum;
     let (student, teacher) = pretrained.net.into_towers();
-    let mut encoder = Encoder { backbone: teacher, standard: identity(base.settings.encoder.width)?, target_sum };
+    let standard = identity(base.settings.encoder.width)?;
+    let mut encoder = Encoder { backbone: teacher, standard, target_sum, device: run.device };
     encoder.standard = standardising(&encoder.embed(data, &split.train)?)?;
 
     let (response, width) = (base.trained()?, encoder.width());

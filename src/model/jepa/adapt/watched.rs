@@ -6,7 +6,7 @@ use crate::{
         LossWeights,
         response::{EndToEnd, SetBatch},
     },
-    nn::{Backend, Params, Visitor, VisitorMut, init},
+    nn::{Backend, Params, Visitor, VisitorMut, init, movable},
     train::{Loss, StepContext, Trainable},
 };
 use dfdx::prelude::{HasShape, PutTape, SplitTape, Tape};
@@ -36,6 +36,8 @@ impl<D: Backend> Params<D> for Watched<D> {
         self.net.walk_mut(path, visitor)
     }
 }
+
+movable!(Watched { moved: [net], kept: [weights] });
 
 impl<D: Backend> Trainable<D> for Watched<D> {
     type Batch = SetBatch;

@@ -37,7 +37,7 @@ use crate::{
     data::Counts,
     math::Pca,
     nn::{Backend, Frozen, Matrix, RowSets, Vector, ema_update, init, layer_normed, walk_params},
-    train::{Loss, StepContext, Trainable},
+    train::{Loss, StepContext, Trainable, portable},
 };
 use dfdx::prelude::{NoneTape, Tape};
 use loss::Predicted;
@@ -70,7 +70,9 @@ pub struct PretrainNet<D: Backend> {
 walk_params!(PretrainNet {
     params: [],
     buffers: [raised],
-    layers: [student, teacher, predictor, tokens, decoder, posterior]
+    layers: [student, teacher, predictor, tokens, decoder, posterior],
+    kept: [config, masks, monitor],
+    device_field: device
 });
 
 impl<D: Backend> PretrainNet<D> {
@@ -204,6 +206,8 @@ impl<D: Backend> PretrainNet<D> {
         Ok(Patterns::draw(masks, self.config.masks.patterns, rows, rng))
     }
 }
+
+portable!(PretrainNet);
 
 impl<D: Backend> Trainable<D> for PretrainNet<D> {
     type Batch = JepaBatch;

@@ -43,7 +43,7 @@ pub struct DecoderNet<D: Backend> {
     pub with_remainder: bool,
 }
 
-walk_params!(DecoderNet { params: [log_theta], buffers: [], layers: [trunk, output] });
+walk_params!(DecoderNet { params: [log_theta], buffers: [], layers: [trunk, output], kept: [with_remainder] });
 
 impl<D: Backend> DecoderNet<D> {
     /// From embeddings of `width` features, through one hidden layer or none, to `genes` genes.

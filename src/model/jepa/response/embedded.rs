@@ -4,8 +4,9 @@ use super::measured::{Hidden, Measured};
 use crate::{
     Result,
     data::{Condition, Dataset, Perturbation},
+    device::Device,
     model::jepa::{encoder::Seen, heads::Backbone},
-    nn::{Linear, ops},
+    nn::{Backend, Linear, ops},
 };
 use dfdx::prelude::{Cpu, HasShape, NoneTape};
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
@@ -20,6 +21,8 @@ pub(in crate::model::jepa) struct Encoder {
     pub backbone: Backbone<Cpu>,
     pub standard: Linear<Cpu>,
     pub target_sum: f32,
+    /// Where it embeds; its weights lie in host memory.
+    pub device: Device,
 }
 
 impl Encoder {
@@ -30,11 +33,28 @@ impl Encoder {
 
     /// z of the cells `rows`, `(rows, width)`.
     pub fn embed(&self, data: &Dataset, rows: &[usize]) -> Result<Array2<f32>> {
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(number) = self.device {
+            use crate::nn::{Movable, cuda};
+            let cuda = cuda(number)?;
+            return self.embed_by(&self.backbone.copied_to(&cuda)?, &self.standard.copied_to(&cuda)?, (data, rows));
+        }
+        let _on = self.device.enter()?;
+        self.embed_by(&self.backbone, &self.standard, (data, rows))
+    }
+
+    /// The same by its weights on a device.
+    fn embed_by<D: Backend>(
+        &self,
+        backbone: &Backbone<D>,
+        standard: &Linear<D>,
+        (data, rows): (&Dataset, &[usize]),
+    ) -> Result<Array2<f32>> {
         let blocks = rows.chunks(AT_ONCE).map(|rows| {
             let factors: Vec<f32> = rows.iter().map(|&row| self.target_sum / data.library_size[row].max(1.0)).collect();
             let counts = Arc::new(data.counts.select_cells(rows).scale_rows(&factors));
-            let h = self.backbone.encoder.forward(&Seen::whole(counts), NoneTape)?;
-            Ok(ops::download(&self.standard.forward(h)?))
+            let h = backbone.encoder.forward(&Seen::whole(counts), NoneTape)?;
+            Ok(ops::download(&standard.forward(h)?))
         });
         let blocks = blocks.collect::<Result<Vec<_>>>()?;
         let views: Vec<ArrayView2<'_, f32>> = blocks.iter().map(|block| block.view()).collect();

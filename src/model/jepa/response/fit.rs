@@ -22,7 +22,7 @@ use crate::{
         vae::output_bias,
     },
     nn::{EmaMomentum, ops},
-    train::{History, Run, TrainConfig, fit},
+    train::{History, Run, TrainConfig, fit_on},
 };
 use dfdx::prelude::{Cpu, NoneTape};
 use ndarray::{Array1, Array2, Axis};
@@ -144,7 +144,7 @@ impl Response {
         let training = TrainConfig { seed, ..config.training.clone() };
         let mut part = run.part("phase-b");
         part.progress = run.progress;
-        let history = match (fit(&mut net, &sets, watched.as_ref(), &device, &training, &mut part), &part.dir) {
+        let history = match (fit_on(&mut net, &sets, watched.as_ref(), &training, &mut part), &part.dir) {
             // A training cannot go on from a collapse.
             (Err(error), Some(dir)) if error.kind() == ErrorKind::Numeric => {
                 forget_checkpoints(dir)?;

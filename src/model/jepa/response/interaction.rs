@@ -13,7 +13,7 @@ use crate::{
     Error, Result,
     data::{part_of, shuffle},
     nn::{Backend, Frozen, Linear, Matrix, RowSets, SetDistance, init, ops, walk_params},
-    train::{BatchSource, Loss, Run, StepContext, TrainConfig, Trainable, fit},
+    train::{BatchSource, Loss, Run, StepContext, TrainConfig, Trainable, fit_on, portable},
 };
 use dfdx::prelude::{Cpu, NoneTape, PutTape, Tape, TryMatMul, TryMul};
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
@@ -43,7 +43,14 @@ pub struct Interaction<D: Backend> {
     weights: LossWeights,
 }
 
-walk_params!(Interaction { params: [share], buffers: [], layers: [key, up] });
+walk_params!(Interaction {
+    params: [share],
+    buffers: [],
+    layers: [key, up],
+    moved: [decoder],
+    kept: [weights],
+    device_field: device
+});
 
 /// Some combinations, with everything but the interaction computed.
 pub struct PairBatch {
@@ -128,6 +135,8 @@ impl<D: Backend> Interaction<D> {
         Ok(ops::download(&self.forward(&sums, pairs, &sets, NoneTape)?).row(0).to_owned())
     }
 }
+
+portable!(Interaction);
 
 impl<D: Backend> Trainable<D> for Interaction<D> {
     type Batch = PairBatch;
@@ -288,7 +297,7 @@ impl Response {
                 Interaction::new(&Cpu::seed_from_u64(run.seed), (width, config.rank), net, config.weights, rng)?;
             let training = TrainConfig { seed: run.seed, ..config.interaction.clone() };
             let mut part = run.part(&format!("interaction-{fold}"));
-            fit(&mut interaction, &train, Some(&held_out), &Cpu::default(), &training, &mut part)?;
+            fit_on(&mut interaction, &train, Some(&held_out), &training, &mut part)?;
             for &place in &held {
                 let c = &combinations[place];
                 let beyond = interaction.of(&c.sum, &c.pairs)?;

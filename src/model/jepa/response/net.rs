@@ -17,7 +17,7 @@ use crate::{
         Backend, CountTarget, Dispersion, EmaMomentum, Embedding, EmbeddingLoss, Frozen, IndexSets, Linear, Matrix,
         RowSets, Scalar, ema_update, init, ops, vicreg, walk_params,
     },
-    train::{Loss, StepContext, Trainable},
+    train::{Loss, StepContext, Trainable, portable},
 };
 use dfdx::prelude::{HasShape, NoneTape, PutTape, SplitTape, Tape, TryAdd, TryMatMul, TryMul};
 use ndarray::{Array2, s};
@@ -49,7 +49,13 @@ pub struct Predictor<D: Backend> {
     columns: Vec<Option<usize>>,
 }
 
-walk_params!(Predictor { params: [effects, own], buffers: [features], layers: [identity, measured, response] });
+walk_params!(Predictor {
+    params: [effects, own],
+    buffers: [features],
+    layers: [identity, measured, response],
+    kept: [columns],
+    device_field: device
+});
 
 impl<D: Backend> Predictor<D> {
     /// A predictor for embeddings of `width` features, that starts at no effect.
@@ -190,7 +196,12 @@ pub struct EndToEnd<D: Backend> {
     monitor: Monitor,
 }
 
-walk_params!(EndToEnd { params: [], buffers: [], layers: [student, teacher, standard, predictor, decoder] });
+walk_params!(EndToEnd {
+    params: [],
+    buffers: [],
+    layers: [student, teacher, standard, predictor, decoder],
+    kept: [weights, pairing, momentum, train_encoder, alarm, monitor]
+});
 
 impl<D: Backend> EndToEnd<D> {
     /// The parts put together.
@@ -265,6 +276,8 @@ pub fn profile_loss<D: Backend, T: Tape<f32, D>>(
     let sum = || terms.try_sum::<dfdx::prelude::Rank0, _>()?.try_mul(-1.0 / sets.len().max(1) as f32);
     sum().map_err(fail)
 }
+
+portable!(EndToEnd);
 
 impl<D: Backend> Trainable<D> for EndToEnd<D> {
     type Batch = SetBatch;

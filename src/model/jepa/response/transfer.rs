@@ -25,7 +25,7 @@ use super::{
 use crate::{
     Error, Result,
     data::{Condition, EffectTable, part_of, shuffle},
-    train::{Run, TrainConfig, fit},
+    train::{Run, TrainConfig, fit_on},
 };
 use dfdx::prelude::Cpu;
 use ndarray::{Array1, Array2};
@@ -235,7 +235,7 @@ impl Response {
         let device = Cpu::seed_from_u64(run.seed);
         let mut net = Tuned::new(&device, start, Moves::Response, (config, self.share.width));
         let training = TrainConfig { seed: run.seed, ..config.transfer.clone() };
-        fit(&mut net, &train, Some(&watched), &device, &training, run)?;
+        fit_on(&mut net, &train, Some(&watched), &training, run)?;
         Ok(Some(net.predictor))
     }
 }

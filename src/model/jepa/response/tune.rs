@@ -29,9 +29,9 @@ use crate::{
     model::{NORMALISED_TOTAL, jepa::views::thinned, vae::Log1p},
     nn::{
         Backend, CountTarget, Dispersion, EmbeddingLoss, Matrix, Params, RowSets, Scalar, Visitor, VisitorMut, join,
-        ops,
+        movable, ops,
     },
-    train::{BatchSource, Loss, Run, StepContext, TrainConfig, Trainable, fit},
+    train::{BatchSource, Loss, Run, StepContext, TrainConfig, Trainable, fit_on, portable},
 };
 use dfdx::prelude::{Cpu, HasShape, PutTape, Rank0, SumTo, Tape, TrySub};
 use ndarray::{Array1, Array2, ArrayView1, Axis, Zip};
@@ -160,6 +160,8 @@ impl<D: Backend> Params<D> for Tuned<D> {
     }
 }
 
+movable!(Tuned { moved: [predictor, decoder], kept: [moves, weights, pairing, width], device_field: device });
+
 /// Some sets.
 pub struct TuneBatch {
     /// z of the control cells, `(cells, width)`.
@@ -181,6 +183,8 @@ pub struct TuneBatch {
     /// z of a part of the molecules of each perturbed cell, and the counts of the rest; where the decoder moves.
     real: Option<(Array2<f32>, CountTarget)>,
 }
+
+portable!(Tuned);
 
 impl<D: Backend> Trainable<D> for Tuned<D> {
     type Batch = TuneBatch;
@@ -370,7 +374,7 @@ impl Response {
         let training = TrainConfig { seed: run.seed, ..config.tuning.clone() };
         let mut tuning = run.part("tuning");
         tuning.progress = run.progress;
-        fit(&mut net, &source, None, &device, &training, &mut tuning)?;
+        fit_on(&mut net, &source, None, &training, &mut tuning)?;
         self.predictor = net.predictor;
         self.decoder = Decoder::new(net.decoder);
         self.choose_width(judge, learned, &[self.share.width])

@@ -25,7 +25,7 @@ use crate::{
     math::directions,
     model::SettingsFile,
     predict::{Fitted, Predictor},
-    train::{BatchSource, Progress, Run, TrainConfig, fit},
+    train::{BatchSource, Progress, Run, TrainConfig, fit_on},
 };
 use dfdx::prelude::Cpu;
 use ndarray::{Array1, Array2, ArrayView1, Axis};
@@ -164,7 +164,7 @@ impl Predictor for LatentAdditive {
             ..self.training.clone()
         };
         let mut options = Run { progress: Progress::Silent, ..Run::default() };
-        fit(&mut net, &rows, Some(&watched), &device, &config, &mut options)?;
+        fit_on(&mut net, &rows, Some(&watched), &config, &mut options)?;
         Ok(Box::new(Trained { net, space }))
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     Error, Result,
     nn::{Activation, Backend, FinishConfig, Linear, Matrix, Mlp, Norm, Scalar, ops, walk_params},
-    train::{BatchSource, Loss, StepContext, Trainable},
+    train::{BatchSource, Loss, StepContext, Trainable, portable},
 };
 use dfdx::prelude::{HasShape, NoneTape, PutTape, Tape};
 use ndarray::{Array2, Axis};
@@ -94,7 +94,7 @@ pub(super) struct Net<D: Backend> {
     decoder: Part<D>,
 }
 
-walk_params!(Net { params: [], buffers: [], layers: [control, perturbed, decoder] });
+walk_params!(Net { params: [], buffers: [], layers: [control, perturbed, decoder], device_field: device });
 
 impl<D: Backend> Net<D> {
     /// A new network; its weights are drawn from `rng`.
@@ -138,6 +138,8 @@ impl<D: Backend> Net<D> {
         Ok(ops::download(&self.forward(batch, NoneTape)?))
     }
 }
+
+portable!(Net);
 
 impl<D: Backend> Trainable<D> for Net<D> {
     type Batch = Batch;

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    nn::{AttentionConfig, Backend, Film, Matrix, Params, RowSets, Visitor, VisitorMut, walk_params},
+    nn::{AttentionConfig, Backend, Film, Matrix, Movable, Params, RowSets, Visitor, VisitorMut, walk_params},
 };
 use dfdx::prelude::{HasShape, PutTape, SplitTape, Tape};
 use rand_chacha::ChaCha8Rng;
@@ -190,6 +190,18 @@ impl<D: Backend> Params<D> for Tokens<D> {
     }
 }
 
+impl<D: Backend> Movable for Tokens<D> {
+    type On<E: Backend> = Tokens<E>;
+
+    fn copied_to<E: Backend>(&self, device: &E) -> Result<Tokens<E>> {
+        Ok(match self {
+            Self::Groups(groups) => Tokens::Groups(groups.copied_to(device)?),
+            Self::Genes(genes) => Tokens::Genes(genes.copied_to(device)?),
+            Self::Latents(genes, latents) => Tokens::Latents(genes.copied_to(device)?, latents.copied_to(device)?),
+        })
+    }
+}
+
 /// The network.
 #[derive(Debug, Clone)]
 pub struct GeneTokens<D: Backend> {
@@ -206,7 +218,7 @@ pub struct GeneTokens<D: Backend> {
     plain: Plain<D>,
 }
 
-walk_params!(GeneTokens { params: [], buffers: [], layers: [time, condition, tokens, blocks, film] });
+walk_params!(GeneTokens { params: [], buffers: [], layers: [time, condition, tokens, blocks, film], moved: [plain] });
 
 impl<D: Backend> GeneTokens<D> {
     /// A network over rows of `genes` values with conditions of `condition` numbers, 0 for none.
