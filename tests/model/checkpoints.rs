@@ -49,7 +49,8 @@ fn a_second_session_loads_the_same_model_and_any_change_trains_again() {
     assert!(matches!(origin, Origin::Loaded(_)), "{origin:?}");
     assert_eq!(drawn(&first, &data), drawn(&second, &data), "the same bits");
 
-    let origin = |data: &TrainingData, epochs, seed| kept.fit::<CountVae>(data, &settings(epochs), seed).expect("it trains").1;
+    let origin =
+        |data: &TrainingData, epochs, seed| kept.fit::<CountVae>(data, &settings(epochs), seed).expect("it trains").1;
     for (what, origin) in [
         ("other settings", origin(&data, 3, 0)),
         ("another seed", origin(&data, 2, 1)),
@@ -79,6 +80,7 @@ fn a_folder_that_cannot_be_written_costs_the_checkpoint_and_not_the_model() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("a file");
     fs::write(&file, b"").expect("it can be written");
-    let (_, origin) = Checkpoints::in_folder(file).fit::<CountVae>(&training(cells()), &settings(1), 0).expect("it trains");
+    let (_, origin) =
+        Checkpoints::in_folder(file).fit::<CountVae>(&training(cells()), &settings(1), 0).expect("it trains");
     assert!(matches!(&origin, Origin::Faulty(why) if why.starts_with("not kept: ")), "{origin:?}");
 }
