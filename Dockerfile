@@ -11,7 +11,9 @@ RUN apt-get update \
 # Binder tells the user's number and name; Jupyter is not to run as root.
 ARG NB_USER=learner
 ARG NB_UID=1000
-RUN useradd --create-home --uid "${NB_UID}" "${NB_USER}"
+# The folder too, because WORKDIR would make it root's, and the builds below write into it.
+RUN useradd --create-home --uid "${NB_UID}" "${NB_USER}" \
+    && install --directory --owner "${NB_UID}" --group "${NB_UID}" "/home/${NB_USER}/genailab"
 USER ${NB_USER}
 WORKDIR /home/${NB_USER}/genailab
 COPY --chown=${NB_UID} . .
@@ -19,7 +21,9 @@ COPY --chown=${NB_UID} . .
 # The kernel, the Python packages, and what the notebooks link to.
 RUN scripts/setup.sh lab && target/kernel/genailab-kernel prepare
 
-ENV PATH="/home/${NB_USER}/genailab/.venv/bin:${PATH}" JUPYTER_PREFER_ENV_PATH=1
+# JUPYTER_PATH: an editor with a Python of its own finds the kernel too.
+ENV PATH="/home/${NB_USER}/genailab/.venv/bin:${PATH}" JUPYTER_PREFER_ENV_PATH=1 \
+    JUPYTER_PATH="/home/${NB_USER}/genailab/.venv/share/jupyter"
 WORKDIR /home/${NB_USER}/genailab/notebooks
 EXPOSE 8888
 CMD ["jupyter-lab", "--ip=0.0.0.0", "--no-browser"]

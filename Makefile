@@ -25,7 +25,11 @@ unexport CI
 required := GENAILAB_PYTHON=$(CURDIR)/.venv/bin/python GENAILAB_REQUIRE_PYTHON=1 \
 	$(if $(wildcard ../shared/data),GENAILAB_REQUIRE_DATA=1)
 
-.PHONY: run test lab book cuda test-cuda book-check setup check lint docs build unit kernel kernel-unit fuzz kill notebook-dependencies notebooks outputs help
+# What is tested or stored was trained now: a checkpoint of an earlier session may be of other code.
+notebooks outputs: export GENAILAB_CHECKPOINTS := off
+
+.PHONY: run test lab lab-check checkpoints book cuda test-cuda book-check setup check lint docs build unit kernel kernel-unit fuzz kill \
+	notebook-dependencies notebooks outputs help
 
 help:
 	@sed -n '1,6s/^# //p' Makefile
@@ -42,6 +46,18 @@ lab:
 	@scripts/setup.sh lab
 	target/kernel/genailab-kernel prepare
 	cd notebooks && JUPYTER_PREFER_ENV_PATH=1 ../.venv/bin/jupyter-lab $(ARGS)
+
+# Notebook 02 in JupyterLab and a Chromium without a window; not part of `make test`. Skipped, and that is said, where
+# there is no Chromium.
+lab-check:
+	@scripts/lab_check.sh
+
+# Trains what the notebooks 05, 09 and 10 keep (see notebooks/README.md), by executing them once; they stay as they are.
+checkpoints:
+	@scripts/setup.sh lab
+	target/kernel/genailab-kernel prepare
+	mkdir -p target/checkpoints
+	target/kernel/genailab-kernel run --output target/checkpoints notebooks/05*.ipynb notebooks/09*.ipynb notebooks/10*.ipynb
 
 # Maths is made when the book is built, and nothing in it needs a network.
 book:

@@ -45,7 +45,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 const SLOWEST: usize = 8;
 
 /// What the rules of the course must find in `tests/planted/careless.ipynb`, each in its own words.
-const CARELESS: [&str; 12] = [
+const CARELESS: [&str; 14] = [
     "2 top headings",
     "kernelspec is 'rust'",
     "no cell asserts",
@@ -54,6 +54,8 @@ const CARELESS: [&str; 12] = [
     "a path of one machine",
     "cell 1 adds a dependency",
     "cell 2 has a bare `?`",
+    "cell 1 has 41 lines",
+    "cell 2 prints 16 lines",
     "does not say 'Objectives'",
     "does not say 'Prerequisites'",
     "does not say 'Time'",
@@ -169,17 +171,17 @@ impl Test {
         }
     }
 
-    /// When it runs: the proof of the runner first, then the longest, at the end those that leave no core idle. Most
-    /// cells take about as long, to compile. The worker of a test through Jupyter has to go, so such tests come late; the
-    /// protocol, which takes minutes, runs beside the solutions.
+    /// When it runs: the proof of the runner first, then the longest, at the end the short solutions, so that no core is idle
+    /// for long. Most cells take about as long, to compile. The tests through Jupyter take minutes, and the worker of such a
+    /// test has to go, so they come one after another, late, beside the solutions.
     fn order(&self) -> (u8, Reverse<usize>) {
         let (phase, path) = match self {
             Self::Planted(path, _) => (0, path),
             Self::Careless(_) => return (1, Reverse(0)),
             Self::Notebook { path, role: Role::Course, .. } => (2, path),
             Self::Protocol => return (3, Reverse(0)),
-            Self::Notebook { path, .. } => (4, path),
-            Self::Jupyter(path, _) => (5, path),
+            Self::Jupyter(path, _) => (4, path),
+            Self::Notebook { path, .. } => (5, path),
         };
         (phase, Reverse(Notebook::read(path).map_or(0, |notebook| notebook.code().count())))
     }

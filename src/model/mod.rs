@@ -1,6 +1,7 @@
 //! The models, one folder per family.
 
 pub mod causal_vae;
+mod checkpoints;
 pub mod combination;
 mod config;
 mod contract;
@@ -25,6 +26,7 @@ pub mod vae;
 pub mod world;
 
 pub use crate::data::NORMALISED_TOTAL;
+pub use checkpoints::{Checkpoints, Origin, VARIABLE as CHECKPOINTS_VARIABLE, fit_or_load, fit_or_load_by};
 pub use config::{ModelConfig, NoSettings};
 pub use contract::{Abilities, HeldOutScore, Model, Sampling, Trained};
 pub use courses::{CoursePrediction, CourseQuery};

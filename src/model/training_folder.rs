@@ -60,7 +60,7 @@ fn changed(name: &str, then: &Value, now: &Value, found: &mut Vec<String>) {
     }
 }
 
-fn fingerprint(data: &TrainingData) -> Result<String> {
+pub(super) fn fingerprint(data: &TrainingData) -> Result<String> {
     let mut hash = Sha256::new();
     let mut add = |text: &str| hash.update([text.as_bytes(), b"\n"].concat());
     data.genes.iter().for_each(|gene| add(gene));

@@ -8,6 +8,10 @@ use syn::visit::Visit;
 const OPENING_BLOCK: [&str; 3] = ["Objectives", "Prerequisites", "Time"];
 /// Exercises that a notebook offers, each solved in `solutions/`.
 const EXERCISES: usize = 3;
+/// Lines of a code cell of a chapter: more than that is more than one step.
+const CELL_LINES: usize = 40;
+/// Lines that such a cell prints, tables and figures apart.
+const PRINTED_LINES: usize = 15;
 
 /// Which rules hold for a notebook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +59,7 @@ pub fn broken(notebook: &Notebook, role: Role, has_solution: bool) -> Vec<String
         }
     }
     if role == Role::Course {
+        found.extend(notebook.code().flat_map(|cell| too_long(cell.number, &cell.source(), cell.outputs())));
         let opening = notebook.cells().find(|cell| cell.is_markdown()).map(|cell| cell.source()).unwrap_or_default();
         let missing = OPENING_BLOCK.iter().filter(|word| !opening.contains(**word));
         found.extend(missing.map(|word| format!("its first cell does not say '{word}'")));
@@ -66,6 +71,22 @@ pub fn broken(notebook: &Notebook, role: Role, has_solution: bool) -> Vec<String
         }
         if !has_solution {
             found.push("its exercises have no notebook of the same name in solutions/".to_owned());
+        }
+    }
+    found
+}
+
+/// What is longer than a step of a chapter may be: the code of a cell, or what it prints.
+fn too_long(number: usize, source: &str, outputs: &[Value]) -> Vec<String> {
+    let printed: usize = outputs
+        .iter()
+        .filter_map(|output| output["text"].as_array())
+        .map(|lines| lines.iter().filter_map(Value::as_str).collect::<String>().lines().count())
+        .sum();
+    let mut found = Vec::new();
+    for (what, lines, most) in [("has", source.lines().count(), CELL_LINES), ("prints", printed, PRINTED_LINES)] {
+        if lines > most {
+            found.push(format!("cell {number} {what} {lines} lines, at most {most} are one step"));
         }
     }
     found
