@@ -21,6 +21,7 @@ mod plan;
 mod plausibility;
 mod predict;
 mod provenance;
+mod reading;
 mod run;
 mod screen;
 mod simulate;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
         std::env::set_var("NODEVICE_SELECT", "1");
     }
     genailab::guard::end_cleanly();
+    options::listen_for_interrupts();
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::run(&args),
@@ -115,7 +117,7 @@ fn main() -> ExitCode {
     match result.and_then(|()| provenance::write()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            options::warn(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }
