@@ -2,10 +2,25 @@
 //!
 //! A file is written beside its place, synchronised to the disk and renamed over it: a reader, a crash or a full disk
 //! never meets half of one, and the older file stays until the new one is complete.
+//!
+//! While it is written it is locked. A file of that kind that nobody holds was left by a process that was killed, and the next
+//! command that writes into the folder removes it ([`remove_abandoned`]).
 
 use crate::{Error, Result};
-use std::{fs::File, io::Write, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 use tempfile::{Builder, NamedTempFile};
+
+/// How the name of a file begins that is still being written.
+const UNFINISHED: &str = ".genailab-";
+
+/// Those that this process is writing.
+static IN_PROGRESS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// Replaces the file at `path` by `bytes`, all or nothing.
 ///
@@ -19,34 +34,200 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// As [`write_atomically`].
-pub fn write_atomically_with(path: &Path, write: impl FnOnce(&mut File, &Path) -> std::io::Result<()>) -> Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    // The kind alone: the whole message would name the temporary file, which the user knows nothing of.
-    let mut beside = temporary_in(folder).map_err(|e| Error::io("write", path, e.kind().into()))?;
-    let place = beside.path().to_path_buf();
-    write(beside.as_file_mut(), &place)
-        .and_then(|()| beside.as_file().sync_all())
-        .map_err(|e| Error::io("write", path, e))?;
-    beside.persist(path).map_err(|e| Error::io("write", path, e.error))?;
-    // The rename itself is on the disk once the folder is. Not every file system can synchronise a folder, and the
-    // file is complete either way, so a refusal is not an error.
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
-    Ok(())
+pub fn write_atomically_with(path: &Path, write: impl FnOnce(&mut File, &Path) -> io::Result<()>) -> Result<()> {
+    let mut unfinished = Unfinished::beside(path)?;
+    let place = unfinished.path().to_path_buf();
+    write(unfinished.file.as_file_mut(), &place).map_err(|e| Error::io("write", path, e))?;
+    unfinished.finish()
 }
 
-/// A temporary file that the user's umask applies to (the crate's own default is readable by the owner alone).
-pub(crate) fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
+/// A file that is being written beside its place. It is removed unless it is finished.
+pub(crate) struct Unfinished {
+    file: NamedTempFile,
+    /// The path that was asked for, which messages name.
+    asked: PathBuf,
+    /// Where the file goes: what `asked` leads to.
+    place: PathBuf,
+    _listed: Listed,
+}
+
+impl Unfinished {
+    /// Begins the file that will be at `path`. A symbolic link stays, and the file that it leads to is replaced.
+    ///
+    /// # Errors
+    /// A folder that is missing or cannot be written; something at `path` that is no ordinary file.
+    pub(crate) fn beside(path: &Path) -> Result<Self> {
+        check_place(path)?;
+        let place = behind_links(path);
+        // The kind alone: the whole message would name the temporary file, which the user knows nothing of.
+        let file = temporary_in(folder_of(&place)).map_err(|e| Error::io("write", path, plain(&e)))?;
+        let _listed = Listed::new(file.path());
+        Ok(Self { file, asked: path.to_owned(), place, _listed })
+    }
+
+    /// Where the file is meanwhile.
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Puts the file into its place.
+    ///
+    /// # Errors
+    /// A disk that is full, or cannot be written any more.
+    pub(crate) fn finish(self) -> Result<()> {
+        let Self { file, asked, place, _listed } = self;
+        let failed = |e: io::Error| Error::io("write", &asked, e);
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(&place).map_err(|e| failed(e.error))?;
+        // The rename itself is on the disk once the folder is. Not every file system can synchronise a folder, and the
+        // file is complete either way, so a refusal is not an error.
+        if let Ok(folder) = File::open(folder_of(&place)) {
+            let _ = folder.sync_all();
+        }
+        Ok(())
+    }
+}
+
+/// A file that [`remove_unfinished`] removes as long as this lives.
+pub struct Listed(PathBuf);
+
+impl Listed {
+    /// Lists the file.
+    pub fn new(path: &Path) -> Self {
+        in_progress(|all| all.insert(path.to_owned()));
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        in_progress(|all| all.remove(&self.0));
+    }
+}
+
+fn in_progress<T>(what: impl FnOnce(&mut BTreeSet<PathBuf>) -> T) -> T {
+    what(&mut IN_PROGRESS.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Removes what this process has half written, because it is about to end without going back through its functions.
+pub fn remove_unfinished() {
+    in_progress(|all| all.iter().for_each(|path| drop(fs::remove_file(path))));
+}
+
+/// Removes the files in `folder` that a process was writing when it was killed. Those of a living process are locked, and stay; on
+/// a file system that cannot lock all stay.
+pub fn remove_abandoned(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_unfinished = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
+        if is_unfinished && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let path = entry.path();
+            if File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// Checks that a file can be made in the folder.
+///
+/// # Errors
+/// What the system says, without the name of the file that was tried, which the user knows nothing of.
+pub fn check_writable(folder: &Path) -> io::Result<()> {
+    temporary_in(folder).map(drop).map_err(|e| plain(&e))
+}
+
+/// Checks that what is at `path`, if anything is, can be replaced by a file.
+///
+/// # Errors
+/// A folder, a device or a pipe; a folder around it that is missing.
+pub fn check_place(path: &Path) -> Result<()> {
+    let fails = |why: &str| Err(Error::config(format!("cannot write {}: {why}", path.display())));
+    match path.metadata() {
+        Ok(found) if found.is_dir() => return fails("it is a folder; give a file name"),
+        // A rename would put a file in the place of the device, for all programs.
+        Ok(found) if !found.is_file() => return fails("it is a device or a pipe; give the name of a file"),
+        _ => {}
+    }
+    let folder = folder_of(path);
+    match folder.is_dir() {
+        true => Ok(()),
+        false => fails(&format!("there is no folder {}; make it first, or write elsewhere", folder.display())),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// What a path leads to, also where nothing is there yet.
+fn behind_links(path: &Path) -> PathBuf {
+    match fs::read_link(path) {
+        Ok(target) => fs::canonicalize(path).unwrap_or_else(|_| folder_of(path).join(target)),
+        Err(_) => path.to_owned(),
+    }
+}
+
+/// The error without the path of a temporary file.
+fn plain(error: &io::Error) -> io::Error {
+    // The crate that makes temporary files wraps the system's error.
+    let source = error.get_ref().and_then(|inner| inner.source()).and_then(|inner| inner.downcast_ref::<io::Error>());
+    let code = error.raw_os_error().or_else(|| source.and_then(io::Error::raw_os_error));
+    code.map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
+/// A temporary file that the user's umask applies to (the crate's own default is readable by the owner alone), locked.
+fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
-    builder.prefix(".genailab-").suffix(".part");
+    builder.prefix(UNFINISHED).suffix(".part");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
+        builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder)
+    loop {
+        let file = builder.tempfile_in(folder)?;
+        // Where the file system cannot lock, nothing is removed.
+        let _ = file.as_file().lock();
+        // Between its making and the lock another process may have taken it for an abandoned one.
+        if file.path().exists() {
+            return Ok(file);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn abandoned_files_are_removed_and_those_in_progress_stay() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let unfinished = Unfinished::beside(&folder.path().join("wanted")).expect("a folder that can be written");
+        let abandoned = folder.path().join(".genailab-x1.part");
+        fs::write(&abandoned, "half").expect("written");
+        remove_abandoned(folder.path());
+        assert!(!abandoned.exists() && unfinished.path().exists());
+        unfinished.finish().expect("it can be written");
+        assert!(folder.path().join("wanted").exists());
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+        in_progress(|all| assert!(!all.iter().any(|path| path.starts_with(folder.path()))));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_and_devices_are_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (link, target) = (folder.path().join("link"), folder.path().join("target"));
+        std::os::unix::fs::symlink("target", &link).expect("a link");
+        for text in ["first", "second"] {
+            write_atomically(&link, text.as_bytes()).expect("it can be written");
+            assert_eq!(fs::read_to_string(&target).expect("written"), text);
+            assert!(link.is_symlink());
+        }
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is a standard tool");
+        assert!(made.success());
+        let error = write_atomically(&pipe, b"x").expect_err("a pipe");
+        assert!(error.to_string().contains("pipe: it is a device or a pipe"), "{error}");
+    }
 }

@@ -35,7 +35,8 @@ pub mod data;
 pub mod device;
 mod error;
 pub mod eval;
-mod files;
+#[doc(hidden)]
+pub mod files;
 #[doc(hidden)]
 pub mod guard;
 pub mod math;

@@ -268,4 +268,14 @@ impl Counts {
         Arc::make_mut(&mut self.values).iter_mut().for_each(|value| *value = f(*value));
         self
     }
+
+    /// The same matrix with `f` applied to every stored value, with its cell (`f(cell, 0)` must be 0).
+    #[must_use]
+    pub fn map_rows(mut self, f: impl Fn(usize, f32) -> f32) -> Self {
+        let values = Arc::make_mut(&mut self.values);
+        for (cell, ends) in self.indptr.windows(2).enumerate() {
+            values[ends[0]..ends[1]].iter_mut().for_each(|value| *value = f(cell, *value));
+        }
+        self
+    }
 }

@@ -1,8 +1,9 @@
 //! The effects of perturbations: one row per perturbation, ready to fit a predictor of effects.
 
 use super::{
-    AnnData, AnnDataWriter, Column, Dataset, NORMALISED_TOTAL, OpenOptions, Perturbation, Table, TargetSum, Uns,
-    labels, normalize::mean_effects,
+    AnnData, AnnDataWriter, Column, Dataset, LargeFile, NORMALISED_TOTAL, OpenOptions, Perturbation, Table, TargetSum,
+    Uns, labels,
+    normalize::{mean_effects, mean_effects_of},
 };
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
@@ -47,7 +48,18 @@ impl Effects {
     /// # Errors
     /// No control cells, or no others.
     pub fn of_cells(data: &Dataset) -> Result<Self> {
-        let means = mean_effects(data, TargetSum::Fixed(NORMALISED_TOTAL))?;
+        Self::of_means(data, &data.genes, &mean_effects(data, TargetSum::Fixed(NORMALISED_TOTAL))?)
+    }
+
+    /// As [`Self::of_cells`], of counts that pass by.
+    ///
+    /// # Errors
+    /// As [`Self::of_cells`]; a damaged file.
+    pub fn of_large(file: &LargeFile) -> Result<Self> {
+        Self::of_means(file.cells(), file.genes(), &mean_effects_of(file, TargetSum::Fixed(NORMALISED_TOTAL))?)
+    }
+
+    fn of_means(data: &Dataset, genes: &Table, means: &Array2<f32>) -> Result<Self> {
         let mut n_cells = vec![0_i64; data.perturbations.len()];
         data.labels.iter().for_each(|&label| n_cells[label as usize] += 1);
         let rows: Vec<usize> =
@@ -58,7 +70,7 @@ impl Effects {
         let perturbations: Vec<Perturbation> = rows.iter().map(|&row| data.perturbations[row].clone()).collect();
         let mut table = Table::from_names(perturbations.iter().map(Perturbation::to_string).collect());
         table.set("n_cells", Column::Integer(rows.iter().map(|&row| Some(n_cells[row])).collect()));
-        Ok(Self { values: means.select(Axis(0), &rows), genes: data.genes.clone(), perturbations, table })
+        Ok(Self { values: means.select(Axis(0), &rows), genes: genes.clone(), perturbations, table })
     }
 
     /// Number of cells behind each effect, from the column `n_cells`; 0 where the file does not say.

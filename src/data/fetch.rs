@@ -196,7 +196,11 @@ pub fn fetch_source(source: &Source, dir: &Path, options: &FetchOptions) -> Resu
         None => (download.clone(), checked),
         Some(member) => {
             let extracted = dir.join(format!("{}.extracting", source.file));
-            archive::extract(&download, member, &extracted).map_err(|error| error.at(&source.name))?;
+            archive::extract(&download, member, &extracted).map_err(|error| {
+                // On a full disk it stands in the way of the next attempt.
+                let _ = fs::remove_file(&extracted);
+                error.at(&source.name)
+            })?;
             let sha256 = hash::of_file(&extracted)?.sha256;
             (extracted, sha256)
         }

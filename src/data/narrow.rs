@@ -122,11 +122,11 @@ impl Totals {
 }
 
 /// A matrix of counts that has passed by once.
-struct Scanned {
-    matrix: String,
+pub(super) struct Scanned {
+    pub(super) matrix: String,
     /// All rows of its `var` that are genes, as columns of the matrix.
-    columns: Vec<usize>,
-    genes: Table,
+    pub(super) columns: Vec<usize>,
+    pub(super) genes: Table,
     totals: Totals,
     notes: Vec<String>,
 }
@@ -168,7 +168,7 @@ impl Dataset {
             counts.retain_cells(&keep);
         }
         let mut data = Self { counts, genes: genes.select(&kept), ..bare };
-        data.notes.push(note);
+        data.notes.extend(note);
         Ok(data)
     }
 
@@ -219,7 +219,7 @@ impl Dataset {
             GeneChoice::All => unreachable!("returned above"),
         };
         let mut narrow = self.select_genes(&kept)?;
-        narrow.notes.push(note);
+        narrow.notes.extend(note);
         Ok(narrow)
     }
 }
@@ -252,7 +252,7 @@ fn enough_cells(training: &[usize]) -> Result<()> {
 
 /// The matrix of counts after the cells `passing` have passed by, a dataset that has everything but counts, and the rows of its cells in the file.
 /// `None`: as [`scan`].
-fn without_counts(
+pub(super) fn without_counts(
     file: &AnnData,
     options: &OpenOptions,
     choice: &GeneChoice,
@@ -347,8 +347,8 @@ fn set_quality(data: &mut Dataset, rows: &[usize], genes: &Table, totals: &Total
     }
 }
 
-/// The named genes that are there, in the file's order.
-fn named(names: &[String], genes: &Table) -> Result<(Vec<usize>, String)> {
+/// The named genes that are there, in the file's order, and a note unless they are all of the file and no others were asked for.
+fn named(names: &[String], genes: &Table) -> Result<(Vec<usize>, Option<String>)> {
     let wanted: HashSet<&str> = names.iter().map(String::as_str).collect();
     let kept: Vec<usize> = (0..genes.len()).filter(|&gene| wanted.contains(genes.names[gene].as_str())).collect();
     if kept.is_empty() {
@@ -363,7 +363,8 @@ fn named(names: &[String], genes: &Table) -> Result<(Vec<usize>, String)> {
     let missing = wanted.len() - kept.len();
     let missing = if missing > 0 { format!("; {missing} of those asked for are not there") } else { String::new() };
     let note = format!("{} of {} genes are used, as asked for{missing}", kept.len(), genes.len());
-    Ok((kept, note))
+    let is_all = kept.len() == genes.len() && missing.is_empty();
+    Ok((kept, (!is_all).then_some(note)))
 }
 
 /// Which genes vary most over the rows `of` of the file.
@@ -391,7 +392,7 @@ fn with_perturbed(
     cells: usize,
     genes: &Table,
     data: &Dataset,
-) -> (Vec<usize>, String) {
+) -> (Vec<usize>, Option<String>) {
     let names = data.perturbations.iter().flat_map(|perturbation| perturbation.genes());
     let perturbed: HashSet<&str> = names.map(|name| name_and_dose(name).0).collect();
     let kept: Vec<usize> =
@@ -405,5 +406,5 @@ fn with_perturbed(
         kept.len(),
         genes.len()
     );
-    (kept, note)
+    (kept, Some(note))
 }

@@ -11,7 +11,7 @@
 //! These are scanpy's `pp.normalize_total` and `pp.log1p` (Wolf et al., Genome Biology 2018), except that `L_c` is
 //! given rather than summed over the genes at hand: a file may hold a panel of a few hundred genes only.
 
-use super::{Counts, Dataset};
+use super::{Counts, Dataset, LargeFile};
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
 
@@ -73,6 +73,20 @@ pub fn usual_total(library_size: &[f32]) -> f32 {
 /// # Errors
 /// `library_size` of another length than there are cells, a size that is negative or not finite, or a bad target.
 pub fn normalize_total(counts: &Counts, library_size: &[f32], target: TargetSum) -> Result<Counts> {
+    let scale = scales(counts, library_size, target)?;
+    let mut values = Vec::with_capacity(counts.nnz());
+    for (cell, scale) in scale.into_iter().enumerate() {
+        values.extend(counts.row(cell).1.iter().map(|&x| scaled(x, scale)));
+    }
+    Ok(counts.with_values(values))
+}
+
+fn scaled(x: f32, scale: f64) -> f32 {
+    (f64::from(x) * scale) as f32
+}
+
+/// What the counts of each cell are multiplied with.
+fn scales(counts: &Counts, library_size: &[f32], target: TargetSum) -> Result<Vec<f64>> {
     if library_size.len() != counts.n_cells() {
         return Err(Error::shape("normalize_total", (counts.n_cells(), counts.n_genes()), library_size.len()));
     }
@@ -83,12 +97,7 @@ pub fn normalize_total(counts: &Counts, library_size: &[f32], target: TargetSum)
         )));
     }
     let target = f64::from(target.resolve(library_size)?);
-    let mut values = Vec::with_capacity(counts.nnz());
-    for (cell, &size) in library_size.iter().enumerate() {
-        let scale = if size > 0.0 { target / f64::from(size) } else { 1.0 };
-        values.extend(counts.row(cell).1.iter().map(|&x| (f64::from(x) * scale) as f32));
-    }
-    Ok(counts.with_values(values))
+    Ok(library_size.iter().map(|&size| if size > 0.0 { target / f64::from(size) } else { 1.0 }).collect())
 }
 
 /// `ln(1 + x)` of every value.
@@ -108,6 +117,18 @@ pub fn log_normalize(dataset: &Dataset, target: TargetSum) -> Result<Counts> {
         return Ok(dataset.counts.clone());
     }
     normalize_total(&dataset.counts, &dataset.library_size, target).map(log1p)
+}
+
+/// As [`log_normalize`], of counts that are not needed any more: they are overwritten, so that no second copy is made.
+///
+/// # Errors
+/// As [`normalize_total`].
+pub fn into_log_normalized(dataset: Dataset, target: TargetSum) -> Result<Counts> {
+    if !dataset.expression.is_counts() {
+        return Ok(dataset.counts);
+    }
+    let scale = scales(&dataset.counts, &dataset.library_size, target)?;
+    Ok(dataset.counts.map_rows(|cell, x| scaled(x, scale[cell]).ln_1p()))
 }
 
 /// Mean of the rows of each group: `(groups, genes)`. `labels` holds the group of each cell; a group without cells
@@ -132,11 +153,30 @@ pub fn group_means(values: &Counts, labels: &[u32], n_groups: usize) -> Result<A
             sums[[group, gene as usize]] += f64::from(value);
         }
     }
-    for (mut row, &size) in sums.axis_iter_mut(Axis(0)).zip(&sizes) {
+    Ok(divided(sums, &sizes))
+}
+
+/// Means from the sums of each group, NaN for a group without cells.
+fn divided(mut sums: Array2<f64>, sizes: &[usize]) -> Array2<f32> {
+    for (mut row, &size) in sums.axis_iter_mut(Axis(0)).zip(sizes) {
         let size = if size == 0 { f64::NAN } else { size as f64 };
         row.mapv_inplace(|sum| sum / size);
     }
-    Ok(sums.mapv(|mean| mean as f32))
+    sums.mapv(|mean| mean as f32)
+}
+
+/// As [`mean_profiles`], of counts that pass by.
+///
+/// # Errors
+/// As [`normalize_total`]; a damaged file.
+pub fn mean_profiles_of(file: &LargeFile, target: TargetSum) -> Result<Array2<f32>> {
+    let cells = file.cells();
+    let scale = scales(&cells.counts, &cells.library_size, target)?;
+    let mut sums = Array2::<f64>::zeros((cells.perturbations.len(), file.genes().len()));
+    file.for_each_count(|cell, gene, count| {
+        sums[[cells.labels[cell] as usize, gene]] += f64::from(scaled(count, scale[cell]).ln_1p());
+    })?;
+    Ok(divided(sums, &cells.cells_per_perturbation()))
 }
 
 /// Mean log-normalised profile of each perturbation of a dataset, `(perturbations, genes)`, rows as in
@@ -154,10 +194,22 @@ pub fn mean_profiles(dataset: &Dataset, target: TargetSum) -> Result<Array2<f32>
 /// # Errors
 /// A dataset without control cells, and as [`mean_profiles`].
 pub fn mean_effects(dataset: &Dataset, target: TargetSum) -> Result<Array2<f32>> {
+    to_control(dataset, || mean_profiles(dataset, target))
+}
+
+/// As [`mean_effects`], of counts that pass by.
+///
+/// # Errors
+/// As [`mean_effects`]; a damaged file.
+pub fn mean_effects_of(file: &LargeFile, target: TargetSum) -> Result<Array2<f32>> {
+    to_control(file.cells(), || mean_profiles_of(file, target))
+}
+
+fn to_control(dataset: &Dataset, profiles: impl FnOnce() -> Result<Array2<f32>>) -> Result<Array2<f32>> {
     let control = dataset.perturbations.iter().position(super::Perturbation::is_control).ok_or_else(|| {
         Error::data("there are no control cells, so effects (differences to control) cannot be computed")
     })?;
-    let mut profiles = mean_profiles(dataset, target)?;
+    let mut profiles = profiles()?;
     let reference = profiles.row(control).to_owned();
     profiles.axis_iter_mut(Axis(0)).for_each(|mut row| row -= &reference);
     Ok(profiles)

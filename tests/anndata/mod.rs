@@ -3,6 +3,7 @@
 mod damage;
 mod datasets;
 mod forms;
+mod large;
 mod python;
 
 use crate::common::real_data;

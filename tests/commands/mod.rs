@@ -8,11 +8,14 @@ mod cuda;
 mod data;
 mod de;
 mod diffusion;
+#[cfg(target_os = "linux")]
+mod disk;
 mod genes;
 mod jepa;
 mod jepa_diffusion;
 mod jepa_phase_a;
 mod kills;
+mod misplaced;
 mod prediction;
 mod running;
 mod settings;

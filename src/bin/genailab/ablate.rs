@@ -129,7 +129,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     jepa.validate()?;
     let out = OutputFolder::new(&args.out)?;
-    let interrupt = interrupt_flag()?;
+    let interrupt = interrupt_flag();
     let dataset = args.data.display().to_string();
     let settings = match opened {
         Opened::Cells(_) if !encoder_alone => json!({ "split": split, "jepa": jepa }),

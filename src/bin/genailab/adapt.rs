@@ -118,7 +118,13 @@ pub fn run(args: &Args) -> Result<()> {
     if args.perturbations == Some(0) {
         return Err(Error::config("--perturbations is 0; give at least 1, or --method none to train nothing"));
     }
-    args.adapter.iter().chain([&args.model]).for_each(|file| provenance::reads(file));
+    args.adapter.iter().chain([&args.model]).try_for_each(|file| provenance::reads(file))?;
+    if args.out.canonicalize().is_ok_and(|out| args.model.canonicalize().is_ok_and(|model| out == model)) {
+        return Err(Error::config(format!(
+            "--out {} is the folder of --model, which the adapted model would overwrite; give another --out",
+            args.out.display()
+        )));
+    }
     let base = Jepa::load(&args.model, Device::Cpu)?;
     let adapter = args.adapter.as_deref().map(AdapterFile::read).transpose()?;
     let of_file = |e: Error| match e.kind() {
@@ -197,7 +203,7 @@ impl Args {
     }
 
     fn run(&self) -> Result<Run<'static>> {
-        Ok(Run { seed: self.seed, interrupt: Some(interrupt_flag()?), progress: Progress::default(), ..Run::default() })
+        Ok(Run { seed: self.seed, interrupt: Some(interrupt_flag()), progress: Progress::default(), ..Run::default() })
     }
 
     /// The conditions to adapt by.

@@ -1,7 +1,7 @@
 //! `genailab bench`: predictors on held-out conditions, measured side by side.
 
 use crate::{
-    options::{DataArgs, GenesArg, interrupt_flag, say, say_labels},
+    options::{DataArgs, GenesArg, interrupt_flag, say, say_labels, warn},
     output::OutputFolder,
     provenance,
     sources::DataFiles,
@@ -94,15 +94,15 @@ impl Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    args.config.iter().chain(&args.gene_sets).for_each(|file| provenance::reads(file));
+    args.config.iter().chain(&args.gene_sets).try_for_each(|file| provenance::reads(file))?;
     // Cheap questions first: a large file takes long to read.
     let plans = Setup::plans(&args.split, args.seeds);
     let plans = plans.map_err(|error| if args.seeds == 0 { error.at("--seeds") } else { error })?;
     if let Some(SplitPlan::CrossDataset { file, .. }) = plans.first().map(|plan| &plan.1) {
-        provenance::reads(file);
+        provenance::reads(file)?;
     }
     let sources = args.sources()?;
-    sources.iter().for_each(|source| provenance::reads(&source.file));
+    sources.iter().try_for_each(|source| provenance::reads(&source.file))?;
     let names: Vec<&str> = args.models.iter().map(String::as_str).collect();
     let mut models = bench::chosen_for(&names, &plans[0].1)?;
     args.device.check()?;
@@ -127,21 +127,24 @@ pub fn run(args: &Args) -> Result<()> {
     let columns = args.columns.options(&args.data)?;
     let Setup { data, plans, notes } =
         Setup::new(opened, &name, &args.split, args.seeds, &columns).map_err(|e| e.at(args.data.display()))?;
-    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    notes.iter().for_each(|note| warn(format_args!("note: {note}")));
     let files: Vec<PredictionFile> =
         sources.iter().map(|source| PredictionFile::read_or_refuse(source, &data, &columns)).collect();
     // Now, and not after hours of training: a wrong path is quickly put right.
     for (file, reason) in files.iter().filter_map(|file| Some((file.name(), file.refusal()?))) {
-        eprintln!("note: {file} cannot be scored: {reason}");
+        warn(format_args!("note: {file} cannot be scored: {reason}"));
     }
     let out = OutputFolder::new(&args.out)?;
-    let interrupt = interrupt_flag()?;
+    let interrupt = interrupt_flag();
     models.iter_mut().for_each(|model| model.set_interrupt(&interrupt));
     let told = Mutex::new(Instant::now());
     let tell = |progress: &PartProgress<'_>| {
         let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if told.elapsed() >= PATIENCE {
-            eprintln!("{} of {} parts done: {}, seed {}", progress.done, progress.total, progress.model, progress.seed);
+            warn(format_args!(
+                "{} of {} parts done: {}, seed {}",
+                progress.done, progress.total, progress.model, progress.seed
+            ));
             *told = Instant::now();
         }
     };

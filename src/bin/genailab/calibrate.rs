@@ -3,7 +3,7 @@
 pub mod story;
 
 use crate::{
-    options::{DataArgs, GenesArg, interrupt_flag, say, say_labels},
+    options::{DataArgs, GenesArg, interrupt_flag, say, say_labels, warn},
     output::OutputFolder,
     provenance,
     sources::DataFiles,
@@ -63,7 +63,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    args.config.iter().chain(&args.gene_sets).for_each(|file| provenance::reads(file));
+    args.config.iter().chain(&args.gene_sets).try_for_each(|file| provenance::reads(file))?;
     let plan = Setup::plans(&args.split, args.seed + 1)?.split_off(args.seed as usize);
     args.gene_sets.as_ref().map(GeneSets::open).transpose()?;
     let file = args.config.as_deref().map(SettingsFile::read).transpose()?;
@@ -114,12 +114,12 @@ pub fn run(args: &Args) -> Result<()> {
     say_labels(&opened).map_err(|e| e.at(args.data.display()))?;
     let columns = args.columns.options(&args.data)?;
     let Setup { data, plans, notes } = Setup::new(opened, &name, &args.split, args.seed + 1, &columns)?;
-    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    notes.iter().for_each(|note| warn(format_args!("note: {note}")));
     let (seed, plan) = plans.last().expect("one plan a seed, and at least one seed");
     let out = OutputFolder::new(&args.out)?;
     let task = Task::of_plan(&data, plan, *seed)?;
     let start = Instant::now();
-    let mut run = Run { interrupt: Some(interrupt_flag()?), ..Run::quiet(task.training.seed) };
+    let mut run = Run { interrupt: Some(interrupt_flag()), ..Run::quiet(task.training.seed) };
     let (model, _) = settings.train(&task.training, &mut run)?;
     let any: &dyn Any = model.as_ref();
     let study = match any.downcast_ref::<DiffusionModel>() {

@@ -1,6 +1,10 @@
 //! `genailab convert`: any file that is read, as an `.h5ad`.
 
-use crate::{options::say, output::check_output_file};
+use crate::{
+    options::{say, warn},
+    output::check_output_file,
+    provenance,
+};
 use genailab::{
     Result,
     data::{AnnData, ConvertOptions, convert},
@@ -30,10 +34,11 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     check_output_file(&args.out)?;
+    args.obs.iter().chain([&args.input]).try_for_each(|file| provenance::reads(file))?;
     let file = AnnData::open_with_obs(&args.input, args.obs.as_deref())?;
     let options = ConvertOptions { gzip: args.gzip, all_features: args.all_features };
     let done = convert(&file, &args.out, &options)?;
-    done.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    done.notes.iter().for_each(|note| warn(format_args!("note: {note}")));
     let (cells, genes) = done.shape;
     say(format_args!(
         "{cells} cells x {genes} genes, {} values that are not zero: {}",

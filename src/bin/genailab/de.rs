@@ -1,23 +1,23 @@
 //! `genailab de`: which genes each perturbation changes.
 
 use crate::{
-    options::{DataArgs, say},
-    output::check_output_file,
+    options::{DataArgs, say, warn},
+    output::{check_output_file, csv_field},
     sources::DataFiles,
 };
 use genailab::{
     Error, Result,
-    data::{Dataset, Opened, TargetSum, mean_expression, normalize},
+    data::{Counts, Dataset, LargeFile, Opened, Perturbation, TargetSum, mean_expression, normalize},
     eval::{DeReference, DeTest, DifferentialExpression, RankSum, SIGNIFICANCE, differential_expression},
     model::NORMALISED_TOTAL,
     ndarray::{Array1, Array2},
-    train::write_atomically,
+    train::write_atomically_with,
 };
 use serde_json::json;
 use std::{
-    fmt::Write,
+    io::{BufWriter, Write},
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Find the genes that each perturbation changes
@@ -69,41 +69,27 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Error::config("--no-tie-correction is of the Wilcoxon test; a t-test has no ties to correct for"));
     }
     check_output_file(&args.out)?;
-    let Opened::Cells(data) = args.columns.open(&args.data)? else {
-        return Err(Error::data(format!(
-            "{} is an effects dataset: one row a perturbation; a test needs the cells behind it",
-            args.data.display()
-        )));
-    };
     let test = match args.method {
         Method::Wilcoxon => DeTest::RankSum(RankSum { tie_correct: !args.no_tie_correction }),
         Method::TTest => DeTest::TTest,
         Method::TTestOverestimVar => DeTest::TTestOverestimVar,
     };
-    let reference = match args.against {
-        Against::Rest => DeReference::Rest,
-        Against::Control => {
-            let control = data.control_cells().first().map(|&cell| data.labels[cell]).ok_or_else(|| {
-                Error::data(format!("{} has no control cells; test with --against rest", args.data.display()))
-            })?;
-            DeReference::Group(control)
-        }
+    let (data, de, time) = match args.columns.open_large(&args.data)? {
+        Some(large) => tested_in_parts(&large, args, test)?,
+        None => tested(args, test)?,
     };
-    say_left_out(&data, &args.data)?;
-    let expression = normalize::log_normalize(&data, TargetSum::Fixed(NORMALISED_TOTAL))?;
-    let start = Instant::now();
-    let mut de = differential_expression(&expression, &data.labels, reference, test)?;
-    if !data.expression.is_counts() {
-        de.log2_fold_changes = differences(&data, &de, reference)?;
-    }
-    let seconds = start.elapsed().as_secs_f64();
-    write_atomically(&args.out, table(&data, &de).as_bytes())?;
+    let seconds = time.as_secs_f64();
+    write_atomically_with(&args.out, |file, _| {
+        let mut out = BufWriter::new(file);
+        write_table(&mut out, &data, &de)?;
+        out.flush()
+    })?;
 
     let (groups, genes) = de.scores.dim();
     let changed = de.p_adjusted.iter().filter(|&&p| p < SIGNIFICANCE).count();
     if args.json {
         let line = json!({
-            "perturbations": groups, "genes": genes, "cells": data.n_cells(), "changed": changed, "seconds": seconds,
+            "perturbations": groups, "genes": genes, "cells": data.labels.len(), "changed": changed, "seconds": seconds,
             "threads": rayon::current_num_threads(), "out": args.out,
         });
         return say(line);
@@ -113,6 +99,53 @@ pub fn run(args: &Args) -> Result<()> {
          {SIGNIFICANCE}\nwritten to {}",
         args.out.display()
     ))
+}
+
+/// The cells, without their counts, the tests, and how long these took.
+type Tested = (Dataset, DifferentialExpression, Duration);
+
+fn tested(args: &Args, test: DeTest) -> Result<Tested> {
+    let Opened::Cells(data) = args.columns.open(&args.data)? else {
+        return Err(Error::data(format!(
+            "{} is an effects dataset: one row a perturbation; a test needs the cells behind it",
+            args.data.display()
+        )));
+    };
+    let reference = reference(&data, args)?;
+    say_left_out(&data, &args.data)?;
+    let bare = Dataset { counts: Counts::default(), ..data.clone() };
+    let expression = normalize::into_log_normalized(data, TargetSum::Fixed(NORMALISED_TOTAL))?;
+    let start = Instant::now();
+    let mut de = differential_expression(&expression, &bare.labels, reference, test)?;
+    if !bare.expression.is_counts() {
+        de.log2_fold_changes = differences(&expression, &bare.labels, &de, reference)?;
+    }
+    Ok((bare, de, start.elapsed()))
+}
+
+/// The same of a file whose counts do not all fit into memory: some genes at a time.
+fn tested_in_parts(file: &LargeFile, args: &Args, test: DeTest) -> Result<Tested> {
+    let reference = reference(file.cells(), args)?;
+    say_left_out(file.cells(), &args.data)?;
+    let (mut parts, mut time) = (Vec::new(), Duration::ZERO);
+    for genes in file.parts() {
+        let expression = normalize::into_log_normalized(file.read(genes)?, TargetSum::Fixed(NORMALISED_TOTAL))?;
+        let start = Instant::now();
+        parts.push(differential_expression(&expression, &file.cells().labels, reference, test)?);
+        time += start.elapsed();
+    }
+    let cells = Dataset { genes: file.genes().clone(), ..file.cells().clone() };
+    Ok((cells, DifferentialExpression::joined(&parts)?, time))
+}
+
+fn reference(data: &Dataset, args: &Args) -> Result<DeReference> {
+    let control = || data.perturbations.iter().position(Perturbation::is_control);
+    match args.against {
+        Against::Rest => Ok(DeReference::Rest),
+        Against::Control => control().map(|label| DeReference::Group(label as u32)).ok_or_else(|| {
+            Error::data(format!("{} has no control cells; test with --against rest", args.data.display()))
+        }),
+    }
 }
 
 /// Says which perturbations have too few cells for a test, and refuses where none is left.
@@ -131,23 +164,28 @@ fn say_left_out(data: &Dataset, file: &Path) -> Result<()> {
         )));
     }
     if !few.is_empty() {
-        eprintln!("note: {} perturbations of one cell were left out: {}", few.len(), few.join(", "));
+        warn(format_args!("note: {} perturbations of one cell were left out: {}", few.len(), few.join(", ")));
     }
     Ok(())
 }
 
 /// Mean of each tested perturbation less the mean of what it is tested against, `(perturbations, genes)`: values whose base is not
 /// known, or that lie around 0, have no fold change.
-fn differences(data: &Dataset, de: &DifferentialExpression, against: DeReference) -> Result<Array2<f64>> {
+fn differences(
+    values: &Counts,
+    labels: &[u32],
+    de: &DifferentialExpression,
+    against: DeReference,
+) -> Result<Array2<f64>> {
     let mean = |inside: &dyn Fn(u32) -> bool| -> Array1<f64> {
-        let cells: Vec<usize> = (0..data.n_cells()).filter(|&cell| inside(data.labels[cell])).collect();
-        mean_expression(&data.counts, &cells).mapv(f64::from)
+        let cells: Vec<usize> = (0..labels.len()).filter(|&cell| inside(labels[cell])).collect();
+        mean_expression(values, &cells).mapv(f64::from)
     };
     let rows = de.groups.iter().map(|&group| match against {
         DeReference::Group(control) => mean(&|label| label == group) - mean(&|label| label == control),
         DeReference::Rest => mean(&|label| label == group) - mean(&|label| label != group),
     });
-    let mut found = Array2::zeros((0, data.n_genes()));
+    let mut found = Array2::zeros((0, values.n_genes()));
     for row in rows {
         found.push_row(row.view()).expect("one value per gene");
     }
@@ -155,26 +193,17 @@ fn differences(data: &Dataset, de: &DifferentialExpression, against: DeReference
 }
 
 /// A row a perturbation and gene, in the order of the file's genes.
-fn table(data: &Dataset, de: &DifferentialExpression) -> String {
+fn write_table(out: &mut impl Write, data: &Dataset, de: &DifferentialExpression) -> std::io::Result<()> {
     let change = if data.expression.is_counts() { "log2_fold_change" } else { "mean_difference" };
-    let mut text = format!("perturbation,gene,score,{change},p_value,p_adjusted\n");
-    let genes: Vec<String> = data.gene_names().iter().map(|gene| quoted(gene)).collect();
+    writeln!(out, "perturbation,gene,score,{change},p_value,p_adjusted")?;
+    let genes: Vec<String> = data.gene_names().iter().map(|gene| csv_field(gene)).collect();
     for (row, &label) in de.groups.iter().enumerate() {
-        let perturbation = quoted(&data.perturbations[label as usize].to_string());
+        let perturbation = csv_field(&data.perturbations[label as usize].to_string());
         for (gene, name) in genes.iter().enumerate() {
             let [score, fold, p, adjusted] =
                 [&de.scores, &de.log2_fold_changes, &de.p_values, &de.p_adjusted].map(|table| table[[row, gene]]);
-            writeln!(text, "{perturbation},{name},{score},{fold},{p:e},{adjusted:e}").expect("a text takes any line");
+            writeln!(out, "{perturbation},{name},{score},{fold},{p:e},{adjusted:e}")?;
         }
     }
-    text
-}
-
-/// A field of a CSV file (RFC 4180).
-fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
-    }
+    Ok(())
 }

@@ -1,13 +1,13 @@
 //! `genailab distances`: how far apart the cells of perturbations lie.
 
 use crate::{
-    options::{DataArgs, say},
-    output::check_output_file,
+    options::{DataArgs, GenesArg, say, warn},
+    output::{check_output_file, csv_field},
     sources::DataFiles,
 };
 use genailab::{
     Error, Result,
-    data::{AnnData, Dataset, Opened, TargetSum, normalize::log_normalize},
+    data::{Counts, Dataset, Opened, TargetSum, normalize::into_log_normalized},
     eval::sets::{
         EDistance, edistance, edistance_matrix, energy_test, holm_sidak, median_gamma, mmd_rbf, sliced_wasserstein,
         subsample,
@@ -60,6 +60,8 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    genes: GenesArg,
+    #[command(flatten)]
     columns: DataArgs,
 }
 
@@ -93,16 +95,13 @@ pub fn run(args: &Args) -> Result<()> {
         }
         Metric::Mmd | Metric::Wasserstein => None,
     };
-    let Opened::Cells(data) = args.columns.open(&args.data)? else {
-        return Err(Error::config(format!(
-            "{}: an effects dataset has one row a perturbation, so there are no sets of cells",
-            args.data.display()
-        )));
-    };
     let started = Instant::now();
-    let scores = match &args.embedding {
-        Some(name) => read_embedding(&args.data, name, data.n_cells())?,
-        None => principal_components(&data, args.components, args.seed)?,
+    let (data, scores) = match &args.embedding {
+        Some(name) => {
+            args.genes.refuse("the embedding is used as it is, and no counts are read")?;
+            args.columns.open_embedding(&args.data, name)?
+        }
+        None => principal_components(cells(args)?, args)?,
     };
     let embedded = started.elapsed().as_secs_f64();
     let started = Instant::now();
@@ -129,30 +128,31 @@ pub fn run(args: &Args) -> Result<()> {
     ))
 }
 
-fn read_embedding(file: &Path, name: &str, n_cells: usize) -> Result<Array2<f32>> {
-    let scores = AnnData::open(file)?.read_obsm(name)?;
-    match scores.nrows() == n_cells {
-        true => Ok(scores),
-        false => Err(Error::data(format!(
-            "{}: obsm/{name} has {} rows, but there are {n_cells} cells",
-            file.display(),
-            scores.nrows()
+fn cells(args: &Args) -> Result<Dataset> {
+    let every_cell = |data: &Dataset| Ok((0..data.n_cells()).collect());
+    match args.columns.open_genes(&args.data, &args.genes.choice()?, false, every_cell)? {
+        Opened::Cells(data) => Ok(data),
+        Opened::Effects(_) => Err(Error::config(format!(
+            "{}: an effects dataset has one row a perturbation, so there are no sets of cells",
+            args.data.display()
         ))),
     }
 }
 
-fn principal_components(data: &Dataset, components: usize, seed: u64) -> Result<Array2<f32>> {
-    let expression = log_normalize(data, TargetSum::Fixed(NORMALISED_TOTAL))?;
+/// The cells without their counts, and their principal components, `(cells, components)`.
+fn principal_components(data: Dataset, args: &Args) -> Result<(Dataset, Array2<f32>)> {
+    let bare = Dataset { counts: Counts::default(), ..data.clone() };
     let all: Vec<usize> = (0..data.n_cells()).collect();
-    let fitted_on = expression.select_cells(&subsample(&all, PCA_CELLS, seed)).to_dense();
-    let components = components.min(fitted_on.ncols()).min(fitted_on.nrows().saturating_sub(1));
-    let pca = Pca::fit(fitted_on.view(), components, seed)?;
+    let expression = into_log_normalized(data, TargetSum::Fixed(NORMALISED_TOTAL))?;
+    let fitted_on = expression.select_cells(&subsample(&all, PCA_CELLS, args.seed)).to_dense();
+    let components = args.components.min(fitted_on.ncols()).min(fitted_on.nrows().saturating_sub(1));
+    let pca = Pca::fit(fitted_on.view(), components, args.seed)?;
     drop(fitted_on);
-    let mut scores = Array2::zeros((data.n_cells(), components));
+    let mut scores = Array2::zeros((all.len(), components));
     for (rows, mut out) in all.chunks(PCA_CELLS).zip(scores.axis_chunks_iter_mut(Axis(0), PCA_CELLS)) {
         out.assign(&pca.transform(expression.select_cells(rows).to_dense().view())?);
     }
-    Ok(scores)
+    Ok((bare, scores))
 }
 
 /// The cells of each perturbation that are used.
@@ -204,7 +204,11 @@ impl Groups {
             )));
         }
         if !self.single.is_empty() {
-            eprintln!("note: {} groups of one cell were left out: {}", self.single.len(), self.single.join(", "));
+            warn(format_args!(
+                "note: {} groups of one cell were left out: {}",
+                self.single.len(),
+                self.single.join(", ")
+            ));
         }
         Ok(())
     }
@@ -236,7 +240,10 @@ impl Groups {
         };
         let mut table = String::from("a,b,distance\n");
         for (i, j) in pairs(n) {
-            line(&mut table, format_args!("{},{},{}", self.names[i], self.names[j], matrix[[i, j]]));
+            line(
+                &mut table,
+                format_args!("{},{},{}", csv_field(&self.names[i]), csv_field(&self.names[j]), matrix[[i, j]]),
+            );
         }
         Ok((table, n * n.saturating_sub(1) / 2))
     }
@@ -248,7 +255,7 @@ impl Groups {
         for group in (0..self.names.len()).filter(|&group| group != place) {
             let cells = self.of(group);
             let distance = defined(distance(&cells, &control), &self.names[group])?;
-            line(&mut table, format_args!("{},{},{distance}", self.names[group], cells.nrows()));
+            line(&mut table, format_args!("{},{},{distance}", csv_field(&self.names[group]), cells.nrows()));
         }
         Ok((table, self.names.len() - 1))
     }
@@ -268,7 +275,7 @@ impl Groups {
         let adjusted = holm_sidak(&tests.iter().map(|test| test.p_value).collect::<Vec<_>>());
         let mut table = String::from("perturbation,cells,distance,p_value,p_adjusted\n");
         for (((group, cells), test), adjusted) in groups.iter().zip(sizes).zip(&tests).zip(adjusted) {
-            let name = &self.names[*group];
+            let name = csv_field(&self.names[*group]);
             line(&mut table, format_args!("{name},{cells},{},{},{adjusted}", test.statistic, test.p_value));
         }
         Ok((table, groups.len()))

@@ -1,8 +1,8 @@
 //! `genailab dose-response`.
 
 use crate::{
-    options::{DataArgs, data_file, say},
-    output::OutputFolder,
+    options::{DataArgs, data_file, say, warn},
+    output::{OutputFolder, csv_field},
     predict::at_commas,
     provenance,
 };
@@ -92,13 +92,20 @@ pub fn run(args: &Args) -> Result<()> {
     if args.context.is_some() && args.data.is_some() && args.context_column.is_none() {
         return Err(Error::config("--context with --data: name the column of its contexts by --context-column"));
     }
-    provenance::reads(&args.model);
+    provenance::reads(&args.model)?;
     let model = Registry::default().load(&args.model, args.device)?;
     if args.context.is_some() && model.contexts().is_empty() {
         return Err(Error::config(format!("--context: this model (a {}) was trained without contexts", model.kind())));
     }
     let names = names(model.as_ref(), args)?;
     let measured = args.data.as_deref().map(|file| measured(file, args)).transpose()?;
+    if let (Some(file), Some(measured)) = (&args.data, &measured) {
+        let unknown: Vec<String> =
+            names.iter().filter(|name| !measured.contains_key(name)).map(ToString::to_string).collect();
+        if !unknown.is_empty() {
+            warn(format_args!("note: {} has no measured dose of {}", file.display(), unknown.join(", ")));
+        }
+    }
     let mut panels = Vec::new();
     for name in &names {
         panels.push(panel(model.as_ref(), name, measured.as_ref(), args)?);
@@ -283,9 +290,8 @@ fn table(panels: &[DosePanel]) -> String {
             for (dose, predicted) in &series.predicted {
                 let measured = series.measured.iter().find(|(at, _)| at == dose);
                 let measured = measured.map_or(String::new(), |(_, effect)| effect.to_string());
-                let name = panel.name.replace('"', "\"\"");
-                writeln!(text, "\"{name}\",{dose},{},{predicted},{measured}", series.gene)
-                    .expect("a text takes any line");
+                let (name, gene) = (csv_field(&panel.name), csv_field(&series.gene));
+                writeln!(text, "{name},{dose},{gene},{predicted},{measured}").expect("a text takes any line");
             }
         }
     }

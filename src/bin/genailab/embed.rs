@@ -7,12 +7,17 @@ use crate::{
     provenance,
     sources::DataFiles,
 };
-use genailab::{Error, ErrorKind, Result, data::Opened, device::Device, model::registry::Registry};
+use genailab::{
+    Error, ErrorKind, Result,
+    data::{GeneChoice, Opened},
+    device::Device,
+    model::registry::Registry,
+};
 use std::path::PathBuf;
 
 /// Write the embedding of every cell by a trained model
 ///
-/// Writes an .h5ad that scanpy opens: the cells of --data with their counts and columns, and the embedding in
+/// Writes an .h5ad that scanpy opens: the cells of --data with their columns and their counts of the model's genes, and the embedding in
 /// obsm["X_jepa"] (a jepa, of any --phase), obsm["X_vae"] (a vae) or obsm["X_causal_vae"] (its three blocks, one after the other);
 /// the VAEs read each cell as a control cell, so that what its perturbation did stays in the embedding. Genes are matched by name; --data must have all of the model's.
 #[derive(clap::Args)]
@@ -39,7 +44,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     args.device.check()?;
     check_output_file(&args.out)?;
-    provenance::reads(&args.model);
+    provenance::reads(&args.model)?;
     let model = covariates::at(Registry::default().load(&args.model, args.device)?, &args.at)?;
     let Some(name) = model.abilities().embeddings else {
         return Err(Error::config(format!(
@@ -49,7 +54,8 @@ pub fn run(args: &Args) -> Result<()> {
             model.kind()
         )));
     };
-    let Opened::Cells(data) = args.columns.open_unlabelled(&args.data)? else {
+    let choice = GeneChoice::Named(model.genes().to_vec());
+    let Opened::Cells(data) = args.columns.open_genes(&args.data, &choice, true, |_| Ok(Vec::new()))? else {
         return Err(Error::config(format!("{} is an effects dataset; give one of cells", args.data.display())));
     };
     let located = |e: Error| if e.kind() == ErrorKind::Data { e.at(args.data.display()) } else { e };

@@ -2,7 +2,8 @@
 
 use crate::{
     options::{DataArgs, say},
-    output::check_output_file,
+    output::{check_output_file, csv_field},
+    provenance,
     sources::DataFiles,
 };
 use genailab::{
@@ -68,6 +69,7 @@ struct Line {
 
 pub fn run(args: &Args) -> Result<()> {
     args.out.as_deref().map_or(Ok(()), check_output_file)?;
+    provenance::reads(&args.gene_sets)?;
     let sets = GeneSets::open(&args.gene_sets)?;
     let wanted: Vec<Perturbation> = args.perturbations.iter().map(|name| name.parse()).collect::<Result<_>>()?;
     let (genes, ranked) = match args.columns.open(&args.data)? {
@@ -204,10 +206,6 @@ fn table(lines: &[Line], top: usize) -> Result<Grid> {
 }
 
 fn csv(lines: &[Line]) -> String {
-    let quoted = |text: &str| match text.contains([',', '"', '\n']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    };
     let mut text =
         "perturbation,gene_set,genes,rank_z,rank_p_adjusted,running_sum,changed,expected,changed_p_adjusted\n"
             .to_owned();
@@ -215,8 +213,8 @@ fn csv(lines: &[Line]) -> String {
         writeln!(
             text,
             "{},{},{},{},{:e},{},{},{},{:e}",
-            quoted(&line.perturbation),
-            quoted(&line.set),
+            csv_field(&line.perturbation),
+            csv_field(&line.set),
             line.size,
             line.z,
             line.p_adjusted,

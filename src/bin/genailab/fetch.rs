@@ -1,5 +1,6 @@
 //! `genailab fetch`.
 
+use crate::options::{say, warn};
 use genailab::data::fetch::{FetchOptions, Manifest, Verified, cache_dir, fetch_source};
 use std::path::PathBuf;
 
@@ -25,8 +26,7 @@ pub fn run(args: &Args) -> genailab::Result<()> {
         Verified::Recorded => "the publisher's checksum is not known; this one is recorded and verified from now on",
         Verified::Unchanged => "unchanged since it was downloaded",
     };
-    eprintln!("{}: SHA-256 {}: {verdict}", source.name, fetched.sha256);
-    eprintln!("licence {}; please cite {}", source.licence, source.citation);
-    println!("{}", fetched.path.display());
-    Ok(())
+    warn(format_args!("{}: SHA-256 {}: {verdict}", source.name, fetched.sha256));
+    warn(format_args!("licence {}; please cite {}", source.licence, source.citation));
+    say(fetched.path.display())
 }

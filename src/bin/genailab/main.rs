@@ -22,6 +22,7 @@ mod plan;
 mod plausibility;
 mod predict;
 mod provenance;
+mod reading;
 mod run;
 mod screen;
 mod simulate;
@@ -134,10 +135,11 @@ fn main() -> ExitCode {
         std::env::set_var("NODEVICE_SELECT", "1");
     }
     genailab::guard::end_cleanly();
+    options::listen_for_interrupts();
     match Cli::parse().command.run().and_then(|()| provenance::write()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            options::warn(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }

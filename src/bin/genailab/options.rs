@@ -18,7 +18,7 @@ use std::{
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -164,13 +164,7 @@ impl DataArgs {
 
     /// Reads the files, and puts several together.
     fn read(&self, files: &[&Path], labels_optional: bool) -> Result<Opened> {
-        if files.len() > 1 && !self.obs.is_empty() && self.obs.len() != files.len() {
-            return Err(Error::config(format!(
-                "there are {} --data and {} --obs; give one --obs for each --data, in the same order",
-                files.len(),
-                self.obs.len()
-            )));
-        }
+        self.check_tables(files)?;
         let open = |(place, file): (usize, &&Path)| {
             fetch_if_public(file)?;
             genailab::data::open_with(file, &self.options_of(place, file, labels_optional)?)
@@ -184,11 +178,23 @@ impl DataArgs {
         Ok(opened)
     }
 
+    /// Refuses a number of --obs that does not fit that of --data.
+    pub fn check_tables(&self, files: &[&Path]) -> Result<()> {
+        if files.len() > 1 && !self.obs.is_empty() && self.obs.len() != files.len() {
+            return Err(Error::config(format!(
+                "there are {} --data and {} --obs; give one --obs for each --data, in the same order",
+                files.len(),
+                self.obs.len()
+            )));
+        }
+        Ok(())
+    }
+
     /// The options of one of several files, which has a table of cells of its own.
-    fn options_of(&self, place: usize, file: &Path, labels_optional: bool) -> Result<OpenOptions> {
+    pub fn options_of(&self, place: usize, file: &Path, labels_optional: bool) -> Result<OpenOptions> {
         let options = self.options(file)?;
         let obs = self.obs.get(place).cloned().or_else(|| options.obs.clone());
-        obs.iter().for_each(|table| provenance::reads(table));
+        obs.iter().try_for_each(|table| provenance::reads(table))?;
         Ok(OpenOptions { labels_optional, obs, ..options })
     }
 }
@@ -204,7 +210,7 @@ pub fn data_file(text: &str) -> Result<PathBuf> {
 
 /// Fetches a public dataset that was asked for by its name, or verifies it where it is there. Every data file passes here.
 pub fn fetch_if_public(file: &Path) -> Result<()> {
-    provenance::reads(file);
+    provenance::reads(file)?;
     let Ok(dir) = cache_dir() else { return Ok(()) };
     if file.parent() != Some(&dir) {
         return Ok(());
@@ -216,9 +222,14 @@ pub fn fetch_if_public(file: &Path) -> Result<()> {
 
 fn told(opened: Opened) -> Opened {
     if let Opened::Cells(data) = &opened {
-        data.notes.iter().for_each(|note| eprintln!("note: {note}"));
+        tell(data);
     }
     opened
+}
+
+/// Says on stderr what was chosen and repaired while the cells were read.
+pub fn tell(data: &Dataset) {
+    data.notes.iter().for_each(|note| warn(format_args!("note: {note}")));
 }
 
 /// Which genes of a file of cells are used.
@@ -340,21 +351,44 @@ impl Fractions {
     }
 }
 
+/// Raised by Ctrl-C where [`interrupt_flag`] was asked for.
+static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+static IS_ASKED_FOR: AtomicBool = AtomicBool::new(false);
+
+/// From now on Ctrl-C (and the signal to terminate) ends the program with one line, and leaves nothing half-written.
+pub fn listen_for_interrupts() {
+    let listening = ctrlc::set_handler(|| {
+        if IS_ASKED_FOR.load(Ordering::SeqCst) && !INTERRUPTED.swap(true, Ordering::SeqCst) {
+            // For the person at the keyboard; a script is told once, when the program ends.
+            if std::io::stderr().is_terminal() {
+                warn("stopping; press Ctrl-C again to stop at once");
+            }
+            return;
+        }
+        genailab::files::remove_unfinished();
+        warn("error: interrupted");
+        end_at_once();
+    });
+    // Without a handler the signal ends the program all the same; the next command removes what it leaves.
+    drop(listening);
+}
+
+/// Ends the program while other threads work. What the C library would do at the end is left out: HDF5 would close files that are in
+/// use.
+fn end_at_once() -> ! {
+    #[cfg(unix)]
+    // SAFETY: it takes a number and does not come back.
+    unsafe {
+        libc::_exit(1)
+    }
+    #[cfg(not(unix))]
+    std::process::exit(1)
+}
+
 /// A flag that Ctrl-C raises: the first asks the training to stop at its last checkpoint, the second ends the program.
-pub fn interrupt_flag() -> Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let raised = Arc::clone(&flag);
-    ctrlc::set_handler(move || {
-        if raised.swap(true, Ordering::SeqCst) {
-            std::process::exit(1);
-        }
-        // For the person at the keyboard; a script is told once, when the program ends.
-        if std::io::stderr().is_terminal() {
-            eprintln!("stopping; press Ctrl-C again to stop at once");
-        }
-    })
-    .map_err(|e| Error::config(format!("cannot listen for Ctrl-C: {e}")))?;
-    Ok(flag)
+pub fn interrupt_flag() -> Arc<AtomicBool> {
+    IS_ASKED_FOR.store(true, Ordering::SeqCst);
+    Arc::clone(&INTERRUPTED)
 }
 
 /// Ends a command between two of its parts if Ctrl-C was pressed; `kept` says what is left of it.
@@ -363,6 +397,11 @@ pub fn check_interrupt(flag: &AtomicBool, kept: impl Display) -> Result<()> {
         true => Err(Error::new(ErrorKind::Interrupted, format!("interrupted; {kept}"))),
         false => Ok(()),
     }
+}
+
+/// Says a line on stderr. Where that cannot be written (a log on a full disk), the work matters more.
+pub fn warn(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Prints a line. A reader that has gone (`| head`) is no reason to stop; a disk that is full is one.

@@ -1,7 +1,10 @@
 //! Where a command writes to: known to be writable before any work is done, and one process at a time in a folder.
 
 use crate::provenance;
-use genailab::{Error, Result};
+use genailab::{
+    Error, Result,
+    files::{Listed, check_place, check_writable, remove_abandoned},
+};
 use std::{
     fs::{File, TryLockError},
     ops::Deref,
@@ -10,8 +13,6 @@ use std::{
 
 /// Held by the process that writes into the folder, and gone when it has ended.
 const LOCK: &str = ".genailab.lock";
-/// How the name of a file begins that is still being written; it is renamed once it is complete.
-const UNFINISHED: &str = ".genailab-";
 
 /// The output folder of a command. It is removed again if the command made it and left nothing in it.
 pub struct OutputFolder {
@@ -19,6 +20,7 @@ pub struct OutputFolder {
     made: bool,
     /// `None` where the file system cannot lock.
     _lock: Option<File>,
+    _listed: Listed,
 }
 
 impl OutputFolder {
@@ -30,10 +32,10 @@ impl OutputFolder {
     pub fn new(path: &Path) -> Result<Self> {
         let made = !path.exists();
         std::fs::create_dir_all(path).map_err(|e| Error::io("create the folder", path, e))?;
-        let mut folder = Self { path: path.to_owned(), made, _lock: None };
-        writable(path).map_err(|e| Error::io("write into the folder", path, e))?;
+        let mut folder = Self { path: path.to_owned(), made, _lock: None, _listed: Listed::new(&path.join(LOCK)) };
+        check_writable(path).map_err(|e| Error::io("write into the folder", path, e))?;
         folder._lock = lock(path)?;
-        remove_unfinished(path);
+        remove_abandoned_below(path);
         provenance::writes(path);
         Ok(folder)
     }
@@ -95,33 +97,33 @@ fn is_at(_: &File, path: &Path) -> bool {
     path.exists()
 }
 
-/// Removes files that were never completed, from the folder and those of the models in it.
-fn remove_unfinished(folder: &Path) {
+/// Removes files that were never completed, from the folder and those of the models in it. Links are not followed: what they lead
+/// to is not of this command.
+fn remove_abandoned_below(folder: &Path) {
+    remove_abandoned(folder);
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            remove_unfinished(&path);
-        } else if entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED)) {
-            let _ = std::fs::remove_file(path);
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_abandoned_below(&entry.path());
         }
     }
 }
 
-/// Checks that a file can be written at `path`, before the work that fills it.
+/// Checks that a file can be written at `path`, before the work that fills it, and removes what a process that was killed had
+/// half written beside it.
 pub fn check_output_file(path: &Path) -> Result<()> {
+    check_place(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let fails = |why: String| Err(Error::config(format!("cannot write {}: {why}", path.display())));
-    if path.is_dir() {
-        return fails("it is a folder; give a file name".to_owned());
-    }
-    if !folder.is_dir() {
-        return fails(format!("there is no folder {}; make it first, or write elsewhere", folder.display()));
-    }
-    writable(folder).map_err(|e| Error::io("write into the folder", folder, e))
+    remove_abandoned(folder);
+    check_writable(folder).map_err(|e| Error::io("write", path, e))?;
+    provenance::writes_file(path);
+    Ok(())
 }
 
-fn writable(folder: &Path) -> std::io::Result<()> {
-    // `open` names the file that it tried; the folder is what the user knows.
-    let plain = |e: std::io::Error| e.raw_os_error().map_or_else(|| e.kind().into(), std::io::Error::from_raw_os_error);
-    tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder).map(drop).map_err(plain)
+/// A field of a CSV file (RFC 4180).
+pub fn csv_field(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
 }

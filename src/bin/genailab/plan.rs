@@ -80,7 +80,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(out) = &args.out {
         check_output_file(out)?;
     }
-    provenance::reads(&args.model);
+    provenance::reads(&args.model)?;
     let model = WorldModel::load(&args.model, Device::Cpu)?;
     let located = |e: Error| match e.kind() {
         ErrorKind::Data | ErrorKind::Inapplicable => e.at(args.data.display()),

@@ -61,7 +61,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     args.device.check()?;
-    provenance::reads(&args.model);
+    provenance::reads(&args.model)?;
     let model = Registry::default().load(&args.model, args.device)?;
     if !model.abilities().energies {
         return Err(Error::config(format!(

@@ -114,7 +114,7 @@ pub fn run(args: &Args) -> Result<()> {
         args.columns.refuse_without_data("it says how a file of --control-cells is read, and none is given")?;
     }
     check_output_file(&args.out)?;
-    provenance::reads(&args.model);
+    provenance::reads(&args.model)?;
     let model = covariates::at(Registry::default().load(&args.model, args.device)?, &args.at)?;
     if args.metadata_file.is_some() || args.like.is_some() || model.metadata_model().is_some() {
         metadata::predict(model.as_ref(), args)?;

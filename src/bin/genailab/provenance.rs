@@ -4,7 +4,7 @@
 //! settings, gene sets and predictions by the commands that take them.
 
 use genailab::{
-    Result,
+    Error, Result,
     data::{Uns, fetch::hash},
     train::write_atomically,
 };
@@ -16,11 +16,30 @@ use std::{
 };
 
 static FILES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+/// Without symbolic links, so that one file under two names is known.
+static RESULT: Mutex<Option<PathBuf>> = Mutex::new(None);
 static FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Notes a file that results depend on.
-pub fn reads(file: &Path) {
+/// Notes a file, or a model's folder, that results depend on.
+///
+/// # Errors
+/// The result is to be written in its place.
+pub fn reads(file: &Path) -> Result<()> {
     FILES.lock().unwrap_or_else(PoisonError::into_inner).insert(file.to_owned());
+    let result = RESULT.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let is_result = |file: &PathBuf| file.canonicalize().is_ok_and(|file| result.as_ref() == Some(&file));
+    match on_disk(file).iter().find(|file| is_result(file)) {
+        None => Ok(()),
+        Some(file) => Err(Error::config(format!(
+            "{} is read by this command and would be overwritten by its result; give the result another name",
+            file.display()
+        ))),
+    }
+}
+
+/// Notes the file that the result goes to, where there is an older one.
+pub fn writes_file(file: &Path) {
+    *RESULT.lock().unwrap_or_else(PoisonError::into_inner) = file.canonicalize().ok();
 }
 
 /// Notes the folder that results go to.

@@ -203,7 +203,7 @@ impl Stages<'_> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    args.config.iter().for_each(|file| provenance::reads(file));
+    args.config.iter().try_for_each(|file| provenance::reads(file))?;
     let start = Instant::now();
     args.device.check()?;
     // A setting that is wrong is said before anything is read or made.
@@ -229,7 +229,7 @@ pub fn run(args: &Args) -> Result<()> {
     if !args.resume {
         forget_checkpoints(&out)?;
     }
-    let stages = Stages { args, settings, interrupt: interrupt_flag()?, start };
+    let stages = Stages { args, settings, interrupt: interrupt_flag(), start };
     let done = match (data, &files) {
         (Some(Opened::Effects(data)), Some(file)) => effects::run(&data, file, stages),
         (Some(Opened::Cells(data)), Some(file)) => {

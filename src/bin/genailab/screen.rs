@@ -2,14 +2,14 @@
 
 use crate::{
     options::{DataArgs, say},
-    output::OutputFolder,
+    output::{OutputFolder, csv_field},
     provenance,
-    sources::{DataFiles, DataSource},
+    sources::DataFiles,
 };
 use genailab::{
     Error, Result,
     bench::screen::{Candidates, Closeness, Hit, Retrieved, Search, retrieve, screen},
-    data::{EffectTable, Effects, Opened, Perturbation},
+    data::{EffectTable, Effects, Perturbation},
     model::combination::{CombinationConfig, CombinationModel},
     show::{Align, Grid, Report, Verdict, ranked},
     train::{Run, write_atomically},
@@ -75,7 +75,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let data = effects(args, &args.data)?;
+    let data = args.columns.open_effects(&args.data)?;
     let (wanted, target, own) = match &args.target_file {
         None => {
             let row = find(&data, args.target.as_deref().expect("clap asks for one of the two"))
@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> Result<()> {
             (data.perturbations[row].clone(), data.values.row(row).to_vec(), Some(row))
         }
         Some(path) => {
-            let file = effects(args, path)?;
+            let file = args.columns.open_effects(path)?;
             let row = match (&args.target, file.perturbations.len()) {
                 (Some(target), _) => find(&file, target).map_err(|e| e.at("--target"))?,
                 (None, 1) => 0,
@@ -98,7 +98,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
     };
     let name = wanted.to_string();
-    args.gene_sets.iter().for_each(|file| provenance::reads(file));
+    args.gene_sets.iter().try_for_each(|file| provenance::reads(file))?;
     let out = OutputFolder::new(&args.out)?;
     let config = CombinationConfig { gene_sets: args.gene_sets.clone(), ..CombinationConfig::default() };
 
@@ -141,14 +141,6 @@ pub fn run(args: &Args) -> Result<()> {
     say(compared(left_out, model.genes().len()))?;
     say(verdict(&trust))?;
     say(format_args!("report: {}", out.join("report.html").display()))
-}
-
-/// A file as effects; cells are summed up.
-fn effects<D: DataSource + ?Sized>(args: &Args, data: &D) -> Result<Effects> {
-    match args.columns.open(data)? {
-        Opened::Effects(data) => Ok(data),
-        Opened::Cells(cells) => Effects::of_cells(&cells).map_err(|e| e.at(data.files()[0].display())),
-    }
 }
 
 /// The row of a perturbation.
@@ -278,6 +270,7 @@ fn csv(hits: &[Hit]) -> String {
     for (rank, hit) in hits.iter().enumerate() {
         let (cosine, pearson) = (number(hit.cosine), number(hit.pearson));
         let Hit { perturbation, l2, strength, departure, .. } = hit;
+        let perturbation = csv_field(&perturbation.to_string());
         writeln!(text, "{},{perturbation},{cosine},{pearson},{l2},{strength},{departure}", rank + 1)
             .expect("a string takes all that is written");
     }

@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.components == 0 {
         return Err(Error::config("--components must be at least 1"));
     }
-    args.split.iter().for_each(|file| provenance::reads(file));
+    args.split.iter().try_for_each(|file| provenance::reads(file))?;
     let real = cells_of(args.columns.open_unlabelled(&args.real)?, &args.real)?;
     let generated = cells_of(DataArgs::default().open_unlabelled(&args.generated)?, &args.generated)?;
     let (real, generated, mut notes) = on_common_genes(real, generated, args)?;

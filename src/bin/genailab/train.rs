@@ -161,7 +161,7 @@ pub fn run(args: &Args) -> Result<()> {
         .chain(&args.from)
         .chain(&args.compare_vae)
         .chain(&args.static_files)
-        .for_each(|file| provenance::reads(file));
+        .try_for_each(|file| provenance::reads(file))?;
     // Cheap questions first: a large file takes long to read.
     let registry = Registry::default();
     let family = registry.family(&args.model)?;
@@ -273,7 +273,7 @@ impl Training<'_> {
             device: self.args.device,
             dir: Some(self.out.to_owned()),
             resume: self.args.resume,
-            interrupt: Some(interrupt_flag()?),
+            interrupt: Some(interrupt_flag()),
             ..Run::default()
         })
     }

@@ -7,7 +7,7 @@ use super::{hdf, uns::Uns};
 use crate::{
     Error, ErrorKind, Result,
     data::{Column, Counts, Table},
-    files::temporary_in,
+    files::Unfinished,
 };
 use hdf5::{Dataset, Group, H5Type, Location, types::VarLenUnicode};
 use ndarray::{Array2, ArrayView2};
@@ -127,28 +127,13 @@ impl<'a> AnnDataWriter<'a> {
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         self.check().map_err(|e| e.at(path.display()))?;
-        let failed = |e: std::io::Error| Error::io("write", path, e);
-        if path.is_dir() {
-            return Err(Error::config(format!("cannot write {}: it is a folder; give a file name", path.display())));
-        }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if !folder.is_dir() {
-            let folder = folder.display();
-            return Err(Error::config(format!(
-                "cannot write {}: there is no folder {folder}; make it first",
-                path.display()
-            )));
-        }
-        // The kind alone: the whole message would name the temporary file, which the user knows nothing of.
-        let temporary = temporary_in(folder).map_err(|e| failed(e.kind().into()))?;
+        let unfinished = Unfinished::beside(path)?;
         hdf5::silence_errors(true);
-        self.fill(temporary.path()).map_err(|error| {
+        self.fill(unfinished.path()).map_err(|error| {
             let cause = hdf::system_error(&error).unwrap_or_else(|| error.to_string());
             Error::new(ErrorKind::Io, format!("cannot write {}: {cause}", path.display()))
         })?;
-        temporary.as_file().sync_all().map_err(failed)?;
-        temporary.persist(path).map_err(|e| failed(e.error))?;
-        Ok(())
+        unfinished.finish()
     }
 
     fn check(&self) -> Result<()> {

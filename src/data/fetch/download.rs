@@ -256,6 +256,11 @@ fn unsatisfied_total(response: &Response<Body>) -> Option<u64> {
     header(response, "content-range")?.strip_prefix("bytes */")?.parse().ok()
 }
 
+/// Says a line on stderr, which may be a log on a full disk: that is no reason to stop.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// A bar on a terminal, a line for every tenth elsewhere, or nothing.
 struct Progress {
     name: String,
@@ -284,16 +289,16 @@ impl Progress {
             let tenths = written * 10 / total;
             if tenths > self.tenths {
                 self.tenths = tenths;
-                eprintln!("{}: {} % of {:.0} MB", self.name, tenths * 10, total as f64 / 1e6);
+                say(format_args!("{}: {} % of {:.0} MB", self.name, tenths * 10, total as f64 / 1e6));
             }
         }
     }
 
     fn note(&self, text: &str) {
         if let Some(bar) = &self.bar {
-            bar.suspend(|| eprintln!("{}: {text}", self.name));
+            bar.suspend(|| say(format_args!("{}: {text}", self.name)));
         } else if self.lines {
-            eprintln!("{}: {text}", self.name);
+            say(format_args!("{}: {text}", self.name));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Checksums of files, and the record of one beside its file.
 
-use crate::{Error, Result};
+use crate::{Error, Result, files::write_atomically};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::{
@@ -53,7 +53,7 @@ fn record_path(path: &Path) -> PathBuf {
 pub fn record(path: &Path, sha256: &str) -> Result<()> {
     let record = record_path(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    fs::write(&record, format!("{sha256}  {name}\n")).map_err(|error| Error::io("write", &record, error))
+    write_atomically(&record, format!("{sha256}  {name}\n").as_bytes())
 }
 
 /// The SHA-256 that was recorded for the file; `None` if none was.

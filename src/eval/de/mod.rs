@@ -31,7 +31,7 @@ pub(crate) use t_test::Moments;
 
 use super::benjamini_hochberg;
 use crate::{Error, Result, data::Counts};
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array2, ArrayView1, Axis, concatenate};
 
 /// A gene counts as changed where its Benjamini-Hochberg adjusted Wilcoxon p-value is below this: the field's 5 % false
 /// discovery rate (cell-eval's DES uses the same).
@@ -114,6 +114,29 @@ impl DifferentialExpression {
         self.p_adjusted_of(label).map(|row| row.iter().map(|&p| p < significance).collect())
     }
 
+    /// Tests of some genes each, of the same groups, put together in their order; the genes of all are adjusted for together.
+    ///
+    /// # Errors
+    /// Tests of other groups.
+    pub fn joined(parts: &[Self]) -> Result<Self> {
+        let groups = parts.first().map_or(Vec::new(), |part| part.groups.clone());
+        if let Some(other) = parts.iter().find(|part| part.groups != groups) {
+            return Err(Error::shape("joining tests of differential expression", &groups, &other.groups));
+        }
+        let side_by_side = |table: fn(&Self) -> &Array2<f64>| {
+            let views: Vec<_> = parts.iter().map(|part| table(part).view()).collect();
+            concatenate(Axis(1), &views).map_err(|e| Error::data(e.to_string()))
+        };
+        let p_values = side_by_side(|part| &part.p_values)?;
+        Ok(Self {
+            groups,
+            scores: side_by_side(|part| &part.scores)?,
+            p_adjusted: adjusted(&p_values),
+            p_values,
+            log2_fold_changes: side_by_side(|part| &part.log2_fold_changes)?,
+        })
+    }
+
     /// From what was found gene by gene: `found[gene * groups + group]`.
     fn from_genes(groups: Vec<u32>, n_genes: usize, found: &[Found]) -> Self {
         let n = groups.len();
@@ -121,13 +144,19 @@ impl DifferentialExpression {
             Array2::from_shape_fn((n, n_genes), |(group, gene)| figure(&found[gene * n + group]))
         };
         let p_values = table(|found| found.p_value);
-        let mut p_adjusted = Array2::zeros((n, n_genes));
-        for (mut adjusted, p) in p_adjusted.rows_mut().into_iter().zip(p_values.rows()) {
-            adjusted.assign(&ArrayView1::from(&benjamini_hochberg(&p.to_vec())));
-        }
+        let p_adjusted = adjusted(&p_values);
         let (scores, folds) = (table(|found| found.score), table(|found| found.log2_fold_change));
         Self { groups, scores, p_values, p_adjusted, log2_fold_changes: folds }
     }
+}
+
+/// Adjusted over the genes of each group.
+fn adjusted(p_values: &Array2<f64>) -> Array2<f64> {
+    let mut p_adjusted = Array2::zeros(p_values.dim());
+    for (mut adjusted, p) in p_adjusted.rows_mut().into_iter().zip(p_values.rows()) {
+        adjusted.assign(&ArrayView1::from(&benjamini_hochberg(&p.to_vec())));
+    }
+    p_adjusted
 }
 
 /// One gene of one group.

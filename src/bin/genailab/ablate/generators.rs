@@ -48,7 +48,7 @@ pub fn run(args: &Args, what: &str) -> Result<()> {
     };
     data.require_counts("--generators")?;
     let out = OutputFolder::new(&args.out)?;
-    let interrupt = interrupt_flag()?;
+    let interrupt = interrupt_flag();
     let told = json!({ "generators": what, "expression-flow": settings, "genes": args.genes.asked() });
     let mut done = Ablation { dataset: args.data.display().to_string(), settings: told, trials: Vec::new() };
     let file = out.join("ablation.json");

@@ -59,7 +59,7 @@ pub fn predict(model: &dyn Trained, args: &Args) -> Result<()> {
 fn read_rows(args: &Args) -> Result<(Table, &std::path::Path)> {
     match (&args.metadata_file, &args.like) {
         (Some(file), _) => {
-            provenance::reads(file);
+            provenance::reads(file)?;
             Ok((with_own_names(read_table(file)?), file))
         }
         (None, Some(file)) => {
