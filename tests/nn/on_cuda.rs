@@ -1,5 +1,5 @@
-//! Each operation on CUDA against the CPU's kernel: output and gradients within 1e-4. It is type-checked by `make lint`
-//! (feature `cuda-check`) and runs where there is an NVIDIA GPU (`make test-cuda`).
+//! Each operation on CUDA against the CPU's kernel: output and gradients within 1e-4, where there is an NVIDIA GPU
+//! (`make test-cuda`). Elsewhere `cargo check --tests --features cuda-check` reads it.
 
 use super::harness::{close, normal, wide};
 use genailab::{
