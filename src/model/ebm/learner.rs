@@ -189,6 +189,10 @@ impl<D: Backend> Trainable<D> for Learner<D> {
 
 /// A learner on its device.
 #[derive(Debug, Clone)]
+#[cfg_attr(
+    feature = "cuda",
+    expect(clippy::large_enum_variant, reason = "a model has one of them, and never moves it")
+)]
 pub(super) enum Placed {
     Cpu(Learner<Cpu>),
     #[cfg(feature = "cuda")]
