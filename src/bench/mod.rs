@@ -3,6 +3,7 @@
 
 pub mod ablation;
 mod adaptation;
+mod assemble;
 mod cell_truth;
 mod coverage;
 mod data;

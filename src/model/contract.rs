@@ -26,6 +26,10 @@ pub trait Model: Trained + Sized + 'static {
     /// Whether names with doses (`drug@dose`) mean something to it: a learned curve, or a condition of its own per dose. A model
     /// that takes none is not trained on them.
     const TAKES_DOSES: bool = false;
+    /// Whether it learns courses along time, in which a dose is a number that changes and no part of a name.
+    const LEARNS_COURSES: bool = false;
+    /// Whether profiles without a time can stand beside its courses (`train --static`).
+    const TAKES_STATIC: bool = false;
     /// Whether its cells must have counts; else real values will do.
     const NEEDS_COUNTS: bool = true;
     /// Whether all of its networks are trained by [`train::fit`](crate::train::fit), which takes them to Metal or Vulkan.

@@ -94,6 +94,10 @@ pub trait Family: Send + Sync {
     fn knows_contexts(&self) -> bool;
     /// [`Model::TAKES_DOSES`].
     fn takes_doses(&self) -> bool;
+    /// [`Model::LEARNS_COURSES`].
+    fn learns_courses(&self) -> bool;
+    /// [`Model::TAKES_STATIC`].
+    fn takes_static(&self) -> bool;
     /// [`Model::NEEDS_COUNTS`].
     fn needs_counts(&self) -> bool;
     /// [`Model::check_device`].
@@ -207,6 +211,14 @@ impl<M: Model> Family for Of<M> {
     fn takes_doses(&self) -> bool {
         M::TAKES_DOSES
     }
+    fn learns_courses(&self) -> bool {
+        M::LEARNS_COURSES
+    }
+
+    fn takes_static(&self) -> bool {
+        M::TAKES_STATIC
+    }
+
     fn needs_counts(&self) -> bool {
         M::NEEDS_COUNTS
     }

@@ -141,6 +141,8 @@ impl Model for StaticDynamic {
     const ABOUT: &'static str = "static profiles and time courses in one latent space, and rectified flow over sequences of them: courses of unseen perturbations";
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
     const KNOWS_CONTEXTS: bool = true;
+    const LEARNS_COURSES: bool = true;
+    const TAKES_STATIC: bool = true;
     const NEEDS_COUNTS: bool = false;
     const TRAINS_ON_CUDA: bool = true;
     type Config = StaticDynamicSettings;

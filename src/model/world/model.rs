@@ -128,6 +128,7 @@ impl Model for WorldModel {
     const ABOUT: &'static str = "a recurrent state-space model of time courses: the course of unseen perturbations, and plans that reach a target";
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
     const KNOWS_CONTEXTS: bool = true;
+    const LEARNS_COURSES: bool = true;
     const NEEDS_COUNTS: bool = false;
     const TRAINS_ON_CUDA: bool = true;
     type Config = WorldSettings;

@@ -7,11 +7,9 @@ use genailab::{
     data::{CourseColumns, DataKind, Dataset, Opened, QcConfig, with_static},
     device::{Device, Resources},
     model::{
-        Model, SettingsFile,
+        SettingsFile,
         presets::{largest_for, suited},
-        registry::{Family, Settings},
-        static_dynamic::StaticDynamic,
-        world::WorldModel,
+        registry::{Family, Registry, Settings},
     },
 };
 use std::{collections::HashSet, path::PathBuf};
@@ -96,27 +94,24 @@ fn auto_size(by_data: &'static str, device: Device) -> &'static str {
     suited(by_data, largest_for(device, Resources::detect()).0)
 }
 
-/// Whether a model learns from courses along time.
-fn learns_courses(family: &dyn Family) -> bool {
-    [WorldModel::KIND, StaticDynamic::KIND].contains(&family.kind())
-}
-
 impl Args {
     /// How the file is read; a model of courses takes doses as they change in time, not as parts of names.
     pub fn labels_of(&self, family: &dyn Family) -> DataArgs {
-        let dose_column = self.columns.dose_column.clone().filter(|_| !learns_courses(family));
+        let dose_column = self.columns.dose_column.clone().filter(|_| !family.learns_courses());
         DataArgs { dose_column, ..self.columns.clone() }
     }
 
     /// The cells with those of --static, whose times are missing.
     pub fn beside_static(&self, opened: Opened, family: &dyn Family) -> Result<Opened> {
         let Some(first) = self.static_files.first() else { return Ok(opened) };
-        if family.kind() != StaticDynamic::KIND {
+        if !family.takes_static() {
+            let registry = Registry::default();
+            let with: Vec<&str> = registry.families().filter(|known| known.takes_static()).map(Family::kind).collect();
             return Err(Error::config(format!(
                 "--static {}: {} takes no profiles without a time; leave the option out, or train {}",
                 first.display(),
                 family.kind(),
-                StaticDynamic::KIND
+                with.join(" or ")
             )));
         }
         let Opened::Cells(courses) = &opened else { return Ok(opened) };
@@ -162,7 +157,7 @@ impl Args {
     /// The columns of a time course that were named, for a model that learns from one.
     fn course_columns(&self, family: &dyn Family) -> Option<CourseColumns> {
         let named = [&self.time_column, &self.course_column].into_iter().any(Option::is_some);
-        if !named && !learns_courses(family) {
+        if !named && !family.learns_courses() {
             return None;
         }
         Some(CourseColumns {
