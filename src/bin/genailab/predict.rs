@@ -68,7 +68,7 @@ pub struct Args {
     #[arg(long, value_name = "COLUMN=VALUE")]
     at: Vec<String>,
     /// Times that the cells of a perturbation are drawn, N cells each. A diffusion model draws the mean anew each time where
-    /// the mean is not known; of mean effects it draws M of them; a static-dynamic draws M courses, two by two from opposite noise.
+    /// the mean is not known; of mean effects it draws M of them; a static-dynamic draws M courses.
     /// obs["sample"] is the number of the sample
     #[arg(long, value_name = "M", default_value_t = 1)]
     samples: usize,
