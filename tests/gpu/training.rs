@@ -14,13 +14,10 @@ use genailab::{
             net::{Conditioning, DitConfig, ScoreNetConfig},
         },
         jepa::{EncoderConfig, GroupConfig, Jepa, JepaSettings, Pretraining, PretrainingConfig, Size, TokenConfig},
-        jepa_diffusion::{JepaDiffusion, JepaDiffusionSettings},
     },
     ndarray::{Array2, Axis},
     nn::{AttentionConfig, Params, SetEncoderConfig, Visitor, VisitorMut},
-    train::{
-        BatchSource, Callback, EpochRecord, Flow, History, Loss, Run, StepContext, StepRecord, TrainConfig, Trainable,
-    },
+    train::{BatchSource, Callback, EpochRecord, Flow, Loss, Run, StepContext, StepRecord, TrainConfig, Trainable},
 };
 use std::{cell::RefCell, rc::Rc};
 
@@ -124,34 +121,24 @@ fn diffusion_ends_where_the_cpu_does() {
     }
 }
 
-/// A JEPA and the diffusion in its space, whole: some steps of each of their networks on the GPU; and a JEPA that was trained
-/// on the CPU answers there.
+/// A JEPA that was trained on the CPU answers there.
 #[test]
-fn jepa_diffusion_is_trained_there_and_a_jepa_answers_there() {
+fn a_jepa_answers_there() {
     if !is_there() {
         return;
     }
     let (data, split) = small();
     let rows: Vec<usize> = (0..30).collect();
     let training = TrainingData::of_dataset(data.clone(), &split, 0).expect("its own split");
-    let mut settings = JepaDiffusionSettings::default();
-    settings.jepa = JepaSettings::preset(Size::Tiny);
+    let mut settings = JepaSettings::preset(Size::Tiny);
     let groups = GroupConfig { groups: 6, hidden: 16, tokens: 8, depth: 1, ..GroupConfig::of(Size::Tiny) };
-    settings.jepa.encoder.encoder = EncoderConfig::Groups(groups);
-    settings.jepa.encoder.width = 8;
-    settings.jepa.response.tuning.epochs = 1;
-    settings.jepa.set_epochs(1);
-    (settings.training.epochs, settings.training.early_stopping) = (2, None);
-    let on = |device| {
-        let mut run = Run { device, ..Run::quiet(0) };
-        JepaDiffusion::fit(&training, &settings, &mut run).expect("it trains")
-    };
-    let ((_, here), (_, there)) = (on(Device::Cpu), on(DEVICE));
-    let loss = |history: &History| history.last().expect("there are epochs").train.loss;
-    println!("jepa-diffusion: {} on the CPU, {} on {DEVICE}", loss(&here), loss(&there));
-    assert!(((loss(&there) - loss(&here)) / loss(&here)).abs() < TOLERANCE, "{} and {}", loss(&there), loss(&here));
-
-    let (jepa, _) = Jepa::fit(&training, &settings.jepa, &mut Run::quiet(0)).expect("it trains");
+    settings.encoder.encoder = EncoderConfig::Groups(groups);
+    settings.encoder.width = 8;
+    settings.set_epochs(1);
+    settings.response.tuning.epochs = 1;
+    settings.response.interaction.epochs = 1;
+    settings.response.folds = 2;
+    let (jepa, _) = Jepa::fit(&training, &settings, &mut Run::quiet(0)).expect("it trains");
     let folder = tempfile::tempdir().expect("a folder can be made");
     jepa.save(folder.path()).expect("it can be written");
     let moved = Jepa::load(folder.path(), DEVICE).expect("it can be read");

@@ -189,10 +189,7 @@ impl<D: Backend> Trainable<D> for Learner<D> {
 
 /// A learner on its device.
 #[derive(Debug, Clone)]
-#[cfg_attr(
-    feature = "cuda",
-    expect(clippy::large_enum_variant, reason = "a model has one of them, and never moves it")
-)]
+#[cfg_attr(feature = "cuda", allow(clippy::large_enum_variant, reason = "one per model, made once and never moved"))]
 pub(super) enum Placed {
     Cpu(Learner<Cpu>),
     #[cfg(feature = "cuda")]

@@ -35,10 +35,7 @@ const NETWORK: &str = "net";
 
 /// The network on the device that it was made for.
 #[derive(Debug, Clone)]
-#[cfg_attr(
-    feature = "cuda",
-    expect(clippy::large_enum_variant, reason = "a model has one of them, and never moves it")
-)]
+#[cfg_attr(feature = "cuda", allow(clippy::large_enum_variant, reason = "one per model, made once and never moved"))]
 pub(super) enum Net {
     Cpu(VaeNet<Cpu>),
     /// Tensors of the CPU, operations of a GPU: see [`nn::gpu`](crate::nn::gpu).
