@@ -30,7 +30,7 @@ const OLDER: &str = "older";
 const MANIFEST: &str = "manifest.json";
 
 /// Each command that writes, with where it writes as OUT.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 18] = [
     "simulate --cells 300 --genes 40 --seed 4 --out OUT.h5ad",
     "convert small.h5ad OUT.h5ad",
     "split --data small.h5ad --split doubles --out OUT.json",
@@ -48,7 +48,6 @@ const COMMANDS: [&str; 19] = [
     "train --data small.h5ad --epochs 2 --out OUT",
     "train --data course.h5ad --model world-model --epochs 1 --out OUT",
     "train --data small.h5ad --model combination --config quick.toml --out OUT",
-    "ablate --data small.h5ad --phase b --split doubles --variants full --seeds 1 --epochs 1 --out OUT",
     "fetch tiny --dir OUT",
 ];
 

@@ -1,6 +1,7 @@
 //! What a command must not write over, what it leaves when it is stopped, and what it finds of one that was killed.
 
 use super::tool::{Ended, Place, copy_folder, model};
+use genailab::data::{AnnData, AnnDataWriter, Column};
 use std::{
     process::Stdio,
     thread::sleep,
@@ -95,4 +96,27 @@ fn doses_that_the_data_lacks_are_said() {
     let ended = place
         .run("dose-response --model model --perturbations G11 --doses 1,10 --cells 20 --data cells.h5ad --out curves");
     assert!(ended.stderr.contains("note: cells.h5ad has no measured dose of G11"), "{}", ended.stderr);
+}
+
+#[test]
+fn names_with_commas_stay_one_field() {
+    let place = Place::new().with_cells();
+    let file = AnnData::open(place.path("cells.h5ad")).expect("simulated");
+    let (mut obs, var) = (file.obs().expect("obs"), file.var().expect("var"));
+    let mut labels = obs.column("perturbation").expect("it names them").to_text();
+    let single = labels.iter().flatten().find(|label| *label != "control" && !label.contains('+')).cloned();
+    labels.iter_mut().filter(|label| **label == single).for_each(|label| *label = Some("2,4-DNP".to_owned()));
+    obs.set("perturbation", Column::Text(labels));
+    let counts = file.read_matrix("X").expect("counts");
+    AnnDataWriter::new(&obs, &var).x(&counts).write(place.path("drugs.h5ad")).expect("written");
+    for (line, table) in [
+        ("distances --data drugs.h5ad --out pairs.csv --cells 20", "pairs.csv"),
+        ("distances --data drugs.h5ad --out control.csv --cells 20 --to-control", "control.csv"),
+        ("distances --data drugs.h5ad --out test.csv --cells 20 --test --permutations 5", "test.csv"),
+        ("de --data drugs.h5ad --out de.csv", "de.csv"),
+    ] {
+        place.run(line).done();
+        let text = String::from_utf8(read(&place, table)).expect("UTF-8");
+        assert!(text.contains("\"2,4-DNP\",") && !text.contains("\n2,4-DNP"), "{table}");
+    }
 }

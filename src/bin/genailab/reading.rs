@@ -61,7 +61,7 @@ impl DataArgs {
             labels.extend((0..cells.n_cells()).map(|cell| cells.perturbation_of(cell).clone()));
             scores.push(of_file);
         }
-        let views: Vec<_> = scores.iter().map(Array2::view).collect();
+        let views: Vec<_> = scores.iter().map(|scores| scores.view()).collect();
         let scores = concatenate(Axis(0), &views).map_err(|e| Error::data(e.to_string()))?;
         let n = labels.len();
         let none = Counts::new(0, vec![0; n + 1], Vec::new(), Vec::new())?;
