@@ -202,7 +202,12 @@ def chapter(lab, path):
         check(time.monotonic() < deadline, "it takes more than half an hour")
     figures = sum("<svg" in "".join(output.get("data", {}).get("text/html", "")) for output in outputs)
     check(figures > 0, "no figure")
-    lab.page.locator(".jp-OutputArea-output svg").last.scroll_into_view_if_needed()
+    # In the middle of the page: at its edge the picture would show the cell and not the figure.
+    figure = lab.page.locator(".jp-OutputArea-output svg").last
+    figure.evaluate("node => node.scrollIntoView({block: 'center'})")
+    lab.page.wait_for_timeout(2_000)
+    box = figure.bounding_box()
+    check(box and box["width"] > 300 and box["height"] > 100, "the last figure is not seen", box)
     lab.picture("chapter")
     print(f"{path.name}: {len(code)} cells, {figures} figures")
 
