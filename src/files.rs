@@ -18,6 +18,8 @@ use tempfile::{Builder, NamedTempFile};
 
 /// How the name of a file begins that is still being written.
 const UNFINISHED: &str = ".genailab-";
+/// And how it ends.
+const ENDING: &str = ".part";
 
 /// Those that this process is writing.
 static IN_PROGRESS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -118,10 +120,14 @@ pub fn remove_unfinished() {
 /// a file system that cannot lock all stay.
 pub fn remove_abandoned(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let is_unfinished = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
+        let named = |name: &str| name.starts_with(UNFINISHED) && name.ends_with(ENDING);
+        let is_unfinished = entry.file_name().to_str().is_some_and(named);
         if is_unfinished && entry.file_type().is_ok_and(|kind| kind.is_file()) {
             let path = entry.path();
-            if File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+            // Locked until it is gone, so that nobody else takes it for a file of their own in between.
+            if let Ok(file) = File::open(&path)
+                && file.try_lock().is_ok()
+            {
                 let _ = fs::remove_file(path);
             }
         }
@@ -178,7 +184,7 @@ fn plain(error: &io::Error) -> io::Error {
 /// A temporary file that the user's umask applies to (the crate's own default is readable by the owner alone), locked.
 fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
-    builder.prefix(UNFINISHED).suffix(".part");
+    builder.prefix(UNFINISHED).suffix(ENDING);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -205,8 +211,11 @@ mod tests {
         let unfinished = Unfinished::beside(&folder.path().join("wanted")).expect("a folder that can be written");
         let abandoned = folder.path().join(".genailab-x1.part");
         fs::write(&abandoned, "half").expect("written");
+        let of_user = folder.path().join(".genailab-notes");
+        fs::write(&of_user, "mine").expect("written");
         remove_abandoned(folder.path());
-        assert!(!abandoned.exists() && unfinished.path().exists());
+        assert!(!abandoned.exists() && unfinished.path().exists() && of_user.exists());
+        fs::remove_file(of_user).expect("it is there");
         unfinished.finish().expect("it can be written");
         assert!(folder.path().join("wanted").exists());
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);

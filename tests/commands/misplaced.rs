@@ -88,6 +88,30 @@ fn ctrl_c_while_a_file_is_written() {
     panic!("the file was always written before the signal came");
 }
 
+/// As nohup leaves it: the signal is ignored before the program starts.
+#[cfg(unix)]
+#[test]
+fn an_ignored_signal_stays_ignored() {
+    let place = Place::new();
+    let mut command = place.command("simulate --cells 3000 --genes 800 --seed 3 --out cells.h5ad".split(' '));
+    // SAFETY: it sets how the child meets a signal, which may be done between fork and exec.
+    unsafe {
+        std::os::unix::process::CommandExt::pre_exec(&mut command, || {
+            libc::signal(libc::SIGHUP, libc::SIG_IGN);
+            Ok(())
+        });
+    }
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    while child.try_wait().expect("a child of ours").is_none() {
+        // SAFETY: a signal to a child that has not been waited for.
+        unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGHUP) };
+        sleep(Duration::from_millis(20));
+    }
+    let ended: Ended = child.wait_with_output().expect("it ends").into();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(place.files(), ["cells.h5ad"]);
+}
+
 #[test]
 fn doses_that_the_data_lacks_are_said() {
     let place = Place::new().with_cells();

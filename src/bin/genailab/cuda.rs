@@ -31,15 +31,13 @@ pub fn program() -> Option<PathBuf> {
 pub fn hand_over(device: Option<Device>) -> Result<()> {
     let Some(device @ Device::Cuda(number)) = device.filter(|_| cfg!(not(feature = "cuda"))) else { return Ok(()) };
     let no = |message: String| Err(Error::new(ErrorKind::Device, message));
-    let Some(program) = program() else {
-        return no(format!(
+    match (nvidia_gpus(), program()) {
+        (0, _) => no(format!("{device}: no NVIDIA GPU, or no driver for one, is visible to this process; use cpu")),
+        (count, _) if number >= count => no(format!("{device}: there are only {count} GPUs, from cuda:0")),
+        (_, None) => no(format!(
             "{device}: not built into this program, and {PROGRAM} is neither beside it nor on PATH; `make cuda` builds it"
-        ));
-    };
-    match nvidia_gpus() {
-        0 => no(format!("{device}: no NVIDIA GPU, or no driver for one, is visible to this process; use cpu")),
-        count if number >= count => no(format!("{device}: there are only {count} GPUs, from cuda:0")),
-        _ => become_it(Command::new(&program).args(env::args_os().skip(1)), &program),
+        )),
+        (_, Some(program)) => become_it(Command::new(&program).args(env::args_os().skip(1)), &program),
     }
 }
 

@@ -357,6 +357,9 @@ static IS_ASKED_FOR: AtomicBool = AtomicBool::new(false);
 
 /// From now on Ctrl-C (and the signal to terminate) ends the program with one line, and leaves nothing half-written.
 pub fn listen_for_interrupts() {
+    // What starts a program may have it ignore a signal, as nohup does; it goes on ignoring it.
+    #[cfg(unix)]
+    let ignored = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM].map(|signal| (signal, is_ignored(signal)));
     let listening = ctrlc::set_handler(|| {
         if IS_ASKED_FOR.load(Ordering::SeqCst) && !INTERRUPTED.swap(true, Ordering::SeqCst) {
             // For the person at the keyboard; a script is told once, when the program ends.
@@ -371,6 +374,22 @@ pub fn listen_for_interrupts() {
     });
     // Without a handler the signal ends the program all the same; the next command removes what it leaves.
     drop(listening);
+    #[cfg(unix)]
+    for (signal, _) in ignored.into_iter().filter(|(_, ignored)| *ignored) {
+        // SAFETY: it sets how a signal is met, and nothing else.
+        unsafe {
+            libc::signal(signal, libc::SIG_IGN);
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: without a new action it only reads the present one into `action`, for which all zeros are a value.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+    }
 }
 
 /// Ends the program while other threads work. What the C library would do at the end is left out: HDF5 would close files that are in

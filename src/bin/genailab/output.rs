@@ -20,7 +20,7 @@ pub struct OutputFolder {
     made: bool,
     /// `None` where the file system cannot lock.
     _lock: Option<File>,
-    _listed: Listed,
+    _listed: Option<Listed>,
 }
 
 impl OutputFolder {
@@ -32,9 +32,11 @@ impl OutputFolder {
     pub fn new(path: &Path) -> Result<Self> {
         let made = !path.exists();
         std::fs::create_dir_all(path).map_err(|e| Error::io("create the folder", path, e))?;
-        let mut folder = Self { path: path.to_owned(), made, _lock: None, _listed: Listed::new(&path.join(LOCK)) };
+        let mut folder = Self { path: path.to_owned(), made, _lock: None, _listed: None };
         check_writable(path).map_err(|e| Error::io("write into the folder", path, e))?;
         folder._lock = lock(path)?;
+        // Not before it is this process's own.
+        folder._listed = folder._lock.as_ref().map(|_| Listed::new(&path.join(LOCK)));
         remove_abandoned_below(path);
         provenance::writes(path);
         Ok(folder)

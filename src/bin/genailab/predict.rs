@@ -116,6 +116,7 @@ pub fn run(args: &Args) -> Result<()> {
     check_output_file(&args.out)?;
     provenance::reads(&args.model)?;
     let model = covariates::at(Registry::default().load(&args.model, args.device)?, &args.at)?;
+    covariates::note_few_control_cells(model.as_ref(), &args.at)?;
     if args.metadata_file.is_some() || args.like.is_some() || model.metadata_model().is_some() {
         metadata::predict(model.as_ref(), args)?;
         return say(args.out.display());

@@ -15,13 +15,17 @@ pub fn at(mut model: Box<dyn Trained>, asked: &[String]) -> Result<Box<dyn Train
         model = model.with_covariate(column, value).map_err(|e| e.at(format_args!("--at {text}")))?;
         note_extrapolated(model.as_ref(), column, value)?;
     }
-    if let Some(few) = model.few_control_cells()? {
-        say(format_args!(
-            "note: {few} of the control cells that the model keeps have {}, too few to start from; predictions start from all control              cells, given these values",
-            asked.join(" and ")
-        ))?;
-    }
     Ok(model)
+}
+
+/// Says that too few of the model's control cells have the values that `--at` names.
+pub fn note_few_control_cells(model: &dyn Trained, asked: &[String]) -> Result<()> {
+    let Some(few) = model.few_control_cells()? else { return Ok(()) };
+    say(format_args!(
+        "note: {few} of the control cells that the model keeps have {}, too few to start from; predictions start from all of them, \
+         given these values",
+        asked.join(" and ")
+    ))
 }
 
 /// The columns and values that `--at` names.

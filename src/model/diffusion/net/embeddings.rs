@@ -90,9 +90,8 @@ impl<D: Backend> TimeEmbedding<D> {
 /// Spread of the learned vector at the start, as DiT's table of labels (Peebles and Xie 2023).
 const NULL_SPREAD: f32 = 0.02;
 
-/// Time and condition of each row of a batch. Neighbouring rows that have the same are told once: in sampling all rows
-/// share their time and often their condition, and a network then embeds and projects them once and not ten thousand
-/// times.
+/// Time and condition of each row of a batch. Consecutive rows that share both are embedded once: in sampling all rows share
+/// their time and often their condition.
 #[derive(Debug, Clone)]
 pub struct Given {
     runs: RowSets,
