@@ -12,6 +12,7 @@ Needs the packages jupyterlab and playwright, a Chromium (by default the one on 
 
 import contextlib
 import json
+import os
 import pathlib
 import shutil
 import socket
@@ -207,7 +208,7 @@ def chapter(lab, path):
     figure.evaluate("node => node.scrollIntoView({block: 'center'})")
     lab.page.wait_for_timeout(2_000)
     box = figure.bounding_box()
-    check(box and box["width"] > 300 and box["height"] > 100, "the last figure is not seen", box)
+    check(box and box["width"] > 300 and 0 < box["y"] < 900 - box["height"] / 2, "the last figure is not seen", box)
     lab.picture("chapter")
     print(f"{path.name}: {len(code)} cells, {figures} figures")
 
@@ -220,7 +221,13 @@ def opened(folder, name, pictures, chromium):
     options = ["--no-browser", f"--ServerApp.port={port}", "--IdentityProvider.token=", "--ServerApp.password=",
                f"--ServerApp.root_dir={folder}", "--allow-root"]
     log = (pictures / "jupyterlab.log").open("w")
-    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], stdout=log, stderr=log)
+    # All cells are in the page, whatever is scrolled; else a figure that is scrolled to moves while the cells around it appear.
+    settings = pictures / "settings/@jupyterlab/notebook-extension"
+    settings.mkdir(parents=True, exist_ok=True)
+    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
+    environment = {**os.environ, "JUPYTERLAB_SETTINGS_DIR": str(pictures / "settings")}
+    command = [sys.executable, "-m", "jupyterlab", *options]
+    server = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:
         for _ in range(600):
             try:
