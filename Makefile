@@ -12,9 +12,6 @@ LIBRARY := --release --locked -p genailab
 # dependencies. Everything that checks has it, because with and without it the crates that both share have other features
 # and would be built twice; the notebooks' build is the one that checks the library without it.
 TESTED := $(LIBRARY) --features metal
-# Lints and documents are of the code for CUDA too, which needs no nvcc to be checked; what stands in its place without it is
-# compiled by the tests' build.
-CHECKED := $(LIBRARY) --features metal,cuda-check
 KERNEL := --profile kernel --locked -p genailab-kernel
 BOOK := --profile book --locked -p genailab-book
 
@@ -88,10 +85,11 @@ check: lint docs
 
 lint:
 	cargo fmt --all --check
-	cargo clippy $(CHECKED) --all-targets -- -D warnings
+	cargo clippy $(TESTED) --all-targets -- -D warnings
+	cargo check $(TESTED) --features cuda-check --lib --bins --tests
 
 docs:
-	RUSTDOCFLAGS="-D warnings" cargo doc $(CHECKED) --lib --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc $(TESTED) --lib --no-deps
 	RUSTDOCFLAGS="-D warnings" cargo doc $(KERNEL) --lib --no-deps --no-default-features
 
 build:

@@ -18,8 +18,6 @@ mod cli;
 mod commands;
 mod covariates;
 mod diffusion;
-mod diffusion_nets;
-mod doses;
 mod ebm;
 mod eval;
 mod expression_flow;
@@ -28,8 +26,6 @@ mod formats;
 mod fuzz;
 mod gpu;
 mod jepa;
-mod jepa_diffusion;
-mod latent_diffusion;
 mod mean_residual;
 mod model;
 mod nn;
@@ -45,3 +41,13 @@ mod vae_disentanglement;
 mod vae_objectives;
 mod wild;
 mod world;
+
+// Tests in these share a model, and a network on CUDA cannot be shared between threads.
+#[cfg(not(feature = "cuda"))]
+mod diffusion_nets;
+#[cfg(not(feature = "cuda"))]
+mod doses;
+#[cfg(not(feature = "cuda"))]
+mod jepa_diffusion;
+#[cfg(not(feature = "cuda"))]
+mod latent_diffusion;
