@@ -60,6 +60,16 @@ fn courses_and_static_profiles_are_learned_together_and_predicted() {
         .expect("written");
     place.run("train --data s.h5ad --model static-dynamic --epochs 1 --static u.h5ad --out u").done();
 
+    // Cells of the courses without a time are taken for static profiles, which is said.
+    let first: Vec<usize> = (0..600).collect();
+    let mut partly = data.select_cells(&first);
+    let times = partly.cells.column("time").and_then(Column::to_f64).expect("times");
+    let times = times.iter().enumerate().map(|(cell, time)| if cell < 30 { f64::NAN } else { *time }).collect();
+    partly.cells.set("time", Column::Float(times));
+    partly.write_with(place.path("partly.h5ad"), &[], None).expect("written");
+    let said = place.run("train --data partly.h5ad --model static-dynamic --epochs 1 --out partly");
+    assert!(said.done().contains("note: 30 of 600 cells have no time"), "{}", said.stdout);
+
     // A time of theirs is left out, which is said; a context that they lack is named with the file.
     let mut timed = obs.clone();
     timed.set("time", Column::Float(vec![1.0; 40]));

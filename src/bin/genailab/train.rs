@@ -200,6 +200,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
     })?;
     args.genes.check(&opened)?;
+    args.note_without_time(&opened, family)?;
     let opened = args.beside_static(opened, family).map_err(of_file)?;
     if needs_labels {
         say_labels(&opened).map_err(of_file)?;

@@ -1,10 +1,10 @@
 //! The settings of a training: those of a size, of the configuration file and of the command line, in this order.
 
 use super::{Args, HeldOutArg};
-use crate::options::{DataArgs, Fractions};
+use crate::options::{DataArgs, Fractions, say};
 use genailab::{
     Error, Result,
-    data::{CourseColumns, DataKind, Dataset, Opened, QcConfig, with_static},
+    data::{Condition, CourseColumns, CourseLabels, DataKind, Dataset, Opened, QcConfig, with_static},
     device::{Device, Resources},
     model::{
         SettingsFile,
@@ -99,6 +99,22 @@ impl Args {
     pub fn labels_of(&self, family: &dyn Family) -> DataArgs {
         let dose_column = self.columns.dose_column.clone().filter(|_| !family.learns_courses());
         DataArgs { dose_column, ..self.columns.clone() }
+    }
+
+    /// Says how many cells of the courses have no time, to a model that takes them for static profiles.
+    pub fn note_without_time(&self, opened: &Opened, family: &dyn Family) -> Result<()> {
+        let (Opened::Cells(data), Some(columns)) = (opened, self.course_columns(family)) else { return Ok(()) };
+        let conditions: Vec<Condition> =
+            (0..data.n_cells()).map(|cell| Condition::of(data.perturbation_of(cell).clone())).collect();
+        // Columns that are missing or no numbers are the training's to refuse.
+        let Ok(labels) = CourseLabels::of(data, &conditions, &columns) else { return Ok(()) };
+        match labels.time.iter().filter(|time| time.is_nan()).count() {
+            cells if cells > 0 && family.takes_static() => say(format_args!(
+                "note: {cells} of {} cells have no time: they are taken for static profiles",
+                data.n_cells()
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The cells with those of --static, whose times are missing.
