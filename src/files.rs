@@ -148,6 +148,10 @@ pub fn check_writable(folder: &Path) -> io::Result<()> {
 /// A folder, a device or a pipe; a folder around it that is missing.
 pub fn check_place(path: &Path) -> Result<()> {
     let fails = |why: &str| Err(Error::config(format!("cannot write {}: {why}", path.display())));
+    // What lies there may lead to a file of the user, such as /dev/stdout of `>> log.txt`, which would be replaced.
+    if ["/dev", "/proc"].iter().any(|root| path.starts_with(root)) {
+        return fails("it is a device or a pipe; give the name of a file");
+    }
     match path.metadata() {
         Ok(found) if found.is_dir() => return fails("it is a folder; give a file name"),
         // A rename would put a file in the place of the device, for all programs.
@@ -236,6 +240,7 @@ mod tests {
         let pipe = folder.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is a standard tool");
         assert!(made.success());
+        assert!(write_atomically(Path::new("/dev/stdout"), b"x").is_err());
         let error = write_atomically(&pipe, b"x").expect_err("a pipe");
         assert!(error.to_string().contains("pipe: it is a device or a pipe"), "{error}");
     }

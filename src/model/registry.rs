@@ -8,7 +8,7 @@ use crate::{
     Error, Result,
     data::{CourseColumns, DataKind, Dataset, Split, TrainingData},
     device::Device,
-    train::{History, Run},
+    train::{HISTORY, History, Run},
 };
 use serde_json::Value;
 use std::{marker::PhantomData, path::Path};
@@ -335,7 +335,7 @@ pub fn train<M: Model>(data: &TrainingData, config: &M::Config, run: &mut Run<'_
     })?;
     if let Some(dir) = &run.dir {
         model.save(dir)?;
-        history.write(&dir.join("history.jsonl"))?;
+        history.write(&dir.join(HISTORY))?;
     }
     Ok((model, history))
 }

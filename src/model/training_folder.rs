@@ -8,7 +8,7 @@ use crate::{
     Error, Result,
     data::TrainingData,
     files::write_atomically,
-    train::{CHECKPOINT, has_checkpoint},
+    train::{CHECKPOINT, EVENTS, HISTORY, has_checkpoint},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -112,13 +112,20 @@ pub(super) fn begin(dir: &Path, now: &Beginning, resume: bool) -> Result<()> {
     write_atomically(&path, text.as_bytes())
 }
 
-/// Removes the note of a training that failed before its first checkpoint, and the folder if nothing else is in it. That the
-/// training failed is what the user must know; a file that cannot be removed is no second error.
+/// Removes the note and the records of a training that failed before its first checkpoint, and the folder if nothing else is in it.
+/// That the training failed is what the user must know; a file that cannot be removed is no second error.
 pub(super) fn forget_beginning(dir: &Path) {
-    if !holds_checkpoint(dir) {
-        let _ = std::fs::remove_file(dir.join(BEGINNING));
-        let _ = std::fs::remove_dir(dir);
+    if holds_checkpoint(dir) {
+        return;
     }
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name == BEGINNING || name == HISTORY || name.starts_with(EVENTS) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+    let _ = std::fs::remove_dir(dir);
 }
 
 /// Removes the checkpoints of an earlier training and of its parts: a part that is resumed must not find an old one.

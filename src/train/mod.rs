@@ -29,3 +29,4 @@ pub use run::Run;
 pub use schedule::{LearningRateSchedule, Plateau};
 pub(crate) use state::{CHECKPOINT, has_checkpoint};
 pub use trainer::fit;
+pub(crate) use trainer::{EVENTS, HISTORY};

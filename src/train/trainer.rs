@@ -20,9 +20,9 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-const HISTORY: &str = "history.jsonl";
+pub(crate) const HISTORY: &str = "history.jsonl";
 /// TensorBoard reads every file whose name holds `tfevents`.
-const EVENTS: &str = "events.out.tfevents.genailab";
+pub(crate) const EVENTS: &str = "events.out.tfevents.genailab";
 /// Cells of a batch that an error names.
 const NAMED_CELLS: usize = 3;
 

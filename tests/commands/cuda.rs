@@ -70,6 +70,8 @@ fn a_driver_without_a_gpu_is_said_in_one_line() {
     let place = Place::new();
     tool(&place);
     write_program(&place);
+    let doctor = run(&place, "doctor", &[("GENAILAB_DEVICE", "nonsense")]);
+    assert!(doctor.stdout.contains("--device auto cannot be used: GENAILAB_DEVICE says nonsense"), "{}", doctor.stdout);
     if cfg!(target_os = "linux") {
         write_driver(&place, 0);
         let line = "bench-train --data none.h5ad --device cuda";

@@ -51,9 +51,6 @@ pub fn broken(notebook: &Notebook, role: Role, has_solution: bool) -> Vec<String
                 "cell {number} stores a figure as Jupyter does, which GitHub does not show: make outputs"
             ));
         }
-        if cell.outputs().iter().any(|output| output["output_type"] == "error") {
-            found.push(format!("cell {number} stores an error: mend it, then make outputs"));
-        }
         if source.lines().any(|line| line.starts_with(":dep") || line.starts_with("extern crate")) {
             found.push(format!("cell {number} adds a dependency: evcxr.toml names the only one"));
         }

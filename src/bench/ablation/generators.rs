@@ -23,6 +23,7 @@ use crate::{
         Generated, Model,
         diffusion::{Parameterization, Sampler, Solver, net::Tokenization},
         expression_flow::{CellDraw, ExpressionFlow, ExpressionFlowSettings, ExpressionObjective, ExpressionSampling},
+        jepa::Grouping,
     },
     show::{Figure, Panel, Series, training_curves},
     train::{Progress, Run},
@@ -243,6 +244,9 @@ pub fn compare_generators(
                     }
                     let mut settings = base.clone();
                     settings.model.net.tokens = Tokenization::named(tokens, count)?;
+                    if tokens != "modules" {
+                        settings.modules = Grouping::default();
+                    }
                     let measured = fit(&settings, 1 + MEASURED)?.1.split_off(1);
                     let pass = median(measured).expect("passes were measured").max(1e-6);
                     let allowed = *allowed.get_or_insert(pass * epochs as f64);

@@ -63,11 +63,18 @@ pub fn run(_args: &Args) -> Result<()> {
         let _ = writeln!(text, "{mark}  {name:<15} {found}");
     }
     if broken.is_empty() {
-        let _ =
-            writeln!(text, "\nmodels can be trained here; --device auto is {}: {}", Device::auto(), Device::reason());
+        let _ = writeln!(text, "\nmodels can be trained here");
     }
-    let (size, why) = largest_for(Device::auto(), resources);
-    let _ = writeln!(text, "models that come in sizes: --preset auto is {size} at most: {why}");
+    match "auto".parse::<Device>().and_then(|auto| auto.check().map(|()| auto)) {
+        Ok(auto) => {
+            let (size, why) = largest_for(auto, resources);
+            let _ = writeln!(text, "--device auto is {auto}: {}", Device::reason());
+            let _ = writeln!(text, "models that come in sizes: --preset auto is {size} at most: {why}");
+        }
+        Err(error) => {
+            let _ = writeln!(text, "--device auto cannot be used: {}: {error}", Device::reason());
+        }
+    }
     text += "\nmodels (train --model NAME, from datasets of):\n";
     for family in registry::Registry::default().families() {
         let data = family.learns_from().iter().map(|kind| match kind {

@@ -171,7 +171,11 @@ impl ModelConfig for ExpressionFlowSettings {
         self.train.epochs = epochs;
     }
 
+    /// Of use to tokens that are modules alone.
     fn set_gene_sets(&mut self, file: &Path) {
+        if self.model.net.tokens.name() != Self::default().model.net.tokens.name() {
+            return;
+        }
         self.modules = Grouping::GeneSets { file: file.to_owned() };
     }
 
