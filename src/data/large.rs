@@ -1,4 +1,4 @@
-//! A file whose counts are too many to stand in memory: they pass by, or are read some genes at a time.
+//! A file whose counts do not fit into memory: they are streamed, or read some genes at a time.
 //!
 //! Norman 2019 at full size has half a billion counts that are not zero (111,445 cells x 33,694 genes), 4.4 GB as they are read. What
 //! needs all genes, but not together (a test gene by gene, the mean of each perturbation), reads them from here.
@@ -26,7 +26,7 @@ pub struct LargeFile {
 }
 
 impl LargeFile {
-    /// Whether the file is one.
+    /// Whether the file is large.
     ///
     /// # Errors
     /// A damaged file.

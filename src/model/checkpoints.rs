@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A checkpoint is found by what was trained: the version of this library, the kind of model, its settings, its seed, and the data
-//! with its split, counts included. A change of any of them trains again. A change of the library's code that leaves its version as
+//! with its split, counts included. A change of any of them trains again. A file that the settings name counts by its path. A change of the library's code that leaves its version as
 //! it was is not noticed, so whoever works on the library sets [`VARIABLE`] to `off`, as the targets of the Makefile do.
 
 use super::{Model, registry::train, saved_kind, training_folder::fingerprint};
@@ -34,7 +34,7 @@ pub enum Origin {
     Kept(PathBuf),
     /// It was trained now and not kept, because checkpoints are off or the training was interrupted.
     Trained,
-    /// It was trained now, because or although there is a fault with its checkpoint.
+    /// It was trained now; its checkpoint could not be read or written.
     Faulty(String),
     /// It was read from this folder.
     Loaded(PathBuf),

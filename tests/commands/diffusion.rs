@@ -46,7 +46,7 @@ fn effects_are_drawn_and_judged() {
     assert_eq!(Effects::open(place.path("mean.h5ad")).expect("effects").perturbations.len(), 1);
     let line = format!("predict --model m/combination --perturbations {double} --samples 3 --cells 5 --out one.h5ad");
     let said = place.run(&line);
-    for note in ["--cells has no meaning", "draws no effects: one row a perturbation, not 3"] {
+    for note in ["--cells has no meaning", "draws no effects: one row per perturbation, not 3"] {
         assert!(said.done().contains(note), "{}", said.stdout);
     }
     assert_eq!(Effects::open(place.path("one.h5ad")).expect("effects").perturbations.len(), 1);

@@ -128,7 +128,7 @@ pub fn run(args: &Args) -> Result<()> {
         jepa.set_epochs(epochs);
     }
     jepa.validate()?;
-    let out = OutputFolder::new(&args.out)?;
+    let out = OutputFolder::for_results(&args.out)?;
     let interrupt = interrupt_flag();
     let dataset = args.data.display().to_string();
     let settings = match opened {

@@ -134,7 +134,7 @@ pub fn run(args: &Args) -> Result<()> {
     for (file, reason) in files.iter().filter_map(|file| Some((file.name(), file.refusal()?))) {
         warn(format_args!("note: {file} cannot be scored: {reason}"));
     }
-    let out = OutputFolder::new(&args.out)?;
+    let out = OutputFolder::for_results(&args.out)?;
     let interrupt = interrupt_flag();
     models.iter_mut().for_each(|model| model.set_interrupt(&interrupt));
     let told = Mutex::new(Instant::now());

@@ -20,7 +20,7 @@ use serde_json::json;
 /// The models are those of benches/torch_vae.py (vae), benches/torch_jepa.py (jepa-small, jepa-medium) and
 /// benches/torch_ddim.py (ddim) in PyTorch. vae: genes-512-256-64 and back, a 64-wide embedding of the perturbation, SiLU,
 /// NB with one theta per gene, Adam at 1e-3. jepa: the perceptron of that size, trained to predict the embeddings of hidden
-/// genes. ddim: vectors of 64 numbers by 50 steps of DDIM; of the data only the number of cells is used. Gathering batches is
+/// genes. ddim: draws of vectors of 64 numbers by 50 steps of DDIM, which use nothing of the data. Gathering batches is
 /// included in the time, as it is there. Five steps warm up, of ddim one batch of draws.
 #[derive(clap::Args)]
 pub struct Args {

@@ -116,7 +116,7 @@ pub fn run(args: &Args) -> Result<()> {
     let Setup { data, plans, notes } = Setup::new(opened, &name, &args.split, args.seed + 1, &columns)?;
     notes.iter().for_each(|note| warn(format_args!("note: {note}")));
     let (seed, plan) = plans.last().expect("one plan a seed, and at least one seed");
-    let out = OutputFolder::new(&args.out)?;
+    let out = OutputFolder::for_results(&args.out)?;
     let task = Task::of_plan(&data, plan, *seed)?;
     let start = Instant::now();
     let mut run = Run { interrupt: Some(interrupt_flag()), ..Run::quiet(task.training.seed) };

@@ -15,12 +15,26 @@ use std::{
 
 /// Its file name.
 const PROGRAM: &str = "genailab-cuda";
+/// Set for the program that is started: a program of that name without CUDA would start itself for ever.
+const STARTED: &str = "GENAILAB_STARTED_FOR_CUDA";
 
 /// The file of `genailab-cuda`: beside this program, or in a folder of PATH.
 pub fn program() -> Option<PathBuf> {
     let beside = env::current_exe().ok().and_then(|this| this.parent().map(Path::to_owned));
     let on_path = env::var_os("PATH").unwrap_or_default();
-    beside.into_iter().chain(env::split_paths(&on_path)).map(|dir| dir.join(PROGRAM)).find(|file| file.is_file())
+    let folders = beside.into_iter().chain(env::split_paths(&on_path)).filter(|dir| !dir.as_os_str().is_empty());
+    folders.map(|dir| dir.join(PROGRAM)).find(|file| can_be_started(file))
+}
+
+#[cfg(unix)]
+fn can_be_started(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn can_be_started(file: &Path) -> bool {
+    file.is_file()
 }
 
 /// Becomes `genailab-cuda` with the same arguments where an NVIDIA GPU is asked for that this program has no code for; returns
@@ -34,10 +48,15 @@ pub fn hand_over(device: Option<Device>) -> Result<()> {
     match (nvidia_gpus(), program()) {
         (0, _) => no(format!("{device}: no NVIDIA GPU, or no driver for one, is visible to this process; use cpu")),
         (count, _) if number >= count => no(format!("{device}: there are only {count} GPUs, from cuda:0")),
+        (_, Some(program)) if env::var_os(STARTED).is_some() => {
+            no(format!("{device}: {} was built without CUDA; build it by `make cuda`", program.display()))
+        }
         (_, None) => no(format!(
             "{device}: not built into this program, and {PROGRAM} is neither beside it nor on PATH; `make cuda` builds it"
         )),
-        (_, Some(program)) => become_it(Command::new(&program).args(env::args_os().skip(1)), &program),
+        (_, Some(program)) => {
+            become_it(Command::new(&program).args(env::args_os().skip(1)).env(STARTED, "1"), &program)
+        }
     }
 }
 

@@ -107,7 +107,7 @@ type Tested = (Dataset, DifferentialExpression, Duration);
 fn tested(args: &Args, test: DeTest) -> Result<Tested> {
     let Opened::Cells(data) = args.columns.open(&args.data)? else {
         return Err(Error::data(format!(
-            "{} is an effects dataset: one row a perturbation; a test needs the cells behind it",
+            "{} is an effects dataset: one row per perturbation; a test needs the cells behind it",
             args.data.display()
         )));
     };
@@ -192,7 +192,7 @@ fn differences(
     Ok(found)
 }
 
-/// A row a perturbation and gene, in the order of the file's genes.
+/// A row per perturbation and gene, in the order of the file's genes.
 fn write_table(out: &mut impl Write, data: &Dataset, de: &DifferentialExpression) -> std::io::Result<()> {
     let change = if data.expression.is_counts() { "log2_fold_change" } else { "mean_difference" };
     writeln!(out, "perturbation,gene,score,{change},p_value,p_adjusted")?;

@@ -133,7 +133,7 @@ fn cells(args: &Args) -> Result<Dataset> {
     match args.columns.open_genes(&args.data, &args.genes.choice()?, false, every_cell)? {
         Opened::Cells(data) => Ok(data),
         Opened::Effects(_) => Err(Error::config(format!(
-            "{}: an effects dataset has one row a perturbation, so there are no sets of cells",
+            "{}: an effects dataset has one row per perturbation, so there are no sets of cells",
             args.data.display()
         ))),
     }

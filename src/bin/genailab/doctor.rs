@@ -82,7 +82,7 @@ pub fn run(_args: &Args) -> Result<()> {
             DataKind::Effects => "effects",
         });
         let data = data.collect::<Vec<_>>().join(" or ");
-        let _ = writeln!(text, "    {:<12} {data:<18} {}", family.kind(), family.about());
+        let _ = writeln!(text, "    {:<16} {data:<18} {}", family.kind(), family.about());
     }
     crate::print(&text)?;
     if broken.is_empty() {

@@ -110,7 +110,7 @@ pub fn run(args: &Args) -> Result<()> {
     for name in &names {
         panels.push(panel(model.as_ref(), name, measured.as_ref(), args)?);
     }
-    let out = OutputFolder::new(&args.out)?;
+    let out = OutputFolder::for_results(&args.out)?;
     write_atomically(&out.join("dose_response.csv"), table(&panels).as_bytes())?;
     if panels.len() > MOST_PANELS {
         say(format_args!("note: the figure shows the first {MOST_PANELS} of {} perturbations", panels.len()))?;

@@ -24,6 +24,17 @@ pub struct OutputFolder {
 }
 
 impl OutputFolder {
+    /// [`Self::new`] for results that are no model: they would replace the report and the provenance of a model there.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; the folder of a model.
+    pub fn for_results(path: &Path) -> Result<Self> {
+        if path.join("model.json").is_file() {
+            return Err(Error::config(format!("{} holds a model; give another --out", path.display())));
+        }
+        Self::new(path)
+    }
+
     /// Makes the folder, so that one that cannot be written is known before any work is done, and removes what a process that
     /// was killed had half written.
     ///

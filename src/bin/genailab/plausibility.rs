@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<()> {
     let generated = cells_of(of_generated.open_unlabelled(&args.generated)?, &args.generated, model.as_ref())?;
     let rows = unseen(&args.model, &args.data, &real)?;
     let rows = of_same_perturbations(rows, &real, &generated)?;
-    let out = OutputFolder::new(&args.out)?;
+    let out = OutputFolder::for_results(&args.out)?;
     let judged = Judged::new(model.as_ref(), (&real, &rows, &args.data), (&generated, &args.generated))?;
     write_json(&out.join("results.json"), &judged.to_json(args))?;
     judged.report(args)?.save(out.join("report.html"))?;

@@ -31,7 +31,7 @@ const HINTS: &str = "genailab";
 /// Predict perturbed cells, or effects, with a trained model
 ///
 /// Writes an .h5ad that scanpy opens: for a model of cells, counts in X and the perturbation of each cell in
-/// obs["perturbation"]; for a model of effects, one row a perturbation. A perturbation may be of genes that were never
+/// obs["perturbation"]; for a model of effects, one row per perturbation. A perturbation may be of genes that were never
 /// perturbed together, as long as each was perturbed in training; a JEPA also predicts genes that it knows by features.
 #[derive(clap::Args)]
 pub struct Args {
@@ -116,7 +116,9 @@ pub fn run(args: &Args) -> Result<()> {
     check_output_file(&args.out)?;
     provenance::reads(&args.model)?;
     let model = covariates::at(Registry::default().load(&args.model, args.device)?, &args.at)?;
-    covariates::note_few_control_cells(model.as_ref(), &args.at)?;
+    if args.control_cells.is_none() {
+        covariates::note_few_control_cells(model.as_ref(), &args.at)?;
+    }
     if args.metadata_file.is_some() || args.like.is_some() || model.metadata_model().is_some() {
         metadata::predict(model.as_ref(), args)?;
         return say(args.out.display());
@@ -338,7 +340,7 @@ fn predict_effects(model: &dyn Trained, perturbations: &[Perturbation], args: &A
     let samples = if model.abilities().effect_draws { args.samples } else { 1 };
     if samples < args.samples {
         say(format_args!(
-            "note: a model of kind {kind} draws no effects: one row a perturbation, not {}",
+            "note: a model of kind {kind} draws no effects: one row per perturbation, not {}",
             args.samples
         ))?;
     }

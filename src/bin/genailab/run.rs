@@ -54,7 +54,7 @@ const BUILT_IN_SEED: u64 = 7;
 /// that judge it, unseen) into --out; what an earlier run left there is replaced. Open report.html in a browser. `genailab predict
 /// --model DIR/diffusion` uses the models.
 ///
-/// An effects dataset (one row a perturbation, uns["effect"]) is taken too: the models are then judged on perturbations
+/// An effects dataset (one row per perturbation, uns["effect"]) is taken too: the models are then judged on perturbations
 /// of two genes that they have not seen, beside the sum of the two single effects.
 #[derive(clap::Args)]
 pub struct Args {

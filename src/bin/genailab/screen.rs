@@ -99,7 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let name = wanted.to_string();
     args.gene_sets.iter().try_for_each(|file| provenance::reads(file))?;
-    let out = OutputFolder::new(&args.out)?;
+    let out = OutputFolder::for_results(&args.out)?;
     let config = CombinationConfig { gene_sets: args.gene_sets.clone(), ..CombinationConfig::default() };
 
     let trust = trusted(args, &data, &config)?;

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 /// `batch` and `age`, some genes have interactions of tissue and disease and of age and disease, and around that mean there is a
 /// residual of low rank. The layer `true_mean` and uns["bulk_truth"] hold the truth; `train --model mean-residual` learns from it.
 ///
-/// With --effects the perturbations do what a real effects dataset says (one row a perturbation, `uns["effect"]`).
+/// With --effects the perturbations do what a real effects dataset says (one row per perturbation, `uns["effect"]`).
 #[derive(clap::Args)]
 pub struct Args {
     /// Effects dataset (.h5ad) to take perturbations, genes, effects and cell numbers from.
@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> Result<()> {
             let opened = AnnData::open(file)?;
             if !is_effects(&opened) {
                 return Err(Error::config(format!(
-                    "{}: --effects needs an effects dataset (one row a perturbation, uns[\"effect\"]); this is none",
+                    "{}: --effects needs an effects dataset (one row per perturbation, uns[\"effect\"]); this is none",
                     file.display()
                 )));
             }

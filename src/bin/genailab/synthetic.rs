@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> Result<()> {
         );
     }
     let records = Records { train: x_train.view(), held_out: x_held_out.view(), generated: of_generated.view() };
-    let out = OutputFolder::new(&args.out)?;
+    let out = OutputFolder::for_results(&args.out)?;
     let found = evaluate(&records, labelled.as_ref(), args.components, args.seed)?;
     let facts = Facts {
         real: args.real.display().to_string(),

@@ -102,7 +102,7 @@ pub struct Args {
     /// this data does not have are hidden. Trains phase b, unless --phase says ab or a
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
-    /// Passes over the training data, of each phase; of a jepa the trainings that follow are no longer [default: the configuration's]
+    /// Passes over the training data, of each phase; the later trainings of a jepa make at most N passes too [default: the configuration's]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Seed of the split, the weights and the training [default: the configuration's]

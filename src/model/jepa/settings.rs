@@ -98,7 +98,7 @@ impl ModelConfig for JepaSettings {
         self.response.validate()
     }
 
-    /// Those of both phases; the trainings that follow are no longer.
+    /// Those of both phases; the later trainings make at most as many.
     fn set_epochs(&mut self, epochs: usize) {
         self.pretraining.epochs = epochs;
         self.response.training.epochs = epochs;

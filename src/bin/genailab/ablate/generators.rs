@@ -47,7 +47,7 @@ pub fn run(args: &Args, what: &str) -> Result<()> {
         return Err(Error::config("--generators compares generators of cells, and this is an effects dataset"));
     };
     data.require_counts("--generators")?;
-    let out = OutputFolder::new(&args.out)?;
+    let out = OutputFolder::for_results(&args.out)?;
     let interrupt = interrupt_flag();
     let told = json!({ "generators": what, "expression-flow": settings, "genes": args.genes.asked() });
     let mut done = Ablation { dataset: args.data.display().to_string(), settings: told, trials: Vec::new() };
@@ -92,16 +92,19 @@ pub fn run(args: &Args, what: &str) -> Result<()> {
     say(format_args!("report: {}", out.join("report.html").display()))
 }
 
-/// Refuses the tables of a training command.
+/// Refuses the tables of a training command, and its seed.
 fn refuse_shared(file: &SettingsFile) -> Result<()> {
     let of_training = |table: &&&str| file.gives(&[**table]);
-    match ["split", "qc"].iter().find(of_training) {
-        Some(table) => Err(Error::config(format!(
-            "{}: [{table}] is no setting of a comparison, which holds out a fifth of the cells of each perturbation; leave it out",
-            file.path().display()
-        ))),
-        None => Ok(()),
-    }
+    let what = match ["split", "qc"].iter().find(of_training) {
+        Some(table) => {
+            format!(
+                "[{table}] is no setting of a comparison, which holds out a fifth of the cells of each perturbation"
+            )
+        }
+        None if file.gives(&["train", "seed"]) => "[train] seed: a comparison has the seeds 0 to --seeds".to_owned(),
+        None => return Ok(()),
+    };
+    Err(Error::config(format!("{}: {what}; leave it out", file.path().display())))
 }
 
 /// Refuses what a comparison of objectives decides itself.

@@ -60,7 +60,7 @@ pub fn write_cells(
     }
 }
 
-/// Writes effects, `samples` rows a perturbation.
+/// Writes effects, `samples` rows per perturbation.
 pub fn write_effects(
     perturbations: &[Perturbation],
     samples: usize,
@@ -90,7 +90,7 @@ pub fn write_effects(
         .write(&args.out)
 }
 
-/// The perturbation of each row, `rows_each` rows a perturbation.
+/// The perturbation of each row, `rows_each` rows per perturbation.
 fn categories(perturbations: &[Perturbation], rows_each: usize) -> Column {
     let mut names: Vec<String> = perturbations.iter().map(ToString::to_string).collect();
     let all = names.clone();

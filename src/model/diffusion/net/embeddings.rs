@@ -96,10 +96,10 @@ const NULL_SPREAD: f32 = 0.02;
 pub struct Given {
     runs: RowSets,
     times: Vec<f32>,
-    /// `(runs, condition)`; 0 where a number is not told.
+    /// `(runs, condition)`; 0 where a number is dropped.
     condition: Option<Array2<f32>>,
     dropped: Vec<bool>,
-    /// Numbers at the end of a condition that are told though it is dropped.
+    /// Numbers at the end of a condition that the network sees though it is dropped.
     kept: usize,
 }
 
@@ -130,17 +130,17 @@ impl Given {
             return Err(Error::shape("numbers of a condition that are kept", width, kept));
         }
         let is_dropped = |row: usize| condition.is_none() || dropped.get(row).copied().unwrap_or(false);
-        // What the network is told of a row's condition.
-        let told = |row: usize| if is_dropped(row) { width - kept..width } else { 0..width };
+        // What the network sees of a row's condition.
+        let seen = |row: usize| if is_dropped(row) { width - kept..width } else { 0..width };
         let same = |a: usize, b: usize| {
-            let conditions = || condition.is_none_or(|c| c.slice(s![a, told(a)]) == c.slice(s![b, told(b)]));
+            let conditions = || condition.is_none_or(|c| c.slice(s![a, seen(a)]) == c.slice(s![b, seen(b)]));
             t[a] == t[b] && is_dropped(a) == is_dropped(b) && conditions()
         };
         let starts: Vec<usize> = (0..rows).filter(|&row| row == 0 || !same(row - 1, row)).collect();
         let ends = starts.iter().skip(1).copied().chain((rows > 0).then_some(rows));
         let mut condition = condition.map(|condition| condition.select(Axis(0), &starts));
         for (run, &row) in starts.iter().enumerate().filter(|(_, row)| is_dropped(**row)) {
-            condition.iter_mut().for_each(|c| c.slice_mut(s![run, ..told(row).start]).fill(0.0));
+            condition.iter_mut().for_each(|c| c.slice_mut(s![run, ..seen(row).start]).fill(0.0));
         }
         Ok(Self {
             runs: RowSets::from_sizes(starts.iter().zip(ends).map(|(start, end)| end - start)),
