@@ -65,6 +65,18 @@ fn the_other_program_is_started_with_the_same_arguments() {
     }
 }
 
+/// A plain program by that name would start itself for ever.
+#[test]
+fn a_program_without_cuda_is_not_started_twice() {
+    if cfg!(target_os = "linux") {
+        let place = Place::new();
+        tool(&place);
+        write_driver(&place, 1);
+        fs::hard_link(place.path("genailab"), place.path("genailab-cuda")).expect("one more name");
+        run(&place, "train --data none.h5ad --device cuda --out m", &[]).one_line(&["built without CUDA", "make cuda"]);
+    }
+}
+
 #[test]
 fn a_driver_without_a_gpu_is_said_in_one_line() {
     let place = Place::new();

@@ -113,6 +113,13 @@ fn an_ignored_signal_stays_ignored() {
 }
 
 #[test]
+fn results_are_not_put_into_the_folder_of_a_model() {
+    let place = Place::new().with_cells();
+    copy_folder(model(), &place.path("m"));
+    place.fails("bench --data cells.h5ad --seeds 1 --models no_change --out m", &["m holds a model", "--out"]);
+}
+
+#[test]
 fn doses_that_the_data_lacks_are_said() {
     let place = Place::new().with_cells();
     place.run("simulate --cells 300 --genes 60 --doses 1,10,100 --seed 3 --out dosed.h5ad").done();

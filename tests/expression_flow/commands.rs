@@ -93,9 +93,11 @@ fn generators_are_compared() {
     place.fails(&format!("{tokens} --config ddpm.toml --out d"), &["objective", "rectified flow"]);
     place.fails(&format!("{ablate} --generators objectives --genes 20 --resume --out a"), &["other settings"]);
     let objectives = "ablate --data cells.h5ad --seeds 1 --epochs 1 --generators objectives --out d";
-    for (text, says) in
-        [("[sampling]\nsteps = 3\n", "[sampling]"), ("[split]\nseed = 3\n", "[split] is no setting of a comparison")]
-    {
+    for (text, says) in [
+        ("[sampling]\nsteps = 3\n", "[sampling]"),
+        ("[split]\nseed = 3\n", "[split] is no setting of a comparison"),
+        ("[train]\nseed = 3\n", "--seeds"),
+    ] {
         place.write("own.toml", text);
         place.fails(&format!("{objectives} --config own.toml"), &[says, "leave it out"]);
     }
