@@ -91,7 +91,7 @@ fn ctrl_c_while_a_file_is_written() {
 /// As nohup leaves it: the signal is ignored before the program starts.
 #[cfg(unix)]
 #[test]
-fn an_ignored_signal_stays_ignored() {
+fn a_hangup_that_is_ignored_stays_ignored() {
     let place = Place::new();
     let mut command = place.command("simulate --cells 3000 --genes 800 --seed 3 --out cells.h5ad".split(' '));
     // SAFETY: it sets how the child meets a signal, which may be done between fork and exec.

@@ -357,9 +357,8 @@ static IS_ASKED_FOR: AtomicBool = AtomicBool::new(false);
 
 /// From now on Ctrl-C (and the signal to terminate) ends the program with one line, and leaves nothing half-written.
 pub fn listen_for_interrupts() {
-    // What starts a program may have it ignore a signal, as nohup does; it goes on ignoring it.
     #[cfg(unix)]
-    let ignored = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM].map(|signal| (signal, is_ignored(signal)));
+    let survives_hangup = is_ignored(libc::SIGHUP);
     let listening = ctrlc::set_handler(|| {
         if IS_ASKED_FOR.load(Ordering::SeqCst) && !INTERRUPTED.swap(true, Ordering::SeqCst) {
             // For the person at the keyboard; a script is told once, when the program ends.
@@ -375,10 +374,11 @@ pub fn listen_for_interrupts() {
     // Without a handler the signal ends the program all the same; the next command removes what it leaves.
     drop(listening);
     #[cfg(unix)]
-    for (signal, _) in ignored.into_iter().filter(|(_, ignored)| *ignored) {
+    if survives_hangup {
+        // Started by nohup, it goes on when the terminal is closed.
         // SAFETY: it sets how a signal is met, and nothing else.
         unsafe {
-            libc::signal(signal, libc::SIG_IGN);
+            libc::signal(libc::SIGHUP, libc::SIG_IGN);
         }
     }
 }
