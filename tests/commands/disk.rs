@@ -141,14 +141,15 @@ fn judge(line: &str, number: usize, error: i32) -> Result<(), String> {
         return Err(format!("exit {:?}: {}", ended.code, ended.stderr));
     }
     let left = place.files();
-    if left.iter().any(|file| file.contains(".genailab")) {
+    if left.iter().any(|file| [".genailab-", ".genailab.lock"].iter().any(|name| file.contains(name))) {
         return Err(format!("it left {left:?}"));
     }
     match file {
         Some(file) if left != [file] || fs::read(place.path(file)).ok().as_deref() != Some(OLDER.as_bytes()) => {
             Err(format!("the older file is not as it was: {left:?}"))
         }
-        _ => match left.iter().find(|file| !is_whole(&place.path(file))) {
+        Some(_) => Ok(()),
+        None => match left.iter().find(|file| !is_whole(&place.path(file))) {
             Some(half) => Err(format!("{half} is half-written")),
             None => Ok(()),
         },
@@ -183,10 +184,9 @@ fn at_every_write() {
         let mut wrong = Vec::new();
         while let Some(line) = COMMANDS.get(next.fetch_add(1, Ordering::Relaxed)) {
             let n = writes(line);
-            let some = BTreeSet::from([0, 1, 2, n / 2, n - 2, n - 1]);
+            let some = BTreeSet::from([0, 1, n / 2, n - 1]);
             let full = if every { (0..n).collect() } else { some };
-            let tried =
-                full.into_iter().map(|number| (number, libc::ENOSPC)).chain([(0, libc::EROFS), (n / 3, libc::EROFS)]);
+            let tried = full.into_iter().map(|number| (number, libc::ENOSPC)).chain([(n / 3, libc::EROFS)]);
             for (number, error) in tried {
                 if let Err(what) = judge(line, number, error) {
                     wrong.push(format!("`{line}`, write {number} of {n}, error {error}: {what}"));
