@@ -66,7 +66,8 @@ impl Job {
             let said = self.once(place, after);
             let end = (self.result)(&place.path(KILLED));
             assert!(end == whole, "{} killed after {after:?} (number {moment}) ended otherwise: {said}", self.line);
-            let left: Vec<String> = place.files().into_iter().filter(|file| file.contains(".genailab")).collect();
+            let in_progress = |file: &String| [".genailab-", ".genailab.lock"].iter().any(|name| file.contains(name));
+            let left: Vec<String> = place.files().into_iter().filter(in_progress).collect();
             assert!(left.is_empty(), "{} killed after {after:?} left {left:?}", self.line);
             let out = place.path(KILLED);
             if out.is_dir() { std::fs::remove_dir_all(out) } else { std::fs::remove_file(out) }.expect("it was made");

@@ -116,7 +116,10 @@ fn a_hangup_that_is_ignored_stays_ignored() {
 fn results_are_not_put_into_the_folder_of_a_model() {
     let place = Place::new().with_cells();
     copy_folder(model(), &place.path("m"));
-    place.fails("bench --data cells.h5ad --seeds 1 --models no_change --out m", &["m holds a model", "--out"]);
+    place.fails(
+        "bench --data cells.h5ad --split doubles --seeds 1 --models no_change --out m",
+        &["m holds a model", "--out"],
+    );
 }
 
 #[test]
