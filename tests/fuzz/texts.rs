@@ -84,7 +84,7 @@ fn models_and_checkpoints() {
 fn other_models() {
     let place = Place::new().with_cells();
     place.write("quick.toml", "[model]\nnetwork = false\n");
-    place.run("simulate --cells 200 --genes 30 --time-points 3 --seed 3 --out course.h5ad").done();
+    place.run("simulate --cells 200 --genes 40 --time-points 3 --seed 3 --out course.h5ad").done();
     for (kind, line) in [
         ("combination", "train --data cells.h5ad --model combination --config quick.toml --out"),
         ("world-model", "train --data course.h5ad --model world-model --epochs 1 --out"),
