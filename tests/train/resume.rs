@@ -212,7 +212,7 @@ fn a_failed_checkpoint_ends_the_training_and_leaves_nothing_beside_it() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("last.safetensors/in the way")).unwrap();
     let error = train(Some(folder.path()), &config(), false, None).1.unwrap_err();
-    assert!(error.kind() == ErrorKind::Io && error.to_string().contains("cannot write "), "{error}");
+    assert!(error.to_string().contains("last.safetensors: it is a folder"), "{error}");
     let mut names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["events.out.tfevents.genailab", "history.jsonl", "last.safetensors"]);
