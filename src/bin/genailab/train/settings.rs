@@ -143,7 +143,18 @@ impl Args {
         let statics = self.static_files.iter().map(read).collect::<Result<Vec<_>>>()?;
         let named: Vec<(&str, &Dataset)> = statics.iter().map(|(name, cells)| (name.as_str(), cells)).collect();
         let columns = self.course_columns(family).unwrap_or_default();
-        with_static((&self.data.display(), courses), &named, &columns).map(Opened::Cells)
+        let name = self.data.display();
+        let joined = with_static((&name, courses), &named, &columns)?;
+        // The files' own notes were said when they were opened.
+        let of_files = std::iter::once((name.as_str(), courses)).chain(named);
+        let said: HashSet<String> =
+            of_files.flat_map(|(name, data)| data.notes.iter().map(move |note| format!("{name}: {note}"))).collect();
+        joined
+            .notes
+            .iter()
+            .filter(|note| !said.contains(*note))
+            .try_for_each(|note| say(format_args!("note: {note}")))?;
+        Ok(Opened::Cells(joined))
     }
 
     /// Refuses covariates that tell the perturbation, which would then have two conditions, and names that predictions use for
