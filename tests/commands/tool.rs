@@ -129,11 +129,15 @@ pub fn model() -> &'static Path {
     &FOLDER.get_or_init(make).1
 }
 
-/// Copies a folder of files.
+/// Copies a folder with everything in it.
 pub fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder can be made");
     for entry in std::fs::read_dir(from).expect("a folder").flatten() {
-        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("a file can be copied");
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy_folder(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).expect("a file can be copied")),
+        }
     }
 }
 
