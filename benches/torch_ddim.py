@@ -8,13 +8,13 @@ Prints one JSON line.
 """
 
 import argparse
-import json
 import math
-import time
 
 import torch
 from torch import nn
 from torch.nn.functional import silu
+
+from torch_timing import timed
 
 DIMS, WIDTH, DEPTH, EMBEDDING, STEPS = 64, 256, 4, 64, 50
 
@@ -66,20 +66,11 @@ def main():
     torch.manual_seed(0)
     device = torch.device(options.device)
     net = Denoiser().to(device)
-    draw(net, options.batch, device)
-    batches = max(3, options.cells // options.batch)
-    start = time.perf_counter()
-    for _ in range(batches):
+
+    def step(_: int):
         draw(net, options.batch, device)
-    seconds = time.perf_counter() - start
-    print(json.dumps({
-        "peer": f"torch {torch.__version__}",
-        "device": options.device,
-        "threads": torch.get_num_threads(),
-        "cells_per_s": round(batches * options.batch / seconds, 1),
-        "ms_per_step": round(1e3 * seconds / batches, 2),
-        "loss": None,
-    }))  # fmt: skip
+
+    timed(step, options, 1)
 
 
 if __name__ == "__main__":

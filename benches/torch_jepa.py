@@ -9,14 +9,14 @@ Adam at 1e-3. The encoder is a perceptron with a vector for each hidden gene: 25
 """
 
 import argparse
-import json
-import time
 
 import anndata
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import layer_norm, silu, smooth_l1_loss
+
+from torch_timing import timed
 
 WARM_UP_STEPS = 5
 PATTERNS, TARGETS, FRACTION, POINTER, MOMENTUM = 16, 3, 0.2, 64, 0.996
@@ -111,21 +111,7 @@ def main():
             torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1 - MOMENTUM)
         return loss.item()
 
-    for number in range(WARM_UP_STEPS):
-        step(number)
-    steps = max(3, options.cells // options.batch)
-    start = time.perf_counter()
-    for number in range(steps):
-        loss = step(WARM_UP_STEPS + number)
-    seconds = time.perf_counter() - start
-    print(json.dumps({
-        "peer": f"torch {torch.__version__}",
-        "device": options.device,
-        "threads": torch.get_num_threads(),
-        "cells_per_s": round(steps * options.batch / seconds, 1),
-        "ms_per_step": round(1e3 * seconds / steps, 2),
-        "loss": round(loss, 2),
-    }))  # fmt: skip
+    timed(step, options, WARM_UP_STEPS)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ the timed steps (including the conversion of sparse rows to dense rows, as in a 
 """
 
 import argparse
-import json
-import time
 
 import anndata
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import silu, softmax
+
+from torch_timing import timed
 
 WARM_UP_STEPS = 5
 
@@ -75,21 +75,7 @@ def main():
         optimizer.step()
         return loss.item()
 
-    for number in range(WARM_UP_STEPS):
-        step(number)
-    steps = max(3, options.cells // options.batch)
-    start = time.perf_counter()
-    for number in range(steps):
-        loss = step(WARM_UP_STEPS + number)
-    seconds = time.perf_counter() - start
-    print(json.dumps({
-        "peer": f"torch {torch.__version__}",
-        "device": options.device,
-        "threads": torch.get_num_threads(),
-        "cells_per_s": round(steps * options.batch / seconds, 1),
-        "ms_per_step": round(1e3 * seconds / steps, 2),
-        "loss": round(loss, 2),
-    }))  # fmt: skip
+    timed(step, options, WARM_UP_STEPS)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ use crate::{
         diffusion::{
             DiffusionConfig, Parameterization, Sampler, Solver,
             model::check_shares,
-            net::{GeneTokensConfig, ScoreNetConfig},
+            net::{GeneTokensConfig, ScoreNetConfig, Tokenization},
         },
         jepa::Grouping,
     },
@@ -128,7 +128,7 @@ impl ExpressionFlowSettings {
         let tokens = self.model.net.tokens.name();
         let (objective, flow) =
             (self.model.objective.name(), self.model.objective == ExpressionObjective::RectifiedFlow);
-        let what = if self.modules != usual.modules && tokens != usual.model.net.tokens.name() {
+        let what = if self.modules != usual.modules && !matches!(self.model.net.tokens, Tokenization::Modules { .. }) {
             format!(
                 "modules: gene sets and groups are for tokens of the kind \"modules\", and these are of the kind {tokens:?}"
             )
@@ -173,10 +173,9 @@ impl ModelConfig for ExpressionFlowSettings {
 
     /// Of use to tokens that are modules alone.
     fn set_gene_sets(&mut self, file: &Path) {
-        if self.model.net.tokens.name() != Self::default().model.net.tokens.name() {
-            return;
+        if matches!(self.model.net.tokens, Tokenization::Modules { .. }) {
+            self.modules = Grouping::GeneSets { file: file.to_owned() };
         }
-        self.modules = Grouping::GeneSets { file: file.to_owned() };
     }
 
     fn seed(&self) -> u64 {

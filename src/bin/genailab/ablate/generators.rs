@@ -94,8 +94,7 @@ pub fn run(args: &Args, what: &str) -> Result<()> {
 
 /// Refuses the tables of a training command, and its seed.
 fn refuse_shared(file: &SettingsFile) -> Result<()> {
-    let of_training = |table: &&&str| file.gives(&[**table]);
-    let what = match ["split", "qc"].iter().find(of_training) {
+    let what = match ["split", "qc"].into_iter().find(|table| file.gives(&[table])) {
         Some(table) => {
             format!(
                 "[{table}] is no setting of a comparison, which holds out a fifth of the cells of each perturbation"
