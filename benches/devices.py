@@ -71,9 +71,10 @@ def measure(job, device, file, options, left):
     cells = max(options.cells, 3 * batch)
     torch_device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     size = ["--batch", batch, "--cells", cells]
-    ours_command = [options.genailab, "bench-train", "--data", file, "--model", model, "--device", device, *size, "--json"]
-    data = [] if model == "ddim" else [file]
-    theirs_command = [sys.executable, BENCHES / peer[0], *data, *peer[1:], *size, "--device", torch_device]
+    needs_data = model != "ddim"
+    ours_data, theirs_data = (["--data", file], [file]) if needs_data else ([], [])
+    ours_command = [options.genailab, "bench-train", *ours_data, "--model", model, "--device", device, *size, "--json"]
+    theirs_command = [sys.executable, BENCHES / peer[0], *theirs_data, *peer[1:], *size, "--device", torch_device]
     pairs = []
     while len(pairs) < options.pairs and (not pairs or left() > 0):
         ours = last_json_line(ours_command, max(left(), 20))

@@ -79,6 +79,10 @@ impl Unfinished {
     pub(crate) fn finish(self) -> Result<()> {
         let Self { file, asked, place, _listed } = self;
         let failed = |e: io::Error| Error::io("write", &asked, e);
+        // Who may read the older file may read this one.
+        if let Ok(older) = place.metadata() {
+            file.as_file().set_permissions(older.permissions()).map_err(failed)?;
+        }
         file.as_file().sync_all().map_err(failed)?;
         file.persist(&place).map_err(|e| failed(e.error))?;
         // The rename itself is on the disk once the folder is. Not every file system can synchronise a folder, and the
@@ -165,12 +169,13 @@ pub fn check_place(path: &Path) -> Result<()> {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+/// The folder of a file; `.` where the path names none.
+pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// What a path leads to, also where nothing is there yet.
-fn behind_links(path: &Path) -> PathBuf {
+pub fn behind_links(path: &Path) -> PathBuf {
     match fs::read_link(path) {
         Ok(target) => fs::canonicalize(path).unwrap_or_else(|_| folder_of(path).join(target)),
         Err(_) => path.to_owned(),
@@ -237,6 +242,11 @@ mod tests {
             assert_eq!(fs::read_to_string(&target).expect("written"), text);
             assert!(link.is_symlink());
         }
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).expect("it is there");
+        write_atomically(&target, b"third").expect("it can be written");
+        let mode = target.metadata().expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "who may read it stays");
         let pipe = folder.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is a standard tool");
         assert!(made.success());

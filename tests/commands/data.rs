@@ -116,4 +116,7 @@ fn other_kinds_of_data_than_a_command_takes() {
     for name in ["cells_per_s", "ms_per_step", "loss"] {
         assert!(figures[name].as_f64().is_some_and(|value| value > 0.0), "{name} in {figures}");
     }
+    place.run("bench-train --model ddim --cells 24 --batch 8").done();
+    place.fails("bench-train --model ddim --data cells.h5ad", &["--data", "ddim draws without data"]);
+    place.fails("bench-train --model ddim --round-counts", &["--round-counts", "ddim draws without data"]);
 }

@@ -51,6 +51,22 @@ fn a_folder_holds_one_training() {
 }
 
 #[test]
+fn a_folder_where_another_process_trains_is_left_to_it() {
+    let place = Place::new().with_cells();
+    for folder in ["out", "out/vae"] {
+        std::fs::create_dir(place.path(folder)).expect("a folder can be made");
+        place.write(&format!("{folder}/last.safetensors"), "of a training that has begun");
+    }
+    let lock = std::fs::File::create(place.path("out/.genailab.lock")).expect("a file can be made");
+    lock.try_lock().expect("nobody else holds it");
+    for command in ["train", "run"] {
+        let line = format!("{command} --data cells.h5ad --out out");
+        place.fails(&line, &["another genailab writes into out", "wait", "--out"]);
+        place.fails(&format!("{command} --data cells.h5ad --out cells.h5ad"), &["cells.h5ad is a file", "--out"]);
+    }
+}
+
+#[test]
 fn only_the_same_training_is_resumed() {
     let place = Place::new().with_cells();
     copy_folder(model(), &place.path("model"));

@@ -4,28 +4,32 @@ mod jobs;
 mod numpy_order;
 
 use crate::{
-    options::{DataArgs, say},
+    options::{DataArgs, data_file, say},
     sources::DataFiles,
 };
 use genailab::{
     Error, Result,
     data::{Dataset, Opened, Split},
     device::Device,
+    model::jepa::Size,
 };
 use jobs::Measured;
 use serde_json::json;
+use std::path::PathBuf;
 
 /// Measure the training speed of the count VAE or of a JEPA, or the speed of a diffusion model's draws
 ///
 /// The models are those of benches/torch_vae.py (vae), benches/torch_jepa.py (jepa-small, jepa-medium) and
 /// benches/torch_ddim.py (ddim) in PyTorch. vae: genes-512-256-64 and back, a 64-wide embedding of the perturbation, SiLU,
 /// NB with one theta per gene, Adam at 1e-3. jepa: the perceptron of that size, trained to predict the embeddings of hidden
-/// genes. ddim: draws of vectors of 64 numbers by 50 steps of DDIM, which use nothing of the data. Gathering batches is
+/// genes. ddim: draws of vectors of 64 numbers by 50 steps of DDIM, without data. Gathering batches is
 /// included in the time, as it is there. Five steps warm up, of ddim one batch of draws.
 #[derive(clap::Args)]
 pub struct Args {
-    #[command(flatten)]
-    data: DataFiles,
+    /// The file of cells to train on, or several of one screen; ddim draws without data
+    #[arg(long, value_name = "FILE", value_parser = data_file, required_unless_present = "model",
+        required_if_eq_any([("model", "vae"), ("model", "jepa-small"), ("model", "jepa-medium")]))]
+    data: Vec<PathBuf>,
     /// What is measured
     #[arg(long, value_enum, value_name = "NAME", default_value_t = Model::Vae)]
     model: Model,
@@ -71,29 +75,38 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Error::config("--batch must be at least 1"));
     }
     args.device.check()?;
-    let data = match args.columns.open(&args.data)? {
-        Opened::Cells(data) => {
-            data.require_counts("bench-train").map_err(|e| e.at(args.data.display()))?;
-            data
-        }
-        Opened::Effects(_) => {
-            let file = args.data.display();
-            return Err(Error::config(format!("{file}: bench-train needs cells; this is an effects dataset")));
-        }
-    };
     let load = Load { batch: args.batch, steps: (args.cells / args.batch).max(3), device: args.device };
+    let training_cells = || Ok(in_order(cells(args)?, (WARM_UP_STEPS + load.steps) * load.batch));
+    let jepa = |size| training_cells().and_then(|(data, split)| jobs::jepa(&data, &split, size, load));
     let measured = match args.model {
-        Model::Ddim => jobs::ddim(load)?,
-        model => {
-            let (data, split) = in_order(data, (WARM_UP_STEPS + load.steps) * load.batch);
-            match model {
-                Model::JepaSmall => jobs::jepa(&data, &split, genailab::model::jepa::Size::Small, load)?,
-                Model::JepaMedium => jobs::jepa(&data, &split, genailab::model::jepa::Size::Medium, load)?,
-                Model::Vae | Model::Ddim => jobs::vae(data, &split, load)?,
+        Model::Vae => training_cells().and_then(|(data, split)| jobs::vae(data, &split, load))?,
+        Model::JepaSmall => jepa(Size::Small)?,
+        Model::JepaMedium => jepa(Size::Medium)?,
+        Model::Ddim => {
+            let why = "ddim draws without data; leave it out";
+            if !args.data.is_empty() {
+                return Err(Error::config(format!("--data: {why}")));
             }
+            args.columns.refuse_without_data(why)?;
+            jobs::ddim(load)?
         }
     };
     report(args, load, &measured)
+}
+
+/// The cells to train on.
+fn cells(args: &Args) -> Result<Dataset> {
+    let files = DataFiles::of(&args.data).expect("only ddim does without");
+    match args.columns.open(&files)? {
+        Opened::Cells(data) => {
+            data.require_counts("bench-train").map_err(|e| e.at(files.display()))?;
+            Ok(data)
+        }
+        Opened::Effects(_) => {
+            let file = files.display();
+            Err(Error::config(format!("{file}: bench-train needs cells; this is an effects dataset")))
+        }
+    }
 }
 
 /// `rows` training cells in the order of the Python side. Where the file has fewer, all of them are repeated in that order.

@@ -3,7 +3,7 @@
 use crate::provenance;
 use genailab::{
     Error, Result,
-    files::{Listed, check_place, check_writable, remove_abandoned},
+    files::{Listed, behind_links, check_place, check_writable, folder_of, remove_abandoned},
 };
 use std::{
     fs::{File, TryLockError},
@@ -41,6 +41,9 @@ impl OutputFolder {
     /// # Errors
     /// A folder that cannot be made or written; one that another process writes into.
     pub fn new(path: &Path) -> Result<Self> {
+        if path.is_file() {
+            return Err(Error::config(format!("{} is a file; --out names a folder: give another", path.display())));
+        }
         let made = !path.exists();
         std::fs::create_dir_all(path).map_err(|e| Error::io("create the folder", path, e))?;
         let mut folder = Self { path: path.to_owned(), made, _lock: None, _listed: None };
@@ -125,9 +128,9 @@ fn remove_abandoned_below(folder: &Path) {
 /// half written beside it.
 pub fn check_output_file(path: &Path) -> Result<()> {
     check_place(path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    remove_abandoned(folder);
-    check_writable(folder).map_err(|e| Error::io("write", path, e))?;
+    let place = behind_links(path);
+    remove_abandoned(folder_of(&place));
+    check_writable(folder_of(&place)).map_err(|e| Error::io("write", path, e))?;
     provenance::writes_file(path);
     Ok(())
 }

@@ -208,6 +208,8 @@ pub fn run(args: &Args) -> Result<()> {
     args.device.check()?;
     // A setting that is wrong is said before anything is read or made.
     let settings = args.settings_for_cells()?;
+    // Before its checkpoints are looked at, which may be those of a run at work there.
+    let out = OutputFolder::new(&args.out)?;
     check_folder(&args.out.join("vae"), args.resume)?;
     let genes = args.genes.choice()?;
     let files = DataFiles::of(&args.data);
@@ -225,7 +227,6 @@ pub fn run(args: &Args) -> Result<()> {
             cells.require_counts("`genailab run`").map_err(|e| e.at(file.display()))?;
         }
     }
-    let out = OutputFolder::new(&args.out)?;
     if !args.resume {
         forget_checkpoints(&out)?;
     }

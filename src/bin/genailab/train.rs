@@ -177,6 +177,8 @@ pub fn run(args: &Args) -> Result<()> {
     let file = args.config.as_deref().map(SettingsFile::read).transpose()?;
     let (split, qc) = shared(file.as_ref())?;
     check_settings(family, file.as_ref(), args)?;
+    // Before its checkpoints are looked at, which may be those of a training at work there.
+    let out = OutputFolder::new(&args.out)?;
     check_folder(&args.out, args.resume)?;
     let of_file = |e: Error| match e.kind() {
         ErrorKind::Data | ErrorKind::Inapplicable => e.at(args.data.display()),
@@ -226,7 +228,6 @@ pub fn run(args: &Args) -> Result<()> {
         ))?;
     }
     let seed = args.seed.unwrap_or_else(|| settings.seed());
-    let out = OutputFolder::new(&args.out)?;
     let split = split.unwrap_or_else(|| usual_split(settings.as_ref()));
     let training = Training { args, family, settings, split, seed, out };
     let metrics = match opened {
