@@ -6,11 +6,13 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    bench::Task,
-    data::{Condition, Truth},
+    bench::{MOST_CELLS, Task},
+    data::{Condition, Truth, mean_expression},
     eval::{
         calibration::{calibration_error, selective_curve},
-        pearson, spearman,
+        pearson,
+        sets::subsample,
+        spearman,
     },
     math::seeds::derived,
     model::{
@@ -192,8 +194,8 @@ impl Study {
                 Err(error) if error.kind() == ErrorKind::Inapplicable => None,
                 Err(error) => return Err(error),
             };
-            let control = cells.expression.select_cells(&cells.control_rows[index]).to_dense();
-            let centre = controls.row(index).mapv(f64::from) + &(mean(&drawn) - mean(&control));
+            let control = mean_expression(&cells.expression, &cells.control_rows[index]).mapv(f64::from);
+            let centre = controls.row(index).mapv(f64::from) + &(mean(&drawn) - control);
             let judged = study.judged(task, index, &drawn, centre, noise)?;
             let seen = trained_on.contains(condition);
             let several = condition.perturbation.genes().len() > 1;
@@ -226,7 +228,9 @@ impl Study {
     ) -> Result<Option<CellCalibration>> {
         let cells = task.observed.cells.as_ref().ok_or_else(no_cells)?;
         let (space, seed) = (cells.space.pca(&cells.expression)?, task.training.seed);
-        let control = cells.expression.select_cells(&cells.control_rows[index]).to_dense();
+        // A screen may have tens of thousands of them, and here they are dense.
+        let control = subsample(&cells.control_rows[index], MOST_CELLS, seed);
+        let control = cells.expression.select_cells(&control).to_dense();
         let deviation = control.mapv(f64::from).var_axis(Axis(0), 0.0).mapv(f64::sqrt);
         let observed = cells.expression.select_cells(&cells.rows[index]).to_dense();
         let mut opponents = vec![(SHIFTED_CONTROL, shifted(&control, drawn))];
@@ -352,7 +356,9 @@ fn spread_of_combinations(model: Option<Box<dyn Trained>>, task: &Task) -> Resul
 
 /// Mean of each gene over cells.
 fn mean(cells: &Array2<f32>) -> Array1<f64> {
-    cells.mapv(f64::from).mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(cells.ncols()))
+    let mut sum = Array1::zeros(cells.ncols());
+    cells.rows().into_iter().for_each(|cell| sum.zip_mut_with(&cell, |sum, &value| *sum += f64::from(value)));
+    sum / cells.nrows().max(1) as f64
 }
 
 /// Control cells moved so that their mean is that of the drawn cells: the same mean with no change of the spread. They are not

@@ -59,7 +59,9 @@ pub use model::Jepa;
 pub use pretrain::PretrainNet;
 pub use pretraining::{Pretraining, Reader};
 pub use regulons::{Regulon, Regulons};
-pub use response::{ContextShare, LossWeights, NewContexts, Pairing, PredictorState, ResponseConfig, Share};
+pub use response::{
+    ContextChoice, ContextShare, LossWeights, NewContexts, Pairing, PredictorState, ResponseConfig, Share,
+};
 pub(in crate::model) use response::{Reference as KeptControls, size_factors};
 #[doc(hidden)]
 pub use response::{expected_expression, profile_loss};

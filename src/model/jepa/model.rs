@@ -81,21 +81,24 @@ impl Jepa {
                 share.error
             ),
         };
-        match share.contexts {
-            None if self.settings.response.new_contexts == NewContexts::LeftOut => format!(
-                "{of_combinations}; new_contexts = left_out has no effect: it takes a trained predictor, and perturbations that \
-                 were measured in two contexts or more"
-            ),
-            None => of_combinations,
+        let of_contexts = match share.contexts {
+            None if self.settings.response.new_contexts == NewContexts::LeftOut => {
+                "; new_contexts = left_out has no effect: it takes a trained predictor, and perturbations that were measured in two \
+                 contexts or more"
+                    .to_owned()
+            }
+            None => String::new(),
             Some(of) => format!(
-                "{of_combinations}; {} training contexts, left out: {:.2} times the shift of the others, {:.0} % of the learned \
-                 response is used, E-distance {:.3} of that without",
+                "; {} training contexts, left out: {:.2} times the shift of the others, {:.0} % of the learned response is used, \
+                 E-distance {:.3} of that without",
                 of.contexts,
                 of.factor,
                 100.0 * of.response,
                 of.error
             ),
-        }
+        };
+        let choice = share.choice.map_or_else(String::new, |choice| choice.to_string());
+        format!("{of_combinations}{choice}{of_contexts}")
     }
 
     /// Names of the contexts that were trained on.

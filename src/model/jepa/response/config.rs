@@ -62,8 +62,11 @@ pub enum PredictorState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NewContexts {
-    /// The predictor of the end-to-end training: every second set of which did without the effect measured in its own context.
+    /// Whichever of the two others predicts training contexts better that phase B was trained without: it is trained once more for
+    /// each of up to four contexts. With fewer than three contexts there is nothing to choose by, and it is `end_to_end`.
     #[default]
+    Chosen,
+    /// The predictor of the end-to-end training: every second set of which did without the effect measured in its own context.
     EndToEnd,
     /// What was chosen and trained by leaving contexts out: safer where contexts are few and effects noisy.
     LeftOut,
@@ -90,7 +93,7 @@ pub struct ResponseConfig {
     /// Which predictor is kept at the end.
     pub predictor: PredictorState,
     /// What predicts a perturbation in a context where it was not measured. It matters only to cells of several contexts
-    /// (`train --context`, `bench --split context:COLUMN`).
+    /// (`train --context`, `bench --split context:COLUMN`), and to a trained predictor.
     pub new_contexts: NewContexts,
     /// Weights of the loss.
     pub weights: LossWeights,

@@ -2,6 +2,7 @@
 
 use super::{
     beyond::Beyond,
+    choice::{ContextChoice, Start},
     config::{NewContexts, PredictorState, ResponseConfig},
     decoder::{Decoder, DecoderNet, size_factors},
     embedded::{Embedded, Encoder},
@@ -58,6 +59,9 @@ pub struct Share {
     pub combinations: usize,
     /// For contexts in which a perturbation was not measured; `None` where none could be left out.
     pub contexts: Option<ContextShare>,
+    /// How it was chosen what predicts there; `None` where it was not.
+    #[serde(default)]
+    pub choice: Option<ContextChoice>,
 }
 
 /// A trained phase B.
@@ -85,10 +89,35 @@ impl Response {
         cells: &TrainingCells,
         (student, encoder): (Backbone<Cpu>, &mut Encoder),
         config: &ResponseConfig,
+        teaching: (EmaMomentum, CollapseAlarm),
+        run: &Run<'_>,
+    ) -> Result<(Self, History)> {
+        let choice = match (config.new_contexts, config.predictor) {
+            (NewContexts::Chosen, PredictorState::Trained) => {
+                let start = Start { student: &student, encoder, teaching };
+                ContextChoice::by_leaving_out(data, cells, start, config, run)?
+            }
+            _ => None,
+        };
+        let new_contexts = choice.map_or(config.new_contexts, |choice| choice.better());
+        let config = ResponseConfig { new_contexts, ..config.clone() };
+        let (mut fitted, history) =
+            Self::fit_rows(data, cells, &cells.split.train, (student, encoder), &config, teaching, run)?;
+        fitted.share.choice = choice;
+        Ok((fitted, history))
+    }
+
+    /// [`Self::fit`] on these of the training cells, without a choice: [`NewContexts::Chosen`] is the end-to-end training.
+    pub(super) fn fit_rows(
+        data: &TrainingData,
+        cells: &TrainingCells,
+        train: &[usize],
+        (student, encoder): (Backbone<Cpu>, &mut Encoder),
+        config: &ResponseConfig,
         (momentum, alarm): (EmaMomentum, CollapseAlarm),
         run: &Run<'_>,
     ) -> Result<(Self, History)> {
-        let (dataset, train, seed) = (&*cells.data, &cells.split.train, run.seed);
+        let (dataset, seed) = (&*cells.data, run.seed);
         let controls = data.controls()?.expect("a dataset of cells has control profiles");
         let mut measured = Measured::new(&cells.conditions, train, controls);
         if measured.effects.is_empty() {
@@ -162,7 +191,15 @@ impl Response {
             interactions: Vec::new(),
             beyond: Beyond::none(width),
             transfers: Vec::new(),
-            share: Share { width: 1.0, factor: 1.0, interaction: 0.0, error: 1.0, combinations: 0, contexts: None },
+            share: Share {
+                width: 1.0,
+                factor: 1.0,
+                interaction: 0.0,
+                error: 1.0,
+                combinations: 0,
+                contexts: None,
+                choice: None,
+            },
             decoder: Decoder::new(net.decoder),
             reference: Reference::of(dataset, &cells.conditions, train, seed)?,
         };

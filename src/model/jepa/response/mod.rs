@@ -51,6 +51,7 @@
 //! | `tune` | the end of phase B: predictor and decoder, by the effects that are decoded |
 //! | `interaction` | what combinations do beyond the sum |
 //! | `transfer` | what carries effects to contexts where they were not measured |
+//! | `choice` | whether that or the end-to-end training predicts there |
 //! | `beyond` | what the training combinations were measured to do beyond all this |
 //! | `judge` | the E-distance of decoded cells, and what is chosen by it |
 //! | `decoder` | from embeddings to counts |
@@ -60,6 +61,7 @@
 //! Sources: Szekely and Rizzo 2013 (energy distance), Assran et al. 2023 (I-JEPA), Bardes et al. 2022 (VICReg).
 
 mod beyond;
+mod choice;
 mod config;
 mod decoder;
 mod doses;
@@ -76,6 +78,7 @@ mod transfer;
 mod tune;
 
 pub(super) use beyond::Beyond;
+pub use choice::ContextChoice;
 pub use config::{LossWeights, NewContexts, PredictorState, ResponseConfig};
 pub(in crate::model) use decoder::size_factors;
 pub(super) use decoder::{Decoder, DecoderNet};

@@ -16,7 +16,7 @@ use super::{
     config::ResponseConfig,
     embedded::Encoder,
     fit::Response,
-    judge::{JUDGED, Judge, gained, least_of},
+    judge::{Judge, few, gained, least_of},
     measured::Hidden,
     net::Predictor,
     source::{Asked, SetSize, SetSource, Tokens},
@@ -174,7 +174,6 @@ impl Response {
         hidden: Hidden<'_>,
         shifts: &Array2<f32>,
     ) -> Result<Pair<'a>> {
-        let few = |rows: &[usize]| rows[..rows.len().min(JUDGED)].to_vec();
         let from = few(self.measured.controls(condition.context.as_deref())?);
         let z = judge.z.pick(&from);
         let tokens = self.measured.tokens(condition, hidden)?;
