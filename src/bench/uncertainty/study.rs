@@ -116,10 +116,24 @@ impl Study {
     /// # Errors
     /// A task without cells; a draw that is not finite.
     pub fn of_cells(model: &LatentDiffusion, task: &Task, truth: Option<&Truth>) -> Result<Self> {
+        Self::of_cells_while(model, task, truth, &|| Ok(()))
+    }
+
+    /// The same, as long as `go_on`, which is asked before each condition, says so.
+    ///
+    /// # Errors
+    /// As [`Self::of_cells`], and what `go_on` says.
+    pub fn of_cells_while(
+        model: &LatentDiffusion,
+        task: &Task,
+        truth: Option<&Truth>,
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<Self> {
         let controls = task.observed.controls.as_ref().ok_or_else(no_cells)?;
         let seed = task.training.seed;
         let mut study = Self { rows: Vec::new(), next: Vec::new(), notes: Vec::new() };
         for (index, condition) in task.observed.conditions.iter().enumerate() {
+            go_on()?;
             let draw = Draw { cells: CELLS, ..Draw::default() };
             let drawn = match model.sample(condition, draw, derived(seed, CELL_DRAWS, index as u64)) {
                 Ok(drawn) => drawn.log_normalised(),
@@ -163,8 +177,8 @@ impl Study {
     /// was not trained on combinations: their spread is learned from what it misses of the training combinations.
     ///
     /// # Errors
-    /// A task without cells; a draw that is not finite.
-    pub fn of_model(model: Box<dyn Trained>, task: &Task) -> Result<Self> {
+    /// A task without cells; a draw that is not finite; what `go_on`, asked before each condition, says.
+    pub fn of_model(model: Box<dyn Trained>, task: &Task, go_on: &dyn Fn() -> Result<()>) -> Result<Self> {
         let (Some(cells), Some(controls)) = (&task.observed.cells, &task.observed.controls) else {
             return Err(no_cells());
         };
@@ -180,6 +194,7 @@ impl Study {
             study.notes.push(format!("mean effects: {reason}"));
         }
         for (index, condition) in task.observed.conditions.iter().enumerate() {
+            go_on()?;
             let sampling = Sampling::new(CELLS, derived(seed, CELL_DRAWS, index as u64));
             let drawn = match model.cells(condition, &sampling) {
                 Ok(drawn) => drawn.log_normalised(),
