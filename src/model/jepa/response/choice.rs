@@ -2,7 +2,8 @@
 //!
 //! For some of the training contexts, one at a time, phase B is trained without the perturbed cells of that context, and both
 //! ways of [`NewContexts`] predict them. The way whose decoded cells come nearer to the observed ones, in the sum of E-distances
-//! over all contexts tried, is used. Phase A is not trained again: it uses no labels, and both ways have the same encoder.
+//! over all contexts tried, is used. Phase A is not trained again: it uses no labels, and both ways have the same encoder. The other
+//! trainings have half of their epochs, which is enough to compare by.
 
 use super::{
     config::{NewContexts, ResponseConfig},
@@ -24,8 +25,10 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt};
 
-/// Contexts that are left out, at most: each costs another phase B.
-const CONTEXTS: usize = 4;
+/// Contexts that are left out, at least and at most: each costs another phase B.
+const CONTEXTS: (usize, usize) = (2, 4);
+/// No further context is left out once so many perturbations were predicted.
+const ENOUGH: usize = 20;
 /// Training contexts that there must be: a way that is learned by leaving contexts out needs two beside the one tried.
 const LEAST: usize = 3;
 /// Perturbations of a context that are predicted, at most.
@@ -92,10 +95,16 @@ impl ContextChoice {
         }
         let mut rng = ChaCha8Rng::seed_from_u64(run.seed);
         shuffle(&mut contexts, &mut rng);
-        contexts.truncate(CONTEXTS);
-        let config = ResponseConfig { new_contexts: NewContexts::LeftOut, ..config.clone() };
-        let mut of_contexts = Vec::new();
+        contexts.truncate(CONTEXTS.1);
+        let mut config = ResponseConfig { new_contexts: NewContexts::LeftOut, ..config.clone() };
+        for training in [&mut config.training, &mut config.tuning, &mut config.transfer] {
+            training.epochs = training.epochs.div_ceil(2);
+        }
+        let mut of_contexts: Vec<Vec<[f64; 2]>> = Vec::new();
         for (number, context) in contexts.iter().enumerate() {
+            if of_contexts.len() >= CONTEXTS.0 && of_contexts.iter().map(Vec::len).sum::<usize>() >= ENOUGH {
+                break;
+            }
             run.check_interrupt()?;
             let part = Run { resume: run.resume, ..run.part(&format!("without-{number}")) };
             match without(context.as_ref(), data, cells, start, &config, &part, &mut rng) {
