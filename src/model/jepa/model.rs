@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    data::{Condition, DataKind, Dataset, Split, TrainingData, shuffle},
+    data::{Condition, ContextColumns, DataKind, Dataset, Split, TrainingData, shuffle},
     device::Device,
     model::{Abilities, Generated, Model, ModelConfig as _, Sampling, State, Trained, forget_checkpoints},
     nn::{EmaMomentum, Linear, init},
@@ -162,6 +162,10 @@ impl Trained for Jepa {
         self.known_contexts()
     }
 
+    fn context_columns(&self) -> ContextColumns {
+        self.response.as_ref().map(|response| response.measured.columns.clone()).unwrap_or_default()
+    }
+
     fn perturbs(&self, gene: &str) -> bool {
         self.response.as_ref().is_some_and(|response| response.measured.reaches(gene))
     }
@@ -256,6 +260,7 @@ impl Model for Jepa {
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
     const TRAINS_ON_GPU: bool = true;
     const KNOWS_CONTEXTS: bool = true;
+    const COMBINES_CONTEXTS: bool = true;
     /// Each dose is a token of its own; between two doses it interpolates.
     const TAKES_DOSES: bool = true;
     const PREDICTS_ON_GPU: bool = true;

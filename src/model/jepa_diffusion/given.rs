@@ -37,6 +37,15 @@ impl KeptControls {
         Ok(Self { z: jepa.embed(data, &rows)?, library_size: data.library_size.clone(), of })
     }
 
+    /// The same with the control cells of a context that was not trained on.
+    pub fn with_context(mut self, context: &Option<String>, z: &Array2<f32>, library_size: &[f32]) -> Self {
+        let first = self.library_size.len();
+        self.z.append(Axis(0), z.view()).expect("all have one width");
+        self.library_size.extend_from_slice(library_size);
+        self.of.insert(context.clone(), (first..first + z.nrows()).collect());
+        self
+    }
+
     /// Those of the context of a condition.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    data::{Condition, Dataset, shuffle},
+    data::{Condition, ContextColumns, Dataset, shuffle},
     math::seeds::{derived, stream},
     model::{Abilities, Generated, HeldOutScore, Model, Sampling, State, Trained, diffusion::gaussian_noise},
 };
@@ -18,7 +18,7 @@ use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// Seed of the residuals whose mean is taken, the same for every draw.
 const MEAN_SEED: u64 = 0x6d65_616e;
@@ -39,6 +39,18 @@ impl JepaDiffusion {
         self.placed(generator, condition, &r)
     }
 
+    /// The same for control cells of embeddings z, which are of a context that it knows, or else of a new one: these cells then
+    /// stand for the control cells of the context.
+    fn knowing(&self, condition: &Condition, (z, library_size): (&Array2<f32>, &[f32])) -> Result<Cow<'_, Self>> {
+        Ok(match self.jepa.knowing(&condition.context, z)? {
+            Cow::Borrowed(_) => Cow::Borrowed(self),
+            Cow::Owned(jepa) => {
+                let kept = self.kept.clone().with_context(&condition.context, z, library_size);
+                Cow::Owned(Self { jepa, kept, ..self.clone() })
+            }
+        })
+    }
+
     /// Residuals as points, with what was chosen in training.
     fn placed(&self, generator: &Generator, condition: &Condition, r: &Array2<f32>) -> Result<Array2<f32>> {
         let m = self.kept.mean(&self.jepa, condition)?;
@@ -57,7 +69,7 @@ impl JepaDiffusion {
     ) -> Result<Array2<f32>> {
         let z = self.embed(data, rows)?;
         let library: Vec<f32> = rows.iter().map(|&row| data.library_size[row]).collect();
-        self.points(generator, condition, (&z, &library), seed)
+        self.knowing(condition, (&z, &library))?.points(generator, condition, (&z, &library), seed)
     }
 
     /// What the observed cells `rows` of `data`, of condition `from`, would be under `to`: the residual of each is taken back
@@ -122,9 +134,11 @@ impl JepaDiffusion {
         seed: u64,
     ) -> Result<Option<(Vec<LevelLoss>, usize)>> {
         let Generator::Diffusion(net, _) = &self.generator else { return Ok(None) };
+        let contexts = self.jepa.context_columns().of_cells(data)?;
         let mut rows_of: BTreeMap<Condition, Vec<usize>> = BTreeMap::new();
         for &row in rows {
-            let condition = Condition::of(data.perturbation_of(row).clone());
+            let (perturbation, context) = (data.perturbation_of(row).clone(), contexts[row].clone());
+            let condition = Condition { perturbation, context };
             if self.baseline.knows(&condition) {
                 rows_of.entry(condition).or_default().push(row);
             }
@@ -182,6 +196,14 @@ impl Trained for JepaDiffusion {
 
     fn genes(&self) -> &[String] {
         self.jepa.genes()
+    }
+
+    fn contexts(&self) -> Vec<String> {
+        Trained::contexts(&self.jepa)
+    }
+
+    fn context_columns(&self) -> ContextColumns {
+        self.jepa.context_columns()
     }
 
     fn perturbs(&self, gene: &str) -> bool {

@@ -92,6 +92,8 @@ pub struct ResponseConfig {
     /// What predicts a perturbation in a context where it was not measured. It matters only to cells of several contexts
     /// (`train --context`, `bench --split context:COLUMN`).
     pub new_contexts: NewContexts,
+    /// Whether F is told the levels of a context of several columns, each by a learned token; with one column there are none.
+    pub context_tokens: bool,
     /// Weights of the loss.
     pub weights: LossWeights,
     /// The training, end to end; a batch is of sets. `early_stopping` watches the loss of what is left out of it: the training
@@ -130,6 +132,7 @@ impl Default for ResponseConfig {
             pairing: Pairing::default(),
             predictor: PredictorState::default(),
             new_contexts: NewContexts::default(),
+            context_tokens: true,
             weights: LossWeights::default(),
             training: TrainConfig {
                 epochs: 20,

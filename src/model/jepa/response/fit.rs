@@ -90,7 +90,7 @@ impl Response {
     ) -> Result<(Self, History)> {
         let (dataset, train, seed) = (&*cells.data, &cells.split.train, run.seed);
         let controls = data.controls()?.expect("a dataset of cells has control profiles");
-        let mut measured = Measured::new(&cells.conditions, train, controls);
+        let mut measured = Measured::new(&cells.conditions, train, controls, &cells.contexts);
         if measured.effects.is_empty() {
             return Err(Error::inapplicable(
                 "no single perturbation was trained on, and a combination is predicted from those of its genes",
@@ -105,7 +105,7 @@ impl Response {
         let with_remainder = train.iter().any(|&row| dataset.library_size[row] > sum(row) * 1.001);
 
         let columns = columns_of(&measured.genes, dataset.gene_names());
-        let mut predictor = Predictor::new(&device, (width, measured.effects.len()), columns, config, &mut rng)?;
+        let mut predictor = Predictor::new(&device, measured.shape(width, config), columns, config, &mut rng)?;
         let (effects, means) = z.effects(&measured)?;
         predictor.begin_with(&effects, &means);
         let shape = (width, config.decoder, dataset.n_genes());

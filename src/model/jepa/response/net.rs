@@ -29,6 +29,17 @@ const DECODED_SHARES: Range<f64> = 0.5..0.9;
 /// Steps from one measurement of the effective rank to the next.
 const MEASURE_EVERY: usize = 16;
 
+/// Sizes of a predictor.
+#[derive(Debug, Clone, Copy)]
+pub struct PredictorShape {
+    /// Features of an embedding.
+    pub width: usize,
+    /// Effects of single perturbations that were measured, each in a context.
+    pub effects: usize,
+    /// Levels that have a token.
+    pub levels: usize,
+}
+
 /// The predictor of single perturbations: `D(g | z, c) = s_gc + F(z, e_g)`, and Delta their sum.
 #[derive(Debug, Clone)]
 pub struct Predictor<D: Backend> {
@@ -39,6 +50,9 @@ pub struct Predictor<D: Backend> {
     pub identity: Embedding<D>,
     /// From the measured effect of a gene to the rest of e.
     pub measured: Linear<D>,
+    /// t: one token per level of the columns that contexts are levels of, `(levels, width)`; it starts at 0. None where contexts
+    /// are not combined of several columns.
+    pub levels: Option<Embedding<D>>,
     /// F; it starts at 0.
     pub response: ConditionalPredictor<D>,
     /// The measured effect of each gene, the mean over contexts, of mean square 1, `(genes, width)`: not trained.
@@ -52,7 +66,7 @@ pub struct Predictor<D: Backend> {
 walk_params!(Predictor {
     params: [effects, own],
     buffers: [features],
-    layers: [identity, measured, response],
+    layers: [identity, measured, levels, response],
     kept: [columns],
     device_field: device
 });
@@ -64,7 +78,7 @@ impl<D: Backend> Predictor<D> {
     /// A device without memory for it; settings that do not fit.
     pub fn new(
         device: &D,
-        (width, rows): (usize, usize),
+        PredictorShape { width, effects, levels }: PredictorShape,
         columns: Vec<Option<usize>>,
         config: &ResponseConfig,
         rng: &mut ChaCha8Rng,
@@ -75,9 +89,13 @@ impl<D: Backend> Predictor<D> {
         response.scale_output(0.0);
         Ok(Self {
             device: device.clone(),
-            effects: init::constant(device, (rows, width), 0.0)?,
+            effects: init::constant(device, (effects, width), 0.0)?,
             identity: Embedding { weight: init::normal(device, (genes, width), 0.1, rng)? },
             measured: Linear::new(device, width, width, rng)?,
+            levels: match levels {
+                0 => None,
+                n => Some(Embedding { weight: init::constant(device, (n, width), 0.0)? }),
+            },
             response,
             features: init::constant(device, (genes, width), 0.0)?,
             own: init::constant(device, (genes, 1), 0.0)?,
@@ -115,11 +133,7 @@ impl<D: Backend> Predictor<D> {
             D::multiply(D::take_rows(self.effects.retaped::<T>(), &rows)?, spread_over(&asked.weights, width))?;
         let sizes: Vec<f32> = asked.of_token.ranges().map(|range| range.len() as f32).collect();
         let s = D::multiply(D::set_mean(weighted, &asked.of_token)?, spread_over(&sizes, width))?; // (tokens, width)
-        // e of each token.
-        let numbers: Arc<[u32]> = asked.genes.clone().into();
-        let features = D::take_rows(self.features.clone(), &numbers)?.put_tape(T::default());
-        let sets = Arc::new(IndexSets::from_indices(asked.genes.clone()));
-        let e = ops::add(self.identity.forward(&sets, T::default())?, self.measured.forward(features)?)?;
+        let e = self.embedded::<T>(asked)?;
         // F for each pair of a token and a control cell of its set, tokens in order.
         let pairs = asked.pairs();
         let x = D::take_rows(z, &pairs.row)?;
@@ -130,6 +144,24 @@ impl<D: Backend> Predictor<D> {
         let sizes: Vec<f32> = pairs.of_row.ranges().map(|range| range.len() as f32).collect();
         let d = D::take_rows(d, &pairs.by_row)?;
         D::multiply(D::set_mean(d, &pairs.of_row)?, spread_over(&sizes, width))
+    }
+
+    /// e of each token, `(tokens, width)`: that of its gene, and the tokens of the levels of its context.
+    ///
+    /// # Errors
+    /// A gene or a level that is not there.
+    pub fn embedded<T: Tape<f32, D>>(&self, asked: &Asked) -> Result<Matrix<D, T>> {
+        let numbers: Arc<[u32]> = asked.genes.clone().into();
+        let features = D::take_rows(self.features.clone(), &numbers)?.put_tape(T::default());
+        let sets = Arc::new(IndexSets::from_indices(asked.genes.clone()));
+        let e = ops::add(self.identity.forward(&sets, T::default())?, self.measured.forward(features)?)?;
+        match &self.levels {
+            None => Ok(e),
+            Some(levels) => {
+                let sets = Arc::new(IndexSets::from_sets(&asked.levels));
+                ops::add(e, levels.forward(&sets, T::default())?)
+            }
+        }
     }
 
     /// What is added to the decoder's logits of each set, `(sets, genes)`: `GAIN a_g` in the column of each perturbed gene g.

@@ -198,7 +198,7 @@ impl Response {
 
     /// A predictor whose F is 0, with these measured effects; `means` are those of each gene.
     fn beginning(&self, folds: &Folds<'_>, means: &Array2<f64>, rng: &mut ChaCha8Rng) -> Result<Predictor<Cpu>> {
-        let shape = (folds.effects.ncols(), folds.effects.nrows());
+        let shape = self.measured.shape(folds.effects.ncols(), folds.config);
         let columns = self.predictor.columns().to_vec();
         let mut predictor = Predictor::new(&Cpu::default(), shape, columns, folds.config, rng)?;
         predictor.begin_with(&folds.effects, means);

@@ -140,6 +140,7 @@ impl<D: Backend> Params<D> for Tuned<D> {
             Moves::Response => {
                 self.predictor.identity.walk(&join(path, "identity"), visitor)?;
                 self.predictor.measured.walk(&join(path, "measured"), visitor)?;
+                self.predictor.levels.walk(&join(path, "levels"), visitor)?;
                 self.predictor.response.walk(&join(path, "response"), visitor)
             }
         }
@@ -154,6 +155,7 @@ impl<D: Backend> Params<D> for Tuned<D> {
             Moves::Response => {
                 self.predictor.identity.walk_mut(&join(path, "identity"), visitor)?;
                 self.predictor.measured.walk_mut(&join(path, "measured"), visitor)?;
+                self.predictor.levels.walk_mut(&join(path, "levels"), visitor)?;
                 self.predictor.response.walk_mut(&join(path, "response"), visitor)
             }
         }
