@@ -245,13 +245,13 @@ fn check_context(args: &Args, family: &dyn Family, registry: &Registry) -> Resul
         [column, ..] if !family.knows_contexts() => Err(Error::config(format!(
             "--context {column}: {} knows no contexts; leave the option out, or train {}",
             family.kind(),
-            kinds(Family::knows_contexts)
+            kinds(|family| family.knows_contexts())
         ))),
         [_] => Ok(()),
         [_, second, ..] if !family.combines_contexts() => Err(Error::config(format!(
             "--context {second}: {} takes one column as the context; give the option once, or train {}",
             family.kind(),
-            kinds(Family::combines_contexts)
+            kinds(|family| family.combines_contexts())
         ))),
         columns => match columns.iter().find(|name| PREDICTED_COLUMNS.contains(&name.as_str())) {
             Some(name) => Err(Error::config(format!(

@@ -2,7 +2,7 @@
 
 use super::{
     JepaSettings, Phase, Pretraining,
-    response::{Encoder, NewContexts, PredictorState, Response, check_watched},
+    response::{Encoder, NewContexts, PredictorState, Response, StartCells, check_watched},
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -126,6 +126,10 @@ impl Jepa {
         Ok((rows.into_iter().cycle().take(sampling.cells).collect(), rng))
     }
 
+    fn start(&self, data: &Dataset, rows: &[usize]) -> Result<StartCells> {
+        Ok(StartCells::new(self.embed(data, rows)?, rows.iter().map(|&row| data.library_size[row])))
+    }
+
     fn check_genes(&self, data: &Dataset) -> Result<()> {
         match data.genes.names == self.genes {
             true => Ok(()),
@@ -190,8 +194,8 @@ impl Trained for Jepa {
 
     fn predicted_embeddings(&self, data: &Dataset, rows: &[usize], condition: &Condition) -> Result<Array2<f32>> {
         let _on = self.encoder.device.enter()?;
-        let z = self.embed(data, rows)?;
-        self.trained()?.knowing(&condition.context, &z).moved(&z, condition)
+        let start = self.start(data, rows)?;
+        self.trained()?.knowing(&condition.context, &start.z).moved(&start, condition)
     }
 
     /// Each from a control cell of the training that the model keeps, with its library size; each of these is taken once
@@ -219,10 +223,10 @@ impl Trained for Jepa {
 
     fn cells_from(&self, data: &Dataset, rows: &[usize], condition: &Condition, seed: u64) -> Result<Generated> {
         let _on = self.encoder.device.enter()?;
-        let z = self.embed(data, rows)?;
-        let response = self.trained()?.knowing(&condition.context, &z);
-        let moved = response.moved(&z, condition)?;
-        let spread = response.widened(&z, moved, condition);
+        let start = self.start(data, rows)?;
+        let response = self.trained()?.knowing(&condition.context, &start.z);
+        let moved = response.moved(&start, condition)?;
+        let spread = response.widened(&start.z, moved, condition);
         let values = response.decoder.counts((&spread, &response.own(condition)?), data, rows, seed)?;
         let library_size = rows.iter().map(|&row| data.library_size[row]).collect();
         Ok(Generated { values, library_size, are_counts: true })
@@ -230,9 +234,9 @@ impl Trained for Jepa {
 
     fn mean_from(&self, data: &Dataset, rows: &[usize], condition: &Condition, _: u64) -> Result<Array1<f64>> {
         let _on = self.encoder.device.enter()?;
-        let z = self.embed(data, rows)?;
-        let response = self.trained()?.knowing(&condition.context, &z);
-        let spread = response.widened(&z, response.moved(&z, condition)?, condition);
+        let start = self.start(data, rows)?;
+        let response = self.trained()?.knowing(&condition.context, &start.z);
+        let spread = response.widened(&start.z, response.moved(&start, condition)?, condition);
         response.decoder.expected((&spread, &response.own(condition)?), data, rows)
     }
 

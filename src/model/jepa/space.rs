@@ -2,7 +2,7 @@
 
 use super::{
     Jepa,
-    response::{Asked, Embedded, Hidden, Judge, Response},
+    response::{Asked, Embedded, Hidden, Judge, Response, StartCells},
 };
 use crate::{
     Result,
@@ -41,17 +41,16 @@ impl Jepa {
         Ok(self.trained()?.measured.centre(context.as_ref()))
     }
 
-    /// The embeddings that control cells of embeddings z `(cells, width)` have under a condition; see
-    /// [`Jepa::predicted_embeddings`].
-    pub(crate) fn moved(&self, z: &Array2<f32>, condition: &Condition) -> Result<Array2<f32>> {
-        self.trained()?.moved(z, condition)
+    /// The embeddings that control cells have under a condition, `(cells, width)`; see [`Jepa::predicted_embeddings`].
+    pub(crate) fn moved(&self, start: &StartCells, condition: &Condition) -> Result<Array2<f32>> {
+        self.trained()?.moved(start, condition)
     }
 
-    /// The points that the JEPA itself decodes for control cells of embeddings z: moved, and spread around their mean by the
+    /// The points that the JEPA itself decodes for control cells: moved, and spread around their mean by the
     /// factor that it chose.
-    pub(crate) fn spread(&self, z: &Array2<f32>, condition: &Condition) -> Result<Array2<f32>> {
+    pub(crate) fn spread(&self, start: &StartCells, condition: &Condition) -> Result<Array2<f32>> {
         let response = self.trained()?;
-        Ok(response.widened(z, response.moved(z, condition)?, condition))
+        Ok(response.widened(&start.z, response.moved(start, condition)?, condition))
     }
 
     /// `e(p) = sum over g of e_g`, the predictor's embedding of a perturbation, with the tokens of the levels of its context,
@@ -116,6 +115,11 @@ impl EmbeddedCells<'_> {
     /// z of some of them by their rows of the dataset, `(rows, width)`.
     pub(crate) fn pick(&self, rows: &[usize]) -> Array2<f32> {
         self.z.pick(rows)
+    }
+
+    /// The same as cells that are moved.
+    pub(crate) fn start(&self, rows: &[usize]) -> StartCells {
+        self.z.start(rows)
     }
 
     /// The dataset that they are rows of.

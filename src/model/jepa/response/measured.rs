@@ -103,7 +103,7 @@ impl Measured {
     /// Sizes of a predictor of these effects in embeddings of `width` features.
     pub fn shape(&self, width: usize, config: &ResponseConfig) -> PredictorShape {
         let levels = if config.context_tokens { self.levels() } else { 0 };
-        PredictorShape { width, effects: self.effects.len(), levels }
+        PredictorShape { width, effects: self.effects.len(), levels, library: config.library_token }
     }
 
     /// The tokens of a context; a level that was not trained on has none.

@@ -22,7 +22,8 @@
 //! A context may be the levels of several columns of cells (cell type and donor). Its control cells are then those with the same
 //! levels, and t_l is a learned token of each level: in a combination of levels that was not trained on, the tokens of those that
 //! were tell F what they do elsewhere. A level that was not trained on has no token, as in a fifth of the training sets. With one
-//! column there are none: a new context would be a new level.
+//! column there are none: a new context would be a new level. Where `library_token` is set, F reads `E(x) + l t` with l the
+//! standardised ln library size of x.
 //!
 //! No cell is measured both before and after, so that control and perturbed cells come as sets. The loss of a set:
 //!
@@ -98,6 +99,7 @@ pub use net::profile_loss;
 pub(super) use net::{EndToEnd, Predictor};
 pub use pairing::Pairing;
 pub(in crate::model) use reference::Reference;
+pub(in crate::model) use source::StartCells;
 #[cfg(test)]
 pub(super) use source::Tokens;
 pub(super) use source::{Asked, SetBatch, SetSize, SetSource};

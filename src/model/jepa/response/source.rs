@@ -15,11 +15,29 @@ use std::sync::Arc;
 /// Probability that a set is not told a level of its context, as it will not be of one that was not trained on.
 const LEVEL_DROPOUT: f64 = 0.2;
 
+/// Control cells that are moved.
+#[derive(Debug, Clone)]
+pub struct StartCells {
+    /// `(cells, width)`.
+    pub z: Array2<f32>,
+    /// ln of the library size of each.
+    pub log_library: Vec<f32>,
+}
+
+impl StartCells {
+    /// Cells of these embeddings and library sizes.
+    pub fn new(z: Array2<f32>, library_size: impl IntoIterator<Item = f32>) -> Self {
+        Self { z, log_library: library_size.into_iter().map(|size| size.max(1.0).ln()).collect() }
+    }
+}
+
 /// What the predictor is asked about some sets of control cells.
 #[derive(Debug, Clone)]
 pub struct Asked {
     /// Which control cells are under which perturbation.
     pub cells: RowSets,
+    /// ln of the library size of each control cell; not read by a predictor that is not told it.
+    pub log_library: Vec<f32>,
     /// Which tokens are of which perturbation; control has none.
     pub tokens: RowSets,
     /// The gene of each token.
@@ -66,7 +84,26 @@ impl Asked {
             }
         }
         let (cells, tokens) = (RowSets::from_sizes(cells), RowSets::from_sizes(tokens));
-        Self { cells, tokens, genes, effect_rows, weights, of_token: RowSets::from_sizes(of_token), levels }
+        Self {
+            cells,
+            log_library: Vec::new(),
+            tokens,
+            genes,
+            effect_rows,
+            weights,
+            of_token: RowSets::from_sizes(of_token),
+            levels,
+        }
+    }
+
+    /// About these control cells, each with the tokens of a condition.
+    pub fn about(start: &StartCells, tokens: &Tokens) -> Self {
+        Self { log_library: start.log_library.clone(), ..Self::of([(start.z.nrows(), tokens)]) }
+    }
+
+    /// The same, of control cells of a dataset with these rows.
+    pub fn with_library_of(self, data: &Dataset, rows: &[usize]) -> Self {
+        Self { log_library: rows.iter().map(|&row| data.library_size[row].max(1.0).ln()).collect(), ..self }
     }
 
     /// See [`Pairs`].
@@ -273,7 +310,8 @@ impl BatchSource for SetSource<'_> {
         let entropy = items.iter().map(|item| self.entropies[item.condition]).sum::<f32>() / items.len() as f32;
         Ok(SetBatch {
             controls: scaled(&controls),
-            asked: Asked::of(items.iter().map(|item| (item.controls.len(), &item.tokens))),
+            asked: Asked::of(items.iter().map(|item| (item.controls.len(), &item.tokens)))
+                .with_library_of(self.data, &controls),
             perturbed: scaled(&perturbed),
             perturbed_sets: RowSets::from_sizes(items.iter().map(|item| item.perturbed.len())),
             target: CountTarget {
