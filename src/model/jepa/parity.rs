@@ -183,7 +183,7 @@ fn phase_b_is_that_of_pytorch() {
         let standard =
             Linear { weight: zeros((WIDTH, WIDTH)), bias: init::constant(&device, (WIDTH,), 0.0).expect("memory") };
         let columns = case.input("columns");
-        let shape = PredictorShape { width: WIDTH, effects: 4, levels: 0 };
+        let shape = PredictorShape { width: WIDTH, effects: 4, levels: 0, library: false };
         let predictor = ResponsePredictor::new(&device, shape, columns, &settings, &mut rng).expect("it fits");
         let decoder = DecoderNet::new(&device, (WIDTH, 0, GENES), true, &mut rng).expect("it fits");
         let still = EmaMomentum::Constant { momentum: 1.0 };
