@@ -172,9 +172,9 @@ fn without(
     shuffle(&mut asked, rng);
     asked.truncate(PERTURBATIONS);
     let from = few(response.measured.controls(context.map(String::as_str))?);
-    let h = z.pick(&from);
+    let start = z.start(&from);
     let distance = |response: &Response, condition: &Condition, observed: &[usize]| {
-        let moved = response.widened(&h, response.moved(&h, condition)?, condition);
+        let moved = response.widened(&start.z, response.moved(&start, condition)?, condition);
         judge.distance(&response.decoder, (&moved, &response.own(condition)?), &from, observed)
     };
     asked

@@ -95,6 +95,11 @@ pub struct ResponseConfig {
     /// What predicts a perturbation in a context where it was not measured. It matters only to cells of several contexts
     /// (`train --context`, `bench --split context:COLUMN`), and to a trained predictor.
     pub new_contexts: NewContexts,
+    /// Whether F is told the levels of a context of several columns, each by a learned token; with one column there are none.
+    pub context_tokens: bool,
+    /// Whether F is told the library size of a control cell, as a token. Its embedding is made of counts that were scaled to one sum,
+    /// so that it is told by their noise alone. Default false.
+    pub library_token: bool,
     /// Weights of the loss.
     pub weights: LossWeights,
     /// The training, end to end; a batch is of sets. `early_stopping` watches the loss of what is left out of it: the training
@@ -133,6 +138,8 @@ impl Default for ResponseConfig {
             pairing: Pairing::default(),
             predictor: PredictorState::default(),
             new_contexts: NewContexts::default(),
+            context_tokens: true,
+            library_token: false,
             weights: LossWeights::default(),
             training: TrainConfig {
                 epochs: 20,

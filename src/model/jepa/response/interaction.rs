@@ -246,8 +246,9 @@ impl Response {
             let Ok(tokens) = self.measured.tokens(condition, Hidden::Nothing) else { continue };
             let from = few(self.measured.controls(condition.context.as_deref())?);
             let rows = few(self.measured.rows(condition));
-            let (h, target) = (z.pick(&from), z.pick(&rows));
-            let shift = self.shift(&h, condition, &tokens)?;
+            let (start, target) = (z.start(&from), z.pick(&rows));
+            let shift = self.shift(&start, condition, &tokens)?;
+            let h = start.z;
             let (sum, pairs) = self.together(&tokens);
             combinations.push(Combination {
                 widened: self.widened(&h, h.clone(), condition),

@@ -106,10 +106,10 @@ impl Response {
         let mut conditions = Vec::new();
         for condition in learned {
             let from = few(self.measured.controls(condition.context.as_deref())?);
-            let h = z.pick(&from);
-            let moved = self.moved(&h, condition)?;
+            let start = z.start(&from);
+            let moved = self.moved(&start, condition)?;
             let rows = self.measured.rows(condition).to_vec();
-            conditions.push((condition, h, moved, self.own(condition)?, from, rows));
+            conditions.push((condition, start.z, moved, self.own(condition)?, from, rows));
         }
         let uncalibrated = self.decoder.clone();
         let mut best: Option<(f64, f64, Decoder)> = None;
