@@ -34,7 +34,7 @@ pub struct ScatterPanel {
 /// One panel per model: predicted (upward) against observed effects, all panels on the same axes, with the line of identity
 /// and Pearson's r over all points of the panel. Up to 1,000 points in all they are drawn; more are counted in squares,
 /// darker is more on a logarithmic scale. Points beyond the axes, which cover 99.95 % of the observed effects, stand at
-/// the edge. Effects are differences to control in mean log1p expression.
+/// the edge. Effects are differences to control, of all panels in one unit: name it in the title where it is not clear.
 ///
 /// # Errors
 /// No panel or no point; lengths that differ; an effect that is not finite.
@@ -127,7 +127,7 @@ pub fn scatter(title: &str, panels: &[ScatterPanel]) -> Result<Figure> {
         let middle = (left + columns as f64 * (side + GAP) / 2.0 - GAP / 2.0, (TITLE_HEIGHT + bottom) / 2.0);
         let font = Font::new(LABEL_SIZE, INK, Anchor::Middle);
         let below = bottom + 1.7 * TICK_SIZE + 0.5 * LABEL_SIZE;
-        pen.text("observed effect (difference to control, mean log1p)", (middle.0.max(330.0), below), font);
+        pen.text("observed effect (difference to control)", (middle.0.max(330.0), below), font);
         pen.text("predicted effect", (MARGIN + 0.6 * LABEL_SIZE, middle.1), Font { upward: true, ..font });
     });
     let mut ranked: Vec<(&str, f64)> =

@@ -105,6 +105,22 @@ pub(super) fn text_width(text: &str, size: f64) -> f64 {
     ems * size
 }
 
+/// The text in lines no wider than `width`, broken between words; what does not fit into `most` lines is cut.
+pub(super) fn wrap(text: &str, size: f64, width: f64, most: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let full = lines.len() == most;
+        let last = lines.last_mut().expect("there is a first line");
+        let longer = if last.is_empty() { word.to_owned() } else { format!("{last} {word}") };
+        if full || last.is_empty() || text_width(&longer, size) <= width {
+            *last = longer;
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines.iter().map(|line| shorten(line, size, width)).collect()
+}
+
 /// The text, or its beginning and an ellipsis where it is wider than `width`.
 pub(super) fn shorten(text: &str, size: f64, width: f64) -> String {
     if text_width(text, size) <= width {
