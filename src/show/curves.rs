@@ -96,12 +96,12 @@ pub fn training_curves(title: &str, x_label: &str, panels: &[Panel]) -> Result<F
     // Panels stand exactly below one another, and the height of a title depends on the width of its frame.
     let left = frames.iter().map(|frame| frame.left).fold(0.0, f64::max);
     let mut top = TITLE_HEIGHT + legend.height() + 8.0;
-    let mut place = |frame: Frame| {
+    let place = |frame: Frame| {
         let frame = Frame { left, ..frame }.moved_to(top);
         top = frame.bottom + frame.below();
         frame
     };
-    let frames: Vec<Frame> = frames.into_iter().map(&mut place).collect();
+    let frames: Vec<Frame> = frames.into_iter().map(place).collect();
 
     let mut canvas = Canvas::new(top);
     canvas.draw(|pen| {

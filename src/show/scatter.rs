@@ -7,7 +7,7 @@ use super::{
     heatmap::{LEVELS, color},
     models::{quantile, sorted},
     points::{VECTOR_POINTS, encode},
-    style::{BLUE, GUIDE, INK, LABEL_SIZE, Mark, TICK_SIZE, WIDTH, shorten},
+    style::{BLUE, GUIDE, INK, LABEL_SIZE, Mark, TICK_SIZE, WIDTH, shorten, text_width},
 };
 use crate::{Error, Result, eval::pearson};
 
@@ -111,6 +111,9 @@ pub fn scatter(title: &str, panels: &[ScatterPanel]) -> Result<Figure> {
             for (value, text) in &frame.x.ticks {
                 let (x, y) = frame.at(*value, *value);
                 if lowest {
+                    // The numbers of neighbouring panels must not meet.
+                    let half = 0.5 * text_width(text, tick);
+                    let x = x.clamp(frame.left + half, frame.right - half);
                     pen.text(text, (x, frame.bottom + tick), Font::new(tick, INK, Anchor::Middle));
                 }
                 if column == 0 {
@@ -119,8 +122,10 @@ pub fn scatter(title: &str, panels: &[ScatterPanel]) -> Result<Figure> {
             }
             let r = correlations[i].map_or("no r".to_owned(), |r| format!("r {}", number(r, 0.01)));
             let font = Font::new(TICK_SIZE, INK, Anchor::Start);
-            let name = shorten(&panel.name, 1.1 * TICK_SIZE, side);
-            pen.text(&name, (frame.left, frame.top - 18.0), Font { bold: true, ..font });
+            // A name that is a little too long is set smaller; a longer one is cut. Bold text is wider.
+            let size = (TICK_SIZE * side / text_width(&panel.name, 1.2 * TICK_SIZE)).clamp(0.8 * TICK_SIZE, TICK_SIZE);
+            let name = shorten(&panel.name, 1.1 * size, side + 1.0);
+            pen.text(&name, (frame.left, frame.top - 18.0), Font { bold: true, size, ..font });
             // This corner is far from identity, so it is empty for all but the worst predictions.
             pen.text(&r, (frame.right - 10.0, frame.bottom - 20.0), Font { anchor: Anchor::End, ..font });
         }
