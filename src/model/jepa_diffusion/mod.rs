@@ -1,7 +1,8 @@
 //! Diffusion in the JEPA's embedding space: what the cells of a perturbation could look like, given a control cell.
 //!
 //! The JEPA predicts one point per control cell. This model draws points: the embedding z that the teacher gives to a cell of
-//! condition c (a perturbation, in a context) is the mean m_c that the JEPA predicts, plus a residual
+//! condition c (a perturbation, in a context) is the mean m_c that the JEPA predicts, plus the residual r of the cell (in
+//! `latent_diffusion::spread`, r is the residual of a mean effect)
 //!
 //! ```text
 //! z = m_c + r,     r ~ p(r | k),     x ~ NB(decoder(z), library size of the control cell)
