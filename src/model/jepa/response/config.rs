@@ -98,7 +98,7 @@ pub struct ResponseConfig {
     /// Whether F is told the levels of a context of several columns, each by a learned token; with one column there are none.
     pub context_tokens: bool,
     /// Whether F is told the library size of a control cell, as a token. Its embedding is made of counts that were scaled to one sum,
-    /// so that it is told by their noise alone. Default false.
+    /// so that it is told by their noise alone. Default false: whether it helps was not measured.
     pub library_token: bool,
     /// Weights of the loss.
     pub weights: LossWeights,
