@@ -235,9 +235,9 @@ impl Flow {
     }
 
     /// Trains, and computes the loss of `validation` after each epoch. The loss is the mean squared error of the velocity per
-    /// dimension; its minimum is not 0, because the lines of different pairs meet: at one place and
-    /// time there are several velocities, and the network learns their mean. The validation loss is that of the averaged weights, at times
-    /// and sources that are the same in every epoch.
+    /// dimension; its minimum is not 0, because the lines of different pairs
+    /// meet: at one place and time there are several velocities, and the network learns their mean. The validation loss is that of
+    /// the averaged weights, at times and sources that are the same in every epoch.
     ///
     /// # Errors
     /// A value that is not finite, with its row and column; a dimension that never varies; a condition that is missing, not
