@@ -97,6 +97,32 @@ fn genes_per_cell() -> Figure {
     histogram("Genes per cell", "genes detected per cell", "cells", &values, &[("QC minimum", 1500.0)]).expect("values")
 }
 
+/// Names that are too long for one line, lines that stand close together.
+fn long_names() -> Vec<(&'static str, Figure)> {
+    let series = |name: &str| Series::new(name, vec![0.0, 1.0, 2.0], vec![0.3, 0.2, 0.25]);
+    let panel = |y_label: &str, name: &str| Panel { y_label: y_label.into(), series: vec![series(name)] };
+    let panels = [
+        panel(
+            "loss of the decoded interaction relative to that of no interaction",
+            "diffusion around the combination model",
+        ),
+        panel("effective rank of the embeddings (of 64)", "all"),
+    ];
+    let x_label =
+        "share of the unseen doubles that are kept, those that the model is surest of first, of all held-out ones";
+    let mut rng = ChaCha8Rng::seed_from_u64(12);
+    let draws: Vec<f64> = (0..300).map(|_| normal(&mut rng, -0.1, 0.8)).collect();
+    let clouds = ["one", "two", "three"].map(|name| PlanePanel::new(name, [("a", array![[0.0, 1.0], [1.0, 0.0]])]));
+    let long_axes =
+        ("ln of the counts of a control cell, per gene, in the training set", "mutual information / entropy (nats)");
+    let limits = [("predicted", -0.12), ("measured", -0.38), ("at the edge", 2.4)];
+    vec![
+        ("long_names", training_curves("Long names", x_label, &panels).expect("curves")),
+        ("long_axes", plane("Long axes", long_axes, &clouds).expect("values")),
+        ("close_lines", histogram("What a gene could do", "effect", "draws", &draws, &limits).expect("values")),
+    ]
+}
+
 fn models_by_metric() -> Figure {
     let values = array![[0.0, 23.7, f64::NAN], [0.39, 21.9, 0.61], [0.705, 19.4, 0.78], [0.735, 15.9, 0.81]];
     let (models, metrics) = (["no change", "mean", "additive", "kernel ridge"], ["Pearson", "L2 (log1p)", "AUROC"]);
@@ -305,6 +331,9 @@ fn gallery() -> Vec<(&'static str, Figure)> {
         ("model_heatmap_single", models_and_metrics(1)),
         ("by_group", by_group()),
     ]
+    .into_iter()
+    .chain(long_names())
+    .collect()
 }
 
 fn sample_report() -> Report {
@@ -542,6 +571,45 @@ fn names_are_escaped_everywhere() {
         .table(Grid::facts(nasty, [(nasty, nasty)]))
         .figure(figure);
     assert!(!report.to_html().contains("<script"), "{}", report.to_html());
+}
+
+/// The texts of an SVG, each after its attributes.
+fn texts(figure: &Figure) -> Vec<(String, String)> {
+    let svg = figure.to_svg();
+    let of = |element: &str| {
+        let (attributes, rest) = element.split_once('>').expect("an element");
+        (attributes.to_owned(), rest.split('<').next().unwrap_or_default().trim().to_owned())
+    };
+    svg.split("<text").skip(1).map(of).collect()
+}
+
+#[test]
+fn long_names_are_broken_into_lines_and_not_cut() {
+    let figures = long_names();
+    let mut curves = texts(&figures[0].1);
+    curves.extend(texts(&figures[1].1));
+    let joined = curves.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(" ");
+    assert!(!joined.contains('…'), "{joined}");
+    for whole in
+        ["relative to that of no interaction", "diffusion around the combination model", "of all held-out ones"]
+    {
+        assert!(joined.contains(whole), "{whole:?} is not in {joined}");
+    }
+    // The measured line is left of the predicted one, whose line passes through its row: its name stands at its left.
+    let names = texts(&figures[2].1);
+    let measured = names.iter().find(|(_, text)| text.starts_with("measured")).expect("a name");
+    assert!(measured.0.contains("text-anchor=\"end\""), "{measured:?}");
+}
+
+#[test]
+fn the_noise_ceiling_is_not_counted_as_a_model() {
+    // Of the twelve, one is the reference and one the ceiling, whose ratio is the lowest.
+    let figure = ratios(12);
+    let caption = figure.caption();
+    assert!(
+        caption.contains("The median ratio to additive is below 1 for 5 of 10 models. Lowest: kernel_ridge"),
+        "{caption}"
+    );
 }
 
 #[test]

@@ -359,6 +359,8 @@ fn simulated(models: Vec<Box<dyn Predictor>>, doubles: usize, seeds: u64, hostil
     let plans: Vec<(u64, SplitPlan)> = (0..seeds).map(|seed| (seed, SplitPlan::Doubles { test: 0.5, seed })).collect();
     let data = BenchmarkData::Effects(effects(14, doubles, hostile));
     let mut found = bench::run(&data, &plans, &models).expect("the benchmark runs");
+    let unnamed = found.to_grid().to_string();
+    assert!(!unnamed.contains("split ,") && !unnamed.contains(" ()"), "{unnamed}");
     (found.dataset, found.split) = ("simulated <effects>".into(), "doubles".into());
     found
 }

@@ -7,9 +7,10 @@
 //! datasets have, of the predicted less the observed effect on mean log-normalised expression. Both are differences to the same
 //! control cells.
 //!
-//! Two lines to compare with: predicting no change, and the noise ceiling, the error that the true effect would have. It is half
-//! of the L2 distance between the means of two halves of the held-out cells: the variance of the difference of two halves is four
-//! times that of the mean of all.
+//! Two lines to compare with: predicting no change, and the noise ceiling, the error that the noise of the held-out cells leaves
+//! to the true effect. It is half of the L2 distance between the means of two halves of the held-out cells: the variance of the
+//! difference of two halves is four times that of the mean of all. (The `noise_ceiling` of a benchmark is the whole distance.) The
+//! noise of the control cells is not in it: it would add the variance of their mean, little where there are many.
 
 use crate::{
     Error, Result,
@@ -73,7 +74,7 @@ pub struct Curve {
     pub rows: Vec<CurveRow>,
     /// Mean L2 error of predicting no change, of each seed.
     pub no_change: Vec<f64>,
-    /// Mean L2 error that the true effects would have, of each seed.
+    /// Mean L2 error that the true effects would have by the noise of the perturbed cells alone, of each seed.
     pub ceiling: Vec<f64>,
     /// Conditions that are held out.
     pub held_out: usize,
@@ -125,6 +126,7 @@ impl HeldOut<'_> {
         sum / self.conditions.len() as f64
     }
 
+    /// Half of the distance between the halves of each condition's cells, mean over conditions; 0 for a single cell.
     fn ceiling(&self, seed: u64) -> f64 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let half_of = |condition: &Condition| {

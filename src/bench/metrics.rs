@@ -213,7 +213,7 @@ pub const METRICS: &[Metric] = &[
     metric("de_auroc", "DE AUROC", ChangedGenes, HIGHER, NO_UNIT),
     metric("pearson_delta", "Pearson delta", Effects, HIGHER, NO_UNIT),
     // Sets of cells.
-    metric("edistance", "edistance", Populations, LOWER, SQUARED_EXPRESSION).headline(7),
+    metric("edistance", "squared E-distance", Populations, LOWER, SQUARED_EXPRESSION).headline(7),
     metric("edistance_plain", "plain E-distance", Populations, LOWER, EXPRESSION),
     metric("mmd_rbf", "MMD RBF", Populations, LOWER, NO_UNIT),
     metric("mmd_energy", "MMD energy", Populations, LOWER, EXPRESSION),

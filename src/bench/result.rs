@@ -111,7 +111,8 @@ pub const MEAN: &str = "mean";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Half of the held-out cells against the other half: nothing can be expected to be better.
+    /// Half of the held-out cells against the other half: what noise leaves between two measurements of the same. It is no
+    /// bound: a prediction without noise has about half of its L2, and the true mean is such a prediction.
     Ceiling,
     /// No change: a useful model must be better.
     Floor,

@@ -60,7 +60,8 @@ pub struct PartProgress<'a> {
     pub model: &'a str,
 }
 
-/// Runs every predictor on every split; nothing is kept on disk.
+/// Runs every predictor on every split; nothing is kept on disk. [`Benchmark::dataset`] and [`Benchmark::split`] stay empty:
+/// [`run_with`] gives them names.
 ///
 /// # Errors
 /// A plan that does not fit the data.

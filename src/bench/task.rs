@@ -61,6 +61,7 @@ impl Task {
         let inner = Split { train: place(&split.train), validation: place(&split.validation), test: Vec::new() };
         let kept_conditions = kept.iter().map(|&row| of_row(row)).collect();
         let training_cells = TrainingCells::new(Arc::new(data.select_cells(&kept)), kept_conditions, &inner)?
+            .with_contexts(conditions.columns.clone())
             .with_expression(Arc::new(expression.select_cells(&kept)));
         let training = TrainingData::of_cells(training_cells, seed);
         let controls = training.controls()?.expect("cells have controls");

@@ -1,7 +1,7 @@
 //! What a benchmark predicts: a perturbation, in a context where the data has one.
 
-use super::{Dataset, Effects, Perturbation};
-use crate::{Error, Result};
+use super::{ContextColumns, Dataset, Effects, Perturbation};
+use crate::Result;
 use serde::{Deserialize, Serialize};
 use std::{collections::HashSet, fmt};
 
@@ -10,7 +10,7 @@ use std::{collections::HashSet, fmt};
 pub struct Condition {
     /// What was perturbed.
     pub perturbation: Perturbation,
-    /// The value of the context column; `None` where no column was given.
+    /// The value of the context column, or the levels of several ([`ContextColumns`]); `None` where no column was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
 }
@@ -41,14 +41,17 @@ pub struct Conditions {
     pub of_cell: Vec<u32>,
     /// A name for each row that no other row has; see [`Conditions::of`].
     pub names: Vec<String>,
-    /// The column of cells that the context was taken from.
+    /// The column of cells that the context was taken from, or several, as a split names them.
     pub column: Option<String>,
+    /// The same columns, apart.
+    pub columns: ContextColumns,
     /// Whether a row is a cell; otherwise it is the effect of a condition, and no condition has a second row.
     pub has_cells: bool,
 }
 
 impl Conditions {
-    /// The conditions of `data`, with the column `context` of its cells as the context.
+    /// The conditions of `data`, with the column `context` of its cells as the context, or several columns, named as
+    /// `COLUMN+COLUMN`.
     ///
     /// Rows are named as the cells are. Cells that share a name `c` become `c#1`, `c#2`, … in the order of their
     /// conditions, then lanes, then library sizes, then counts: so a name means the same cell however the rows of the
@@ -57,30 +60,25 @@ impl Conditions {
     /// # Errors
     /// A column that is not there or misses a value.
     pub fn of(data: &Dataset, context: Option<&str>) -> Result<Self> {
-        let contexts: Vec<Option<String>> = match context {
-            None => vec![None; data.n_cells()],
-            Some(name) => {
-                let column = data.cells.column(name).ok_or_else(|| {
-                    Error::config(format!(
-                        "there is no column {name:?} of cells to take the context from; the columns are {}",
-                        data.cells.column_names().join(", ")
-                    ))
-                })?;
-                let values = column.to_text();
-                if let Some(cell) = values.iter().position(Option::is_none) {
-                    return Err(Error::data(format!("the column {name:?} has no value for cell {cell}")));
-                }
-                values
-            }
-        };
-        let all: Vec<Condition> = contexts
+        let columns = context.map(|text| ContextColumns::parse(text, data)).transpose()?.unwrap_or_default();
+        Ok(Self { column: context.map(str::to_owned), ..Self::in_columns(data, columns)? })
+    }
+
+    /// The same with these columns of cells as the context.
+    ///
+    /// # Errors
+    /// As [`Conditions::of`].
+    pub fn in_columns(data: &Dataset, columns: ContextColumns) -> Result<Self> {
+        let all: Vec<Condition> = columns
+            .of_cells(data)?
             .into_iter()
             .enumerate()
             .map(|(cell, context)| Condition { perturbation: data.perturbation_of(cell).clone(), context })
             .collect();
         let (conditions, of_cell) = number(&all);
         let names = unique_names(data, &of_cell);
-        Ok(Self { conditions, of_cell, names, column: context.map(str::to_owned), has_cells: true })
+        let column = (!columns.names().is_empty()).then(|| columns.names().join("+"));
+        Ok(Self { conditions, of_cell, names, column, columns, has_cells: true })
     }
 
     /// The conditions of an effects dataset, one per row, named by their perturbations.
@@ -88,7 +86,7 @@ impl Conditions {
         let all: Vec<Condition> = data.perturbations.iter().cloned().map(Condition::of).collect();
         let (conditions, of_cell) = number(&all);
         let names = all.iter().map(Condition::to_string).collect();
-        Self { conditions, of_cell, names, column: None, has_cells: false }
+        Self { conditions, of_cell, names, column: None, columns: ContextColumns::default(), has_cells: false }
     }
 
     /// The condition of a row.

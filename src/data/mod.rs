@@ -4,6 +4,7 @@ mod anndata;
 mod cell_rows;
 mod checks;
 mod condition;
+mod context;
 mod convert;
 mod counts;
 #[doc(hidden)]
@@ -43,6 +44,7 @@ mod training;
 pub use anndata::{AnnData, AnnDataWriter, MatrixKind, MatrixRef, MatrixSummary, Uns, read_table};
 pub use cell_rows::CellRows;
 pub use condition::{Condition, Conditions};
+pub use context::{ContextColumns, ContextSize, context_sizes};
 pub use convert::{ConvertOptions, Converted, convert};
 pub use counts::Counts;
 pub use course::{CourseData, Double};

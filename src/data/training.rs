@@ -1,8 +1,8 @@
 //! What a model or a predictor is trained on: the training part of a dataset, and nothing of what is held out.
 
 use super::{
-    Condition, Conditions, Controls, Counts, Dataset, EffectTable, Effects, NORMALISED_TOTAL, Split, TargetSum,
-    normalize,
+    Condition, Conditions, ContextColumns, Controls, Counts, Dataset, EffectTable, Effects, NORMALISED_TOTAL, Split,
+    TargetSum, normalize,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,8 @@ pub struct TrainingCells {
     pub data: Arc<Dataset>,
     /// The condition of each cell, control included.
     pub conditions: Vec<Condition>,
+    /// The columns of cells that the contexts of the conditions are levels of, where they are known.
+    pub contexts: ContextColumns,
     /// Which of these cells are trained on and which validate the training; no test cell.
     pub split: Split,
     expression: OnceLock<Arc<Counts>>,
@@ -42,7 +44,12 @@ impl TrainingCells {
             return Err(Error::data(format!("{given} conditions were given for {cells} cells; give one for each")));
         }
         let split = Split { test: Vec::new(), ..split.clone() };
-        Ok(Self { data, conditions, split, expression: OnceLock::new() })
+        Ok(Self { data, conditions, contexts: ContextColumns::default(), split, expression: OnceLock::new() })
+    }
+
+    /// The same, whose contexts are levels of these columns.
+    pub fn with_contexts(self, contexts: ContextColumns) -> Self {
+        Self { contexts, ..self }
     }
 
     /// The same with log-normalised expression that was computed before.
@@ -118,15 +125,25 @@ impl TrainingData {
     }
 
     /// The cells of `split.train` and `split.validation` of a dataset, whose column `context` of cells names the context of
-    /// each.
+    /// each; several columns are named as `COLUMN+COLUMN`.
     ///
     /// # Errors
     /// A split of another dataset; a column that is not there or misses a value.
     pub fn of_contexts(data: impl Into<Arc<Dataset>>, context: &str, split: &Split, seed: u64) -> Result<Self> {
         let data = data.into();
-        let conditions = Conditions::of(&data, Some(context))?;
+        let columns = ContextColumns::parse(context, &data)?;
+        Self::in_columns(data, columns, split, seed)
+    }
+
+    /// The same with these columns of cells as the context.
+    ///
+    /// # Errors
+    /// As [`Self::of_contexts`].
+    pub fn in_columns(data: Arc<Dataset>, columns: ContextColumns, split: &Split, seed: u64) -> Result<Self> {
+        let conditions = Conditions::in_columns(&data, columns)?;
         let of_cells = (0..data.n_cells()).map(|cell| conditions.of_row(cell).clone()).collect();
-        Ok(Self::of_cells(TrainingCells::new(data, of_cells, split)?, seed))
+        let cells = TrainingCells::new(data, of_cells, split)?.with_contexts(conditions.columns);
+        Ok(Self::of_cells(cells, seed))
     }
 
     /// Cells to train on.

@@ -6,7 +6,7 @@
 use super::{CoursePrediction, CourseQuery, FromMetadata, Generated, ModelConfig, State};
 use crate::{
     Error, ErrorKind, Result,
-    data::{Condition, DataKind, Dataset, MetadataColumn, TrainingData},
+    data::{Condition, ContextColumns, DataKind, Dataset, MetadataColumn, TrainingData},
     device::Device,
     train::{History, Run},
 };
@@ -23,6 +23,8 @@ pub trait Model: Trained + Sized + 'static {
     const LEARNS_FROM: &'static [DataKind];
     /// Whether it can be trained on cells of several contexts (cell types, donors) and asked for one of them, or for a new one.
     const KNOWS_CONTEXTS: bool = false;
+    /// Whether a context may be the levels of several columns (cell type and donor), of which it learns one by one.
+    const COMBINES_CONTEXTS: bool = false;
     /// Whether names with doses (`drug@dose`) mean something to it: a learned curve, or a condition of its own per dose. A model
     /// that takes none is not trained on them.
     const TAKES_DOSES: bool = false;
@@ -160,6 +162,11 @@ pub trait Trained: Any {
     /// Names of the contexts that it was trained on; none where it was told of none.
     fn contexts(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// The columns of cells whose levels its contexts are; none where it was told of no context, or only of their names.
+    fn context_columns(&self) -> ContextColumns {
+        ContextColumns::default()
     }
 
     /// Whether the model can predict a perturbation of this gene.

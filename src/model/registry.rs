@@ -92,6 +92,8 @@ pub trait Family: Send + Sync {
     fn learns_from(&self) -> &'static [DataKind];
     /// [`Model::KNOWS_CONTEXTS`].
     fn knows_contexts(&self) -> bool;
+    /// [`Model::COMBINES_CONTEXTS`].
+    fn combines_contexts(&self) -> bool;
     /// [`Model::TAKES_DOSES`].
     fn takes_doses(&self) -> bool;
     /// [`Model::LEARNS_COURSES`].
@@ -207,6 +209,9 @@ impl<M: Model> Family for Of<M> {
     }
     fn knows_contexts(&self) -> bool {
         M::KNOWS_CONTEXTS
+    }
+    fn combines_contexts(&self) -> bool {
+        M::COMBINES_CONTEXTS
     }
     fn takes_doses(&self) -> bool {
         M::TAKES_DOSES

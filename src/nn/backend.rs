@@ -3,8 +3,8 @@
 #[cfg(any(feature = "metal", target_os = "macos"))]
 use super::gpu;
 use super::{
-    Activation, AttentionSpec, BatchMoments, CountTarget, Dispersion, EmbeddingLoss, IndexSets, Matrix, OptimStep,
-    Params, RowSets, Scalar, SetDistance, Vector,
+    Activation, AttentionSpec, BatchMoments, CountTarget, Dispersion, EmbeddingLoss, IndexSets, LinearLogits, Matrix,
+    OptimStep, Params, RowSets, Scalar, SetDistance, Vector,
     ops::{composed, cpu},
 };
 use crate::{Error, ErrorKind, Result, data::Counts};
@@ -141,6 +141,20 @@ pub trait Backend: Device<f32> + OptimStep {
         target: &CountTarget,
     ) -> Result<Vector<Self, T>> {
         composed::count_nll(logits, log_theta, zero_logits, target)
+    }
+
+    /// The mean over the cells of [`count_nll`](Self::count_nll), in nats, of the logits that a decoder's last layer
+    /// gives: the loss of a batch without the matrix of its logits.
+    ///
+    /// # Errors
+    /// Shapes that do not fit; a device that fails.
+    fn output_head<T: Tape<f32, Self>>(
+        logits: LinearLogits<'_, Self, T>,
+        log_theta: Dispersion<'_, Self, T>,
+        zero_logits: Option<Matrix<Self, T>>,
+        target: &CountTarget,
+    ) -> Result<Scalar<Self, T>> {
+        composed::output_head(logits, log_theta, zero_logits, target)
     }
 
     /// Scaled dot-product attention of each head: q `(queries, width)`; kv `(keys, 2 width)`, keys in the first half of
@@ -337,6 +351,15 @@ impl Backend for Cpu {
         target: &CountTarget,
     ) -> Result<Vector<Self, T>> {
         here_or_on_gpu!(count_nll(logits, log_theta, zero_logits, target))
+    }
+
+    fn output_head<T: Tape<f32, Self>>(
+        logits: LinearLogits<'_, Self, T>,
+        log_theta: Dispersion<'_, Self, T>,
+        zero_logits: Option<Matrix<Self, T>>,
+        target: &CountTarget,
+    ) -> Result<Scalar<Self, T>> {
+        here_or_on_gpu!(output_head(logits, log_theta, zero_logits, target))
     }
 
     fn attention<T: Tape<f32, Self>>(

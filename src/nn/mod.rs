@@ -62,8 +62,8 @@ pub use norm::{BatchNorm, LayerNorm};
 pub use ops::composed;
 pub use ops::{
     Activation, AdamStep, AttentionSpec, BatchMoments, CountTarget, Dispersion, EmbeddingLoss, IndexSets,
-    LOG_THETA_MAX, LOG_THETA_MIN, Matrix, Moments, OptimStep, RowSets, Scalar, SetDistance, Vector, WeightDropout,
-    median_gamma,
+    LOG_THETA_MAX, LOG_THETA_MIN, LinearLogits, Matrix, Moments, OptimStep, RowSets, Scalar, SetDistance, Vector,
+    WeightDropout, median_gamma,
 };
 pub use optim::{Adam, AdamConfig, WeightDecay};
 pub use params::{Frozen, Params, TensorInfo, Visitor, VisitorMut, check_finite, count_params, tensors};

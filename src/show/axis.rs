@@ -2,7 +2,7 @@
 
 use super::{
     canvas::{Anchor, Font, Pen},
-    style::{FAINT, GUIDE, INK, LABEL_SIZE, TICK_SIZE, TITLE_SIZE, WIDTH, shorten, text_width},
+    style::{FAINT, GUIDE, INK, LABEL_SIZE, TICK_SIZE, TITLE_SIZE, WIDTH, shorten, text_width, wrap},
 };
 
 /// Ticks aimed at on an axis.
@@ -13,6 +13,12 @@ const PADDING: f64 = 0.04;
 pub(super) const MARGIN: f64 = 18.0;
 /// Height of the title's line.
 pub(super) const TITLE_HEIGHT: f64 = 62.0;
+/// Distance between the lines of an axis title, as a multiple of its size.
+const LINE: f64 = 1.15;
+/// Lines of an x title, and of a y title, at most.
+const MOST_LINES: (usize, usize) = (2, 3);
+/// Units by which a y title may be longer than its axis, half of them at either end.
+const OVERHANG: f64 = 16.0;
 
 /// One axis: its title with the unit, its range, its ticks.
 #[derive(Debug, Clone)]
@@ -141,16 +147,26 @@ impl Frame {
     /// A frame over the whole width, `top` units down and `height` high, with room for the ticks and titles of the axes.
     pub(super) fn new(x: Axis, y: Axis, top: f64, height: f64) -> Self {
         let widest = y.ticks.iter().map(|(_, text)| text_width(text, TICK_SIZE)).fold(0.0, f64::max);
-        let left = MARGIN + 1.5 * LABEL_SIZE + widest + 14.0;
+        let y_title = y_lines(&y.label, height);
+        let left = MARGIN + 1.5 * LABEL_SIZE + further_lines(&y_title) + widest + 14.0;
         let last_tick = x.ticks.last().map_or(0.0, |(_, text)| text_width(text, TICK_SIZE) / 2.0);
         Self { x, y, left, top, right: f64::from(WIDTH) - MARGIN - last_tick.max(10.0), bottom: top + height }
+    }
+
+    /// The same frame, `top` units down.
+    pub(super) fn moved_to(self, top: f64) -> Self {
+        Self { top, bottom: top + self.bottom - self.top, ..self }
     }
 
     /// Height that the ticks and the title of the x axis take below a frame.
     pub(super) fn below(&self) -> f64 {
         let ticks = if self.x.ticks.is_empty() { 8.0 } else { 1.7 * TICK_SIZE };
-        let title = if self.x.label.is_empty() { 0.0 } else { 1.6 * LABEL_SIZE };
+        let title = if self.x.label.is_empty() { 0.0 } else { 1.6 * LABEL_SIZE + further_lines(&self.x_title()) };
         ticks + title + MARGIN
+    }
+
+    fn x_title(&self) -> Vec<String> {
+        x_lines(&self.x.label, (self.left, self.right))
     }
 
     /// The place of the point on the canvas.
@@ -177,10 +193,36 @@ impl Frame {
         pen.line((self.left, self.top), (self.left, self.bottom), GUIDE, 2);
         let middle = ((self.left + self.right) / 2.0, (self.top + self.bottom) / 2.0);
         let title = Font::new(LABEL_SIZE, INK, Anchor::Middle);
-        let x_title = (middle.0, self.bottom + self.below() - MARGIN - 0.6 * LABEL_SIZE);
-        pen.text(&shorten(&self.x.label, LABEL_SIZE, self.right - self.left), x_title, title);
-        let y_label = shorten(&self.y.label, LABEL_SIZE, self.bottom - self.top + 60.0);
-        pen.text(&y_label, (MARGIN + 0.6 * LABEL_SIZE, middle.1), Font { upward: true, ..title });
+        let x_title = self.x_title();
+        let last = self.bottom + self.below() - MARGIN - 0.6 * LABEL_SIZE;
+        draw_lines(pen, &x_title, (middle.0, last - further_lines(&x_title)), title);
+        let y_title = y_lines(&self.y.label, self.bottom - self.top);
+        draw_lines(pen, &y_title, (MARGIN + 0.6 * LABEL_SIZE, middle.1), Font { upward: true, ..title });
+    }
+}
+
+/// The lines of the title of an x axis from `left` to `right`: it may be wider than the axis, but not than the figure.
+pub(super) fn x_lines(label: &str, (left, right): (f64, f64)) -> Vec<String> {
+    let middle = f64::midpoint(left, right);
+    let room = 2.0 * (middle - MARGIN).min(f64::from(WIDTH) - MARGIN - middle);
+    wrap(label, LABEL_SIZE, room, MOST_LINES.0)
+}
+
+/// The lines of the title of a y axis of this height.
+pub(super) fn y_lines(label: &str, height: f64) -> Vec<String> {
+    wrap(label, LABEL_SIZE, height + OVERHANG, MOST_LINES.1)
+}
+
+/// What the lines after the first take of the room across the text.
+pub(super) fn further_lines(lines: &[String]) -> f64 {
+    LINE * LABEL_SIZE * lines.len().saturating_sub(1) as f64
+}
+
+/// The lines of a title: one below another, or beside it where the text runs upward. `first` is the place of the first.
+pub(super) fn draw_lines(pen: &mut Pen<'_>, lines: &[String], first: (f64, f64), font: Font) {
+    for (i, line) in lines.iter().enumerate() {
+        let away = LINE * LABEL_SIZE * i as f64;
+        pen.text(line, if font.upward { (first.0 + away, first.1) } else { (first.0, first.1 + away) }, font);
     }
 }
 

@@ -9,7 +9,10 @@ use super::{
     models::{Rows, grey_sentence, is_better, legend_entries, look, median, names_width, quantile, sorted, words},
     style::{FAINT, GREY, GUIDE, INK, LABEL_SIZE, Mark, TICK_SIZE, WIDTH, shorten},
 };
-use crate::{Error, Result, bench::Better};
+use crate::{
+    Error, Result,
+    bench::{Better, CEILING},
+};
 
 const RATIO_ROW_HEIGHT: f64 = 52.0;
 /// Room at the right for the median.
@@ -95,20 +98,27 @@ pub fn l2_ratio<S: AsRef<str>>(
         }
         pen.dashed((frame.across(1.0), frame.top), (frame.across(1.0), frame.bottom), INK, 2);
     });
-    let better = rows.iter().filter(|row| row.2 < 1.0 && row.0 != reference).count();
-    let others = rows.iter().filter(|row| row.0 != reference).count();
-    let best = &rows[0];
-    let below = best.1.iter().filter(|ratio| **ratio < 1.0).count();
-    let mut caption = format!("{better} of {others} models have a median {error_label} below {reference}'s. ");
-    caption += &if best.0 == reference {
-        format!("No other is nearer to the truth on more than half of the {} conditions.", best.1.len())
-    } else {
-        format!("Lowest: {} at {:.3}, below 1 on {below} of {} conditions.", best.0, best.2, best.1.len())
-    };
+    let mut caption = ratio_caption(reference, &rows);
     if beyond > 0 {
         caption += &format!(" {beyond} ratios above {WIDEST} are drawn at the edge.");
     }
     Ok(Figure::new(title, caption, canvas))
+}
+
+/// How many models are better than the reference, and which is best. `rows` are names, sorted ratios and medians, the lowest
+/// median first. The noise ceiling is no model: it is not counted.
+fn ratio_caption(reference: &str, rows: &[(&str, Vec<f64>, f64)]) -> String {
+    let models: Vec<_> = rows.iter().filter(|row| row.0 != CEILING).collect();
+    let others = models.iter().filter(|row| row.0 != reference).count();
+    let better = models.iter().filter(|row| row.0 != reference && row.2 < 1.0).count();
+    let counted = format!("The median ratio to {reference} is below 1 for {better} of {others} models. ");
+    let Some((best, ratios, median)) = models.first() else { return counted };
+    if *best == reference {
+        return counted
+            + &format!("No other is nearer to the truth on more than half of the {} conditions.", ratios.len());
+    }
+    let below = ratios.iter().filter(|ratio| **ratio < 1.0).count();
+    counted + &format!("Lowest: {best} at {median:.3}, below 1 on {below} of {} conditions.", ratios.len())
 }
 
 /// One row per condition with one mark per model, the hardest first: the one whose median over the models is worst. Models

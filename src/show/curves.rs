@@ -85,20 +85,23 @@ pub fn training_curves(title: &str, x_label: &str, panels: &[Panel]) -> Result<F
         (Sample::Line(color, mark), (*name).to_owned())
     }));
 
-    let mut top = TITLE_HEIGHT + legend.height() + 8.0;
     let mut frames = Vec::new();
     for (i, panel) in panels.iter().enumerate() {
         // The lowest panel names the axis that all share.
         let x_label = if i + 1 == panels.len() { x_label } else { "" };
         let x = Axis::linear(x_label, panels.iter().flat_map(|p| &p.series).flat_map(finite).map(|(x, _)| x));
         let y = Axis::linear(&panel.y_label, panel.series.iter().flat_map(finite).map(|(_, y)| y));
-        let frame = Frame::new(x, y, top, if i == 0 { PANEL_HEIGHT } else { LOWER_PANEL_HEIGHT });
-        top = frame.bottom + frame.below();
-        frames.push(frame);
+        frames.push(Frame::new(x, y, 0.0, if i == 0 { PANEL_HEIGHT } else { LOWER_PANEL_HEIGHT }));
     }
-    // Panels stand exactly below one another.
+    // Panels stand exactly below one another, and the height of a title depends on the width of its frame.
     let left = frames.iter().map(|frame| frame.left).fold(0.0, f64::max);
-    frames.iter_mut().for_each(|frame| frame.left = left);
+    let mut top = TITLE_HEIGHT + legend.height() + 8.0;
+    let place = |frame: Frame| {
+        let frame = Frame { left, ..frame }.moved_to(top);
+        top = frame.bottom + frame.below();
+        frame
+    };
+    let frames: Vec<Frame> = frames.into_iter().map(place).collect();
 
     let mut canvas = Canvas::new(top);
     canvas.draw(|pen| {

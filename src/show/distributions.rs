@@ -3,16 +3,19 @@
 
 use super::{
     Figure,
-    axis::{Axis, Frame, MARGIN, TITLE_HEIGHT, draw_title, number, range},
-    canvas::{Anchor, Canvas, Font},
+    axis::{Axis, Frame, MARGIN, TITLE_HEIGHT, draw_lines, draw_title, further_lines, number, range, x_lines},
+    canvas::{Anchor, Canvas, Font, Pen},
     legend::{Legend, Sample},
     points::{self, Kind},
     style::{BLUE, FAINT, GUIDE, INK, LABEL_SIZE, Mark, TICK_SIZE, VERMILLION, WHITE, WIDTH, shorten, text_width},
 };
 use crate::{Error, Result};
+use plotters::style::RGBColor;
 
 const HISTOGRAM_HEIGHT: f64 = 460.0;
 const MARKER_HEIGHT: f64 = 34.0;
+/// Between a line and its name.
+const MARKER_GAP: f64 = 8.0;
 const BINS: std::ops::RangeInclusive<f64> = 10.0..=60.0;
 const MEAN_VARIANCE_HEIGHT: f64 = 640.0;
 /// Places at which the negative binomial's curve is computed.
@@ -72,18 +75,13 @@ pub fn histogram(
             // One unit of white between bars.
             pen.rect(from, ((to.0 - 1.0).max(from.0 + 1.0), to.1), BLUE, 1.0);
         }
-        let mut line = |text: String, value: f64, color, row: f64| {
-            let (x, y) = frame.at(value, 0.0);
-            let top = TITLE_HEIGHT + MARKER_HEIGHT * (row + 0.5);
-            pen.dashed((x, top), (x, y), color, 3);
-            let right = x > (frame.left + frame.right) / 2.0;
-            let (side, away) = if right { (Anchor::End, -8.0) } else { (Anchor::Start, 8.0) };
-            pen.text(&text, (x + away, top), Font::new(TICK_SIZE, color, side));
-        };
-        line(format!("median {}", number(median, step)), median, INK, limits.len() as f64);
-        for (i, (name, value)) in limits.iter().enumerate() {
-            line(format!("{name} {}", number(*value, step)), *value, VERMILLION, i as f64);
-        }
+        let limits = limits.iter().map(|(name, value)| (*name, *value, VERMILLION));
+        let lines = limits.chain([("median", median, INK)]).map(|(name, value, color)| Marker {
+            text: format!("{name} {}", number(value, step)),
+            x: frame.at(value, 0.0).0,
+            color,
+        });
+        draw_markers(pen, &frame, &lines.collect::<Vec<_>>());
     });
     let number = |value: f64| number(value, step);
     let caption = format!(
@@ -93,6 +91,38 @@ pub fn histogram(
         number(quantile(0.95))
     );
     Ok(Figure::new(title, caption, canvas))
+}
+
+/// A vertical line of a histogram, with its name.
+struct Marker {
+    text: String,
+    x: f64,
+    color: RGBColor,
+}
+
+/// The lines, the name of each in a row of its own above the frame. Lines run downward from their names, so that a name can
+/// only meet lines of the rows above: it stands on the side where it meets none.
+fn draw_markers(pen: &mut Pen<'_>, frame: &Frame, markers: &[Marker]) {
+    let height = |row: usize| TITLE_HEIGHT + MARKER_HEIGHT * (row as f64 + 0.5);
+    for (row, marker) in markers.iter().enumerate() {
+        pen.dashed((marker.x, height(row)), (marker.x, frame.bottom), marker.color, 3);
+    }
+    for (row, marker) in markers.iter().enumerate() {
+        let width = text_width(&marker.text, TICK_SIZE) + MARKER_GAP;
+        let is_free = |to_left: bool| {
+            let (from, to) = if to_left { (marker.x - width, marker.x) } else { (marker.x, marker.x + width) };
+            let crossed = |other: &Marker| from < other.x && other.x < to && other.x != marker.x;
+            from >= 0.0 && to <= f64::from(WIDTH) && !markers[..row].iter().any(crossed)
+        };
+        // Toward the middle of the figure, where there is room, unless only the other side is free.
+        let inward = marker.x > f64::midpoint(frame.left, frame.right);
+        let to_left = if is_free(inward) || !is_free(!inward) { inward } else { !inward };
+        let (side, away) = if to_left { (Anchor::End, -MARKER_GAP) } else { (Anchor::Start, MARKER_GAP) };
+        let (from, y) = (marker.x + away, height(row));
+        let to = marker.x + if to_left { -width } else { width };
+        pen.rect((from.min(to), y - 0.5 * TICK_SIZE), (from.max(to), y + 0.5 * TICK_SIZE), WHITE, 1.0);
+        pen.text(&marker.text, (from, y), Font::new(TICK_SIZE, marker.color, side));
+    }
 }
 
 /// One point per gene on logarithmic axes, the Poisson's `variance = mean`, and the negative binomial's
@@ -185,7 +215,8 @@ pub fn ranked<S: AsRef<str>>(title: &str, value_label: &str, items: &[(S, Option
     let (left, right) = (MARGIN + names + 16.0, f64::from(WIDTH) - MARGIN - 110.0);
     let top = TITLE_HEIGHT + 34.0;
     let bottom = top + ROW_HEIGHT * shown.len() as f64 + 8.0;
-    let mut canvas = Canvas::new(bottom + 1.7 * TICK_SIZE + 1.6 * LABEL_SIZE + MARGIN);
+    let x_title = x_lines(value_label, (left, right));
+    let mut canvas = Canvas::new(bottom + 1.7 * TICK_SIZE + 1.6 * LABEL_SIZE + further_lines(&x_title) + MARGIN);
     canvas.draw(|pen| {
         draw_title(pen, title);
         let across = |value: f64| left + axis.place(value) * (right - left);
@@ -218,7 +249,7 @@ pub fn ranked<S: AsRef<str>>(title: &str, value_label: &str, items: &[(S, Option
             pen.text(&text, (end, y), Font::new(TICK_SIZE, GUIDE, Anchor::Start));
         }
         let title_at = ((left + right) / 2.0, bottom + 1.7 * TICK_SIZE + LABEL_SIZE);
-        pen.text(value_label, title_at, Font::new(LABEL_SIZE, INK, Anchor::Middle));
+        draw_lines(pen, &x_title, title_at, Font::new(LABEL_SIZE, INK, Anchor::Middle));
     });
     let mut caption = format!(
         "{value_label}: median {median:.3} over {n}, from {:.3} ({}) to {:.3} ({}).",

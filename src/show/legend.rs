@@ -10,8 +10,8 @@ use plotters::style::RGBColor;
 const ROW_HEIGHT: f64 = 36.0;
 const MARK_WIDTH: f64 = 34.0;
 const GAP: f64 = 26.0;
-/// Names longer than this are cut.
-const LONGEST: f64 = 420.0;
+/// Names longer than a whole row are cut.
+const LONGEST: f64 = WIDTH as f64 - 2.0 * MARGIN - MARK_WIDTH;
 
 /// The sample before a name in the legend.
 #[derive(Debug, Clone, Copy)]

@@ -116,6 +116,7 @@ pub fn maps(
         let step = (greatest - least) / 100.0;
         let text = format!("{} to {}: {what}", number(least, step), number(greatest, step));
         let place = (left + SCALE.0 + 14.0, TITLE_HEIGHT + 0.5 * SCALE.1);
+        let text = shorten(&text, TICK_SIZE, f64::from(WIDTH) - MARGIN - place.0);
         pen.text(&text, place, Font::new(TICK_SIZE, INK, Anchor::Start));
         for (i, (frame, panel)) in frames.iter().zip(panels).enumerate() {
             for (value, text) in &frame.x.ticks {
@@ -152,7 +153,8 @@ pub fn maps(
         let middle = (left + (columns as f64 * (side + GAP) - GAP) / 2.0, (top + bottom) / 2.0);
         let font = Font::new(LABEL_SIZE, INK, Anchor::Middle);
         pen.text(axes.0, (middle.0, bottom + 1.7 * TICK_SIZE + 0.6 * LABEL_SIZE), font);
-        pen.text(axes.1, (MARGIN + 0.6 * LABEL_SIZE, middle.1), Font { upward: true, ..font });
+        let upward = shorten(axes.1, LABEL_SIZE, bottom - top);
+        pen.text(&upward, (MARGIN + 0.6 * LABEL_SIZE, middle.1), Font { upward: true, ..font });
     });
     let step = (greatest - least) / 100.0;
     let ends = (number(least, step), number(greatest, step));

@@ -5,7 +5,7 @@
 //! figures of one report. The others are grey, and their names stand beside their data or in the caption.
 
 use super::{
-    axis::{Axis, MARGIN},
+    axis::{Axis, MARGIN, draw_lines, further_lines, x_lines},
     canvas::{Anchor, Font, Pen},
     legend::Sample,
     style::{FAINT, GREY, GUIDE, INK, LABEL_SIZE, Mark, TICK_SIZE, WIDTH, nth, shorten, text_width},
@@ -162,7 +162,7 @@ impl Rows {
 
     /// Height of the whole figure, with the ticks and the title of the axis below the rows.
     pub(super) fn figure_height(&self) -> f64 {
-        self.bottom + 1.7 * TICK_SIZE + 1.6 * LABEL_SIZE + MARGIN
+        self.bottom + 1.7 * TICK_SIZE + 1.6 * LABEL_SIZE + further_lines(&self.title()) + MARGIN
     }
 
     /// Grid lines, ticks, the axis and its title.
@@ -174,10 +174,11 @@ impl Rows {
         }
         pen.line((self.left, self.bottom), (self.right, self.bottom), GUIDE, 2);
         let at = ((self.left + self.right) / 2.0, self.bottom + 1.7 * TICK_SIZE + LABEL_SIZE);
-        // The title may be wider than the axis, but not wider than the figure.
-        let room = 2.0 * (at.0 - MARGIN).min(f64::from(WIDTH) - MARGIN - at.0);
-        let label = shorten(&self.axis.label, LABEL_SIZE, room);
-        pen.text(&label, at, Font::new(LABEL_SIZE, INK, Anchor::Middle));
+        draw_lines(pen, &self.title(), at, Font::new(LABEL_SIZE, INK, Anchor::Middle));
+    }
+
+    fn title(&self) -> Vec<String> {
+        x_lines(&self.axis.label, (self.left, self.right))
     }
 
     /// The name of a row.

@@ -2,7 +2,7 @@
 
 use super::{
     Figure,
-    axis::{Axis, Frame, MARGIN, TITLE_HEIGHT, draw_title, range},
+    axis::{Axis, Frame, MARGIN, TITLE_HEIGHT, draw_lines, draw_title, further_lines, range, x_lines, y_lines},
     canvas::{Anchor, Canvas, Font},
     legend::{Legend, Sample},
     points::{self, Kind},
@@ -95,9 +95,14 @@ pub fn plane(title: &str, axes: (&str, &str), panels: &[PlanePanel]) -> Result<F
 
     let columns = panels.len().min(COLUMNS);
     let top = TITLE_HEIGHT + legend.height();
-    let left = MARGIN + 1.5 * LABEL_SIZE + 70.0;
-    let side = ((f64::from(WIDTH) - MARGIN - left - GAP * (columns - 1) as f64) / columns as f64).min(640.0);
     let rows = panels.len().div_ceil(columns);
+    let side =
+        |left: f64| ((f64::from(WIDTH) - MARGIN - left - GAP * (columns - 1) as f64) / columns as f64).min(640.0);
+    let left = MARGIN + 1.5 * LABEL_SIZE + 70.0;
+    // Lines that are broken before they push the panels aside: these lose less height than a title may overhang.
+    let upward = y_lines(axes.1, rows as f64 * (side(left) + HEAD) - HEAD);
+    let left = left + further_lines(&upward);
+    let side = side(left);
     let frames: Vec<Frame> = (0..panels.len())
         .map(|i| {
             let x = left + (i % columns) as f64 * (side + GAP);
@@ -106,7 +111,8 @@ pub fn plane(title: &str, axes: (&str, &str), panels: &[PlanePanel]) -> Result<F
         })
         .collect();
     let bottom = top + rows as f64 * (side + HEAD) - 10.0;
-    let mut canvas = Canvas::new(bottom + 1.7 * TICK_SIZE + 1.6 * LABEL_SIZE + MARGIN);
+    let x_title = x_lines(axes.0, (left, left + columns as f64 * (side + GAP) - GAP));
+    let mut canvas = Canvas::new(bottom + 1.7 * TICK_SIZE + 1.6 * LABEL_SIZE + further_lines(&x_title) + MARGIN);
     for (i, (frame, panel)) in frames.iter().zip(panels).enumerate() {
         canvas.draw(|pen| {
             for (value, text) in &frame.x.ticks {
@@ -150,9 +156,8 @@ pub fn plane(title: &str, axes: (&str, &str), panels: &[PlanePanel]) -> Result<F
         legend.draw(pen, TITLE_HEIGHT);
         let middle = (left + (columns as f64 * (side + GAP) - GAP) / 2.0, (top + bottom) / 2.0);
         let font = Font::new(LABEL_SIZE, INK, Anchor::Middle);
-        pen.text(axes.0, (middle.0, bottom + 1.7 * TICK_SIZE + 0.6 * LABEL_SIZE), font);
-        let upward = shorten(axes.1, LABEL_SIZE, bottom - top);
-        pen.text(&upward, (MARGIN + 0.6 * LABEL_SIZE, middle.1), Font { upward: true, ..font });
+        draw_lines(pen, &x_title, (middle.0, bottom + 1.7 * TICK_SIZE + 0.6 * LABEL_SIZE), font);
+        draw_lines(pen, &upward, (MARGIN + 0.6 * LABEL_SIZE, middle.1), Font { upward: true, ..font });
     });
     let points: usize = panels.iter().flat_map(|panel| &panel.clouds).map(|(_, points)| points.nrows()).sum();
     let paths: usize = panels.iter().map(|panel| panel.paths.len()).sum();

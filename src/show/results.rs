@@ -30,11 +30,14 @@ impl Benchmark {
             Some(file) => format!("{} of {}", self.data.genes, file.data_genes),
             None => self.data.genes.to_string(),
         };
+        // `bench::run` is not told what data and split are called.
+        let named = |text: String, name: &str| if name.is_empty() { String::new() } else { text };
         let caption = format!(
-            "{} ({} conditions of {genes} genes), split {}, {} seed{}",
-            self.dataset,
+            "{}{} conditions of {genes} genes{}, {}{} seed{}",
+            named(format!("{} (", self.dataset), &self.dataset),
             self.data.conditions,
-            self.split,
+            named(")".to_owned(), &self.dataset),
+            named(format!("split {}, ", self.split), &self.split),
             self.splits.len(),
             if self.splits.len() == 1 { "" } else { "s" }
         );

@@ -7,7 +7,7 @@ use super::{
     heatmap::{LEVELS, color},
     models::{quantile, sorted},
     points::{VECTOR_POINTS, encode},
-    style::{BLUE, GUIDE, INK, LABEL_SIZE, Mark, TICK_SIZE, WIDTH, shorten},
+    style::{BLUE, GUIDE, INK, LABEL_SIZE, Mark, TICK_SIZE, WIDTH, shorten, text_width},
 };
 use crate::{Error, Result, eval::pearson};
 
@@ -34,7 +34,7 @@ pub struct ScatterPanel {
 /// One panel per model: predicted (upward) against observed effects, all panels on the same axes, with the line of identity
 /// and Pearson's r over all points of the panel. Up to 1,000 points in all they are drawn; more are counted in squares,
 /// darker is more on a logarithmic scale. Points beyond the axes, which cover 99.95 % of the observed effects, stand at
-/// the edge. Effects are differences to control in mean log1p expression.
+/// the edge. Effects are differences to control, of all panels in one unit: name it in the title where it is not clear.
 ///
 /// # Errors
 /// No panel or no point; lengths that differ; an effect that is not finite.
@@ -111,6 +111,9 @@ pub fn scatter(title: &str, panels: &[ScatterPanel]) -> Result<Figure> {
             for (value, text) in &frame.x.ticks {
                 let (x, y) = frame.at(*value, *value);
                 if lowest {
+                    // The numbers of neighbouring panels must not meet.
+                    let half = 0.5 * text_width(text, tick);
+                    let x = x.clamp(frame.left + half, frame.right - half);
                     pen.text(text, (x, frame.bottom + tick), Font::new(tick, INK, Anchor::Middle));
                 }
                 if column == 0 {
@@ -119,15 +122,17 @@ pub fn scatter(title: &str, panels: &[ScatterPanel]) -> Result<Figure> {
             }
             let r = correlations[i].map_or("no r".to_owned(), |r| format!("r {}", number(r, 0.01)));
             let font = Font::new(TICK_SIZE, INK, Anchor::Start);
-            let name = shorten(&panel.name, 1.1 * TICK_SIZE, side);
-            pen.text(&name, (frame.left, frame.top - 18.0), Font { bold: true, ..font });
+            // A name that is a little too long is set smaller; a longer one is cut. Bold text is wider.
+            let size = (TICK_SIZE * side / text_width(&panel.name, 1.2 * TICK_SIZE)).clamp(0.8 * TICK_SIZE, TICK_SIZE);
+            let name = shorten(&panel.name, 1.1 * size, side + 1.0);
+            pen.text(&name, (frame.left, frame.top - 18.0), Font { bold: true, size, ..font });
             // This corner is far from identity, so it is empty for all but the worst predictions.
             pen.text(&r, (frame.right - 10.0, frame.bottom - 20.0), Font { anchor: Anchor::End, ..font });
         }
         let middle = (left + columns as f64 * (side + GAP) / 2.0 - GAP / 2.0, (TITLE_HEIGHT + bottom) / 2.0);
         let font = Font::new(LABEL_SIZE, INK, Anchor::Middle);
         let below = bottom + 1.7 * TICK_SIZE + 0.5 * LABEL_SIZE;
-        pen.text("observed effect (difference to control, mean log1p)", (middle.0.max(330.0), below), font);
+        pen.text("observed effect (difference to control)", (middle.0.max(330.0), below), font);
         pen.text("predicted effect", (MARGIN + 0.6 * LABEL_SIZE, middle.1), Font { upward: true, ..font });
     });
     let mut ranked: Vec<(&str, f64)> =

@@ -105,6 +105,33 @@ pub(super) fn text_width(text: &str, size: f64) -> f64 {
     ems * size
 }
 
+/// The text in lines no wider than `width`, broken between words, about equally long; what does not fit into `most` lines is
+/// cut.
+pub(super) fn wrap(text: &str, size: f64, width: f64, most: usize) -> Vec<String> {
+    let mut lines = broken(text, size, width);
+    if lines.len() > most {
+        let rest = lines.split_off(most - 1).join(" ");
+        lines.push(rest);
+    } else {
+        let mut narrower = (5..10).map(|tenths| broken(text, size, width * f64::from(tenths) / 10.0));
+        let alike = narrower.find(|others| others.len() == lines.len());
+        lines = alike.unwrap_or(lines);
+    }
+    lines.iter().map(|line| shorten(line, size, width)).collect()
+}
+
+/// The words in as many lines as they need; a word that is wider than `width` has a line of its own.
+fn broken(text: &str, size: f64, width: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if text_width(&format!("{line} {word}"), size) <= width => *line += &format!(" {word}"),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// The text, or its beginning and an ellipsis where it is wider than `width`.
 pub(super) fn shorten(text: &str, size: f64, width: f64) -> String {
     if text_width(text, size) <= width {

@@ -145,11 +145,11 @@ fn populations_of_cells_are_told_in_words() {
         .benchmark("additive");
     let told = sentences(&found, "l2");
     let of = |start: &str| told.iter().find(|(_, text)| text.starts_with(start)).unwrap_or_else(|| panic!("{told:#?}"));
-    let (tone, sets) = of("jepa: E-distance of its cells to the observed ones 50.00");
+    let (tone, sets) = of("jepa: squared E-distance of its cells to the observed ones 50.00");
     assert_eq!(*tone, Verdict::Warning);
     assert!(sets.contains("lower than no change (−17 %)") && sets.contains("higher than the additive shift (+6 %)"));
     assert!(sets.ends_with("higher than the count VAE (+6 %)."), "{sets}");
-    assert_eq!(of("scgen: E-distance").0, Verdict::Good);
+    assert_eq!(of("scgen: squared E-distance").0, Verdict::Good);
 }
 
 #[test]

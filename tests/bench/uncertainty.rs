@@ -1,7 +1,7 @@
 //! Drawn cells and drawn means of known distributions, and what to measure next.
 
 use genailab::{
-    bench::uncertainty::{GaussianReference, judge_cells, judge_means, next_experiments, spread_entropy},
+    bench::uncertainty::{GaussianReference, judge_cells, judge_means, next_experiments, order_note, spread_entropy},
     math::Pca,
     ndarray::{Array1, Array2},
 };
@@ -99,4 +99,8 @@ fn the_least_known_come_first_and_what_is_not_a_number_is_left_out() {
     let names: Vec<&str> = ranked.iter().map(|next| next.perturbation.as_str()).collect();
     assert_eq!(names, ["b", "d", "a"]);
     assert!((ranked[0].relative - 2.0).abs() < 1e-12);
+    assert_eq!(order_note(&ranked), None);
+    let alike = [("a", 0.300, 1.0), ("b", 0.301, 2.0)].map(|(name, error, effect)| (name.to_owned(), error, effect));
+    let note = order_note(&next_experiments(alike)).expect("the errors are nearly the same");
+    assert!(note.contains("all 2 pairs (0.300 to 0.301)"), "{note}");
 }

@@ -12,6 +12,7 @@ mod diffusion;
 mod disk;
 mod genes;
 mod jepa;
+mod jepa_contexts;
 mod jepa_diffusion;
 mod jepa_phase_a;
 mod kills;

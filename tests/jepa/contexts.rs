@@ -2,16 +2,24 @@
 
 use super::response::{settings, small_world};
 use genailab::{
+    ErrorKind,
     data::{Condition, Dataset, Perturbation, Simulation, SimulationConfig, Split, TrainingCells, TrainingData},
     device::Device,
     model::{
         Model, Trained,
-        jepa::{Jepa, NewContexts, PredictorState},
+        jepa::{Jepa, JepaSettings, NewContexts, PredictorState},
     },
     ndarray::{Array1, Axis},
     train::Run,
 };
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 /// Cells of four types, with the condition of each.
 fn simulated() -> &'static (Arc<Dataset>, Vec<Condition>) {
@@ -41,11 +49,15 @@ fn training() -> TrainingData {
     TrainingData::of_cells(TrainingCells::new(Arc::clone(cells), conditions.clone(), &split).expect("its split"), 0)
 }
 
-fn trained(state: PredictorState) -> Jepa {
+fn of(state: PredictorState, new_contexts: NewContexts) -> JepaSettings {
     let mut settings = settings();
     settings.response.predictor = state;
-    settings.response.new_contexts = NewContexts::LeftOut;
-    Jepa::fit(&training(), &settings, &mut Run::quiet(0)).expect("it trains").0
+    settings.response.new_contexts = new_contexts;
+    settings
+}
+
+fn trained(state: PredictorState) -> Jepa {
+    Jepa::fit(&training(), &of(state, NewContexts::LeftOut), &mut Run::quiet(0)).expect("it trains").0
 }
 
 fn model() -> &'static Jepa {
@@ -130,4 +142,49 @@ fn what_a_combination_was_measured_to_do_counts_in_its_context_and_carries_to_ot
     assert!(with < without, "in a new context: {with}, without {without}");
     let singles = conditions(1, "T1");
     assert_eq!(predicted(&model, &singles[0]), predicted(apart.as_ref(), &singles[0]));
+}
+
+#[test]
+fn what_predicts_new_contexts_is_chosen_and_a_choice_that_was_interrupted_goes_on() {
+    let settings = of(PredictorState::Trained, NewContexts::Chosen);
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |resume, interrupt| Run {
+        dir: Some(folder.path().to_owned()),
+        resume,
+        interrupt: Some(interrupt),
+        ..Run::quiet(0)
+    };
+    let (interrupt, second) =
+        (Arc::new(AtomicBool::new(false)), folder.path().join("without-1/phase-b/last.safetensors"));
+    let stopped = thread::scope(|scope| {
+        let flag = Arc::clone(&interrupt);
+        scope.spawn(move || {
+            while !second.exists() {
+                thread::sleep(Duration::from_millis(5));
+            }
+            flag.store(true, Ordering::Relaxed);
+        });
+        Jepa::fit(&training(), &settings, &mut run(false, Arc::clone(&interrupt))).map(|_| ())
+    });
+    assert_eq!(stopped.expect_err("it was interrupted").kind(), ErrorKind::Interrupted);
+    let go_on = || Jepa::fit(&training(), &settings, &mut run(true, Arc::default())).expect("it goes on").0;
+    let model = go_on();
+
+    let choice = &model.choices()["choice"];
+    assert_eq!(choice["contexts"], 3, "{choice}");
+    assert_eq!(choice["predictions"], 18, "six genes in each: {choice}");
+    let distance = |way: &str| choice[way].as_f64().expect("a number");
+    let unseen = conditions(1, "T4");
+    // Both ways were tried on equal terms: the model is the one that is trained in the better way from the start.
+    let by_hand = match distance("left_out") < distance("end_to_end") {
+        true => trained(PredictorState::Trained),
+        false => {
+            let settings = of(PredictorState::Trained, NewContexts::EndToEnd);
+            Jepa::fit(&training(), &settings, &mut Run::quiet(0)).expect("it trains").0
+        }
+    };
+    for condition in &unseen {
+        assert_eq!(predicted(&model, condition), predicted(&by_hand, condition), "{condition}");
+    }
+    assert_eq!(go_on().choices(), model.choices(), "a finished training is loaded");
 }

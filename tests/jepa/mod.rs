@@ -2,6 +2,7 @@
 
 mod adapt;
 mod collapse;
+mod columns;
 mod contexts;
 mod effects;
 mod genes;

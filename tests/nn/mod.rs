@@ -12,6 +12,7 @@ mod numerics;
 #[cfg(feature = "cuda")]
 mod on_cuda;
 mod oracle;
+mod output_head;
 mod posterior;
 mod raw;
 mod set_distance;

@@ -128,15 +128,27 @@ impl Labelled {
 
 /// The context of each row, where the data has contexts.
 fn contexts(obs: &Table, data: &BenchmarkData) -> Result<Option<Vec<Option<String>>>> {
-    let Some(name) = data.context() else { return Ok(None) };
-    let column = obs.column(name).ok_or_else(|| {
-        Error::data(format!(
-            "the split divides perturbations by the column {name:?} of cells, and obs of the predictions has no such column; it \
-             has {}",
-            obs.column_names().join(", ")
-        ))
-    })?;
-    Ok(Some(column.to_text()))
+    let BenchmarkData::Cells(cells) = data else { return Ok(None) };
+    let columns = &cells.conditions.columns;
+    if columns.names().is_empty() {
+        return Ok(None);
+    }
+    let values = |name: &String| {
+        let column = obs.column(name).ok_or_else(|| {
+            Error::data(format!(
+                "the split divides perturbations by the column {name:?} of cells, and obs of the predictions has no such \
+                 column; it has {}",
+                obs.column_names().join(", ")
+            ))
+        })?;
+        Ok::<_, Error>(column.to_text())
+    };
+    let of_columns = columns.names().iter().map(values).collect::<Result<Vec<_>>>()?;
+    let context = |row: usize| {
+        let levels: Option<Vec<&String>> = of_columns.iter().map(|values| values[row].as_ref()).collect();
+        levels.map(|levels| columns.context(&levels))
+    };
+    Ok(Some((0..obs.len()).map(context).collect()))
 }
 
 /// For which split each row was predicted; `None` without such a column.

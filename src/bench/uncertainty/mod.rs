@@ -17,7 +17,7 @@ mod study;
 pub use judge::{
     CellCalibration, GaussianReference, MeanCalibration, Opponent, judge_cells, judge_means, spread_entropy,
 };
-pub use next::{NextExperiment, next_experiments};
+pub use next::{NextExperiment, next_experiments, order_note};
 pub use study::{SHIFTED_CONTROL, Study, StudyRow, StudySummary};
 
 /// Levels of the central intervals that coverage is reported at.

@@ -18,6 +18,10 @@ const MOST_PAIRS: usize = 20_000;
 const PAIRS_AT_ONCE: usize = 256;
 
 /// The pairs of perturbed genes that were not trained on, the least known first; none where no spread is known.
+///
+/// The expected error of a [`Spread`] depends on the size of the predicted effect and on its novelty, which is the same for all
+/// pairs. So the order is that of the sizes, whatever the slope; with a slope near 0 the errors themselves are nearly equal, see
+/// [`order_note`].
 pub(super) fn next(
     model: &CombinationModel,
     spread: Result<&Spread, &str>,
@@ -52,6 +56,23 @@ pub struct NextExperiment {
     pub effect: f64,
     /// `expected_error` as a share of `effect`: near or above 1 the prediction says little.
     pub relative: f64,
+}
+
+/// Expected errors that differ by no more than this share of the largest are called nearly the same; a choice.
+const EQUAL_ERRORS: f64 = 0.05;
+
+/// What to know before the first experiments of a ranking are made, one sentence: that the order is by predicted effect alone
+/// where all expected errors are nearly the same (the slope of the error on the effect is near 0). `None` where they differ.
+pub fn order_note(ranked: &[NextExperiment]) -> Option<String> {
+    let errors = || ranked.iter().map(|next| next.expected_error);
+    let (low, high) = (errors().fold(f64::INFINITY, f64::min), errors().fold(f64::NEG_INFINITY, f64::max));
+    (ranked.len() > 1 && high - low <= EQUAL_ERRORS * high).then(|| {
+        format!(
+            "The expected errors are nearly the same for all {} pairs ({low:.3} to {high:.3}): the order is that of the predicted \
+             effects, the largest first, and says nothing of what is least known.",
+            ranked.len()
+        )
+    })
 }
 
 /// Perturbations by how informative their experiment would be, most first. An experiment removes the expected error of the

@@ -6,11 +6,13 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    bench::Task,
-    data::{Condition, Truth},
+    bench::{MOST_CELLS, Task},
+    data::{Condition, Truth, mean_expression},
     eval::{
         calibration::{calibration_error, selective_curve},
-        pearson, spearman,
+        pearson,
+        sets::subsample,
+        spearman,
     },
     math::seeds::derived,
     model::{
@@ -114,10 +116,24 @@ impl Study {
     /// # Errors
     /// A task without cells; a draw that is not finite.
     pub fn of_cells(model: &LatentDiffusion, task: &Task, truth: Option<&Truth>) -> Result<Self> {
+        Self::of_cells_while(model, task, truth, &|| Ok(()))
+    }
+
+    /// The same, as long as `go_on`, which is asked before each condition, says so.
+    ///
+    /// # Errors
+    /// As [`Self::of_cells`], and what `go_on` says.
+    pub fn of_cells_while(
+        model: &LatentDiffusion,
+        task: &Task,
+        truth: Option<&Truth>,
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<Self> {
         let controls = task.observed.controls.as_ref().ok_or_else(no_cells)?;
         let seed = task.training.seed;
         let mut study = Self { rows: Vec::new(), next: Vec::new(), notes: Vec::new() };
         for (index, condition) in task.observed.conditions.iter().enumerate() {
+            go_on()?;
             let draw = Draw { cells: CELLS, ..Draw::default() };
             let drawn = match model.sample(condition, draw, derived(seed, CELL_DRAWS, index as u64)) {
                 Ok(drawn) => drawn.log_normalised(),
@@ -161,8 +177,8 @@ impl Study {
     /// was not trained on combinations: their spread is learned from what it misses of the training combinations.
     ///
     /// # Errors
-    /// A task without cells; a draw that is not finite.
-    pub fn of_model(model: Box<dyn Trained>, task: &Task) -> Result<Self> {
+    /// A task without cells; a draw that is not finite; what `go_on`, asked before each condition, says.
+    pub fn of_model(model: Box<dyn Trained>, task: &Task, go_on: &dyn Fn() -> Result<()>) -> Result<Self> {
         let (Some(cells), Some(controls)) = (&task.observed.cells, &task.observed.controls) else {
             return Err(no_cells());
         };
@@ -178,6 +194,7 @@ impl Study {
             study.notes.push(format!("mean effects: {reason}"));
         }
         for (index, condition) in task.observed.conditions.iter().enumerate() {
+            go_on()?;
             let sampling = Sampling::new(CELLS, derived(seed, CELL_DRAWS, index as u64));
             let drawn = match model.cells(condition, &sampling) {
                 Ok(drawn) => drawn.log_normalised(),
@@ -192,8 +209,8 @@ impl Study {
                 Err(error) if error.kind() == ErrorKind::Inapplicable => None,
                 Err(error) => return Err(error),
             };
-            let control = cells.expression.select_cells(&cells.control_rows[index]).to_dense();
-            let centre = controls.row(index).mapv(f64::from) + &(mean(&drawn) - mean(&control));
+            let control = mean_expression(&cells.expression, &cells.control_rows[index]).mapv(f64::from);
+            let centre = controls.row(index).mapv(f64::from) + &(mean(&drawn) - control);
             let judged = study.judged(task, index, &drawn, centre, noise)?;
             let seen = trained_on.contains(condition);
             let several = condition.perturbation.genes().len() > 1;
@@ -226,7 +243,9 @@ impl Study {
     ) -> Result<Option<CellCalibration>> {
         let cells = task.observed.cells.as_ref().ok_or_else(no_cells)?;
         let (space, seed) = (cells.space.pca(&cells.expression)?, task.training.seed);
-        let control = cells.expression.select_cells(&cells.control_rows[index]).to_dense();
+        // A screen may have tens of thousands of them, and here they are dense.
+        let control = subsample(&cells.control_rows[index], MOST_CELLS, seed);
+        let control = cells.expression.select_cells(&control).to_dense();
         let deviation = control.mapv(f64::from).var_axis(Axis(0), 0.0).mapv(f64::sqrt);
         let observed = cells.expression.select_cells(&cells.rows[index]).to_dense();
         let mut opponents = vec![(SHIFTED_CONTROL, shifted(&control, drawn))];
@@ -352,7 +371,9 @@ fn spread_of_combinations(model: Option<Box<dyn Trained>>, task: &Task) -> Resul
 
 /// Mean of each gene over cells.
 fn mean(cells: &Array2<f32>) -> Array1<f64> {
-    cells.mapv(f64::from).mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(cells.ncols()))
+    let mut sum = Array1::zeros(cells.ncols());
+    cells.rows().into_iter().for_each(|cell| sum.zip_mut_with(&cell, |sum, &value| *sum += f64::from(value)));
+    sum / cells.nrows().max(1) as f64
 }
 
 /// Control cells moved so that their mean is that of the drawn cells: the same mean with no change of the spread. They are not

@@ -287,7 +287,8 @@ fn report(curve: &Curve, data: &str) -> Result<Report> {
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
     let lines = format!(
-        "No change has an error of {:.3}; the true effects would have {:.3} (noise ceiling). {} conditions are held out of {}, \
+        "No change has an error of {:.3}; the true effects would have {:.3} by the noise of the \
+         perturbed cells (noise ceiling; that of the control cells is not counted). {} conditions are held out of {}, \
          in {} seeds.",
         mean(&curve.no_change),
         mean(&curve.ceiling),

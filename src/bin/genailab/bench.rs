@@ -40,8 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Args {
     #[command(flatten)]
     data: DataFiles,
-    /// What is held out: doubles, constae, simulation, perturbations, combos, context:COLUMN[=VALUE],
-    /// cross-dataset:FILE, stratified
+    /// What is held out: doubles, constae, simulation, perturbations, combos, doses[:middle|highest],
+    /// context:COLUMN[=VALUE], cross-dataset:FILE, stratified
     #[arg(long, value_name = "NAME")]
     split: String,
     /// Number of splits, with the seeds 0 to N - 1

@@ -3,7 +3,7 @@
 pub mod story;
 
 use crate::{
-    options::{DataArgs, GenesArg, interrupt_flag, say, say_labels, warn},
+    options::{DataArgs, GenesArg, check_interrupt, interrupt_flag, say, say_labels, warn},
     output::OutputFolder,
     provenance,
     sources::DataFiles,
@@ -122,13 +122,14 @@ pub fn run(args: &Args) -> Result<()> {
     let mut run = Run { interrupt: Some(interrupt_flag()), ..Run::quiet(task.training.seed) };
     let (model, _) = settings.train(&task.training, &mut run)?;
     let any: &dyn Any = model.as_ref();
+    let go_on = || check_interrupt(&interrupt_flag(), "nothing was written");
     let study = match any.downcast_ref::<DiffusionModel>() {
         Some(DiffusionModel::Effects(model)) => Study::of_effects(model, &task)?,
         Some(DiffusionModel::Cells(model)) => {
             let truth = args.data.truth()?;
-            Study::of_cells(model, &task, truth.as_ref())?
+            Study::of_cells_while(model, &task, truth.as_ref(), &go_on)?
         }
-        None if model.abilities().cells => Study::of_model(model, &task)?,
+        None if model.abilities().cells => Study::of_model(model, &task, &go_on)?,
         None => {
             return Err(Error::config(format!(
                 "--model {}: it draws no cells, and has no spread to judge",

@@ -1,6 +1,7 @@
 //! `genailab dose-response`.
 
 use crate::{
+    contexts::AskedContext,
     options::{DataArgs, data_file, say, warn},
     output::{OutputFolder, csv_field},
     predict::at_commas,
@@ -8,7 +9,7 @@ use crate::{
 };
 use genailab::{
     Error, Result,
-    data::{Condition, Dataset, Effects, Opened, Perturbation, dose::name_and_dose},
+    data::{Condition, Conditions, Dataset, Effects, Opened, Perturbation, dose::name_and_dose},
     device::Device,
     model::{Sampling, Trained, registry::Registry},
     ndarray::{Array1, Axis},
@@ -33,7 +34,7 @@ const MOST_PANELS: usize = 6;
 /// For a model that was trained on names with doses (`drug@dose`, --dose-column). Writes DIR/dose_response.csv (perturbation, dose,
 /// gene, predicted, measured) and DIR/dose_response.svg. A response is the difference to control in mean log-normalised expression;
 /// of a model of mean effects, in the unit of its training data. The measured doses of --data are points beside the curves.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub struct Args {
     /// Folder that `genailab train` wrote
     #[arg(long, value_name = "DIR")]
@@ -50,10 +51,14 @@ pub struct Args {
     /// Measured cells or effects: their doses are added to the table and the figure
     #[arg(long, value_name = "FILE", value_parser = data_file)]
     data: Option<PathBuf>,
-    /// Context (cell type, donor) to predict for, of a model that was trained on contexts
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
-    /// Column of --data that names contexts: the measured doses are those of --context
+    /// Context (cell type, donor) to predict for, of a model that was trained on contexts; of several columns, the level of each, as
+    /// in `genailab predict`
+    #[arg(long, value_name = "NAME|COLUMN=LEVEL")]
+    context: Vec<String>,
+    /// The name of the same context.
+    #[arg(skip)]
+    asked_context: Option<String>,
+    /// Column of --data that names contexts: the measured doses are those of --context. Several columns are written COLUMN+COLUMN
     #[arg(long, value_name = "COLUMN", requires_all = ["context", "data"])]
     context_column: Option<String>,
     /// Cells behind each predicted mean (models of cells)
@@ -89,14 +94,13 @@ pub fn run(args: &Args) -> Result<()> {
             return Err(Error::config(format!("--separator: {why}")));
         }
     }
-    if args.context.is_some() && args.data.is_some() && args.context_column.is_none() {
+    if !args.context.is_empty() && args.data.is_some() && args.context_column.is_none() {
         return Err(Error::config("--context with --data: name the column of its contexts by --context-column"));
     }
     provenance::reads(&args.model)?;
     let model = Registry::default().load(&args.model, args.device)?;
-    if args.context.is_some() && model.contexts().is_empty() {
-        return Err(Error::config(format!("--context: this model (a {}) was trained without contexts", model.kind())));
-    }
+    let asked_context = AskedContext::of(model.as_ref(), &args.context, false)?.name;
+    let args = &Args { asked_context, ..args.clone() };
     let names = names(model.as_ref(), args)?;
     let measured = args.data.as_deref().map(|file| measured(file, args)).transpose()?;
     if let (Some(file), Some(measured)) = (&args.data, &measured) {
@@ -156,7 +160,7 @@ fn panel(
     let control = effect_base(model, args)?;
     let mut effects = Vec::with_capacity(doses.len());
     for &dose in &doses {
-        let condition = Condition { perturbation: name.at_dose(dose), context: args.context.clone() };
+        let condition = Condition { perturbation: name.at_dose(dose), context: args.asked_context.clone() };
         model.check(std::slice::from_ref(&condition)).map_err(|e| e.at("--perturbations"))?;
         effects.push(match &control {
             None => model.effects(&[condition])?.row(0).to_owned(),
@@ -207,7 +211,7 @@ fn note_outside(name: &Perturbation, doses: &[f64], ranges: &[(f64, f64)]) -> Re
 
 /// What predicted means are differences to; `None` where the model predicts effects.
 fn effect_base(model: &dyn Trained, args: &Args) -> Result<Option<Array1<f64>>> {
-    let control = Condition { perturbation: Perturbation::control(), context: args.context.clone() };
+    let control = Condition { perturbation: Perturbation::control(), context: args.asked_context.clone() };
     match model.abilities().effects {
         true => Ok(None),
         false => mean(model, &control, args).map(Some),
@@ -269,13 +273,10 @@ fn measured(file: &Path, args: &Args) -> Result<BTreeMap<Perturbation, Measured>
 
 /// The cells of the context, where one is asked for.
 fn in_context(cells: Dataset, args: &Args) -> Result<Dataset> {
-    let (Some(name), Some(context)) = (&args.context_column, &args.context) else { return Ok(cells) };
-    let column = cells.cells.column(name).ok_or_else(|| {
-        let known = cells.cells.column_names().join(", ");
-        Error::config(format!("--context-column {name}: obs has no such column; there are {known}"))
-    })?;
-    let of_cell = column.to_text();
-    let rows: Vec<usize> = (0..cells.n_cells()).filter(|&cell| of_cell[cell].as_ref() == Some(context)).collect();
+    let (Some(name), Some(context)) = (&args.context_column, &args.asked_context) else { return Ok(cells) };
+    let conditions = Conditions::of(&cells, Some(name)).map_err(|e| e.at("--context-column"))?;
+    let here = |&cell: &usize| conditions.of_row(cell).context.as_ref() == Some(context);
+    let rows: Vec<usize> = (0..cells.n_cells()).filter(here).collect();
     match rows.is_empty() {
         true => Err(Error::config(format!("--context {context}: no cell of --data has this value in {name}"))),
         false => Ok(cells.select_cells(&rows)),

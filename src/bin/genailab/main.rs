@@ -5,6 +5,7 @@ mod adapt;
 mod bench;
 mod bench_train;
 mod calibrate;
+mod contexts;
 mod convert;
 mod cuda;
 mod datasets;

@@ -8,6 +8,7 @@ mod rows;
 
 use self::rows::{write_cells, write_effects};
 use crate::{
+    contexts::AskedContext,
     options::{DataArgs, data_file, say},
     output::check_output_file,
     provenance,
@@ -33,7 +34,7 @@ const HINTS: &str = "genailab";
 /// Writes an .h5ad that scanpy opens: for a model of cells, counts in X and the perturbation of each cell in
 /// obs["perturbation"]; for a model of effects, one row per perturbation. A perturbation may be of genes that were never
 /// perturbed together, as long as each was perturbed in training; a JEPA also predicts genes that it knows by features.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub struct Args {
     /// Folder that `genailab train` wrote, or the folder vae of `genailab run`
     #[arg(long, value_name = "DIR")]
@@ -59,9 +60,14 @@ pub struct Args {
     #[arg(long, value_name = "FILE.h5ad", conflicts_with_all = ["perturbations", "control_cells"], value_parser = data_file)]
     like: Option<PathBuf>,
     /// Context (cell type, donor) to predict for: one that the model was trained on (`train --context`); with --control-cells, the
-    /// context that these are of, which may be a new one (jepa)
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
+    /// context that these are of, which may be a new one (jepa, jepa-diffusion). A model with several columns is asked for the level
+    /// of each, in any order: --context "cell_type=CD4 T cells" --context donor=3. What follows the first = is the level, whatever
+    /// letters it holds; obs has a column for each
+    #[arg(long, value_name = "NAME|COLUMN=LEVEL")]
+    context: Vec<String>,
+    /// The same, read with the model's columns.
+    #[arg(skip)]
+    asked_context: AskedContext,
     /// A value of a covariate (`train --covariate`), which all cells are given: cell_type=B. May be given several times. The cells
     /// start from control cells of that value, where the model kept 20 of them, else from all. Without it the cells have the
     /// covariates of the control cells that they start from (vae)
@@ -150,7 +156,8 @@ pub fn run(args: &Args) -> Result<()> {
     if !abilities.sampler {
         args.refuse_sampler_options(model.kind())?;
     }
-    check_context(model.as_ref(), args)?;
+    let asked_context = AskedContext::of(model.as_ref(), &args.context, args.control_cells.is_some())?;
+    let args = &Args { asked_context, ..args.clone() };
     let naming = Naming { separator: args.columns.separator.clone(), ..Naming::default() };
     let perturbations = perturbations(&args.perturbations, &naming, |gene| model.perturbs(gene))
         .and_then(|read| check(model.as_ref(), &read, args).map(|()| read))
@@ -192,31 +199,10 @@ fn note_extrapolated(model: &dyn Trained, perturbations: &[Perturbation]) -> Res
     Ok(())
 }
 
-/// Refuses a context that the model knows nothing of, and asks for one where it has to be known.
-fn check_context(model: &dyn Trained, args: &Args) -> Result<()> {
-    let known = model.contexts();
-    match &args.context {
-        Some(name) if known.is_empty() => Err(Error::config(format!(
-            "--context {name}: the model was trained without contexts; leave the option out, or train it with --context"
-        ))),
-        Some(name) if args.control_cells.is_none() && !known.contains(name) => Err(Error::config(format!(
-            "--context {name}: the model was trained on {}; name one of these, or give control cells of another \
-             (--control-cells)",
-            known.join(", ")
-        ))),
-        None if args.control_cells.is_none() && !known.is_empty() => Err(Error::config(format!(
-            "the model was trained on the contexts {}: name one by --context, or give control cells of another \
-             (--control-cells)",
-            known.join(", ")
-        ))),
-        _ => Ok(()),
-    }
-}
-
 impl Args {
     /// A perturbation in the context that was asked for.
     fn condition(&self, perturbation: &Perturbation) -> Condition {
-        Condition { perturbation: perturbation.clone(), context: self.context.clone() }
+        Condition { perturbation: perturbation.clone(), context: self.asked_context.name.clone() }
     }
 
     fn cells(&self) -> usize {
@@ -228,7 +214,7 @@ impl Args {
         let given = [
             ("--perturbations", !self.perturbations.is_empty()),
             ("--control-cells", self.control_cells.is_some()),
-            ("--context", self.context.is_some()),
+            ("--context", !self.context.is_empty()),
             ("--at", !self.at.is_empty()),
             ("--steps", self.steps.is_some()),
             ("--guidance", self.guidance.is_some()),

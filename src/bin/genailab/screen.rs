@@ -25,7 +25,7 @@ const SHOWN: usize = 40;
 
 /// Rank perturbations by how near their predicted effect comes to a wanted one
 ///
-/// The JEPA of mean effects is trained on --data; every gene that was perturbed there alone, and every pair of them, is a
+/// The combination model is trained on --data; every gene that was perturbed there alone, and every pair of them, is a
 /// candidate. The wanted effect is that of a perturbation of --data (which is then left out of training), the only row,
 /// or a named one, of another effects file, or the difference between the cells of a perturbation and control in a cells
 /// file. Genes are matched by name.

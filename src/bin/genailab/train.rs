@@ -4,8 +4,9 @@ mod embedding_report;
 mod settings;
 
 pub use self::settings::shared;
-use self::settings::{check_settings, settings, usual_split};
+use self::settings::{PREDICTED_COLUMNS, check_settings, settings, usual_split};
 use crate::{
+    contexts::check_controls,
     options::{DataArgs, Fractions, GenesArg, interrupt_flag, say, say_division, say_labels, usual_training_cells},
     output::OutputFolder,
     provenance,
@@ -14,7 +15,7 @@ use crate::{
 use genailab::{
     Error, ErrorKind, Result,
     bench::{evaluate_effects, evaluate_metadata},
-    data::{Condition, DataKind, Dataset, Effects, Opened, QcConfig, Split, SplitPlan, TrainingData},
+    data::{Condition, ContextColumns, DataKind, Dataset, Effects, Opened, QcConfig, Split, SplitPlan, TrainingData},
     device::{Device, Resources},
     model::{
         HoldOut, SettingsFile, Trained, check_folder,
@@ -70,10 +71,12 @@ pub struct Args {
     /// decoder with it; `b` does so from an encoder of random weights, for comparison, or from that of --from [default: ab]
     #[arg(long, value_name = "PHASE")]
     phase: Option<String>,
-    /// jepa, causal-vae, world-model, static-dynamic: the column of cells that names their context (cell type, donor, stimulation). `genailab predict`
-    /// then predicts for one of these contexts or, but for the last two, for a new one from its control cells
+    /// jepa, jepa-diffusion, causal-vae, world-model, static-dynamic: the column of cells that names their context (cell type, donor, stimulation).
+    /// `genailab predict` then predicts for one of these contexts or (jepa, jepa-diffusion, causal-vae) for a new one from its control cells.
+    /// jepa, jepa-diffusion: may be given several times (--context cell_type --context donor), in any order; a context is then a
+    /// combination of levels, and each level is learned by itself
     #[arg(long, value_name = "COLUMN")]
-    context: Option<String>,
+    context: Vec<String>,
     /// vae: a column of cells that is a condition beside the perturbation (cell type, donor, time); may be given several times.
     /// Text is categorical, numbers are continuous where there are more than 10 of them; COLUMN:categorical and COLUMN:continuous
     /// say it. `genailab predict --at COLUMN=VALUE` asks for one value
@@ -166,14 +169,7 @@ pub fn run(args: &Args) -> Result<()> {
     let registry = Registry::default();
     let family = registry.family(&args.model)?;
     family.check_device(args.device)?;
-    if let (Some(column), false) = (&args.context, family.knows_contexts()) {
-        let with: Vec<&str> = registry.families().filter(|family| family.knows_contexts()).map(Family::kind).collect();
-        return Err(Error::config(format!(
-            "--context {column}: {} knows no contexts; leave the option out, or train {}",
-            family.kind(),
-            with.join(" or ")
-        )));
-    }
+    check_context(args, family, &registry)?;
     let file = args.config.as_deref().map(SettingsFile::read).transpose()?;
     let (split, qc) = shared(file.as_ref())?;
     check_settings(family, file.as_ref(), args)?;
@@ -239,6 +235,34 @@ pub fn run(args: &Args) -> Result<()> {
     say(format_args!("model: {}", training.out.display()))
 }
 
+/// Refuses contexts that the model does not know, several columns where it knows one, and names that predictions use for columns of
+/// their own.
+fn check_context(args: &Args, family: &dyn Family, registry: &Registry) -> Result<()> {
+    let kinds = |knows: fn(&dyn Family) -> bool| {
+        registry.families().filter(|&family| knows(family)).map(Family::kind).collect::<Vec<_>>().join(" or ")
+    };
+    match args.context.as_slice() {
+        [] => Ok(()),
+        [column, ..] if !family.knows_contexts() => Err(Error::config(format!(
+            "--context {column}: {} knows no contexts; leave the option out, or train {}",
+            family.kind(),
+            kinds(|family| family.knows_contexts())
+        ))),
+        [_] => Ok(()),
+        [_, second, ..] if !family.combines_contexts() => Err(Error::config(format!(
+            "--context {second}: {} takes one column as the context; give the option once, or train {}",
+            family.kind(),
+            kinds(|family| family.combines_contexts())
+        ))),
+        columns => match columns.iter().find(|name| PREDICTED_COLUMNS.contains(&name.as_str())) {
+            Some(name) => Err(Error::config(format!(
+                "--context {name}: predictions have a column of this name of their own, beside the columns of a context; rename it"
+            ))),
+            None => Ok(()),
+        },
+    }
+}
+
 /// The data after quality control, in the form that the model learns from best: cells are averaged for a model of mean
 /// effects.
 fn prepared(opened: Opened, family: &dyn Family, qc: Option<&QcConfig>, args: &Args) -> Result<Opened> {
@@ -301,11 +325,12 @@ impl Training<'_> {
         ))?;
         self.args.check_covariates(&data)?;
         let data = Arc::new(data);
-        let training = match &self.args.context {
-            None => TrainingData::of_dataset(Arc::clone(&data), &split, self.seed)?,
-            Some(column) => TrainingData::of_contexts(Arc::clone(&data), column, &split, self.seed)
-                .map_err(|e| e.at("--context"))?,
-        };
+        let columns = ContextColumns::new(self.args.context.iter().cloned()).map_err(|e| e.at("--context"))?;
+        let training =
+            TrainingData::in_columns(Arc::clone(&data), columns, &split, self.seed).map_err(|e| e.at("--context"))?;
+        if let (Some(cells), true) = (&training.cells, self.family.combines_contexts()) {
+            check_controls(cells)?;
+        }
         let (model, history) = self.settings.train(&training, &mut self.run()?)?;
         split.save(self.out.join("split.json"))?;
         model.notes().iter().try_for_each(say)?;

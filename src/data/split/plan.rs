@@ -290,7 +290,10 @@ impl SplitPlan {
             "doses[:middle|highest]",
             "a middle dose (or the highest) of every name at several doses; `perturbations` holds names out at all doses",
         ),
-        ("context:COLUMN[=VALUE]", "the perturbed cells with a value of a column; without VALUE each value in turn"),
+        (
+            "context:COLUMN[=VALUE]",
+            "the perturbed cells with a value of a column; without VALUE each value in turn; COLUMN+COLUMN for combinations of values",
+        ),
         ("cross-dataset:FILE", "the perturbed cells of another dataset"),
     ];
 

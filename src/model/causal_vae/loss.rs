@@ -223,8 +223,8 @@ impl<D: Backend> Trainable<D> for CausalNet<D> {
             library_size: Arc::clone(&cells.library_size),
             with_remainder: self.with_remainder,
         };
-        let logits = self.decode(z, pass(training, context.rng))?;
-        let nll = ops::mean(self.nll(logits, &target)?)?;
+        let h = self.decode(z, pass(training, context.rng))?;
+        let nll = self.mean_nll(h, &target)?;
         let mut parts = vec![("nll", ops::to_f32(&nll)), ("kl", ops::to_f32(&kl))];
         let mut total = ops::add_scaled(nll, kl, self.kl_weight(context))?;
         if let Some((term, weight)) = dependent {

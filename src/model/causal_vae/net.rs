@@ -5,8 +5,8 @@ use crate::{
     Error, Result,
     model::Vocabulary,
     nn::{
-        Backend, CountTarget, Dispersion, Embedding, Finish, IndexSets, Linear, Matrix, Mlp, SparseLinear, Vector,
-        init, ops, walk_params,
+        Backend, CountTarget, Dispersion, Embedding, Finish, IndexSets, Linear, LinearLogits, Matrix, Mlp, Scalar,
+        SparseLinear, Vector, init, ops, walk_params,
     },
 };
 use dfdx::prelude::{HasShape, PutTape, Tape};
@@ -169,18 +169,23 @@ impl<D: Backend> CausalNet<D> {
         self.contexts.forward(contexts, T::default())
     }
 
-    /// Logits of each gene's share of the library, z `(cells, latent)` to `(cells, genes)`.
+    /// The decoder's last hidden layer, z `(cells, latent)` to `(cells, hidden)`.
     pub(super) fn decode<T: Tape<f32, D>>(&mut self, z: Matrix<D, T>, pass: Pass<'_>) -> Result<Matrix<D, T>> {
-        let h = match pass {
-            Pass::Still => self.decoder.forward(z)?,
-            Pass::Training(rng) => self.decoder.forward_training(z, rng)?,
-        };
+        match pass {
+            Pass::Still => self.decoder.forward(z),
+            Pass::Training(rng) => self.decoder.forward_training(z, rng),
+        }
+    }
+
+    /// Logits of each gene's share of the library, `(cells, genes)`, from what [`Self::decode`] gives.
+    pub(super) fn logits<T: Tape<f32, D>>(&self, h: Matrix<D, T>) -> Result<Matrix<D, T>> {
         self.output.forward(h)
     }
 
-    /// `-ln p(x|z)` of each cell in nats, `(cells,)`.
-    pub(super) fn nll<T: Tape<f32, D>>(&self, logits: Matrix<D, T>, target: &CountTarget) -> Result<Vector<D, T>> {
-        D::count_nll(logits, Dispersion::Gene(&self.log_theta), None, target)
+    /// `-ln p(x|z)` in nats, the mean over the cells, from what [`Self::decode`] gives.
+    pub(super) fn mean_nll<T: Tape<f32, D>>(&self, h: Matrix<D, T>, target: &CountTarget) -> Result<Scalar<D, T>> {
+        let logits = LinearLogits { h, weight: &self.output.weight, bias: &self.output.bias };
+        D::output_head(logits, Dispersion::Gene(&self.log_theta), None, target)
     }
 
     /// The columns `range` of z, as a branch with a tape of its own. dfdx's gradient of a slice overwrites that of z: whoever slices

@@ -131,7 +131,8 @@ impl CausalVae {
     /// A width that does not fit.
     pub fn decoded(&self, z: &Array2<f32>) -> Result<CountModel> {
         let mut net = self.net.clone();
-        let logits = net.decode(ops::upload(&self.net.device, z)?, Pass::Still)?;
+        let h = net.decode(ops::upload(&self.net.device, z)?, Pass::Still)?;
+        let logits = net.logits(h)?;
         let log_theta = Array1::from_vec(self.net.log_theta.as_vec()).insert_axis(Axis(0));
         Ok(CountModel::negative_binomial(ops::download(&logits), log_theta))
     }

@@ -58,7 +58,9 @@ impl ExpressionFlow {
         Ok(Generated { values, library_size: libraries.to_vec(), are_counts: true })
     }
 
-    /// Shares of zeros of the cells `rows` of `data`, and of as many drawn cells of the same perturbations and library sizes.
+    /// Shares of zeros of the cells `rows` of `data`, and of as many drawn cells of the same perturbations and library sizes. The
+    /// cells are drawn by the sampling settings that the model was trained with; for others, count the zeros of
+    /// [`Self::draw`]'s cells.
     ///
     /// # Errors
     /// Genes of `data` that are not the model's; as [`Self::draw`].

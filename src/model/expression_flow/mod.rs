@@ -8,9 +8,10 @@
 //! ```
 //!
 //! f is a [`GeneTokens`](crate::model::diffusion::net::GeneTokens) network: its settings say how genes become tokens. Time,
-//! perturbation and library size enter by adaptive norms. The condition is one number per perturbed gene (0 or 1) and ln L: its
-//! first layer adds up one learned vector for each perturbed gene, and none for control, so that combinations of genes that were
-//! perturbed in training can be asked for. Guidance is by the perturbation: a network without it still knows the library size.
+//! perturbation and library size enter by adaptive norms. The condition is one number per perturbed gene (0 or 1) and ln L,
+//! each standardised over the training cells. Its first layer is linear: against control, whose vector is an offset, it adds one
+//! learned vector for each perturbed gene, so that combinations of genes that were perturbed in training can be asked for.
+//! Guidance is by the perturbation: a network without it still knows the library size.
 //!
 //! **Zeros.** Most counts of a cell are 0, and a flow of a density does not draw exact zeros. Uniform noise u makes a density of the
 //! counts (dequantisation, Theis et al. 2016), and taking the whole part of a draw undoes it: a draw below one molecule is a zero. The

@@ -235,8 +235,9 @@ impl Flow {
     }
 
     /// Trains, and computes the loss of `validation` after each epoch. The loss is the mean squared error of the velocity per
-    /// dimension; its minimum is not 0, because paths cross. The validation loss is that of the averaged weights, at times
-    /// and sources that are the same in every epoch.
+    /// dimension; its minimum is not 0, because the lines of different pairs
+    /// meet: at one place and time there are several velocities, and the network learns their mean. The validation loss is that of
+    /// the averaged weights, at times and sources that are the same in every epoch.
     ///
     /// # Errors
     /// A value that is not finite, with its row and column; a dimension that never varies; a condition that is missing, not
@@ -288,8 +289,9 @@ impl Flow {
     }
 
     /// A second flow, trained on where this one takes the rows of `source` `(rows, dims)` (noise, for a flow from noise:
-    /// [`noise`](super::noise)), with their conditions. Its pairs do not cross, so that its paths are straighter and fewer
-    /// steps suffice (Liu et al. 2023, section 2.1). It begins with this one's weights.
+    /// [`noise`](super::noise)), with their conditions. The paths of a flow may cross in space, but two never meet at the
+    /// same time, so that the new pairs' lines meet less often: paths become straighter and fewer steps suffice (Liu et al. 2023,
+    /// section 2.1). It begins with this one's weights.
     ///
     /// # Errors
     /// As [`Self::transport`] and [`Self::fit`].

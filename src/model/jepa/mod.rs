@@ -59,8 +59,10 @@ pub use model::Jepa;
 pub use pretrain::PretrainNet;
 pub use pretraining::{Pretraining, Reader};
 pub use regulons::{Regulon, Regulons};
-pub use response::{ContextShare, LossWeights, NewContexts, Pairing, PredictorState, ResponseConfig, Share};
-pub(in crate::model) use response::{Reference as KeptControls, size_factors};
+pub use response::{
+    ContextChoice, ContextShare, LossWeights, NewContexts, Pairing, PredictorState, ResponseConfig, Share,
+};
+pub(in crate::model) use response::{Reference as KeptControls, StartCells, size_factors};
 #[doc(hidden)]
 pub use response::{expected_expression, profile_loss};
 pub use settings::{JepaSettings, Phase};

@@ -2,11 +2,11 @@
 
 use super::{
     JepaSettings, Phase, Pretraining,
-    response::{Encoder, NewContexts, PredictorState, Response, check_watched},
+    response::{Encoder, NewContexts, PredictorState, Response, StartCells, check_watched},
 };
 use crate::{
     Error, ErrorKind, Result,
-    data::{Condition, DataKind, Dataset, Split, TrainingData, shuffle},
+    data::{Condition, ContextColumns, DataKind, Dataset, Split, TrainingData, shuffle},
     device::Device,
     model::{Abilities, Generated, Model, ModelConfig as _, Sampling, State, Trained, forget_checkpoints},
     nn::{EmaMomentum, Linear, init},
@@ -81,21 +81,24 @@ impl Jepa {
                 share.error
             ),
         };
-        match share.contexts {
-            None if self.settings.response.new_contexts == NewContexts::LeftOut => format!(
-                "{of_combinations}; new_contexts = left_out has no effect: it takes a trained predictor, and perturbations that \
-                 were measured in two contexts or more"
-            ),
-            None => of_combinations,
+        let of_contexts = match share.contexts {
+            None if self.settings.response.new_contexts == NewContexts::LeftOut => {
+                "; new_contexts = left_out has no effect: it takes a trained predictor, and perturbations that were measured in two \
+                 contexts or more"
+                    .to_owned()
+            }
+            None => String::new(),
             Some(of) => format!(
-                "{of_combinations}; {} training contexts, left out: {:.2} times the shift of the others, {:.0} % of the learned \
-                 response is used, E-distance {:.3} of that without",
+                "; {} training contexts, left out: {:.2} times the shift of the others, {:.0} % of the learned response is used, \
+                 E-distance {:.3} of that without",
                 of.contexts,
                 of.factor,
                 100.0 * of.response,
                 of.error
             ),
-        }
+        };
+        let choice = share.choice.map_or_else(String::new, |choice| choice.to_string());
+        format!("{of_combinations}{choice}{of_contexts}")
     }
 
     /// Names of the contexts that were trained on.
@@ -124,6 +127,10 @@ impl Jepa {
         let mut rng = ChaCha8Rng::seed_from_u64(sampling.seed);
         shuffle(&mut rows, &mut rng);
         Ok((rows.into_iter().cycle().take(sampling.cells).collect(), rng))
+    }
+
+    fn start(&self, data: &Dataset, rows: &[usize]) -> Result<StartCells> {
+        Ok(StartCells::new(self.embed(data, rows)?, rows.iter().map(|&row| data.library_size[row])))
     }
 
     fn check_genes(&self, data: &Dataset) -> Result<()> {
@@ -162,6 +169,10 @@ impl Trained for Jepa {
         self.known_contexts()
     }
 
+    fn context_columns(&self) -> ContextColumns {
+        self.response.as_ref().map(|response| response.measured.columns.clone()).unwrap_or_default()
+    }
+
     fn perturbs(&self, gene: &str) -> bool {
         self.response.as_ref().is_some_and(|response| response.measured.reaches(gene))
     }
@@ -186,8 +197,8 @@ impl Trained for Jepa {
 
     fn predicted_embeddings(&self, data: &Dataset, rows: &[usize], condition: &Condition) -> Result<Array2<f32>> {
         let _on = self.encoder.device.enter()?;
-        let z = self.embed(data, rows)?;
-        self.trained()?.knowing(&condition.context, &z).moved(&z, condition)
+        let start = self.start(data, rows)?;
+        self.trained()?.knowing(&condition.context, &start.z).moved(&start, condition)
     }
 
     /// Each from a control cell of the training that the model keeps, with its library size; each of these is taken once
@@ -215,10 +226,10 @@ impl Trained for Jepa {
 
     fn cells_from(&self, data: &Dataset, rows: &[usize], condition: &Condition, seed: u64) -> Result<Generated> {
         let _on = self.encoder.device.enter()?;
-        let z = self.embed(data, rows)?;
-        let response = self.trained()?.knowing(&condition.context, &z);
-        let moved = response.moved(&z, condition)?;
-        let spread = response.widened(&z, moved, condition);
+        let start = self.start(data, rows)?;
+        let response = self.trained()?.knowing(&condition.context, &start.z);
+        let moved = response.moved(&start, condition)?;
+        let spread = response.widened(&start.z, moved, condition);
         let values = response.decoder.counts((&spread, &response.own(condition)?), data, rows, seed)?;
         let library_size = rows.iter().map(|&row| data.library_size[row]).collect();
         Ok(Generated { values, library_size, are_counts: true })
@@ -226,9 +237,9 @@ impl Trained for Jepa {
 
     fn mean_from(&self, data: &Dataset, rows: &[usize], condition: &Condition, _: u64) -> Result<Array1<f64>> {
         let _on = self.encoder.device.enter()?;
-        let z = self.embed(data, rows)?;
-        let response = self.trained()?.knowing(&condition.context, &z);
-        let spread = response.widened(&z, response.moved(&z, condition)?, condition);
+        let start = self.start(data, rows)?;
+        let response = self.trained()?.knowing(&condition.context, &start.z);
+        let spread = response.widened(&start.z, response.moved(&start, condition)?, condition);
         response.decoder.expected((&spread, &response.own(condition)?), data, rows)
     }
 
@@ -256,6 +267,7 @@ impl Model for Jepa {
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
     const TRAINS_ON_GPU: bool = true;
     const KNOWS_CONTEXTS: bool = true;
+    const COMBINES_CONTEXTS: bool = true;
     /// Each dose is a token of its own; between two doses it interpolates.
     const TAKES_DOSES: bool = true;
     const PREDICTS_ON_GPU: bool = true;

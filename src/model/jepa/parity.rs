@@ -5,7 +5,9 @@ use super::{
     CollapseAlarm, EncoderConfig, GroupConfig, MaskPattern, PredictorConfig, PretrainNet, PretrainingConfig, Size,
     TokenConfig,
     heads::Backbone,
-    response::{Asked, DecoderNet, EndToEnd, Predictor as ResponsePredictor, ResponseConfig, SetBatch, Tokens},
+    response::{
+        Asked, DecoderNet, EndToEnd, Predictor as ResponsePredictor, PredictorShape, ResponseConfig, SetBatch, Tokens,
+    },
     views::Patterns,
 };
 use crate::{
@@ -181,7 +183,8 @@ fn phase_b_is_that_of_pytorch() {
         let standard =
             Linear { weight: zeros((WIDTH, WIDTH)), bias: init::constant(&device, (WIDTH,), 0.0).expect("memory") };
         let columns = case.input("columns");
-        let predictor = ResponsePredictor::new(&device, (WIDTH, 4), columns, &settings, &mut rng).expect("it fits");
+        let shape = PredictorShape { width: WIDTH, effects: 4, levels: 0, library: false };
+        let predictor = ResponsePredictor::new(&device, shape, columns, &settings, &mut rng).expect("it fits");
         let decoder = DecoderNet::new(&device, (WIDTH, 0, GENES), true, &mut rng).expect("it fits");
         let still = EmaMomentum::Constant { momentum: 1.0 };
         let mut net = EndToEnd::new(towers, standard, predictor, decoder, (&settings, still), CollapseAlarm::default());
@@ -193,7 +196,7 @@ fn phase_b_is_that_of_pytorch() {
         let mut effects = effects.into_iter();
         let tokens: Vec<Tokens> = genes
             .into_iter()
-            .map(|genes| Tokens { effects: effects.by_ref().take(genes.len()).collect(), genes })
+            .map(|genes| Tokens { effects: effects.by_ref().take(genes.len()).collect(), genes, levels: Vec::new() })
             .collect();
         let sizes: Vec<usize> = case.input("control_sets");
         let scale: Vec<f32> = case.input("scale");

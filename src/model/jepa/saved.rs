@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    data::Condition,
+    data::{Condition, ContextColumns},
     device::Device,
     model::{ModelConfig, State},
 };
@@ -35,6 +35,9 @@ struct Description {
 struct SavedResponse {
     effects: Vec<(String, Option<String>)>,
     contexts: Vec<Option<String>>,
+    /// The columns of cells that contexts are levels of; not in files of earlier versions, which knew one column at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    columns: Vec<String>,
     distances: Vec<Vec<f64>>,
     /// The training combinations that [`Response::beyond`] has a row for.
     combinations: Vec<Condition>,
@@ -54,6 +57,7 @@ impl Jepa {
         let response = self.response.as_ref().map(|response| SavedResponse {
             effects: response.measured.effects.clone(),
             contexts: response.measured.contexts.clone(),
+            columns: response.measured.columns.names().to_vec(),
             distances: response.measured.distances.clone(),
             combinations: response.beyond.conditions.clone(),
             interactions: response.interactions.len(),
@@ -117,8 +121,9 @@ impl Jepa {
             if saved.distances.len() != n || saved.distances.iter().any(|row| row.len() != n) {
                 return Err(Error::data("model.json is damaged: there is not a distance for each two contexts"));
             }
-            let measured = Measured::restored(saved.effects, saved.contexts, saved.distances, centres);
-            let (shape, columns) = ((width, measured.effects.len()), columns_of(&measured.genes, &genes));
+            let told = (saved.effects, ContextColumns::new(saved.columns)?);
+            let measured = Measured::restored(told, saved.contexts, saved.distances, centres);
+            let (shape, columns) = (measured.shape(width, config), columns_of(&measured.genes, &genes));
             let mut filled = |name: &str| {
                 let mut predictor = Predictor::new(&cpu, shape, columns.clone(), config, &mut rng)?;
                 if let Some(bottleneck) = bottleneck {

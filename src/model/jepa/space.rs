@@ -2,22 +2,30 @@
 
 use super::{
     Jepa,
-    response::{Embedded, Hidden, Judge, Response},
+    response::{Asked, Embedded, Hidden, Judge, Response, StartCells},
 };
 use crate::{
     Result,
     data::{Condition, Dataset, TrainingCells},
     model::Generated,
-    nn::{Backend, IndexSets, ops},
+    nn::ops,
 };
-use dfdx::prelude::{Cpu, NoneTape};
+use dfdx::prelude::NoneTape;
 use ndarray::{Array1, Array2, Axis};
-use std::sync::Arc;
+use std::borrow::Cow;
 
 impl Jepa {
     /// Number of features of z.
     pub(crate) fn width(&self) -> usize {
         self.encoder.width()
+    }
+
+    /// The same for control cells of embeddings z `(cells, width)`, which are of a context that it knows, or else of a new one.
+    pub(crate) fn knowing(&self, context: &Option<String>, z: &Array2<f32>) -> Result<Cow<'_, Self>> {
+        Ok(match self.trained()?.knowing(context, z) {
+            Cow::Borrowed(_) => Cow::Borrowed(self),
+            Cow::Owned(response) => Cow::Owned(Self { response: Some(response), ..self.clone() }),
+        })
     }
 
     /// The contexts with control cells, in order.
@@ -33,32 +41,28 @@ impl Jepa {
         Ok(self.trained()?.measured.centre(context.as_ref()))
     }
 
-    /// The embeddings that control cells of embeddings z `(cells, width)` have under a condition; see
-    /// [`Jepa::predicted_embeddings`].
-    pub(crate) fn moved(&self, z: &Array2<f32>, condition: &Condition) -> Result<Array2<f32>> {
-        self.trained()?.moved(z, condition)
+    /// The embeddings that control cells have under a condition, `(cells, width)`; see [`Jepa::predicted_embeddings`].
+    pub(crate) fn moved(&self, start: &StartCells, condition: &Condition) -> Result<Array2<f32>> {
+        self.trained()?.moved(start, condition)
     }
 
-    /// The points that the JEPA itself decodes for control cells of embeddings z: moved, and spread around their mean by the
+    /// The points that the JEPA itself decodes for control cells: moved, and spread around their mean by the
     /// factor that it chose.
-    pub(crate) fn spread(&self, z: &Array2<f32>, condition: &Condition) -> Result<Array2<f32>> {
+    pub(crate) fn spread(&self, start: &StartCells, condition: &Condition) -> Result<Array2<f32>> {
         let response = self.trained()?;
-        Ok(response.widened(z, response.moved(z, condition)?, condition))
+        Ok(response.widened(&start.z, response.moved(start, condition)?, condition))
     }
 
-    /// `e(p) = sum over g of e_g`, the predictor's embedding of a perturbation, `(width,)`; 0 for control.
+    /// `e(p) = sum over g of e_g`, the predictor's embedding of a perturbation, with the tokens of the levels of its context,
+    /// `(width,)`; 0 for control.
     pub(crate) fn perturbation_embedding(&self, condition: &Condition) -> Result<Array1<f32>> {
         let response = self.trained()?;
-        let genes = response.measured.tokens(condition, Hidden::Nothing)?.genes;
-        if genes.is_empty() {
+        let tokens = response.measured.tokens(condition, Hidden::Nothing)?;
+        if tokens.genes.is_empty() {
             return Ok(Array1::zeros(self.width()));
         }
-        let predictor = &response.predictor;
-        let numbers: Arc<[u32]> = genes.clone().into();
-        let features = Cpu::take_rows(predictor.features.clone(), &numbers)?;
-        let learned = predictor.identity.forward(&Arc::new(IndexSets::from_indices(genes)), NoneTape)?;
-        let tokens = ops::download(&ops::add(learned, predictor.measured.forward(features)?)?); // (genes, width)
-        Ok(tokens.sum_axis(Axis(0)))
+        let embedded = response.predictor.embedded::<NoneTape>(&Asked::of([(1, &tokens)]))?; // (genes, width)
+        Ok(ops::download(&embedded).sum_axis(Axis(0)))
     }
 
     /// The control cells that the model keeps, and the context of each.
@@ -111,6 +115,11 @@ impl EmbeddedCells<'_> {
     /// z of some of them by their rows of the dataset, `(rows, width)`.
     pub(crate) fn pick(&self, rows: &[usize]) -> Array2<f32> {
         self.z.pick(rows)
+    }
+
+    /// The same as cells that are moved.
+    pub(crate) fn start(&self, rows: &[usize]) -> StartCells {
+        self.z.start(rows)
     }
 
     /// The dataset that they are rows of.

@@ -71,12 +71,12 @@ pub(super) fn choose(judged: &Judged<'_>, generator: &Generator, seed: u64) -> R
     for (condition, rows) in enough.into_iter().step_by(step) {
         let mut from = controls[&condition.context].clone();
         from.truncate(SAMPLE.1);
-        let z = cells.pick(&from);
+        let start = cells.start(&from);
         let library: Vec<f32> = from.iter().map(|&row| cells.data().library_size[row]).collect();
-        let k = super::given::given(jepa, condition, &z, &library)?;
+        let k = super::given::given(jepa, condition, &start, &library)?;
         let r = generator.draw(&k, seed)?;
         let mean = r.mapv(f64::from).mean_axis(Axis(0)).expect("there are control cells");
-        of_jepa += judge.distance(&jepa.spread(&z, condition)?, condition, &from, &rows)?;
+        of_jepa += judge.distance(&jepa.spread(&start, condition)?, condition, &from, &rows)?;
         drawn.push((condition, kept.mean(jepa, condition)?, mean, r, from, rows));
     }
     let n = drawn.len().max(1) as f64;

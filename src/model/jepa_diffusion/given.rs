@@ -5,7 +5,7 @@ use crate::{
     data::{Condition, rows_by_condition},
     model::{
         Trained,
-        jepa::{EmbeddedCells, Jepa},
+        jepa::{EmbeddedCells, Jepa, StartCells},
     },
 };
 use ndarray::{Array1, Array2, Axis, concatenate};
@@ -37,6 +37,15 @@ impl KeptControls {
         Ok(Self { z: jepa.embed(data, &rows)?, library_size: data.library_size.clone(), of })
     }
 
+    /// The same with the control cells of a context that was not trained on.
+    pub fn with_context(mut self, context: &Option<String>, z: &Array2<f32>, library_size: &[f32]) -> Self {
+        let first = self.library_size.len();
+        self.z.append(Axis(0), z.view()).expect("all have one width");
+        self.library_size.extend_from_slice(library_size);
+        self.of.insert(context.clone(), (first..first + z.nrows()).collect());
+        self
+    }
+
     /// Those of the context of a condition.
     ///
     /// # Errors
@@ -51,8 +60,7 @@ impl KeptControls {
     /// # Errors
     /// Genes that the JEPA cannot predict; no control cell of the context.
     pub fn mean(&self, jepa: &Jepa, condition: &Condition) -> Result<Array1<f64>> {
-        let z = self.z.select(Axis(0), self.rows(condition)?);
-        let moved = jepa.moved(&z, condition)?.mapv(f64::from);
+        let moved = jepa.moved(&self.start(self.rows(condition)?), condition)?.mapv(f64::from);
         Ok(moved.mean_axis(Axis(0)).expect("a context has a control cell"))
     }
 
@@ -63,7 +71,12 @@ impl KeptControls {
     pub fn given(&self, jepa: &Jepa, condition: &Condition) -> Result<Array2<f32>> {
         let rows = self.rows(condition)?;
         let library: Vec<f32> = rows.iter().map(|&row| self.library_size[row]).collect();
-        given(jepa, condition, &self.z.select(Axis(0), rows), &library)
+        given(jepa, condition, &self.start(rows), &library)
+    }
+
+    /// The cells `rows` of them, as cells that are moved.
+    pub fn start(&self, rows: &[usize]) -> StartCells {
+        StartCells::new(self.z.select(Axis(0), rows), rows.iter().map(|&row| self.library_size[row]))
     }
 }
 
@@ -76,15 +89,21 @@ pub(super) fn given_width(jepa: &Jepa) -> Result<usize> {
     Ok(blocks * jepa.width() + 1)
 }
 
-/// k of control cells of embeddings z `(cells, width)` under a condition, for drawn cells of these library sizes,
+/// k of control cells under a condition, for drawn cells of these library sizes,
 /// `(cells, width of k)`.
 ///
 /// # Errors
 /// Genes that the JEPA cannot predict.
-pub(super) fn given(jepa: &Jepa, condition: &Condition, z: &Array2<f32>, library_size: &[f32]) -> Result<Array2<f32>> {
+pub(super) fn given(
+    jepa: &Jepa,
+    condition: &Condition,
+    start: &StartCells,
+    library_size: &[f32],
+) -> Result<Array2<f32>> {
+    let z = &start.z;
     let (cells, centre) = (z.nrows(), jepa.centre(&condition.context)?);
     let repeated = |row: &Array1<f32>| row.broadcast((cells, row.len())).expect("one row for all").to_owned();
-    let shift = jepa.moved(z, condition)? - z;
+    let shift = jepa.moved(start, condition)? - z;
     let e = repeated(&jepa.perturbation_embedding(condition)?);
     let library = Array2::from_shape_fn((cells, 1), |(cell, _)| library_size[cell].max(1.0).ln());
     let mut blocks = vec![z - &centre, shift, e, library];
@@ -140,7 +159,7 @@ impl TrainingRows {
             for _ in 0..pairing.each {
                 let drawn: Vec<usize> = rows.iter().map(|&row| other_than(row, controls, rng)).collect();
                 r.append(Axis(0), around.view()).expect("one width");
-                let k = given(jepa, condition, &pairing.cells.pick(&drawn), &sizes)?;
+                let k = given(jepa, condition, &pairing.cells.start(&drawn), &sizes)?;
                 told.append(Axis(0), k.view()).expect("one width");
             }
         }

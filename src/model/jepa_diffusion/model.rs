@@ -145,6 +145,8 @@ impl Model for JepaDiffusion {
     const ABOUT: &'static str = "diffusion in the JEPA's embedding space: draws the embeddings that perturbed cells could have, and decodes them";
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Cells];
     const TRAINS_ON_GPU: bool = true;
+    const KNOWS_CONTEXTS: bool = true;
+    const COMBINES_CONTEXTS: bool = true;
     const TRAINS_ON_CUDA: bool = true;
     type Config = JepaDiffusionSettings;
 

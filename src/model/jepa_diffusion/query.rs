@@ -9,16 +9,19 @@ use super::{
 };
 use crate::{
     Error, Result,
-    data::{Condition, Dataset, shuffle},
+    data::{Condition, ContextColumns, Dataset, shuffle},
     math::seeds::{derived, stream},
-    model::{Abilities, Generated, HeldOutScore, Model, Sampling, State, Trained, diffusion::gaussian_noise},
+    model::{
+        Abilities, Generated, HeldOutScore, Model, Sampling, State, Trained, diffusion::gaussian_noise,
+        jepa::StartCells,
+    },
 };
 use ndarray::{Array1, Array2, Axis};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// Seed of the residuals whose mean is taken, the same for every draw.
 const MEAN_SEED: u64 = 0x6d65_616e;
@@ -27,16 +30,28 @@ const COUNTS: u64 = 1;
 const HELD_OUT: u64 = 2;
 
 impl JepaDiffusion {
-    /// Points for control cells of embeddings z `(cells, width)` under a condition, at these library sizes.
+    /// Points for control cells under a condition, at these library sizes.
     fn points(
         &self,
         generator: &Generator,
         condition: &Condition,
-        (z, library_size): (&Array2<f32>, &[f32]),
+        (start, library_size): (&StartCells, &[f32]),
         seed: u64,
     ) -> Result<Array2<f32>> {
-        let r = generator.draw(&given(&self.jepa, condition, z, library_size)?, seed)?;
+        let r = generator.draw(&given(&self.jepa, condition, start, library_size)?, seed)?;
         self.placed(generator, condition, &r)
+    }
+
+    /// The same for control cells of embeddings z, which are of a context that it knows, or else of a new one: these cells then
+    /// stand for the control cells of the context.
+    fn knowing(&self, condition: &Condition, (z, library_size): (&Array2<f32>, &[f32])) -> Result<Cow<'_, Self>> {
+        Ok(match self.jepa.knowing(&condition.context, z)? {
+            Cow::Borrowed(_) => Cow::Borrowed(self),
+            Cow::Owned(jepa) => {
+                let kept = self.kept.clone().with_context(&condition.context, z, library_size);
+                Cow::Owned(Self { jepa, kept, ..self.clone() })
+            }
+        })
     }
 
     /// Residuals as points, with what was chosen in training.
@@ -57,7 +72,8 @@ impl JepaDiffusion {
     ) -> Result<Array2<f32>> {
         let z = self.embed(data, rows)?;
         let library: Vec<f32> = rows.iter().map(|&row| data.library_size[row]).collect();
-        self.points(generator, condition, (&z, &library), seed)
+        let known = self.knowing(condition, (&z, &library))?;
+        known.points(generator, condition, (&StartCells::new(z, library.iter().copied()), &library), seed)
     }
 
     /// What the observed cells `rows` of `data`, of condition `from`, would be under `to`: the residual of each is taken back
@@ -104,7 +120,7 @@ impl JepaDiffusion {
         let k = |condition: &Condition| {
             let centre = self.jepa.centre(&condition.context)?;
             let centres = centre.broadcast((rows.len(), centre.len())).expect("one row for all").to_owned();
-            given(&self.jepa, condition, &centres, &library)
+            given(&self.jepa, condition, &StartCells::new(centres, library.iter().copied()), &library)
         };
         let r = (z - &self.kept.mean(&self.jepa, from)?).mapv(|v| v as f32);
         self.generator.counterfactual(&r, &k(from)?, &k(to)?)
@@ -122,9 +138,11 @@ impl JepaDiffusion {
         seed: u64,
     ) -> Result<Option<(Vec<LevelLoss>, usize)>> {
         let Generator::Diffusion(net, _) = &self.generator else { return Ok(None) };
+        let contexts = self.jepa.context_columns().of_cells(data)?;
         let mut rows_of: BTreeMap<Condition, Vec<usize>> = BTreeMap::new();
         for &row in rows {
-            let condition = Condition::of(data.perturbation_of(row).clone());
+            let (perturbation, context) = (data.perturbation_of(row).clone(), contexts[row].clone());
+            let condition = Condition { perturbation, context };
             if self.baseline.knows(&condition) {
                 rows_of.entry(condition).or_default().push(row);
             }
@@ -138,7 +156,7 @@ impl JepaDiffusion {
             let library_size: Vec<f32> = rows.iter().map(|&row| data.library_size[row]).collect();
             let kept = self.kept.rows(condition)?;
             let chosen: Vec<usize> = rows.iter().map(|_| kept[(rng.next_u64() % kept.len() as u64) as usize]).collect();
-            let k = given(&self.jepa, condition, &self.kept.z.select(Axis(0), &chosen), &library_size)?;
+            let k = given(&self.jepa, condition, &self.kept.start(&chosen), &library_size)?;
             let m = self.kept.mean(&self.jepa, condition)?;
             let (n, dims) = z.dim();
             let held_out = OfCondition { condition, z, library_size };
@@ -184,6 +202,14 @@ impl Trained for JepaDiffusion {
         self.jepa.genes()
     }
 
+    fn contexts(&self) -> Vec<String> {
+        Trained::contexts(&self.jepa)
+    }
+
+    fn context_columns(&self) -> ContextColumns {
+        self.jepa.context_columns()
+    }
+
     fn perturbs(&self, gene: &str) -> bool {
         self.jepa.perturbs(gene)
     }
@@ -215,8 +241,8 @@ impl Trained for JepaDiffusion {
             data.counts = data.counts.scale_rows(&factors);
             data.library_size.fill(size);
         }
-        let z = self.kept.z.select(Axis(0), &chosen);
-        let points = self.points(&generator, condition, (&z, &data.library_size), rng.next_u64())?;
+        let start = self.kept.start(&chosen);
+        let points = self.points(&generator, condition, (&start, &data.library_size), rng.next_u64())?;
         let rows: Vec<usize> = (0..chosen.len()).collect();
         self.jepa.decoded(&points, condition, (&data, &rows), rng.next_u64())
     }

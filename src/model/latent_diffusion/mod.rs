@@ -5,9 +5,10 @@
 //! control cells of the context are),
 //!
 //! ```text
-//! z = m_c + r,    r ~ diffusion (or flow) given t_c,    x ~ NB(library * softmax(decoder(z, c) + o_c), theta)
+//! z = m_c + d,    d ~ diffusion (or flow) given t_c,    x ~ NB(library * softmax(decoder(z, c) + o_c), theta)
 //! ```
 //!
+//! d is the deviation of a cell from its mean point; `spread` writes r for the residual of a predicted mean effect.
 //! The offsets `o_c` (one per gene) are such that the mean of the cells is what the mean predictor says, so the mean is its,
 //! and diffusion says how cells differ from it (aleatoric). How far the mean itself may be off (epistemic) is learned
 //! apart, from predictions of training perturbations that were left out.

@@ -27,7 +27,7 @@ impl CountVae {
     fn decode(&self, conditions: &ConditionBatch, z: &Array2<f32>) -> Result<CountModel> {
         on_device!(&self.net, net => {
             let condition = net.condition(conditions, NoneTape)?;
-            Ok(CountModel::of(net, net.decode(ops::upload(net.device(), z)?, condition)?))
+            CountModel::of(net, net.decode(ops::upload(net.device(), z)?, condition)?)
         })
     }
 
@@ -227,7 +227,7 @@ pub struct CountModel {
 }
 
 impl CountModel {
-    pub(super) fn of<D: Backend>(net: &VaeNet<D>, decoded: Decoded<D, NoneTape>) -> Self {
+    pub(super) fn of<D: Backend>(net: &VaeNet<D>, decoded: Decoded<D, NoneTape>) -> Result<Self> {
         let log_dispersion = match &decoded.log_theta {
             Some(log_theta) => ops::download(log_theta),
             None => {
@@ -235,12 +235,12 @@ impl CountModel {
                 Array2::from_shape_vec((1, per_gene.len()), per_gene).expect("one row")
             }
         };
-        Self {
+        Ok(Self {
             likelihood: net.config().likelihood,
-            output: ops::download(&decoded.output),
+            output: ops::download(&net.output(decoded.hidden)?),
             log_dispersion,
             zero_logits: decoded.zero_logits.as_ref().map(ops::download),
-        }
+        })
     }
 
     /// Negative binomials whose shares of the library have these logits, `(cells, genes)`, and this log theta, one row for

@@ -64,8 +64,9 @@ impl<D: Backend, T: Tape<f32, D>> Draws<D, T> {
         }
     }
 
-    /// The same values with another gradient of the encoder, whose noise does not grow with K (Tucker et al. 2019): z
-    /// passes on the gradient of its weight times the weight's share v among the draws of its cell, and the density
+    /// The same values with another gradient of the encoder, whose signal-to-noise ratio does not fall with K (Tucker et al.
+    /// 2019), as that of the plain gradient does (Rainforth et al. 2018): z passes on the gradient of its weight times the
+    /// weight's share v among the draws of its cell, and the density
     /// `q(z|x,c)` has constant parameters. With the ratio `p(z) / q(z|x,c)` to the power `annealed` = a, the factor is
     /// `1 - a + a v` instead of v, by the same derivation.
     pub fn doubly_reparameterised(self, log_weights: &[f32], annealed: f32) -> Result<Self> {

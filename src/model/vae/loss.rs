@@ -84,7 +84,7 @@ impl<D: Backend> VaeNet<D> {
             _ => None,
         };
         let decoded = self.decode_in(z, condition, &mut pass)?;
-        let nll = ops::mean(self.nll(decoded, batch)?)?;
+        let nll = self.mean_nll(decoded, batch)?;
         let mut parts = vec![("nll", ops::to_f32(&nll)), ("kl", ops::to_f32(&kl))];
         parts.extend(total_correlation.as_ref().map(|tc| ("total_correlation", ops::to_f32(tc))));
         Ok(Loss { total: self.combine(nll, kl, total_correlation, progress)?, parts })

@@ -24,8 +24,8 @@ use super::{
 use crate::{
     Error, Result,
     nn::{
-        Backend, CountTarget, Dispersion, Doser, Finish, FinishConfig, Linear, Matrix, Mlp, SparseLinear, Vector, ops,
-        walk_params,
+        Backend, CountTarget, Dispersion, Doser, Finish, FinishConfig, Linear, LinearLogits, Matrix, Mlp, Scalar,
+        SparseLinear, Vector, ops, walk_params,
     },
 };
 use dfdx::prelude::{HasShape, PutTape, Tape};
@@ -85,13 +85,14 @@ pub struct Posterior<D: Backend, T: Tape<f32, D>> {
     pub logvar: Matrix<D, T>,
 }
 
-/// What the decoder says of a batch, `(cells, genes)` each.
+/// What the decoder says of a batch.
 pub struct Decoded<D: Backend, T: Tape<f32, D>> {
-    /// Logits of the shares (count decoders), or the mean itself (Gaussian).
-    pub output: Matrix<D, T>,
-    /// Log theta, where it depends on the cell.
+    /// The last hidden layer, `(cells, hidden[0])`, from which [`VaeNet::output`] makes one value per gene: training takes
+    /// that layer and the likelihood in one operation.
+    pub hidden: Matrix<D, T>,
+    /// Log theta, where it depends on the cell, `(cells, genes)`.
     pub log_theta: Option<Matrix<D, T>>,
-    /// Logit of the extra-zero probability (ZINB).
+    /// Logit of the extra-zero probability (ZINB), `(cells, genes)`.
     pub zero_logits: Option<Matrix<D, T>>,
 }
 
@@ -193,7 +194,16 @@ impl<D: Backend> VaeNet<D> {
     fn heads<T: Tape<f32, D>>(&self, h: Matrix<D, T>) -> Result<Decoded<D, T>> {
         let head = |layer: &Option<Linear<D>>| layer.as_ref().map(|l| l.forward(h.retaped::<T>())).transpose();
         let (log_theta, zero_logits) = (head(&self.theta_head)?, head(&self.zero_head)?);
-        Ok(Decoded { output: self.output.forward(h)?, log_theta, zero_logits }) // (cells, genes) each
+        Ok(Decoded { hidden: h, log_theta, zero_logits })
+    }
+
+    /// Logits of the shares (count decoders) or the mean itself (Gaussian), `(cells, genes)`, from
+    /// [`Decoded::hidden`].
+    ///
+    /// # Errors
+    /// A width that does not fit the network.
+    pub fn output<T: Tape<f32, D>>(&self, hidden: Matrix<D, T>) -> Result<Matrix<D, T>> {
+        self.output.forward(hidden)
     }
 
     /// `q(z|x, c)`, without dropout; `condition` is `(cells, condition)`.
@@ -216,27 +226,43 @@ impl<D: Backend> VaeNet<D> {
 
     /// `-log p(x|z, c)` of each cell in nats, `(cells,)`, summed over genes.
     pub fn nll<T: Tape<f32, D>>(&self, decoded: Decoded<D, T>, batch: &VaeBatch) -> Result<Vector<D, T>> {
+        let output = self.output(decoded.hidden)?; // (cells, genes)
         if self.config.likelihood == Likelihood::Gaussian {
             let target =
                 batch.target.as_ref().ok_or_else(|| Error::config("a Gaussian decoder needs a real target"))?;
             let target = ops::upload(&self.device, target)?;
-            return ops::gaussian_nll(decoded.output, target, &self.log_dispersion);
+            return ops::gaussian_nll(output, target, &self.log_dispersion);
         }
-        let Observed::Counts(counts) = &batch.input else {
-            return Err(Error::config(
+        D::count_nll(output, self.dispersion(decoded.log_theta), decoded.zero_logits, &self.count_target(batch)?)
+    }
+
+    /// The mean of [`Self::nll`] over the cells.
+    pub fn mean_nll<T: Tape<f32, D>>(&self, decoded: Decoded<D, T>, batch: &VaeBatch) -> Result<Scalar<D, T>> {
+        if self.config.likelihood == Likelihood::Gaussian {
+            return ops::mean(self.nll(decoded, batch)?);
+        }
+        let Decoded { hidden, log_theta, zero_logits } = decoded;
+        let logits = LinearLogits { h: hidden, weight: &self.output.weight, bias: &self.output.bias };
+        D::output_head(logits, self.dispersion(log_theta), zero_logits, &self.count_target(batch)?)
+    }
+
+    /// That of each cell, if the decoder has one; else that of each gene.
+    fn dispersion<T: Tape<f32, D>>(&self, log_theta: Option<Matrix<D, T>>) -> Dispersion<'_, D, T> {
+        log_theta.map_or(Dispersion::Gene(&self.log_dispersion), Dispersion::CellGene)
+    }
+
+    /// The counts of a batch, as a count decoder is held against them.
+    fn count_target(&self, batch: &VaeBatch) -> Result<CountTarget> {
+        match &batch.input {
+            Observed::Counts(counts) => Ok(CountTarget {
+                counts: counts.clone(),
+                library_size: batch.library_size.clone(),
+                with_remainder: self.with_remainder,
+            }),
+            Observed::Real(_) => Err(Error::config(
                 "a count decoder (nb, zinb) cannot describe real values such as effects; set likelihood = \"gaussian\"",
-            ));
-        };
-        let target = CountTarget {
-            counts: counts.clone(),
-            library_size: batch.library_size.clone(),
-            with_remainder: self.with_remainder,
-        };
-        let theta = match decoded.log_theta {
-            Some(log_theta) => Dispersion::CellGene(log_theta),
-            None => Dispersion::Gene(&self.log_dispersion),
-        };
-        D::count_nll(decoded.output, theta, decoded.zero_logits, &target)
+            )),
+        }
     }
 
     /// ln(k / highest dose) and h of each perturbed gene; none where training had no doses.

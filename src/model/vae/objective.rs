@@ -49,8 +49,8 @@ pub enum Objective {
     Iwae {
         /// Draws of z per cell, K.
         samples: usize,
-        /// Whether the encoder gets the doubly reparameterised gradient (Tucker et al. 2019), whose noise does not grow
-        /// with K. Costs a second pass of the decoder.
+        /// Whether the encoder gets the doubly reparameterised gradient (Tucker et al. 2019), whose signal-to-noise ratio does
+        /// not fall with K, as that of the plain gradient does (Rainforth et al. 2018). Costs a second pass of the decoder.
         #[serde(default)]
         doubly_reparameterised: bool,
     },

@@ -62,6 +62,6 @@ impl CountVae {
             let (z, condition) = (ops::upload(net.device(), z)?, ops::upload(net.device(), &mixed)?);
             CountModel::of(net, net.decode(z, condition)?)
         });
-        Ok(decoded.mean(&vec![library_size; z.nrows()], self.with_remainder))
+        Ok(decoded?.mean(&vec![library_size; z.nrows()], self.with_remainder))
     }
 }

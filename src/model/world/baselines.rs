@@ -52,7 +52,7 @@ impl Dynamics for Persistence {
     }
 }
 
-/// Linear dynamics `x_{t+1} = A x_t + B a_t + c`, by ridge regression over the steps of the training sequences.
+/// Linear dynamics `x_t = A x_{t-1} + B a_t + c`, by ridge regression over the steps of the training sequences.
 #[derive(Debug, Clone)]
 pub struct LinearDynamics {
     /// A' above B', `(dims + actions, dims)`.

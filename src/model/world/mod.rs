@@ -1,4 +1,4 @@
-//! A world model of cells: how the state of a population moves under a perturbation, `z_{t+1} = f(z_t, a_t)`.
+//! A world model of cells: how the state of a population moves under a perturbation, `z_t = f(z_{t-1}, a_t)`.
 //!
 //! The recurrent state-space model (Hafner et al. 2019, *Learning Latent Dynamics for Planning from Pixels*; with the KL balancing of
 //! Hafner et al. 2021, *Mastering Atari with Discrete World Models*):

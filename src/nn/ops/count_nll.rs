@@ -7,15 +7,13 @@
 //! A cell is computed in three steps on rows that stay in the first-level cache: all genes as if they were 0 (7 of 8
 //! are; no gamma function), then the genes that were seen, gathered so that they fill vectors, then the sums. The
 //! backward pass does the cell again with derivatives and writes them, times the incoming gradient, where they belong:
-//! that is faster than keeping two or three matrices `(cells, genes)` from the forward pass, and needs no memory.
-//!
-//! Gradients of a dispersion that cells share are summed over blocks of cells, then over the blocks in order: the
-//! result does not depend on the number of threads.
+//! that is faster than keeping two or three matrices `(cells, genes)` from the forward pass, and needs no memory. Where the
+//! logits come out of a linear layer and the mean over the cells is the loss,
+//! [`output_head`](crate::nn::Backend::output_head) computes each cell once.
 
 use super::{
     Matrix, Vector,
-    nb_cell::{Cell, CellTheta, Scratch},
-    vmath::exp,
+    count_cells::{CountCells, Logits, Theta, add_scaled},
 };
 use crate::{
     Error, Result,
@@ -26,8 +24,7 @@ use dfdx::{
     prelude::{Cpu, HasShape, PutTape, Tape},
     tensor_ops::Device,
 };
-use rayon::prelude::*;
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 /// What a count likelihood is computed against: the counts of a batch and the library size of each of its cells.
 #[derive(Debug, Clone)]
@@ -56,15 +53,6 @@ pub const LOG_THETA_MIN: f32 = -13.8;
 /// See [`LOG_THETA_MIN`].
 pub const LOG_THETA_MAX: f32 = 19.5;
 
-/// Cells that one task takes.
-const CELL_BLOCK: usize = 8;
-
-/// The dispersion without its tape.
-enum Theta {
-    Gene(Vector<Cpu>),
-    CellGene(Matrix<Cpu>),
-}
-
 /// What both passes read; rows of `genes` values.
 struct Inputs {
     logits: Matrix<Cpu>,
@@ -82,28 +70,28 @@ pub(crate) fn count_nll<T: Tape<f32, Cpu>>(
 ) -> Result<Vector<Cpu, T>> {
     check_count_nll(*logits.shape(), &log_theta, zero_logits.as_ref(), target)?;
     let (logits, mut tape) = super::input("count_nll", logits)?;
-    let theta = match log_theta {
-        Dispersion::Gene(theta) => Theta::Gene(super::weight("count_nll", theta, &mut tape)?),
-        Dispersion::CellGene(theta) => Theta::CellGene(join_tape(theta, &mut tape)?),
-    };
+    let theta = Theta::new("count_nll", log_theta, &mut tape)?;
     let zero_logits = zero_logits.map(|zero_logits| join_tape(zero_logits, &mut tape)).transpose()?;
     let inputs = Inputs { logits, theta, zero_logits, target: target.clone() };
-    let nll = super::tensor("count_nll", inputs.forward(), (target.counts.n_cells(),), inputs.logits.device())?;
+    let nll = inputs.cells().nll(0, target.counts.n_cells(), &raw::slice(&inputs.logits));
+    let nll = super::tensor("count_nll", nll, (target.counts.n_cells(),), inputs.logits.device())?;
     if T::OWNS_TAPE {
         let ghost = nll.ghost();
         tape.add_backward_op(move |grads| {
             let d_nll = std::mem::take(&mut **grads.get_or_alloc_mut(&ghost)?);
             let mut d_logits = std::mem::take(&mut **grads.get_or_alloc_mut(&inputs.logits)?);
-            let (d_theta, d_zero) = inputs.backward(&d_nll, &mut d_logits);
+            let logits = raw::slice(&inputs.logits);
+            let of = inputs.cells().differentiate(Logits::Apart(&logits), &mut d_logits, &d_nll);
             **grads.get_or_alloc_mut(&inputs.logits)? = d_logits;
             **grads.get_or_alloc_mut(&ghost)? = d_nll;
             let sum = match &inputs.theta {
                 Theta::Gene(theta) => grads.get_or_alloc_mut(theta)?,
                 Theta::CellGene(theta) => grads.get_or_alloc_mut(theta)?,
             };
-            add(sum, &d_theta);
+            dispatch!(add_scaled(sum, &of.d_log_theta, 1.0));
             if let Some(zero_logits) = &inputs.zero_logits {
-                add(grads.get_or_alloc_mut(zero_logits)?, &d_zero);
+                let sum = grads.get_or_alloc_mut(zero_logits)?;
+                dispatch!(add_scaled(sum, &of.d_zero_logits, 1.0));
             }
             Ok(())
         });
@@ -118,141 +106,9 @@ pub(in crate::nn) fn join_tape<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, tape: &mut 
     Ok(x)
 }
 
-/// `sum += values`.
-fn add(sum: &mut [f32], values: &[f32]) {
-    dispatch!(add_scaled(sum, values, 1.0));
-}
-
-/// `sum += scale * values`; to be called inside [`dispatch!`].
-#[inline(always)]
-fn add_scaled(sum: &mut [f32], values: &[f32], scale: f32) {
-    sum.iter_mut().zip(values).for_each(|(sum, &value)| *sum += scale * value);
-}
-
-/// theta of every gene, for all cells.
-struct GeneTheta {
-    log_theta: Vec<f32>,
-    theta: Vec<f32>,
-    inverse: Vec<f32>,
-}
-
-/// The input slices, and what all cells share.
-struct Views<'a> {
-    genes: usize,
-    logits: Cow<'a, [f32]>,
-    log_theta: Cow<'a, [f32]>,
-    gene_theta: Option<GeneTheta>,
-    zero_logits: Option<Cow<'a, [f32]>>,
-    target: &'a CountTarget,
-}
-
 impl Inputs {
-    fn views(&self) -> Views<'_> {
-        let log_theta = match &self.theta {
-            Theta::Gene(theta) => raw::slice(theta),
-            Theta::CellGene(theta) => raw::slice(theta),
-        };
-        let gene_theta = matches!(self.theta, Theta::Gene(_)).then(|| {
-            dispatch!({
-                let clamped: Vec<f32> = log_theta.iter().map(|l| l.clamp(LOG_THETA_MIN, LOG_THETA_MAX)).collect();
-                let theta: Vec<f32> = clamped.iter().map(|&l| exp(l)).collect();
-                let inverse = theta.iter().map(|theta| 1.0 / theta).collect();
-                GeneTheta { log_theta: clamped, theta, inverse }
-            })
-        });
-        Views {
-            genes: self.logits.shape().1,
-            logits: raw::slice(&self.logits),
-            log_theta,
-            gene_theta,
-            zero_logits: self.zero_logits.as_ref().map(raw::slice),
-            target: &self.target,
-        }
-    }
-
-    /// Negative log-likelihood of each cell.
-    fn forward(&self) -> Vec<f32> {
-        let views = self.views();
-        let scratch = || Scratch::new(views.genes);
-        let cells = 0..self.logits.shape().0;
-        cells
-            .into_par_iter()
-            .with_min_len(CELL_BLOCK)
-            .map_init(scratch, |scratch, cell| dispatch!(views.cell(cell).nll::<false>(scratch) as f32))
-            .collect()
-    }
-
-    /// Adds to the gradient of the logits; returns those of log_theta (in its own shape) and of the zero logits.
-    fn backward(&self, d_nll: &[f32], d_logits: &mut [f32]) -> (Vec<f32>, Vec<f32>) {
-        let views = self.views();
-        let (genes, is_shared) = (views.genes, views.gene_theta.is_some());
-        if genes == 0 || d_nll.is_empty() {
-            return (vec![0.0; views.log_theta.len()], vec![0.0; d_logits.len()]);
-        }
-        // One row per cell; or one row per block of cells, summed below.
-        let rows = if is_shared { d_nll.len().div_ceil(CELL_BLOCK) } else { d_nll.len() };
-        let mut d_theta = vec![0.0; rows * genes];
-        let mut d_zero = vec![0.0; if self.zero_logits.is_some() { d_logits.len() } else { 0 }];
-        let theta_rows = if is_shared { 1 } else { CELL_BLOCK };
-        // Without zero inflation the zip needs empty chunks.
-        let mut zero_blocks: Vec<&mut [f32]> = d_zero.chunks_mut(CELL_BLOCK * genes).collect();
-        zero_blocks.resize_with(d_nll.len().div_ceil(CELL_BLOCK), Default::default);
-        d_logits
-            .par_chunks_mut(CELL_BLOCK * genes)
-            .zip(d_theta.par_chunks_mut(theta_rows * genes))
-            .zip(zero_blocks)
-            .enumerate()
-            .for_each_init(
-                || Scratch::new(genes),
-                |scratch, (block, ((d_logits, d_theta), d_zero))| {
-                    for (i, d_logits) in d_logits.chunks_exact_mut(genes).enumerate() {
-                        let cell = block * CELL_BLOCK + i;
-                        let theta_row = if is_shared { 0 } else { i };
-                        dispatch!({
-                            views.cell(cell).nll::<true>(scratch);
-                            add_scaled(d_logits, scratch.d_logits(), d_nll[cell]);
-                            add_scaled(&mut d_theta[theta_row * genes..], scratch.d_log_theta(), d_nll[cell]);
-                            if !d_zero.is_empty() {
-                                add_scaled(&mut d_zero[i * genes..], scratch.d_zero_logits(), d_nll[cell]);
-                            }
-                        });
-                    }
-                },
-            );
-        if is_shared {
-            let (first, others) = d_theta.split_at_mut(genes);
-            others.chunks_exact(genes).for_each(|block| add(first, block));
-            d_theta.truncate(genes);
-        }
-        // Beyond the bounds theta is a constant.
-        for (d, log_theta) in d_theta.iter_mut().zip(views.log_theta.iter()) {
-            if *log_theta < LOG_THETA_MIN || *log_theta > LOG_THETA_MAX {
-                *d = 0.0;
-            }
-        }
-        (d_theta, d_zero)
-    }
-}
-
-impl<'a> Views<'a> {
-    /// One cell's rows.
-    fn cell(&'a self, cell: usize) -> Cell<'a> {
-        let row = cell * self.genes..(cell + 1) * self.genes;
-        let (seen, counts) = self.target.counts.row(cell);
-        Cell {
-            logits: &self.logits[row.clone()],
-            theta: match &self.gene_theta {
-                Some(shared) => {
-                    CellTheta::Shared { log_theta: &shared.log_theta, theta: &shared.theta, inverse: &shared.inverse }
-                }
-                None => CellTheta::Own { log_theta: &self.log_theta[row.clone()] },
-            },
-            zero_logits: self.zero_logits.as_ref().map(|zero_logits| &zero_logits[row]),
-            seen,
-            counts,
-            library_size: self.target.library_size[cell],
-            with_remainder: self.target.with_remainder,
-        }
+    fn cells(&self) -> CountCells<'_> {
+        CountCells::new(self.logits.shape().1, &self.theta, self.zero_logits.as_ref(), &self.target)
     }
 }
 

@@ -119,8 +119,22 @@ impl<'a> MatMut<'a> {
 
 /// `out += a b`; out is row-major `(a.rows, b.cols)`.
 pub fn add_product(out: &mut [f32], a: MatRef<'_>, b: MatRef<'_>) {
+    add_scaled_product(out, a, b, 1.0);
+}
+
+/// `out += scale * a b`; out is row-major `(a.rows, b.cols)`.
+pub fn add_scaled_product(out: &mut [f32], a: MatRef<'_>, b: MatRef<'_>, scale: f32) {
     let (rows, cols) = (a.rows, b.cols);
-    product(MatMut::new(out, rows, cols), a, b, Product { scale: 1.0, add: true, threads: Parallelism::Rayon(0) });
+    product(MatMut::new(out, rows, cols), a, b, Product { scale, add: true, threads: Parallelism::Rayon(0) });
+}
+
+/// `a b`, row-major.
+pub fn product_of(a: MatRef<'_>, b: MatRef<'_>) -> Vec<f32> {
+    let (rows, cols) = (a.rows, b.cols);
+    let mut out = vec![0.0; rows * cols];
+    let how = Product { scale: 1.0, add: false, threads: Parallelism::Rayon(0) };
+    product(MatMut::new(&mut out, rows, cols), a, b, how);
+    out
 }
 
 /// `out = scale * a b`, on this thread.

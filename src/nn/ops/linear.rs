@@ -4,7 +4,7 @@
 
 use super::{
     Matrix, Vector,
-    gemm::{MatRef, add_product},
+    gemm::{MatRef, add_product, add_scaled_product},
 };
 use crate::{
     Error, Result,
@@ -31,7 +31,7 @@ pub(crate) fn linear<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, w: &Matrix<Cpu>, b: &
             let dy = std::mem::take(&mut **grads.get_or_alloc_mut(&y)?);
             let dy_matrix = MatRef::new(&dy, rows, outputs);
             let dx = grads.get_or_alloc_mut(&x)?;
-            add_input_gradient(dx, dy_matrix, MatRef::new(&raw::slice(&w), inputs, outputs), rows < inputs);
+            add_input_gradient(dx, dy_matrix, MatRef::new(&raw::slice(&w), inputs, outputs), 1.0);
             let dw = grads.get_or_alloc_mut(&w)?;
             add_product(dw, MatRef::new(&raw::slice(&x), rows, inputs).t(), dy_matrix);
             add_column_sums(grads.get_or_alloc_mut(&b)?, &dy);
@@ -42,16 +42,16 @@ pub(crate) fn linear<T: Tape<f32, Cpu>>(x: Matrix<Cpu, T>, w: &Matrix<Cpu>, b: &
     Ok(y.put_tape(tape))
 }
 
-/// `dx += dy W^T`. A matrix product reads one factor's transpose in small pieces, which is slow: of W as the product
-/// stands, or of dy if dx^T is computed and turned. `turn` chooses the latter, better where the batch is smaller than
-/// the input.
-fn add_input_gradient(dx: &mut [f32], dy: MatRef<'_>, w: MatRef<'_>, turn: bool) {
-    if !turn {
-        return add_product(dx, dy, w.t());
-    }
+/// `dx += scale * dy W^T`. A matrix product reads one factor's transpose in small pieces, which is slow: of W as the
+/// product stands, or of dy if dx^T is computed and turned. The latter is better where the batch is smaller than the
+/// input.
+pub(super) fn add_input_gradient(dx: &mut [f32], dy: MatRef<'_>, w: MatRef<'_>, scale: f32) {
     let (inputs, rows) = (w.rows(), dy.rows());
+    if rows >= inputs {
+        return add_scaled_product(dx, dy, w.t(), scale);
+    }
     let mut turned = vec![0.0; dx.len()];
-    add_product(&mut turned, w, dy.t()); // (in, rows)
+    add_scaled_product(&mut turned, w, dy.t(), scale); // (in, rows)
     for (row, dx) in dx.chunks_exact_mut(inputs).enumerate() {
         dx.iter_mut().zip(turned[row..].iter().step_by(rows)).for_each(|(dx, d)| *dx += d);
     }

@@ -11,6 +11,7 @@ mod activation;
 mod adam;
 mod attention;
 mod batch_norm;
+mod count_cells;
 mod count_nll;
 mod count_nll_composed;
 mod dropout;
@@ -26,6 +27,7 @@ mod losses;
 #[doc(hidden)]
 pub mod nb;
 mod nb_cell;
+mod output_head;
 mod posterior;
 mod rows;
 mod set_distance;
@@ -42,8 +44,8 @@ pub mod composed {
     pub use super::{
         activation::composed::*, adam::composed::*, attention::composed::*, batch_norm::composed::*,
         count_nll_composed::*, dropout::composed::*, film::composed::*, fourier::composed::*, layer_norm::composed::*,
-        linear::composed::*, losses::composed::*, posterior::composed::*, rows::composed::*, set_distance::composed::*,
-        sparse::composed::*, vicreg::composed::*,
+        linear::composed::*, losses::composed::*, output_head::composed::*, posterior::composed::*, rows::composed::*,
+        set_distance::composed::*, sparse::composed::*, vicreg::composed::*,
     };
 }
 pub use {
@@ -54,6 +56,7 @@ pub use {
     count_nll::{CountTarget, Dispersion, LOG_THETA_MAX, LOG_THETA_MIN},
     hsic::{gaussian_gram, hsic, hsic_beyond_chance, set_gram},
     losses::EmbeddingLoss,
+    output_head::LinearLogits,
     posterior::{gaussian_log_ratio, log_mean_exp},
     rows::RowSets,
     set_distance::{SetDistance, median_gamma},
@@ -81,6 +84,7 @@ pub(super) mod cpu {
         layer_norm::layer_norm,
         linear::linear,
         losses::embedding_loss,
+        output_head::output_head,
         posterior::total_correlation,
         rows::{residual, set_mean, take_rows},
         set_distance_cpu::set_distance,

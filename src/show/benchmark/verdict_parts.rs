@@ -106,5 +106,8 @@ fn of_population(view: &View<'_>, model: &str) -> Option<Sentence> {
         .collect();
     let all = |verdict: Significance| compared.iter().all(|(_, comparison)| comparison.verdict == verdict);
     let tone = if all(Significance::Better) { Verdict::Good } else { Verdict::Warning };
-    Some((tone, format!("{model}: E-distance of its cells to the observed ones {mean:.2}, {}.", said.join(", "))))
+    Some((
+        tone,
+        format!("{model}: squared E-distance of its cells to the observed ones {mean:.2}, {}.", said.join(", ")),
+    ))
 }

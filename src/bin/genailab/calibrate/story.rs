@@ -2,7 +2,7 @@
 
 use genailab::{
     Result,
-    bench::uncertainty::{LEVELS, Opponent, SHIFTED_CONTROL, Study, StudySummary},
+    bench::uncertainty::{LEVELS, Opponent, SHIFTED_CONTROL, Study, StudySummary, order_note},
     show::{Align, Figure, Grid, Panel, Report, Series, Verdict, training_curves},
 };
 
@@ -133,9 +133,13 @@ pub fn sections(mut report: Report, study: &Study) -> Result<Report> {
             .section("What to measure next")
             .paragraph(
                 "Pairs of perturbed genes that were not measured, by how far the prediction of their mean effect is \
-                 expected to be off (root mean square over genes): the experiment that would remove most error is first.",
-            )
-            .table(next(study)?);
+                 expected to be off (root mean square over genes): the experiment that would remove most error is first. The \
+                 expected error depends on the size of the predicted effect alone, so the order is that of the effects.",
+            );
+        if let Some(note) = order_note(&study.next) {
+            report = report.paragraph(note);
+        }
+        report = report.table(next(study)?);
     }
     if !study.notes.is_empty() {
         let shown: Vec<&str> = study.notes.iter().take(20).map(String::as_str).collect();

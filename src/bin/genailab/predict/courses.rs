@@ -70,7 +70,7 @@ pub fn predict(model: &dyn Trained, perturbations: &[Perturbation], args: &Args)
     if samples > 0 {
         rows.set("sample", Column::Integer(drawn));
     }
-    if let Some(context) = &args.context {
+    if let Some(context) = &args.asked_context.name {
         rows.set("context", Column::Text(vec![Some(context.clone()); rows.len()]));
     }
     let by = format!("genailab {}", model.kind());

@@ -28,12 +28,12 @@ pub fn write_cells(
     for (name, column) in row_columns(perturbations, args.samples, rows_each) {
         cells.set(name, column);
     }
-    if let Some(context) = &args.context {
-        cells.set("context", Column::Text(vec![Some(context.clone()); perturbations.len() * rows_each]));
+    let of_all = |value: &str| Column::Text(vec![Some(value.to_owned()); perturbations.len() * rows_each]);
+    if let Some(context) = &args.asked_context.name {
+        cells.set("context", of_all(context));
     }
-    covariates::columns(&args.at).for_each(|(name, value)| {
-        cells.set(name, Column::Text(vec![Some(value.to_owned()); perturbations.len() * rows_each]));
-    });
+    args.asked_context.levels.iter().for_each(|(name, level)| cells.set(name, of_all(level)));
+    covariates::columns(&args.at).for_each(|(name, value)| cells.set(name, of_all(value)));
     if !starts.is_empty() {
         let names = (0..perturbations.len() * rows_each).map(|row| Some(starts[row % starts.len()].clone()));
         cells.set("control_cell", Column::Text(names.collect()));

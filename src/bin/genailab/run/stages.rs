@@ -97,7 +97,7 @@ impl Later {
             save(DiffusionModel::Cells(Box::new(model.clone())), run.dir.as_deref())?;
             let task = Task::new(&prepared, split, &BTreeMap::new(), seed);
             if let Some(task) = later.reasoned("held-out cells", task)? {
-                later.seen = Some(Study::of_cells(&model, &task, truth)?);
+                later.seen = Some(Study::of_cells_while(&model, &task, truth, &|| stages.check_interrupt())?);
             }
         }
         stages.check_interrupt()?;
@@ -117,7 +117,7 @@ impl Later {
             if let Some((DiffusionModel::Cells(model), _)) =
                 later.reasoned("diffusion on doubles never seen", fitted)?
             {
-                later.unseen = Some(Study::of_cells(&model, &task, truth)?);
+                later.unseen = Some(Study::of_cells_while(&model, &task, truth, &|| stages.check_interrupt())?);
             }
         }
         Ok(later)

@@ -15,7 +15,7 @@ use genailab::{
 use std::{collections::HashSet, path::PathBuf};
 
 /// Columns that `genailab predict` writes.
-const PREDICTED_COLUMNS: [&str; 6] = ["perturbation", "sample", "context", "control_cell", "ncounts", "dose"];
+pub const PREDICTED_COLUMNS: [&str; 6] = ["perturbation", "sample", "context", "control_cell", "ncounts", "dose"];
 
 /// What is held out where the configuration says nothing; an encoder is judged by a probe, and
 /// expression from metadata per gene, which want more test cells.
@@ -41,7 +41,7 @@ pub fn check_settings(family: &dyn Family, file: Option<&SettingsFile>, args: &A
                 "--label and --compare-vae are for an encoder that is trained alone (--model jepa --phase a); leave them out",
             ));
         }
-        if settings.encoder_alone() && args.context.is_some() {
+        if settings.encoder_alone() && !args.context.is_empty() {
             return Err(Error::config(
                 "--context: an encoder that is trained alone (--phase a) uses none; leave it out",
             ));
@@ -191,7 +191,7 @@ impl Args {
             time: self.time_column.clone(),
             dose: self.columns.dose_column.clone(),
             course: self.course_column.clone(),
-            context: self.context.clone(),
+            context: self.context.first().cloned(),
         })
     }
 }

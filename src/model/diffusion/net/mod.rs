@@ -51,12 +51,12 @@ impl ScoreNetConfig {
         Self::FilmMlp(FilmMlpConfig { width, depth, ..FilmMlpConfig::default() })
     }
 
-    /// A tabular attention network with so many numbers a token.
+    /// A tabular attention network with `group` numbers per token.
     pub fn tabular(group: usize) -> Self {
         Self::Tabular(TabularConfig { group, ..TabularConfig::default() })
     }
 
-    /// A diffusion transformer with so many numbers a token.
+    /// A diffusion transformer with `group` numbers per token.
     pub fn dit(group: usize) -> Self {
         Self::Dit(DitConfig { group, ..DitConfig::default() })
     }

@@ -168,7 +168,8 @@ fn fresh(base: &Jepa, cells: &TrainingCells, run: &Run<'_>, rng: &mut ChaCha8Rng
         rows
     };
     let (config, columns) = (&base.settings.response, response.predictor.columns().to_vec());
-    let mut predictor = Predictor::new(&Cpu::default(), (width, known.effects.len()), columns, config, rng)?;
+    let mut predictor = Predictor::new(&Cpu::default(), known.shape(width, config), columns, config, rng)?;
+    predictor.begin_library(response.predictor.library_scale());
     predictor.begin_with(&rows(&mut known.effects.iter().map(|(gene, _)| gene)), &rows(&mut known.genes.iter()));
     let shape = (width, config.decoder, data.n_genes());
     let mut decoder = DecoderNet::new(&Cpu::default(), shape, response.decoder.with_remainder(), rng)?;

@@ -93,8 +93,8 @@ impl Response {
                 continue;
             }
             let (before, after) = (z.pick(controls), z.pick(self.measured.rows(condition)));
-            let from = z.pick(&controls[..controls.len().min(JUDGED)]);
-            let shift = mean(&(self.moved(&from, condition)? - &from));
+            let from = z.start(&controls[..controls.len().min(JUDGED)]);
+            let shift = mean(&(self.moved(&from, condition)? - &from.z));
             let beyond = mean(&after) - mean(&before) - &shift;
             found.shifts.push_row(beyond.view()).expect("all have one width");
             found.predicted.push_row(shift.view()).expect("all have one width");

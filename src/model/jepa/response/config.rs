@@ -62,8 +62,11 @@ pub enum PredictorState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NewContexts {
-    /// The predictor of the end-to-end training: every second set of which did without the effect measured in its own context.
+    /// Whichever of the two others predicts training contexts better that phase B was trained without: it is trained once more for
+    /// each of up to four contexts. With fewer than three contexts there is nothing to choose by, and it is `end_to_end`.
     #[default]
+    Chosen,
+    /// The predictor of the end-to-end training: every second set of which did without the effect measured in its own context.
     EndToEnd,
     /// What was chosen and trained by leaving contexts out: safer where contexts are few and effects noisy.
     LeftOut,
@@ -90,8 +93,13 @@ pub struct ResponseConfig {
     /// Which predictor is kept at the end.
     pub predictor: PredictorState,
     /// What predicts a perturbation in a context where it was not measured. It matters only to cells of several contexts
-    /// (`train --context`, `bench --split context:COLUMN`).
+    /// (`train --context`, `bench --split context:COLUMN`), and to a trained predictor.
     pub new_contexts: NewContexts,
+    /// Whether F is told the levels of a context of several columns, each by a learned token; with one column there are none.
+    pub context_tokens: bool,
+    /// Whether F is told the library size of a control cell, as a token. Its embedding is made of counts that were scaled to one sum,
+    /// so that it is told by their noise alone. Default false: whether it helps was not measured.
+    pub library_token: bool,
     /// Weights of the loss.
     pub weights: LossWeights,
     /// The training, end to end; a batch is of sets. `early_stopping` watches the loss of what is left out of it: the training
@@ -130,6 +138,8 @@ impl Default for ResponseConfig {
             pairing: Pairing::default(),
             predictor: PredictorState::default(),
             new_contexts: NewContexts::default(),
+            context_tokens: true,
+            library_token: false,
             weights: LossWeights::default(),
             training: TrainConfig {
                 epochs: 20,

@@ -1,6 +1,9 @@
 //! Cells in embedding space.
 
-use super::measured::{Hidden, Measured};
+use super::{
+    measured::{Hidden, Measured},
+    source::StartCells,
+};
 use crate::{
     Result,
     data::{Condition, Dataset, Perturbation},
@@ -43,6 +46,14 @@ impl Encoder {
         self.embed_by(&self.backbone, &self.standard, (data, rows))
     }
 
+    /// z of the cells `rows`, as cells that are moved.
+    ///
+    /// # Errors
+    /// Another number of genes.
+    pub fn start(&self, data: &Dataset, rows: &[usize]) -> Result<StartCells> {
+        Ok(StartCells::new(self.embed(data, rows)?, rows.iter().map(|&row| data.library_size[row])))
+    }
+
     /// The same by its weights on a device.
     fn embed_by<D: Backend>(
         &self,
@@ -71,6 +82,8 @@ pub struct Embedded {
     pub z: Array2<f32>,
     /// The place of each row of the dataset.
     place: BTreeMap<usize, usize>,
+    /// ln of the library size of each, `(cells,)`.
+    log_library: Vec<f32>,
     rows: Vec<usize>,
 }
 
@@ -81,12 +94,20 @@ impl Embedded {
     /// Another number of genes.
     pub fn of(encoder: &Encoder, data: &Dataset, rows: &[usize]) -> Result<Self> {
         let place = rows.iter().enumerate().map(|(place, &row)| (row, place)).collect();
-        Ok(Self { z: encoder.embed(data, rows)?, place, rows: rows.to_vec() })
+        let StartCells { z, log_library } = encoder.start(data, rows)?;
+        Ok(Self { z, place, log_library, rows: rows.to_vec() })
     }
 
     /// z of some of them, by their rows of the dataset.
     pub fn pick(&self, rows: &[usize]) -> Array2<f32> {
         self.z.select(Axis(0), &self.places(rows))
+    }
+
+    /// The same as cells that are moved.
+    pub fn start(&self, rows: &[usize]) -> StartCells {
+        let places = self.places(rows);
+        let log_library = places.iter().map(|&place| self.log_library[place]).collect();
+        StartCells { z: self.z.select(Axis(0), &places), log_library }
     }
 
     /// The rows of the dataset that they are of, in the order of z.

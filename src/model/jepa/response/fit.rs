@@ -2,6 +2,7 @@
 
 use super::{
     beyond::Beyond,
+    choice::{ContextChoice, Start},
     config::{NewContexts, PredictorState, ResponseConfig},
     decoder::{Decoder, DecoderNet, size_factors},
     embedded::{Embedded, Encoder},
@@ -10,7 +11,7 @@ use super::{
     measured::{Hidden, Measured},
     net::{EndToEnd, Predictor},
     reference::Reference,
-    source::{Asked, SetSize, SetSource, Tokens},
+    source::{Asked, SetSize, SetSource, StartCells, Tokens},
     transfer::ContextShare,
 };
 use crate::{
@@ -58,6 +59,9 @@ pub struct Share {
     pub combinations: usize,
     /// For contexts in which a perturbation was not measured; `None` where none could be left out.
     pub contexts: Option<ContextShare>,
+    /// How it was chosen what predicts there; `None` where it was not.
+    #[serde(default)]
+    pub choice: Option<ContextChoice>,
 }
 
 /// A trained phase B.
@@ -85,12 +89,37 @@ impl Response {
         cells: &TrainingCells,
         (student, encoder): (Backbone<Cpu>, &mut Encoder),
         config: &ResponseConfig,
+        teaching: (EmaMomentum, CollapseAlarm),
+        run: &Run<'_>,
+    ) -> Result<(Self, History)> {
+        let choice = match (config.new_contexts, config.predictor) {
+            (NewContexts::Chosen, PredictorState::Trained) => {
+                let start = Start { student: &student, encoder, teaching };
+                ContextChoice::by_leaving_out(data, cells, start, config, run)?
+            }
+            _ => None,
+        };
+        let new_contexts = choice.map_or(config.new_contexts, |choice| choice.better());
+        let config = ResponseConfig { new_contexts, ..config.clone() };
+        let (mut fitted, history) =
+            Self::fit_rows(data, cells, &cells.split.train, (student, encoder), &config, teaching, run)?;
+        fitted.share.choice = choice;
+        Ok((fitted, history))
+    }
+
+    /// [`Self::fit`] on these of the training cells, without a choice: [`NewContexts::Chosen`] is the end-to-end training.
+    pub(super) fn fit_rows(
+        data: &TrainingData,
+        cells: &TrainingCells,
+        train: &[usize],
+        (student, encoder): (Backbone<Cpu>, &mut Encoder),
+        config: &ResponseConfig,
         (momentum, alarm): (EmaMomentum, CollapseAlarm),
         run: &Run<'_>,
     ) -> Result<(Self, History)> {
-        let (dataset, train, seed) = (&*cells.data, &cells.split.train, run.seed);
+        let (dataset, seed) = (&*cells.data, run.seed);
         let controls = data.controls()?.expect("a dataset of cells has control profiles");
-        let mut measured = Measured::new(&cells.conditions, train, controls);
+        let mut measured = Measured::new(&cells.conditions, train, controls, &cells.contexts);
         if measured.effects.is_empty() {
             return Err(Error::inapplicable(
                 "no single perturbation was trained on, and a combination is predicted from those of its genes",
@@ -105,9 +134,10 @@ impl Response {
         let with_remainder = train.iter().any(|&row| dataset.library_size[row] > sum(row) * 1.001);
 
         let columns = columns_of(&measured.genes, dataset.gene_names());
-        let mut predictor = Predictor::new(&device, (width, measured.effects.len()), columns, config, &mut rng)?;
+        let mut predictor = Predictor::new(&device, measured.shape(width, config), columns, config, &mut rng)?;
         let (effects, means) = z.effects(&measured)?;
         predictor.begin_with(&effects, &means);
+        predictor.begin_library(library_scale(dataset, &cells.conditions, train));
         let shape = (width, config.decoder, dataset.n_genes());
         let mut decoder = DecoderNet::new(&device, shape, with_remainder, &mut rng)?;
         begin_decoder(&mut decoder, encoder, dataset, train, &mut rng)?;
@@ -162,7 +192,15 @@ impl Response {
             interactions: Vec::new(),
             beyond: Beyond::none(width),
             transfers: Vec::new(),
-            share: Share { width: 1.0, factor: 1.0, interaction: 0.0, error: 1.0, combinations: 0, contexts: None },
+            share: Share {
+                width: 1.0,
+                factor: 1.0,
+                interaction: 0.0,
+                error: 1.0,
+                combinations: 0,
+                contexts: None,
+                choice: None,
+            },
             decoder: Decoder::new(net.decoder),
             reference: Reference::of(dataset, &cells.conditions, train, seed)?,
         };
@@ -213,14 +251,15 @@ impl Response {
         Ok(ops::download(&own).row(0).to_owned())
     }
 
-    /// The embeddings that control cells of embeddings z `(cells, width)` have under a condition.
+    /// The embeddings that control cells have under a condition, `(cells, width)`.
     ///
     /// # Errors
     /// Genes that were never perturbed alone in training, all named: [`ErrorKind::Inapplicable`](crate::ErrorKind).
-    pub fn moved(&self, z: &Array2<f32>, condition: &Condition) -> Result<Array2<f32>> {
+    pub fn moved(&self, start: &StartCells, condition: &Condition) -> Result<Array2<f32>> {
         if let Some([(low, before), (high, after)]) = self.measured.between(condition)? {
-            return Ok(self.moved(z, &low)? * before + self.moved(z, &high)? * after);
+            return Ok(self.moved(start, &low)? * before + self.moved(start, &high)? * after);
         }
+        let z = &start.z;
         let tokens = self.measured.tokens(condition, Hidden::Nothing)?;
         if tokens.genes.is_empty() {
             return Ok(z.clone());
@@ -229,7 +268,7 @@ impl Response {
             return Ok(z + &(shift * of_contexts.factor as f32));
         }
         let factor = if tokens.genes.len() > 1 { self.share.factor } else { 1.0 };
-        let mut moved = z + &(self.shift(z, condition, &tokens)? * factor as f32);
+        let mut moved = z + &(self.shift(start, condition, &tokens)? * factor as f32);
         if let Some(beyond) = self.beyond.of(condition, &self.measured) {
             moved += &beyond;
         }
@@ -245,23 +284,29 @@ impl Response {
 
     /// The sum of D over the genes of a condition, `(cells, width)`; in a context where one was not measured, by what carries it
     /// there.
-    pub(super) fn shift(&self, z: &Array2<f32>, condition: &Condition, tokens: &Tokens) -> Result<Array2<f32>> {
+    pub(super) fn shift(&self, start: &StartCells, condition: &Condition, tokens: &Tokens) -> Result<Array2<f32>> {
         let genes = &self.measured.genes;
         let here = |gene: u32| self.measured.here(&genes[gene as usize], condition.context.as_ref());
         let [known, carried] = tokens.parted(|gene| self.transfers.is_empty() || here(gene));
-        let mut sum = Array2::zeros(z.dim());
+        let mut sum = Array2::zeros(start.z.dim());
         if !known.genes.is_empty() {
-            sum += &self.predictor.shift(z, &Asked::of([(z.nrows(), &known)]))?;
+            sum += &self.predictor.shift(start, &known)?;
         }
         if !carried.genes.is_empty() {
-            let asked = Asked::of([(z.nrows(), &carried)]);
             let each = 1.0 / self.transfers.len() as f32;
             for predictor in &self.transfers {
-                sum.scaled_add(each, &predictor.shift(z, &asked)?);
+                sum.scaled_add(each, &predictor.shift(start, &carried)?);
             }
         }
         Ok(sum)
     }
+}
+
+/// Mean and deviation of ln library size over the control cells among the cells `train`.
+fn library_scale(data: &Dataset, conditions: &[Condition], train: &[usize]) -> [f32; 2] {
+    let controls = train.iter().filter(|&&row| conditions[row].perturbation.is_control());
+    let logs: Array1<f32> = controls.map(|&row| data.library_size[row].max(1.0).ln()).collect();
+    [logs.mean().unwrap_or(0.0), if logs.is_empty() { 0.0 } else { logs.std(0.0) }]
 }
 
 /// Refuses early stopping where there is nothing to watch.

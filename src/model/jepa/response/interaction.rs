@@ -4,7 +4,7 @@ use super::{
     config::{LossWeights, ResponseConfig},
     decoder::DecoderNet,
     fit::Response,
-    judge::{JUDGED, JUDGES, Judge, gained, least_of},
+    judge::{JUDGES, Judge, few, gained, least_of},
     measured::Hidden,
     net::{profile_loss, spread_over},
     source::{Tokens, profile},
@@ -16,7 +16,7 @@ use crate::{
     train::{BatchSource, Loss, Run, StepContext, TrainConfig, Trainable, fit_on, portable},
 };
 use dfdx::prelude::{Cpu, NoneTape, PutTape, Tape, TryMatMul, TryMul};
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
@@ -24,6 +24,9 @@ use std::sync::Arc;
 const SHARES: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 /// Factors of the sum that are tried.
 const FACTORS: [f64; 7] = [0.55, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2];
+/// Values that are decoded of a combination in each step of its training; more genes are of fewer cells, but of this many at least.
+/// All its cells move by the same vector, which a few tell as well.
+const DECODED: (usize, usize) = (256_000, 48);
 /// Fewer combinations cannot be trained on and judged by.
 const FEWEST_COMBINATIONS: usize = 4;
 
@@ -179,6 +182,8 @@ struct Combination {
 struct PairSource<'a> {
     combinations: &'a [Combination],
     places: Vec<usize>,
+    /// Most control cells of a combination.
+    cells: usize,
     remainder: bool,
 }
 
@@ -191,10 +196,11 @@ impl BatchSource for PairSource<'_> {
 
     fn batch(&self, rows: &[usize]) -> Result<PairBatch> {
         let items: Vec<&Combination> = rows.iter().map(|&row| &self.combinations[self.places[row]]).collect();
-        let stacked = |part: &dyn Fn(&'_ Combination) -> &Array2<f32>| {
-            let views: Vec<ArrayView2<'_, f32>> = items.iter().map(|item| part(item).view()).collect();
+        let stacked = |part: &dyn Fn(&'_ Combination) -> ArrayView2<'_, f32>| {
+            let views: Vec<ArrayView2<'_, f32>> = items.iter().map(|item| part(item)).collect();
             concatenate(Axis(0), &views).expect("all have one width")
         };
+        let controls = |item: &Combination| item.moved.nrows().min(self.cells);
         let width = items[0].sum.len();
         let mut sums = Array2::zeros((0, width));
         let mut profiles = Array2::zeros((0, items[0].profile.len()));
@@ -205,12 +211,12 @@ impl BatchSource for PairSource<'_> {
             profiles.push_row(ndarray::ArrayView1::from(&item.profile)).expect("all have the same genes");
         }
         Ok(PairBatch {
-            moved: stacked(&|item| &item.moved),
-            rows: RowSets::from_sizes(items.iter().map(|item| item.moved.nrows())),
+            moved: stacked(&|item| item.moved.slice(s![..controls(item), ..])),
+            rows: RowSets::from_sizes(items.iter().map(|item| controls(item))),
             sums,
-            pairs: [stacked(&|item| &item.pairs[0]), stacked(&|item| &item.pairs[1])],
+            pairs: [stacked(&|item| item.pairs[0].view()), stacked(&|item| item.pairs[1].view())],
             of_combination: RowSets::from_sizes(items.iter().map(|item| item.pairs[0].nrows())),
-            target: stacked(&|item| &item.target),
+            target: stacked(&|item| item.target.view()),
             target_rows: RowSets::from_sizes(items.iter().map(|item| item.target.nrows())),
             own,
             profiles,
@@ -238,11 +244,11 @@ impl Response {
         let remainder = self.decoder.net().with_remainder;
         for condition in self.measured.conditions().filter(|c| c.perturbation.genes().len() > 1) {
             let Ok(tokens) = self.measured.tokens(condition, Hidden::Nothing) else { continue };
-            let few = |rows: &[usize]| rows[..rows.len().min(JUDGED)].to_vec();
             let from = few(self.measured.controls(condition.context.as_deref())?);
             let rows = few(self.measured.rows(condition));
-            let (h, target) = (z.pick(&from), z.pick(&rows));
-            let shift = self.shift(&h, condition, &tokens)?;
+            let (start, target) = (z.start(&from), z.pick(&rows));
+            let shift = self.shift(&start, condition, &tokens)?;
+            let h = start.z;
             let (sum, pairs) = self.together(&tokens);
             combinations.push(Combination {
                 widened: self.widened(&h, h.clone(), condition),
@@ -289,7 +295,8 @@ impl Response {
         for fold in 0..folds {
             run.check_interrupt()?;
             let held = part_of(&order, fold, folds);
-            let source = |places: Vec<usize>| PairSource { combinations: &combinations, places, remainder };
+            let cells = (DECODED.0 / data.n_genes()).max(DECODED.1);
+            let source = |places: Vec<usize>| PairSource { combinations: &combinations, places, cells, remainder };
             let (train, held_out) =
                 (source(order.iter().copied().filter(|at| !held.contains(at)).collect()), source(held.clone()));
             let net = self.decoder.net().clone();

@@ -26,6 +26,11 @@ pub const JUDGES: (usize, usize) = (16, 128);
 /// Cells of a condition that are embedded to be judged.
 pub const JUDGED: usize = 256;
 
+/// Those of a condition's rows that are embedded to be judged.
+pub fn few(rows: &[usize]) -> Vec<usize> {
+    rows[..rows.len().min(JUDGED)].to_vec()
+}
+
 /// The place of the least value.
 pub fn least_of(values: &[f64]) -> usize {
     (0..values.len()).min_by(|&a, &b| values[a].total_cmp(&values[b])).expect("there is a value")
@@ -100,12 +105,11 @@ impl Response {
         let (data, z) = (judge.data, judge.z);
         let mut conditions = Vec::new();
         for condition in learned {
-            let mut from = self.measured.controls(condition.context.as_deref())?.to_vec();
-            from.truncate(JUDGED);
-            let h = z.pick(&from);
-            let moved = self.moved(&h, condition)?;
+            let from = few(self.measured.controls(condition.context.as_deref())?);
+            let start = z.start(&from);
+            let moved = self.moved(&start, condition)?;
             let rows = self.measured.rows(condition).to_vec();
-            conditions.push((condition, h, moved, self.own(condition)?, from, rows));
+            conditions.push((condition, start.z, moved, self.own(condition)?, from, rows));
         }
         let uncalibrated = self.decoder.clone();
         let mut best: Option<(f64, f64, Decoder)> = None;

@@ -1,9 +1,9 @@
 //! What the training cells say of each condition, and which measured effects stand for a gene in a context.
 
-use super::{embedded::Embedded, source::Tokens};
+use super::{ResponseConfig, embedded::Embedded, net::PredictorShape, source::Tokens};
 use crate::{
     Error, Result,
-    data::{Condition, Controls, Perturbation, rows_by_condition, similarities, squared_distance},
+    data::{Condition, ContextColumns, Controls, Perturbation, rows_by_condition, similarities, squared_distance},
 };
 use ndarray::{Array1, Array2, ArrayView1, Axis};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +36,10 @@ pub struct Measured {
     pub genes: Vec<String>,
     /// Contexts with control cells.
     pub contexts: Vec<Option<String>>,
+    /// The columns of cells that contexts are levels of; none where they are not known.
+    pub columns: ContextColumns,
+    /// Column and level of each token: see [`Self::levels`].
+    levels: Vec<(usize, String)>,
     /// Squared distance of the mean control profiles of each two contexts.
     pub distances: Vec<Vec<f64>>,
     /// Mean z of the control cells of each context, `(contexts, width)`; no columns before the encoder is trained.
@@ -43,8 +47,8 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Of the cells `train`, with the control profile of each context.
-    pub fn new(conditions: &[Condition], train: &[usize], controls: &Controls) -> Self {
+    /// Of the cells `train`, with the control profile of each context, which is levels of these columns.
+    pub fn new(conditions: &[Condition], train: &[usize], controls: &Controls, columns: &ContextColumns) -> Self {
         let rows: BTreeMap<Condition, Vec<usize>> =
             rows_by_condition(conditions, train).into_iter().map(|(c, rows)| (c.clone(), rows)).collect();
         let single = |condition: &Condition| match condition.perturbation.genes() {
@@ -52,12 +56,11 @@ impl Measured {
             _ => None,
         };
         let effects: Vec<_> = rows.keys().filter_map(single).collect();
-        let genes: BTreeSet<String> = effects.iter().map(|(gene, _)| gene.clone()).collect();
         let distance = |a: usize, b: usize| squared_distance(controls.profiles.row(a), controls.profiles.row(b));
         let n = controls.contexts.len();
         let distances = (0..n).map(|a| (0..n).map(|b| distance(a, b)).collect()).collect();
         let (contexts, centres) = (controls.contexts.clone(), Array2::zeros((n, 0)));
-        Self { rows, effects, genes: genes.into_iter().collect(), contexts, distances, centres }
+        Self { rows, ..Self::restored((effects, columns.clone()), contexts, distances, centres) }
     }
 
     /// Says where the contexts lie in the space of these embeddings: at the means of their control cells.
@@ -76,13 +79,41 @@ impl Measured {
 
     /// From what is saved.
     pub fn restored(
-        effects: Vec<(String, Option<String>)>,
+        (effects, columns): (Vec<(String, Option<String>)>, ContextColumns),
         contexts: Vec<Option<String>>,
         distances: Vec<Vec<f64>>,
         centres: Array2<f32>,
     ) -> Self {
         let genes: BTreeSet<String> = effects.iter().map(|(gene, _)| gene.clone()).collect();
-        Self { rows: BTreeMap::new(), effects, genes: genes.into_iter().collect(), contexts, distances, centres }
+        let of_effect = |(_, context): &(String, Option<String>)| columns.levels(context.as_deref()?);
+        let levels: BTreeSet<(usize, String)> = match columns.are_several() {
+            true => effects.iter().filter_map(of_effect).flat_map(|levels| levels.into_iter().enumerate()).collect(),
+            false => BTreeSet::new(),
+        };
+        let (rows, genes, levels) = (BTreeMap::new(), genes.into_iter().collect(), levels.into_iter().collect());
+        Self { rows, effects, genes, contexts, columns, levels, distances, centres }
+    }
+
+    /// Number of levels that the predictor has a token for: those in which a perturbation was measured. None where the context
+    /// is of one column: its levels are the contexts, and a new one has no token.
+    pub fn levels(&self) -> usize {
+        self.levels.len()
+    }
+
+    /// Sizes of a predictor of these effects in embeddings of `width` features.
+    pub fn shape(&self, width: usize, config: &ResponseConfig) -> PredictorShape {
+        let levels = if config.context_tokens { self.levels() } else { 0 };
+        PredictorShape { width, effects: self.effects.len(), levels, library: config.library_token }
+    }
+
+    /// The tokens of a context; a level that was not trained on has none.
+    fn levels_of(&self, context: Option<&String>) -> Vec<u32> {
+        let Some(levels) = context.filter(|_| self.levels() > 0).and_then(|context| self.columns.levels(context))
+        else {
+            return Vec::new();
+        };
+        let number = |level: (usize, String)| self.levels.binary_search(&level).ok().map(|number| number as u32);
+        levels.into_iter().enumerate().filter_map(number).collect()
     }
 
     /// Rows of the cells of a condition; none where it was not trained on.
@@ -165,7 +196,7 @@ impl Measured {
     /// # Errors
     /// Genes that were never perturbed alone, all named: [`ErrorKind::Inapplicable`](crate::ErrorKind).
     pub fn tokens(&self, condition: &Condition, hidden: Hidden<'_>) -> Result<Tokens> {
-        let mut tokens = Tokens::default();
+        let mut tokens = Tokens { levels: self.levels_of(condition.context.as_ref()), ..Tokens::default() };
         let mut unknown = Vec::new();
         for gene in condition.perturbation.genes() {
             let Ok(number) = self.genes.binary_search(gene) else {

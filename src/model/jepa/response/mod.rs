@@ -7,7 +7,8 @@
 //! ```text
 //! z_hat = E(x) + Delta(P | x, c)                                        Delta of no gene is 0
 //! Delta(P) = f sum over g in P of D(g) + gamma sum over pairs of I(g, h)      f is 1 for a single gene
-//! D(g | x, c) = s_gc + F(E(x), e_g)              F starts at 0; e_g: a learned vector and the measured effect
+//! D(g | x, c) = s_gc + F(E(x), e_g + sum over levels l of c of t_l)
+//!                                                F starts at 0; e_g: a learned vector and the measured effect; t starts at 0
 //! I(g, h) = alpha (s_g + s_h) + U ((K s_g) * (K s_h))                   starts at 0
 //! ```
 //!
@@ -17,6 +18,12 @@
 //! difference of the teacher's mean embeddings. In a context where it was not measured it is the mean of those of other
 //! contexts, weighted by how similar their control profiles are; half of the training sets leave their own out, so that F
 //! learns what that mean lacks.
+//!
+//! A context may be the levels of several columns of cells (cell type and donor). Its control cells are then those with the same
+//! levels, and t_l is a learned token of each level: in a combination of levels that was not trained on, the tokens of those that
+//! were tell F what they do elsewhere. A level that was not trained on has no token, as in a fifth of the training sets. With one
+//! column there are none: a new context would be a new level. Where `library_token` is set, F reads `E(x) + l t` with l the
+//! standardised ln library size of x.
 //!
 //! No cell is measured both before and after, so that control and perturbed cells come as sets. The loss of a set:
 //!
@@ -51,6 +58,7 @@
 //! | `tune` | the end of phase B: predictor and decoder, by the effects that are decoded |
 //! | `interaction` | what combinations do beyond the sum |
 //! | `transfer` | what carries effects to contexts where they were not measured |
+//! | `choice` | whether that or the end-to-end training predicts there |
 //! | `beyond` | what the training combinations were measured to do beyond all this |
 //! | `judge` | the E-distance of decoded cells, and what is chosen by it |
 //! | `decoder` | from embeddings to counts |
@@ -60,6 +68,7 @@
 //! Sources: Szekely and Rizzo 2013 (energy distance), Assran et al. 2023 (I-JEPA), Bardes et al. 2022 (VICReg).
 
 mod beyond;
+mod choice;
 mod config;
 mod decoder;
 mod doses;
@@ -76,6 +85,7 @@ mod transfer;
 mod tune;
 
 pub(super) use beyond::Beyond;
+pub use choice::ContextChoice;
 pub use config::{LossWeights, NewContexts, PredictorState, ResponseConfig};
 pub(in crate::model) use decoder::size_factors;
 pub(super) use decoder::{Decoder, DecoderNet};
@@ -85,14 +95,17 @@ pub(super) use fit::{Response, begin_decoder, check_watched, columns_of};
 pub(super) use interaction::Interaction;
 pub(super) use judge::Judge;
 pub(super) use measured::{Hidden, Measured};
+#[cfg(test)]
+pub(super) use net::PredictorShape;
 #[doc(hidden)]
 pub use net::profile_loss;
 pub(super) use net::{EndToEnd, Predictor};
 pub use pairing::Pairing;
 pub(in crate::model) use reference::Reference;
+pub(in crate::model) use source::StartCells;
 #[cfg(test)]
-pub(super) use source::{Asked, Tokens};
-pub(super) use source::{SetBatch, SetSize, SetSource};
+pub(super) use source::Tokens;
+pub(super) use source::{Asked, SetBatch, SetSize, SetSource};
 pub use transfer::ContextShare;
 #[doc(hidden)]
 pub use tune::expected_expression;

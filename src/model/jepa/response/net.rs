@@ -4,7 +4,7 @@ use super::{
     config::{LossWeights, ResponseConfig},
     decoder::{DecoderNet, GAIN},
     pairing::Pairing,
-    source::{Asked, SetBatch},
+    source::{Asked, SetBatch, StartCells, Tokens},
 };
 use crate::{
     Error, Result,
@@ -26,8 +26,51 @@ use std::{ops::Range, sync::Arc};
 
 /// Share of a cell's molecules that the decoder's input is made of.
 const DECODED_SHARES: Range<f64> = 0.5..0.9;
+/// Deviation of ln library size below which it tells nothing.
+const LEAST_DEVIATION: f32 = 1e-3;
 /// Steps from one measurement of the effective rank to the next.
 const MEASURE_EVERY: usize = 16;
+
+/// Sizes of a predictor.
+#[derive(Debug, Clone, Copy)]
+pub struct PredictorShape {
+    /// Features of an embedding.
+    pub width: usize,
+    /// Effects of single perturbations that were measured, each in a context.
+    pub effects: usize,
+    /// Levels that have a token.
+    pub levels: usize,
+    /// Whether the library size of a control cell is one, too.
+    pub library: bool,
+}
+
+/// The library size n of a control cell as a token: `l t`, l the standardised ln n and t a learned vector.
+#[derive(Debug, Clone)]
+pub struct LibraryToken<D: Backend> {
+    device: D,
+    /// t, `(1, width)`; it starts at 0.
+    pub weight: Matrix<D>,
+    /// Mean and deviation of ln n over the control cells of the training, `(1, 2)`: not trained.
+    pub scale: Matrix<D>,
+}
+
+walk_params!(LibraryToken { params: [weight], buffers: [scale], layers: [], device_field: device });
+
+impl<D: Backend> LibraryToken<D> {
+    fn new(device: &D, width: usize) -> Result<Self> {
+        let zeros = |n| init::constant(device, (1, n), 0.0);
+        Ok(Self { device: device.clone(), weight: zeros(width)?, scale: zeros(2)? })
+    }
+
+    /// `x + l t`, `(cells, width)`; `log_library` has ln n of each row of x.
+    fn added_to<T: Tape<f32, D>>(&self, x: Matrix<D, T>, log_library: Vec<f32>) -> Result<Matrix<D, T>> {
+        let scale = self.scale.as_vec();
+        let l: Vec<f32> = log_library.into_iter().map(|log| (log - scale[0]) / scale[1].max(LEAST_DEVIATION)).collect();
+        let fail = |e: D::Err| Error::device("library size as a token", e);
+        let l = self.device.try_tensor_from_vec(l, (x.shape().0, 1)).map_err(fail)?.put_tape(T::default());
+        ops::add(x, l.try_matmul(self.weight.clone()).map_err(fail)?)
+    }
+}
 
 /// The predictor of single perturbations: `D(g | z, c) = s_gc + F(z, e_g)`, and Delta their sum.
 #[derive(Debug, Clone)]
@@ -39,6 +82,11 @@ pub struct Predictor<D: Backend> {
     pub identity: Embedding<D>,
     /// From the measured effect of a gene to the rest of e.
     pub measured: Linear<D>,
+    /// t: one token per level of the columns that contexts are levels of, `(levels, width)`; it starts at 0. None where contexts
+    /// are not combined of several columns.
+    pub levels: Option<Embedding<D>>,
+    /// Added to the embedding that F reads; none where F is not told the library size.
+    pub library: Option<LibraryToken<D>>,
     /// F; it starts at 0.
     pub response: ConditionalPredictor<D>,
     /// The measured effect of each gene, the mean over contexts, of mean square 1, `(genes, width)`: not trained.
@@ -52,7 +100,7 @@ pub struct Predictor<D: Backend> {
 walk_params!(Predictor {
     params: [effects, own],
     buffers: [features],
-    layers: [identity, measured, response],
+    layers: [identity, measured, levels, library, response],
     kept: [columns],
     device_field: device
 });
@@ -64,7 +112,7 @@ impl<D: Backend> Predictor<D> {
     /// A device without memory for it; settings that do not fit.
     pub fn new(
         device: &D,
-        (width, rows): (usize, usize),
+        PredictorShape { width, effects, levels, library }: PredictorShape,
         columns: Vec<Option<usize>>,
         config: &ResponseConfig,
         rng: &mut ChaCha8Rng,
@@ -75,9 +123,14 @@ impl<D: Backend> Predictor<D> {
         response.scale_output(0.0);
         Ok(Self {
             device: device.clone(),
-            effects: init::constant(device, (rows, width), 0.0)?,
+            effects: init::constant(device, (effects, width), 0.0)?,
             identity: Embedding { weight: init::normal(device, (genes, width), 0.1, rng)? },
             measured: Linear::new(device, width, width, rng)?,
+            levels: match levels {
+                0 => None,
+                n => Some(Embedding { weight: init::constant(device, (n, width), 0.0)? }),
+            },
+            library: library.then(|| LibraryToken::new(device, width)).transpose()?,
             response,
             features: init::constant(device, (genes, width), 0.0)?,
             own: init::constant(device, (genes, 1), 0.0)?,
@@ -98,6 +151,18 @@ impl<D: Backend> Predictor<D> {
         self.features.copy_from(&means.iter().map(|&v| (v * scale) as f32).collect::<Vec<_>>());
     }
 
+    /// Sets what the library size is measured by: mean and deviation of its logarithm.
+    pub fn begin_library(&mut self, scale: [f32; 2]) {
+        if let Some(library) = &mut self.library {
+            library.scale.copy_from(&scale);
+        }
+    }
+
+    /// What [`Self::begin_library`] has set; 0 where there is nothing to set.
+    pub fn library_scale(&self) -> [f32; 2] {
+        self.library.as_ref().map_or([0.0; 2], |library| [0, 1].map(|at: usize| library.scale.as_vec()[at]))
+    }
+
     /// `sum over g of D(g | z, c)` for each row of z `(rows, width)`.
     ///
     /// # Errors
@@ -115,14 +180,16 @@ impl<D: Backend> Predictor<D> {
             D::multiply(D::take_rows(self.effects.retaped::<T>(), &rows)?, spread_over(&asked.weights, width))?;
         let sizes: Vec<f32> = asked.of_token.ranges().map(|range| range.len() as f32).collect();
         let s = D::multiply(D::set_mean(weighted, &asked.of_token)?, spread_over(&sizes, width))?; // (tokens, width)
-        // e of each token.
-        let numbers: Arc<[u32]> = asked.genes.clone().into();
-        let features = D::take_rows(self.features.clone(), &numbers)?.put_tape(T::default());
-        let sets = Arc::new(IndexSets::from_indices(asked.genes.clone()));
-        let e = ops::add(self.identity.forward(&sets, T::default())?, self.measured.forward(features)?)?;
+        let e = self.embedded::<T>(asked)?;
         // F for each pair of a token and a control cell of its set, tokens in order.
         let pairs = asked.pairs();
         let x = D::take_rows(z, &pairs.row)?;
+        let x = match &self.library {
+            None => x,
+            Some(library) => {
+                library.added_to(x, pairs.row.iter().map(|&row| asked.log_library[row as usize]).collect())?
+            }
+        };
         let perturbed = Perturbed { tokens: e, sets: RowSets::uniform(asked.genes.len(), 1) };
         let f = self.response.forward(x, &pairs.of_token, perturbed, rng)?;
         let d = ops::add(f, D::take_rows(s, &pairs.token)?)?;
@@ -130,6 +197,24 @@ impl<D: Backend> Predictor<D> {
         let sizes: Vec<f32> = pairs.of_row.ranges().map(|range| range.len() as f32).collect();
         let d = D::take_rows(d, &pairs.by_row)?;
         D::multiply(D::set_mean(d, &pairs.of_row)?, spread_over(&sizes, width))
+    }
+
+    /// e of each token, `(tokens, width)`: that of its gene, and the tokens of the levels of its context.
+    ///
+    /// # Errors
+    /// A gene or a level that is not there.
+    pub fn embedded<T: Tape<f32, D>>(&self, asked: &Asked) -> Result<Matrix<D, T>> {
+        let numbers: Arc<[u32]> = asked.genes.clone().into();
+        let features = D::take_rows(self.features.clone(), &numbers)?.put_tape(T::default());
+        let sets = Arc::new(IndexSets::from_indices(asked.genes.clone()));
+        let e = ops::add(self.identity.forward(&sets, T::default())?, self.measured.forward(features)?)?;
+        match &self.levels {
+            None => Ok(e),
+            Some(levels) => {
+                let sets = Arc::new(IndexSets::from_sets(&asked.levels));
+                ops::add(e, levels.forward(&sets, T::default())?)
+            }
+        }
     }
 
     /// What is added to the decoder's logits of each set, `(sets, genes)`: `GAIN a_g` in the column of each perturbed gene g.
@@ -153,13 +238,13 @@ impl<D: Backend> Predictor<D> {
         D::multiply(D::set_mean(shift, &asked.tokens)?, spread_over(&sizes, genes))
     }
 
-    /// As [`Self::forward`] for host arrays, without dropout.
+    /// As [`Self::forward`] for control cells under the tokens of one condition, without dropout.
     ///
     /// # Errors
     /// As there.
-    pub fn shift(&self, z: &Array2<f32>, asked: &Asked) -> Result<Array2<f32>> {
-        let z = ops::upload(&self.device, z)?.put_tape(NoneTape);
-        Ok(ops::download(&self.clone().forward(z, asked, None)?))
+    pub fn shift(&self, start: &StartCells, tokens: &Tokens) -> Result<Array2<f32>> {
+        let z = ops::upload(&self.device, &start.z)?.put_tape(NoneTape);
+        Ok(ops::download(&self.clone().forward(z, &Asked::about(start, tokens), None)?))
     }
 }
 

@@ -8,14 +8,36 @@ use crate::{
     train::BatchSource,
 };
 use ndarray::Array2;
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
+
+/// Probability that a set is not told a level of its context, as it will not be of one that was not trained on.
+const LEVEL_DROPOUT: f64 = 0.2;
+
+/// Control cells that are moved.
+#[derive(Debug, Clone)]
+pub struct StartCells {
+    /// `(cells, width)`.
+    pub z: Array2<f32>,
+    /// ln of the library size of each.
+    pub log_library: Vec<f32>,
+}
+
+impl StartCells {
+    /// Cells of these embeddings and library sizes.
+    pub fn new(z: Array2<f32>, library_size: impl IntoIterator<Item = f32>) -> Self {
+        Self { z, log_library: library_size.into_iter().map(|size| size.max(1.0).ln()).collect() }
+    }
+}
 
 /// What the predictor is asked about some sets of control cells.
 #[derive(Debug, Clone)]
 pub struct Asked {
     /// Which control cells are under which perturbation.
     pub cells: RowSets,
+    /// ln of the library size of each control cell; not read by a predictor that is not told it.
+    pub log_library: Vec<f32>,
     /// Which tokens are of which perturbation; control has none.
     pub tokens: RowSets,
     /// The gene of each token.
@@ -26,6 +48,8 @@ pub struct Asked {
     pub weights: Vec<f32>,
     /// Which of them are a token's.
     pub of_token: RowSets,
+    /// The levels of the context of each token.
+    pub levels: Vec<Vec<u32>>,
 }
 
 /// Each token beside each control cell of its set.
@@ -47,18 +71,39 @@ impl Asked {
     pub fn of<'a>(sets: impl IntoIterator<Item = (usize, &'a Tokens)>) -> Self {
         let (mut cells, mut tokens, mut of_token) = (Vec::new(), Vec::new(), Vec::new());
         let (mut genes, mut effect_rows, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+        let mut levels = Vec::new();
         for (n, condition) in sets {
             cells.push(n);
             tokens.push(condition.genes.len());
             for (gene, effects) in condition.genes.iter().zip(&condition.effects) {
                 genes.push(*gene);
+                levels.push(condition.levels.clone());
                 of_token.push(effects.len());
                 effect_rows.extend(effects.iter().map(|(row, _)| *row));
                 weights.extend(effects.iter().map(|(_, weight)| *weight));
             }
         }
         let (cells, tokens) = (RowSets::from_sizes(cells), RowSets::from_sizes(tokens));
-        Self { cells, tokens, genes, effect_rows, weights, of_token: RowSets::from_sizes(of_token) }
+        Self {
+            cells,
+            log_library: Vec::new(),
+            tokens,
+            genes,
+            effect_rows,
+            weights,
+            of_token: RowSets::from_sizes(of_token),
+            levels,
+        }
+    }
+
+    /// About these control cells, each with the tokens of a condition.
+    pub fn about(start: &StartCells, tokens: &Tokens) -> Self {
+        Self { log_library: start.log_library.clone(), ..Self::of([(start.z.nrows(), tokens)]) }
+    }
+
+    /// The same, of control cells of a dataset with these rows.
+    pub fn with_library_of(self, data: &Dataset, rows: &[usize]) -> Self {
+        Self { log_library: rows.iter().map(|&row| data.library_size[row].max(1.0).ln()).collect(), ..self }
     }
 
     /// See [`Pairs`].
@@ -88,19 +133,22 @@ impl Asked {
     }
 }
 
-/// The genes of a condition, and the rows and weights of the measured effects that stand for each.
+/// The genes of a condition, the rows and weights of the measured effects that stand for each, and the levels of its context.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tokens {
     /// Numbers of the perturbed genes.
     pub genes: Vec<u32>,
     /// For each of them.
     pub effects: Vec<Vec<(u32, f32)>>,
+    /// Numbers of the levels: see [`Measured::levels`].
+    pub levels: Vec<u32>,
 }
 
 impl Tokens {
     /// Those of the genes that `first` accepts, and the others.
     pub fn parted(&self, first: impl Fn(u32) -> bool) -> [Self; 2] {
-        let mut parts = [Self::default(), Self::default()];
+        let none = Self { levels: self.levels.clone(), ..Self::default() };
+        let mut parts = [none.clone(), none];
         for (&gene, effects) in self.genes.iter().zip(&self.effects) {
             let part = &mut parts[usize::from(!first(gene))];
             part.genes.push(gene);
@@ -200,7 +248,10 @@ impl<'a> SetSource<'a> {
             source.conditions.push(condition.clone());
             for number in 0..size.draws {
                 let every_second = if number % 2 == 1 { Hidden::Own } else { Hidden::Nothing };
-                let tokens = measured.tokens(condition, size.hidden.unwrap_or(every_second))?;
+                let mut tokens = measured.tokens(condition, size.hidden.unwrap_or(every_second))?;
+                if size.hidden.is_none() {
+                    tokens.levels.retain(|_| rng.random::<f64>() >= LEVEL_DROPOUT);
+                }
                 let mut draw = |from: &[usize]| {
                     let mut from = from.to_vec();
                     shuffle(&mut from, rng);
@@ -259,7 +310,8 @@ impl BatchSource for SetSource<'_> {
         let entropy = items.iter().map(|item| self.entropies[item.condition]).sum::<f32>() / items.len() as f32;
         Ok(SetBatch {
             controls: scaled(&controls),
-            asked: Asked::of(items.iter().map(|item| (item.controls.len(), &item.tokens))),
+            asked: Asked::of(items.iter().map(|item| (item.controls.len(), &item.tokens)))
+                .with_library_of(self.data, &controls),
             perturbed: scaled(&perturbed),
             perturbed_sets: RowSets::from_sizes(items.iter().map(|item| item.perturbed.len())),
             target: CountTarget {

@@ -16,10 +16,10 @@ use super::{
     config::ResponseConfig,
     embedded::Encoder,
     fit::Response,
-    judge::{JUDGED, Judge, gained, least_of},
+    judge::{Judge, few, gained, least_of},
     measured::Hidden,
     net::Predictor,
-    source::{Asked, SetSize, SetSource, Tokens},
+    source::{SetSize, SetSource, StartCells, Tokens},
     tune::{Moves, TuneSource, Tuned},
 };
 use crate::{
@@ -60,8 +60,8 @@ struct Pair<'a> {
     /// Rows of control cells and of perturbed cells.
     from: Vec<usize>,
     rows: Vec<usize>,
-    /// z of the control cells, and the same as they are spread before they are decoded.
-    z: Array2<f32>,
+    /// The control cells, and their z as they are spread before they are decoded.
+    start: StartCells,
     widened: Array2<f32>,
     own: Array1<f32>,
     tokens: Tokens,
@@ -137,7 +137,7 @@ impl Response {
             let Some(predictor) = self.without_contexts(&folds, contexts, left_out, &mut part, rng)? else { continue };
             for pair in left_out {
                 let base = &pair.shift * factor as f32;
-                let full = predictor.shift(&pair.z, &Asked::of([(pair.z.nrows(), &pair.tokens)]))?;
+                let full = predictor.shift(&pair.start, &pair.tokens)?;
                 let mut of_shares = [0.0; SHARES.len()];
                 for (error, share) in of_shares.iter_mut().zip(SHARES) {
                     let z = &pair.widened + &base + &((&full - &base) * share as f32);
@@ -174,19 +174,18 @@ impl Response {
         hidden: Hidden<'_>,
         shifts: &Array2<f32>,
     ) -> Result<Pair<'a>> {
-        let few = |rows: &[usize]| rows[..rows.len().min(JUDGED)].to_vec();
         let from = few(self.measured.controls(condition.context.as_deref())?);
-        let z = judge.z.pick(&from);
+        let start = judge.z.start(&from);
         let tokens = self.measured.tokens(condition, hidden)?;
         let mut shift = Array1::zeros(shifts.ncols());
         tokens.effects.iter().flatten().for_each(|&(row, weight)| shift.scaled_add(weight, &shifts.row(row as usize)));
         Ok(Pair {
-            widened: self.widened(&z, z.clone(), condition),
+            widened: self.widened(&start.z, start.z.clone(), condition),
             own: self.own(condition)?,
             rows: few(self.measured.rows(condition)),
             condition,
             from,
-            z,
+            start,
             tokens,
             shift,
         })
@@ -198,10 +197,11 @@ impl Response {
 
     /// A predictor whose F is 0, with these measured effects; `means` are those of each gene.
     fn beginning(&self, folds: &Folds<'_>, means: &Array2<f64>, rng: &mut ChaCha8Rng) -> Result<Predictor<Cpu>> {
-        let shape = (folds.effects.ncols(), folds.effects.nrows());
+        let shape = self.measured.shape(folds.effects.ncols(), folds.config);
         let columns = self.predictor.columns().to_vec();
         let mut predictor = Predictor::new(&Cpu::default(), shape, columns, folds.config, rng)?;
         predictor.begin_with(&folds.effects, means);
+        predictor.begin_library(self.predictor.library_scale());
         predictor.own = self.predictor.own.clone();
         Ok(predictor)
     }

@@ -140,6 +140,8 @@ impl<D: Backend> Params<D> for Tuned<D> {
             Moves::Response => {
                 self.predictor.identity.walk(&join(path, "identity"), visitor)?;
                 self.predictor.measured.walk(&join(path, "measured"), visitor)?;
+                self.predictor.levels.walk(&join(path, "levels"), visitor)?;
+                self.predictor.library.walk(&join(path, "library"), visitor)?;
                 self.predictor.response.walk(&join(path, "response"), visitor)
             }
         }
@@ -154,6 +156,8 @@ impl<D: Backend> Params<D> for Tuned<D> {
             Moves::Response => {
                 self.predictor.identity.walk_mut(&join(path, "identity"), visitor)?;
                 self.predictor.measured.walk_mut(&join(path, "measured"), visitor)?;
+                self.predictor.levels.walk_mut(&join(path, "levels"), visitor)?;
+                self.predictor.library.walk_mut(&join(path, "library"), visitor)?;
                 self.predictor.response.walk_mut(&join(path, "response"), visitor)
             }
         }
@@ -332,7 +336,8 @@ impl BatchSource for TuneSource<'_> {
         Ok(TuneBatch {
             z,
             off_centre,
-            asked: Asked::of(items.iter().map(|item| (item.controls.len(), &item.tokens))),
+            asked: Asked::of(items.iter().map(|item| (item.controls.len(), &item.tokens)))
+                .with_library_of(data, &controls),
             sizes: size_factors(data, &controls, self.with_remainder),
             scales: controls.iter().map(|&row| f64::from(NORMALISED_TOTAL / data.library_size[row].max(1.0))).collect(),
             perturbed: self.judge.z.pick(&perturbed),

@@ -4,12 +4,13 @@
 use super::{
     commands::spread,
     kernels::{COUNT_NLL, COUNT_NLL_BACKWARD},
+    product::linear,
     session::{self, Session, backward, id, with},
 };
 use crate::{
     Result,
     nn::{
-        CountTarget, Dispersion, Matrix, Vector,
+        CountTarget, Dispersion, LinearLogits, Matrix, Scalar, Vector,
         ops::{self, cpu},
         raw,
     },
@@ -92,6 +93,17 @@ pub(crate) fn count_nll<T: Tape<f32, Cpu>>(
         });
     }
     Ok(nll.put_tape(tape))
+}
+
+/// See [`Backend::output_head`](crate::nn::Backend::output_head): the linear layer, then the likelihood, then the mean.
+pub(crate) fn output_head<T: Tape<f32, Cpu>>(
+    logits: LinearLogits<'_, Cpu, T>,
+    log_theta: Dispersion<'_, Cpu, T>,
+    zero_logits: Option<Matrix<Cpu, T>>,
+    target: &CountTarget,
+) -> Result<Scalar<Cpu, T>> {
+    let logits = linear(logits.h, logits.weight, logits.bias)?;
+    ops::mean(count_nll(logits, log_theta, zero_logits, target)?)
 }
 
 impl There {

@@ -23,7 +23,7 @@ pub(crate) mod ops {
         activation::activation,
         adam::{adam, is_resident, refresh, squared_norm, values},
         attention::attention,
-        count_nll::count_nll,
+        count_nll::{count_nll, output_head},
         norms::{batch_norm, layer_norm},
         product::linear,
         session::{begin_step, failure, forget, start_afresh},
