@@ -34,13 +34,13 @@ impl AskedContext {
             [] if may_be_new || known.is_empty() => Ok(Self::default()),
             [] if several => Err(Error::config(format!(
                 "the model was trained on contexts of {}: name the level of each by {}, or give control cells of another context \
-                 (--control-cells)",
+                 (predict --control-cells)",
                 columns.names().join(" and "),
                 written(&columns)
             ))),
             [] => Err(Error::config(format!(
                 "the model was trained on the contexts {}: name one by --context, or give control cells of another \
-                 (--control-cells)",
+                 (predict --control-cells)",
                 known.join(", ")
             ))),
             [name, ..] if known.is_empty() => Err(Error::config(format!(
@@ -53,7 +53,7 @@ impl AskedContext {
             given if several => Self::of_levels(&columns, &known, given, may_be_new),
             [name] => Err(Error::config(format!(
                 "--context {name}: the model was trained on {}; name one of these, or give control cells of another \
-                 (--control-cells)",
+                 (predict --control-cells)",
                 known.join(", ")
             ))),
             given => Err(Error::config(format!(
@@ -113,14 +113,14 @@ fn not_trained(columns: &ContextColumns, known: &[String], levels: &[&str]) -> E
         if !of_column.contains(level) {
             return Error::config(format!(
                 "--context {column}={level}: the model was trained on {}; name one of these, or give control cells of another \
-                 (--control-cells)",
+                 (predict --control-cells)",
                 of_column.join(", ")
             ));
         }
     }
     Error::config(format!(
         "--context: no control cell of {} was trained on, though each of these levels was; give control cells of this context \
-         (--control-cells)",
+         (predict --control-cells)",
         columns.context(levels)
     ))
 }
