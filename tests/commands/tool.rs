@@ -38,7 +38,9 @@ impl Ended {
 
     /// Checks for exit code 0 and nothing but notes on the data on stderr.
     pub fn done(&self) -> &str {
-        let other: Vec<&str> = self.stderr.lines().filter(|line| !line.starts_with("note: ")).collect();
+        // A benchmark says how far it is, where the machine is slow.
+        let expected = |line: &&str| line.starts_with("note: ") || line.contains(" parts done: ");
+        let other: Vec<&str> = self.stderr.lines().filter(|line| !expected(line)).collect();
         assert_eq!((self.code, other), (Some(0), vec![]), "{}", self.stdout);
         &self.stdout
     }
