@@ -13,7 +13,7 @@ fn place() -> (Place, Dataset) {
     let place = Place::new();
     place.run("simulate --cells 900 --genes 100 --cell-types 2 --seed 3 --out plain.h5ad").done();
     let mut data = Dataset::open(place.path("plain.h5ad")).expect("cells");
-    let donor = |cell: usize| Some(if cell % 2 == 0 { "d=1,a" } else { "e|2" }.to_owned());
+    let donor = |cell: usize| Some(if cell.is_multiple_of(2) { "d=1,a" } else { "e|2" }.to_owned());
     let donors = Column::Text((0..data.n_cells()).map(donor).collect());
     data.cells.set("donor", donors);
     data.write(place.path("all.h5ad")).expect("a file");

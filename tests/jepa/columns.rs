@@ -6,7 +6,10 @@ use genailab::{
         Column, Condition, ContextColumns, Counts, Dataset, NORMALISED_TOTAL, Perturbation, Split, Table, TrainingData,
     },
     device::Device,
-    model::{Model, Trained, jepa::Jepa},
+    model::{
+        Model, Trained,
+        jepa::{Jepa, NewContexts},
+    },
     ndarray::{Array1, Array2},
     train::Run,
 };
@@ -81,6 +84,7 @@ fn trained(names: &[&str], context_tokens: bool) -> Jepa {
     let training = TrainingData::in_columns(Arc::clone(data), columns(names), split, 0).expect("its columns");
     let mut settings = settings();
     settings.response.context_tokens = context_tokens;
+    settings.response.new_contexts = NewContexts::EndToEnd;
     Jepa::fit(&training, &settings, &mut Run::quiet(0)).expect("it trains").0
 }
 

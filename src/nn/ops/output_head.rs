@@ -7,7 +7,8 @@
 //! computes each cell twice, as the weight of a cell in the loss is known in the backward pass only. Of the mean over
 //! the cells all gradients are linear in one incoming number, so they are computed in the forward pass, where the
 //! logits of a cell are at hand: a row of logits is overwritten by its gradient before it leaves the cache, and the
-//! backward pass multiplies by the number. A whole matrix of logits never exists, and D takes the only matrix.
+//! backward pass multiplies by the number. There is one matrix `(cells, genes)`: the product writes logits into it, and D takes
+//! their place.
 //!
 //! D is kept rather than made again from blocks of genes: the softmax needs its normaliser before the first gradient, so
 //! every block of logits would be multiplied out twice, a third more arithmetic in a step that the matrix products decide.

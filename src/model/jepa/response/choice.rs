@@ -1,9 +1,9 @@
 //! What predicts a context where nothing was measured is chosen by trying both ways on training contexts.
 //!
 //! For some of the training contexts, one at a time, phase B is trained without the perturbed cells of that context, and both
-//! ways of [`NewContexts`] predict them. The way whose decoded cells come nearer to the observed ones, in the sum of E-distances
-//! over all contexts tried, is used. Phase A is not trained again: it uses no labels, and both ways have the same encoder. The other
-//! trainings have half of their epochs, which is enough to compare by.
+//! ways of [`NewContexts`] predict them. The way whose decoded cells come nearer to the observed ones is used, by the mean E-distance
+//! over all perturbations of the contexts tried. Phase A is not trained again: it uses no labels, and both ways have the same
+//! encoder. The other trainings have half of their epochs, to save time.
 
 use super::{
     config::{NewContexts, ResponseConfig},

@@ -63,10 +63,10 @@ pub enum PredictorState {
 #[serde(rename_all = "snake_case")]
 pub enum NewContexts {
     /// Whichever of the two others predicts training contexts better that phase B was trained without: it is trained once more for
-    /// each of up to four contexts. With fewer than three contexts there is nothing to choose by, and it is `end_to_end`.
-    #[default]
+    /// each of two to four contexts. With fewer than three contexts there is nothing to choose by, and it is `end_to_end`.
     Chosen,
     /// The predictor of the end-to-end training: every second set of which did without the effect measured in its own context.
+    #[default]
     EndToEnd,
     /// What was chosen and trained by leaving contexts out: safer where contexts are few and effects noisy.
     LeftOut,
