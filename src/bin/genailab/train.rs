@@ -71,10 +71,10 @@ pub struct Args {
     /// decoder with it; `b` does so from an encoder of random weights, for comparison, or from that of --from [default: ab]
     #[arg(long, value_name = "PHASE")]
     phase: Option<String>,
-    /// jepa, jepa-diffusion, causal-vae, world-model, static-dynamic: the column of cells that names their context (cell type, donor, stimulation).
-    /// `genailab predict` then predicts for one of these contexts or (jepa, jepa-diffusion, causal-vae) for a new one from its control cells.
-    /// jepa, jepa-diffusion: may be given several times (--context cell_type --context donor), in any order; a context is then a
-    /// combination of levels, and each level is learned by itself
+    /// jepa, jepa-diffusion, causal-vae, world-model, static-dynamic: the column of cells that names their context (cell type,
+    /// donor, stimulation). `genailab predict` then predicts for one of these contexts or (jepa, jepa-diffusion, causal-vae) for a
+    /// new one from its control cells. jepa, jepa-diffusion: may be given several times (--context cell_type --context donor), in
+    /// any order; a context is then a combination of levels, and each level is learned by itself
     #[arg(long, value_name = "COLUMN")]
     context: Vec<String>,
     /// vae: a column of cells that is a condition beside the perturbation (cell type, donor, time); may be given several times.

@@ -97,7 +97,15 @@ impl Jepa {
                 of.error
             ),
         };
-        let choice = share.choice.map_or_else(String::new, |choice| choice.to_string());
+        let choice = match share.choice {
+            Some(choice) => choice.to_string(),
+            None if self.settings.response.new_contexts == NewContexts::Chosen => {
+                "; new_contexts = chosen has nothing to choose by, and end_to_end is used: it takes a trained predictor, and \
+                 perturbations that were measured in three contexts or more"
+                    .to_owned()
+            }
+            None => String::new(),
+        };
         format!("{of_combinations}{choice}{of_contexts}")
     }
 

@@ -11,9 +11,9 @@
 //! ```
 //!
 //! with the JEPA's encoder E, predicted shift Delta and embedding e(P) of the perturbed genes (a sum over them, so that unseen
-//! combinations have one; with the tokens of its levels where a context is of several columns), x a control cell, and the library size that of the cell whose z is drawn: an embedding of few
-//! molecules lies nearer to the mean. The centre of the context is left out where there is one context. Of a context that was not
-//! trained on, the given control cells stand for the kept ones.
+//! combinations have one; with the tokens of its levels where a context is of several columns), x a control cell, and the library
+//! size that of the cell whose z is drawn: an embedding of few molecules lies nearer to the mean. The centre of the context is left
+//! out where there is one context. Of a context that was not trained on, the given control cells stand for the kept ones.
 //!
 //! Cells are not paired. In training, each cell is given control cells drawn at random from its context, so the optimum is
 //! the distribution of the cells of the *condition*: a given control cell decides the context, the shift Delta(P | x) and the
