@@ -1,6 +1,6 @@
 //! What the training cells say of each condition, and which measured effects stand for a gene in a context.
 
-use super::{ResponseConfig, embedded::Embedded, net::PredictorShape, source::ConditionTokens};
+use super::{ResponseConfig, embedded::Embedded, predictor::PredictorShape, source::ConditionTokens};
 use crate::{
     Error, Result,
     data::{Condition, ContextColumns, Controls, Perturbation, rows_by_condition, similarities, squared_distance},

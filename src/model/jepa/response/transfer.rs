@@ -18,7 +18,7 @@ use super::{
     fit::Response,
     judge::{Judge, few, gained, least_of},
     measured::Hidden,
-    net::Predictor,
+    predictor::Predictor,
     source::{SetSize, SetSource, StartCells, ConditionTokens},
     tune::{Moves, TuneSource, Tuned},
 };
