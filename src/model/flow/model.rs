@@ -9,7 +9,8 @@ use crate::{
         diffusion::{
             OdeConfig, Solver,
             learner::{LearnerConfig, Placed, Rows, Source},
-            model::{check_saved, check_shares},
+            config::check_shares,
+            model::check_saved,
             net::ScoreNetConfig,
             prediction::{Scales, Standard, check_condition, check_finite},
         },
