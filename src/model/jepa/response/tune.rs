@@ -19,8 +19,9 @@ use super::{
     embedded::Encoder,
     fit::Response,
     judge::Judge,
-    net::{Predictor, shares_of, spread_over},
-    pairing::Pairing,
+    pairing::ControlPairing,
+    predictor::{Predictor, spread_over},
+    profile_loss::shares_of,
     source::{Asked, SetSize, SetSource},
 };
 use crate::{
@@ -112,7 +113,7 @@ pub struct Tuned<D: Backend> {
     pub decoder: DecoderNet<D>,
     moves: Moves,
     weights: LossWeights,
-    pairing: Pairing,
+    pairing: ControlPairing,
     /// Factor of how far control cells are from their mean when they are decoded.
     width: f32,
 }
