@@ -76,7 +76,15 @@ fn a_jepa_is_trained_saved_and_writes_cells_of_a_combination() {
     let said = place.run(&format!("{train} --out m"));
     assert!(said.done().contains("training combinations"), "{}", said.stdout);
     assert_eq!(json(&place.path("m/model.json"))["model"], "jepa");
-    assert!(json(&place.path("m/metrics.json"))["chosen"]["factor"].is_number());
+    let metrics = json(&place.path("m/metrics.json"));
+    assert!(metrics["chosen"]["factor"].is_number());
+    for part in ["validation", "test"] {
+        let found = &metrics[part]["embeddings"];
+        assert!(found["predictions"][0]["cosine"]["mean"].is_number(), "{part}: {found}");
+        assert_eq!(found["predictions"][2]["prediction"], "mean_shift", "{part}");
+    }
+    let table: Vec<&str> = said.stdout.lines().skip_while(|line| !line.contains("in embedding space")).collect();
+    assert!(table.len() >= 5 && table[2].starts_with("jepa") && table[3].starts_with("no change"), "{}", said.stdout);
     place.run(&format!("predict --model m --perturbations {double},control --cells 30 --out p.h5ad")).done();
     let predicted = Dataset::open(place.path("p.h5ad")).expect("cells");
     assert_eq!((predicted.n_cells(), predicted.n_genes()), (60, 150));

@@ -7,6 +7,8 @@ mod contexts;
 mod effects;
 mod genes;
 mod groups;
+mod held_out;
+mod options;
 mod pretrain;
 mod probe;
 mod response;

@@ -36,7 +36,7 @@ pub fn small_world() -> SimulationConfig {
     }
 }
 
-fn simulated() -> &'static (Arc<Dataset>, Split) {
+pub fn simulated() -> &'static (Arc<Dataset>, Split) {
     static DATA: OnceLock<(Arc<Dataset>, Split)> = OnceLock::new();
     DATA.get_or_init(|| {
         let data = Simulation::new(&small_world()).expect("a small world").dataset;
@@ -57,17 +57,17 @@ pub fn settings() -> JepaSettings {
     settings
 }
 
-fn training() -> TrainingData {
+pub fn training() -> TrainingData {
     let (data, split) = simulated();
     TrainingData::of_dataset(Arc::clone(data), split, 0).expect("its own split")
 }
 
-fn trained() -> &'static Jepa {
+pub fn trained() -> &'static Jepa {
     static MODEL: OnceLock<Jepa> = OnceLock::new();
     MODEL.get_or_init(|| Jepa::fit(&training(), &settings(), &mut Run::quiet(0)).expect("it trains").0)
 }
 
-fn controls() -> Vec<usize> {
+pub fn controls() -> Vec<usize> {
     let (data, split) = simulated();
     split.train.iter().copied().filter(|&row| data.perturbation_of(row).is_control()).collect()
 }
@@ -277,7 +277,7 @@ fn the_expected_expression_and_its_gradient_are_those_of_the_negative_binomial()
 }
 
 /// Mean L2 error of the predicted effects of the single perturbations, which were trained on.
-fn error_of_singles(model: &Jepa) -> f64 {
+pub fn error_of_singles(model: &Jepa) -> f64 {
     let (cells, data) = (&simulated().0, training());
     let effects = data.effects().expect("there is control");
     let control = model.mean_from(cells, &controls(), &of(&[]), 0).expect("it decodes");

@@ -1,6 +1,7 @@
 //! `genailab run`: from cells to a trained model and a report.
 
 mod effects;
+mod embeddings;
 mod stages;
 mod story;
 

@@ -19,9 +19,9 @@ use crate::{
     Error, Result,
     data::{Condition, EffectTable},
     math::directions,
-    model::jepa::{ConditionalPredictor, Perturbed},
+    model::jepa::{ConditionalConfig, ConditionalPredictor, Perturbed},
     nn::{
-        Backend, Embedding, FinishConfig, Frozen, IndexSets, Linear, Matrix, Mlp, Norm, RowSets, Scalar, ema_update,
+        Activation, Backend, Embedding, FinishConfig, Frozen, IndexSets, Linear, Matrix, Mlp, Norm, RowSets, Scalar, ema_update,
         init, layer_normed, ops, vicreg, walk_params,
     },
     train::{BatchSource, History, Loss, Run, StepContext, TrainConfig, Trainable, fit_on, portable},
@@ -266,13 +266,21 @@ impl<D: Backend> Net<D> {
     ) -> Result<Self> {
         let (width, hidden) = (config.width, config.hidden);
         let student = Perceptron::new(device, [components, hidden, width], rng)?;
+        let of_predictor = ConditionalConfig {
+            width,
+            condition: width,
+            hidden,
+            conditioning: config.conditioning,
+            activation: Activation::default(),
+            dropout: config.dropout,
+        };
         Ok(Self {
             device: device.clone(),
             teacher: Frozen(student.clone()),
             student,
             gene: Perceptron::new(device, [components, hidden, width], rng)?,
             learned: config.learned.then(|| Embedding::new(device, genes.max(1), width, rng)).transpose()?,
-            predictor: ConditionalPredictor::new(device, width, hidden, config.conditioning, config.dropout, rng)?,
+            predictor: ConditionalPredictor::new(device, of_predictor, rng)?,
             // Before training the residual is zero.
             decoder: Linear {
                 weight: init::constant(device, (width, components), 0.0)?,

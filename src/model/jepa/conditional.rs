@@ -7,13 +7,13 @@
 //! | FiLM | `M((1 + gamma(e)) * LN(h) + beta(e))` |
 //! | cross-attention | `M(h')`, h attending to the perturbed genes one by one |
 //!
-//! M is a perceptron. h `(rows, width)`, e `(sets, width)` the perturbation of each set of rows, the genes' tokens
-//! `(tokens, width)`; z `(rows, width)`. The order of genes has no influence. A control has no tokens and `e = 0`.
+//! M is a perceptron. h `(rows, width)`, e `(sets, condition)` the perturbation of each set of rows, the genes' tokens
+//! `(tokens, condition)`; z `(rows, width)`. The order of genes has no influence. A control has no tokens and `e = 0`.
 
 use crate::{
     Result,
     nn::{
-        AttentionConfig, Backend, Bottleneck, CrossAttentionBlock, Film, FinishConfig, LayerNorm, Linear, Matrix, Mlp,
+        Activation, AttentionConfig, Backend, Bottleneck, CrossAttentionBlock, Film, FinishConfig, LayerNorm, Linear, Matrix, Mlp,
         Norm, RowSets, ops, walk_params,
     },
 };
@@ -35,9 +35,26 @@ pub enum Conditioning {
     CrossAttention,
 }
 
+/// Sizes and layers of a [`ConditionalPredictor`].
+#[derive(Debug, Clone, Copy)]
+pub struct ConditionalConfig {
+    /// Features of h and z.
+    pub width: usize,
+    /// Features of e and of the tokens.
+    pub condition: usize,
+    /// Width of the two hidden layers.
+    pub hidden: usize,
+    /// How e enters.
+    pub conditioning: Conditioning,
+    /// After the normalisation of each hidden layer.
+    pub activation: Activation,
+    /// Probability that a hidden unit is dropped in training.
+    pub dropout: f32,
+}
+
 /// What is known of the perturbations of a batch.
 pub struct Perturbed<D: Backend, T: Tape<f32, D>> {
-    /// One vector a perturbed gene, those of the first set first, `(tokens, width)`.
+    /// One vector per perturbed gene, those of the first set first, `(tokens, condition)`.
     pub tokens: Matrix<D, T>,
     /// Which tokens belong to which set.
     pub sets: RowSets,
@@ -64,26 +81,23 @@ walk_params!(ConditionalPredictor {
 });
 
 impl<D: Backend> ConditionalPredictor<D> {
-    /// A predictor between embeddings of `width` features, with two hidden layers of `hidden`.
+    /// A predictor between embeddings of `width` features.
     ///
     /// # Errors
     /// A dropout probability outside [0, 1), a width that no number of heads divides, a device without memory.
     pub fn new(
         device: &D,
-        width: usize,
-        hidden: usize,
-        conditioning: Conditioning,
-        dropout: f32,
+        ConditionalConfig { width, condition, hidden, conditioning, activation, dropout }: ConditionalConfig,
         rng: &mut ChaCha8Rng,
     ) -> Result<Self> {
         let attention = AttentionConfig::of_width(width);
-        let inputs = if conditioning == Conditioning::Concatenation { 2 * width } else { width };
-        let finish = FinishConfig { norm: Norm::Layer, dropout, ..FinishConfig::default() };
+        let inputs = if conditioning == Conditioning::Concatenation { width + condition } else { width };
+        let finish = FinishConfig { norm: Norm::Layer, activation, dropout };
         Ok(Self {
-            film: (conditioning == Conditioning::Film).then(|| Film::new(device, width, width)).transpose()?,
+            film: (conditioning == Conditioning::Film).then(|| Film::new(device, condition, width)).transpose()?,
             norm: (conditioning == Conditioning::Film).then(|| LayerNorm::new(device, width)).transpose()?,
             attention: (conditioning == Conditioning::CrossAttention)
-                .then(|| CrossAttentionBlock::new(device, width, width, attention, rng))
+                .then(|| CrossAttentionBlock::new(device, width, condition, attention, rng))
                 .transpose()?,
             trunk: Mlp::new(device, &[inputs, hidden, hidden], finish, rng)?,
             output: Linear::new(device, hidden, width, rng)?,
@@ -159,7 +173,7 @@ impl<D: Backend> ConditionalPredictor<D> {
     }
 }
 
-/// The sum of each set's tokens, `(sets, width)`; zero for control.
+/// The sum of each set's tokens, `(sets, condition)`; zero for control.
 fn sum_pool<D: Backend, T: Tape<f32, D>>(perturbed: Perturbed<D, T>) -> Result<Matrix<D, T>> {
     let width = perturbed.tokens.shape().1;
     let sizes = perturbed.sets.ranges().flat_map(|range| std::iter::repeat_n(range.len() as f32, width)).collect();

@@ -14,6 +14,7 @@
 //! | `model` | the JEPA in the contract of all models |
 //! | `response` | phase B: predictor and decoder, trained end to end |
 //! | `saved` | its files |
+//! | `held_out` | predicted embeddings beside those of held-out cells |
 //! | `other_genes` | an encoder of one dataset for another |
 //! | `adapt` | a trained model for another dataset with few perturbations |
 //! | `space` | the embedding space, for a model that draws points in it |
@@ -27,6 +28,7 @@ mod encoder;
 mod entry;
 mod groups;
 mod heads;
+mod held_out;
 mod masks;
 mod model;
 mod other_genes;
@@ -44,7 +46,7 @@ mod transformer;
 mod views;
 
 pub use adapt::{AdaptConfig, AdaptReport, Adaptation, AdaptMethod, Target, align};
-pub use conditional::{ConditionalPredictor, Conditioning, Perturbed};
+pub use conditional::{ConditionalConfig, ConditionalPredictor, Conditioning, Perturbed};
 pub use config::{
     AntiCollapse, CollapseAlarm, EncoderConfig, GeneConfig, GroupConfig, MaskConfig, MaskKind, PretrainingObjective, OnCollapse,
     PredictorConfig, PretrainingConfig, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ValueTokens,
@@ -54,13 +56,14 @@ pub use diagnostics::{EmbeddingSpread, effective_rank, spread};
 pub use encoder::{CellEncoder, MlpEncoder, Seen};
 pub use entry::{Entry, FourierEntry, GroupEntry, PlacedTokens};
 pub use groups::Grouping;
+pub use held_out::{ConditionScores, HeldOutEmbeddings, MeanAndDeviation, MeanScores, PredictionScores};
 pub use masks::{GeneMasks, MaskPattern};
 pub use model::Jepa;
 pub use pretrain::PretrainNet;
 pub use pretraining::{Pretraining, Reader};
 pub use regulons::{Regulon, Regulons};
 pub use response::{
-    ContextChoice, ContextShare, LossWeights, NewContexts, ControlPairing, PredictorState, ResponseConfig, Share,
+    ContextChoice, ContextShare, ControlPairing, LossWeights, NewContexts, PredictorState, ResponseConfig, SetLoss, Share,
 };
 pub(in crate::model) use response::{Reference as KeptControls, StartCells, size_factors};
 #[doc(hidden)]

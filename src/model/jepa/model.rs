@@ -8,7 +8,7 @@ use crate::{
     Error, ErrorKind, Result,
     data::{Condition, ContextColumns, DataKind, Dataset, Split, TrainingData, shuffle},
     device::Device,
-    model::{Abilities, Generated, Model, ModelConfig as _, Sampling, State, Trained, forget_checkpoints},
+    model::{Abilities, Generated, HeldOutScore, Model, ModelConfig as _, Sampling, State, Trained, forget_checkpoints},
     nn::{EmaMomentum, Linear, init},
     train::{History, Run, TrainConfig},
 };
@@ -257,6 +257,11 @@ impl Trained for Jepa {
         notes.push(self.note_of_choices());
         notes.extend(self.response.is_some().then_some(unused));
         notes
+    }
+
+    /// See [`Jepa::held_out_embeddings`].
+    fn held_out(&self, data: &Dataset, rows: &[usize], seed: u64) -> Result<Option<HeldOutScore>> {
+        Ok(self.held_out_embeddings(data, rows, seed)?.map(HeldOutScore::from))
     }
 
     fn choices(&self) -> serde_json::Value {

@@ -2,11 +2,11 @@
 //! trained weight.
 
 use super::{
-    CollapseAlarm, EncoderConfig, GroupConfig, MaskPattern, PredictorConfig, PretrainNet, PretrainingConfig, Size,
-    TokenConfig,
+    CollapseAlarm, EncoderConfig, GroupConfig, LossWeights, MaskPattern, PredictorConfig, PretrainNet, PretrainingConfig,
+    Regularise, SetLoss, Size, TokenConfig,
     heads::Backbone,
     response::{
-        Asked, DecoderNet, EndToEnd, Predictor as ResponsePredictor, PredictorShape, ResponseConfig, SetBatch, ConditionTokens,
+        Asked, ConditionTokens, DecoderNet, EndToEnd, Predictor as ResponsePredictor, PredictorShape, ResponseConfig, SetBatch,
     },
     views::Patterns,
 };
@@ -14,7 +14,7 @@ use crate::{
     Result,
     data::Counts,
     nn::{
-        AttentionConfig, CountTarget, EmaMomentum, GradientBuffers, HostTensor, Linear, Params, RowSets, Scalar,
+        Activation, AttentionConfig, CountTarget, EmaMomentum, GradientBuffers, HostTensor, Linear, Params, RowSets, Scalar,
         SetEncoderConfig, Snapshot, Visitor, init,
     },
     train::StepContext,
@@ -171,56 +171,130 @@ fn loss_and_gradients_are(case: &Case, net: &impl Params<Cpu>, total: Scalar<Cpu
     case.gradients_are(net, &total.backward());
 }
 
+/// The network of a case of phase B with its weights, its batch, and the two parts of the molecules of each perturbed cell.
+fn phase_b(kind: &str, settings: &ResponseConfig) -> (Case, EndToEnd<Cpu>, SetBatch, ([Counts; 2], Vec<f32>)) {
+    let case = Case::read(&format!("phase_b_{kind}"));
+    let (device, mut rng) = (Cpu::default(), ChaCha8Rng::seed_from_u64(1));
+    let mut tower = || Backbone::new(&device, GENES, &config(kind), &mut rng).expect("it fits");
+    let towers = (tower(), tower());
+    let zeros = |shape| init::constant(&device, shape, 0.0).expect("memory");
+    let standard =
+        Linear { weight: zeros((WIDTH, WIDTH)), bias: init::constant(&device, (WIDTH,), 0.0).expect("memory") };
+    let columns = case.input("columns");
+    let shape = PredictorShape { width: WIDTH, effects: 4, levels: 0, library: false };
+    let predictor = ResponsePredictor::new(&device, shape, columns, settings, &mut rng).expect("it fits");
+    let decoder = DecoderNet::new(&device, (WIDTH, 0, GENES), true, &mut rng).expect("it fits");
+    let still = EmaMomentum::Constant { momentum: 1.0 };
+    let mut net = EndToEnd::new(towers, standard, predictor, decoder, (settings, still), CollapseAlarm::default());
+    case.fill(&mut net);
+
+    let (first, second) = (case.cells("first"), case.cells("second"));
+    let genes: Vec<Vec<u32>> = case.input("genes");
+    let effects: Vec<Vec<(u32, f32)>> = case.input("effects");
+    let mut effects = effects.into_iter();
+    let tokens: Vec<ConditionTokens> = genes
+        .into_iter()
+        .map(|genes| ConditionTokens { effects: effects.by_ref().take(genes.len()).collect(), genes, levels: Vec::new() })
+        .collect();
+    let sizes: Vec<usize> = case.input("control_sets");
+    let scale: Vec<f32> = case.input("scale");
+    let measured = Counts::from_dense(&(&first + &second));
+    let library: Vec<f32> = case.input("library_size");
+    let profiles: Vec<f32> = case.input("profiles");
+    let batch = SetBatch {
+        controls: Arc::new(Counts::from_dense(&case.cells("controls"))),
+        asked: Asked::of(sizes.into_iter().zip(&tokens)),
+        perturbed: Arc::new(measured.clone().scale_rows(&scale)),
+        perturbed_sets: RowSets::from_sizes(case.input::<Vec<usize>>("perturbed_sets")),
+        target: CountTarget { counts: Arc::new(measured), library_size: library.into(), with_remainder: true },
+        scale,
+        profiles: Array2::from_shape_vec((2, GENES + 1), profiles).expect("a row a set"),
+        entropy: 0.0,
+    };
+    let parts = ([Counts::from_dense(&first), Counts::from_dense(&second)], case.input("share"));
+    (case, net, batch, parts)
+}
+
 #[test]
 fn phase_b_is_that_of_pytorch() {
     for kind in ["groups", "perceiver"] {
-        let case = Case::read(&format!("phase_b_{kind}"));
-        let (device, mut rng) = (Cpu::default(), ChaCha8Rng::seed_from_u64(1));
-        let mut tower = || Backbone::new(&device, GENES, &config(kind), &mut rng).expect("it fits");
-        let towers = (tower(), tower());
         let settings = ResponseConfig { hidden: 5, dropout: 0.0, ..ResponseConfig::default() };
-        let zeros = |shape| init::constant(&device, shape, 0.0).expect("memory");
-        let standard =
-            Linear { weight: zeros((WIDTH, WIDTH)), bias: init::constant(&device, (WIDTH,), 0.0).expect("memory") };
-        let columns = case.input("columns");
-        let shape = PredictorShape { width: WIDTH, effects: 4, levels: 0, library: false };
-        let predictor = ResponsePredictor::new(&device, shape, columns, &settings, &mut rng).expect("it fits");
-        let decoder = DecoderNet::new(&device, (WIDTH, 0, GENES), true, &mut rng).expect("it fits");
-        let still = EmaMomentum::Constant { momentum: 1.0 };
-        let mut net = EndToEnd::new(towers, standard, predictor, decoder, (&settings, still), CollapseAlarm::default());
-        case.fill(&mut net);
-
-        let (first, second) = (case.cells("first"), case.cells("second"));
-        let genes: Vec<Vec<u32>> = case.input("genes");
-        let effects: Vec<Vec<(u32, f32)>> = case.input("effects");
-        let mut effects = effects.into_iter();
-        let tokens: Vec<ConditionTokens> = genes
-            .into_iter()
-            .map(|genes| ConditionTokens { effects: effects.by_ref().take(genes.len()).collect(), genes, levels: Vec::new() })
-            .collect();
-        let sizes: Vec<usize> = case.input("control_sets");
-        let scale: Vec<f32> = case.input("scale");
-        let measured = Counts::from_dense(&(&first + &second));
-        let library: Vec<f32> = case.input("library_size");
-        let profiles: Vec<f32> = case.input("profiles");
-        let batch = SetBatch {
-            controls: Arc::new(Counts::from_dense(&case.cells("controls"))),
-            asked: Asked::of(sizes.into_iter().zip(&tokens)),
-            perturbed: Arc::new(measured.clone().scale_rows(&scale)),
-            perturbed_sets: RowSets::from_sizes(case.input::<Vec<usize>>("perturbed_sets")),
-            target: CountTarget { counts: Arc::new(measured), library_size: library.into(), with_remainder: true },
-            scale,
-            profiles: Array2::from_shape_vec((2, GENES + 1), profiles).expect("a row a set"),
-            entropy: 0.0,
-        };
+        let (case, mut net, batch, parts) = phase_b(kind, &settings);
         case.close("target", net.taught(&batch.perturbed).expect("it computes").as_vec());
-        let parts = ([Counts::from_dense(&first), Counts::from_dense(&second)], case.input("share"));
         let tape = tape(&net);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
         let loss = net.loss_of(&batch, parts, tape, &mut context(&mut rng)).expect("it computes");
         for name in ["energy", "means", "profile", "nll", "variance", "covariance"] {
             let part = loss.parts.iter().find(|(part, _)| *part == name).expect("a part of the loss");
             case.close(name, [part.1]);
         }
         loss_and_gradients_are(&case, &net, loss.total);
+    }
+}
+
+/// Of the distance of sets and of what is held apart alone.
+fn only(energy: f32, apart: f32) -> LossWeights {
+    LossWeights {
+        energy,
+        means: 0.0,
+        profile: 0.0,
+        counts: 0.0,
+        variance: apart,
+        covariance: apart,
+        ..LossWeights::default()
+    }
+}
+
+/// A step along the gradient, in the length of all weights that move.
+const STEP: f64 = 1e-2;
+
+#[test]
+fn every_distance_and_what_is_held_apart_have_the_gradient_of_finite_differences() {
+    let of = |distance, regularise, activation, weights| ResponseConfig {
+        hidden: 5,
+        dropout: 0.0,
+        distance,
+        regularise,
+        activation,
+        weights,
+        ..ResponseConfig::default()
+    };
+    let cases = [
+        of(SetLoss::Energy, Regularise::Usual, Activation::Silu, only(1.0, 1.0)),
+        of(SetLoss::Mmd, Regularise::Usual, Activation::Gelu, only(1.0, 0.0)),
+        of(SetLoss::SlicedWasserstein, Regularise::Usual, Activation::Silu, only(1.0, 0.0)),
+        of(SetLoss::Energy, Regularise::Predictions, Activation::Gelu, only(0.0, 1.0)),
+    ];
+    for settings in cases {
+        let (_, mut net, batch, parts) = phase_b("groups", &settings);
+        let loss = |net: &mut EndToEnd<Cpu>| {
+            let tape = tape(net);
+            // The same directions of the sliced distance in each.
+            let mut rng = ChaCha8Rng::seed_from_u64(7);
+            net.loss_of(&batch, parts.clone(), tape, &mut context(&mut rng)).expect("it computes").total
+        };
+        let gradients = loss(&mut net).backward();
+        let mut found = Found { gradients: &gradients, all: BTreeMap::new() };
+        net.walk("", &mut found).expect("it walks");
+        let start = Snapshot::of(&net).expect("it walks").into_tensors();
+        for part in ["student", "predictor"] {
+            let moved: BTreeMap<&String, &Vec<f32>> = found.all.iter().filter(|(name, _)| name.starts_with(part)).collect();
+            let norm = moved.values().flat_map(|values| values.iter()).map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+            let mut at = |step: f64| {
+                let mut there = Snapshot::default();
+                for (name, HostTensor { shape, values }) in &start {
+                    let mut values = values.clone();
+                    if let Some(gradient) = moved.get(name) {
+                        values.iter_mut().zip(*gradient).for_each(|(v, g)| *v += (step * f64::from(*g) / norm) as f32);
+                    }
+                    there.insert(name.clone(), HostTensor { shape: shape.clone(), values });
+                }
+                there.restore(&mut net).expect("of these shapes");
+                f64::from(crate::nn::ops::to_f32(&loss(&mut net)))
+            };
+            let numeric = (at(STEP) - at(-STEP)) / (2.0 * STEP);
+            assert!(norm > 1e-3, "{part} of {settings:?} has no gradient");
+            assert!((numeric / norm - 1.0).abs() < 0.02, "{part} of {settings:?}: {norm}, differences {numeric}");
+        }
     }
 }

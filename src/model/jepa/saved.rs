@@ -13,7 +13,7 @@ use crate::{
     model::{ModelConfig, State},
 };
 use dfdx::prelude::Cpu;
-use ndarray::Array2;
+use ndarray::{Array1, Array2};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,9 @@ struct SavedResponse {
     with_remainder: bool,
     /// The context of each control cell that predictions start from.
     reference: Vec<Option<String>>,
+    /// Not in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mean_shift: Option<Vec<f32>>,
 }
 
 impl Jepa {
@@ -66,6 +69,7 @@ impl Jepa {
             centres: response.measured.centres.rows().into_iter().map(|row| row.to_vec()).collect(),
             with_remainder: response.decoder.with_remainder(),
             reference: response.reference.contexts.clone(),
+            mean_shift: response.mean_shift.as_ref().map(|shift| shift.to_vec()),
         });
         let (settings, genes, target_sum) = (self.settings.clone(), self.genes.clone(), self.encoder.target_sum);
         let begun = self.begun.clone();
@@ -122,6 +126,10 @@ impl Jepa {
                 return Err(Error::data("model.json is damaged: there is not a distance for each two contexts"));
             }
             let told = (saved.effects, ContextColumns::new(saved.columns)?);
+            let mean_shift = saved.mean_shift.map(Array1::from);
+            if mean_shift.as_ref().is_some_and(|shift| shift.len() != width) {
+                return Err(Error::data("model.json is damaged: the mean shift has another width than the embedding"));
+            }
             let measured = Measured::restored(told, saved.contexts, saved.distances, centres);
             let (shape, columns) = (measured.shape(width, config), columns_of(&measured.genes, &genes));
             let mut filled = |name: &str| {
@@ -139,7 +147,7 @@ impl Jepa {
             let mut interactions = Vec::new();
             for number in 0..saved.interactions {
                 let net = decoder.net().clone();
-                let mut interaction = Interaction::new(&cpu, (width, config.rank), net, config.weights, &mut rng)?;
+                let mut interaction = Interaction::new(&cpu, width, net, config, &mut rng)?;
                 state.fill(&format!("interaction.{number}"), &mut interaction)?;
                 interactions.push(interaction);
             }
@@ -153,7 +161,17 @@ impl Jepa {
             };
             let (shifts, predicted) = (of_combinations("beyond")?, of_combinations("beyond.predicted")?);
             let (beyond, share) = (Beyond { conditions: saved.combinations, shifts, predicted }, saved.share);
-            Ok::<_, Error>(Response { measured, predictor, transfers, interactions, share, beyond, decoder, reference })
+            Ok::<_, Error>(Response {
+                measured,
+                predictor,
+                transfers,
+                interactions,
+                share,
+                beyond,
+                decoder,
+                reference,
+                mean_shift,
+            })
         });
         let response = response.transpose()?;
         Ok(Self { settings, genes, encoder, means, response, begun })

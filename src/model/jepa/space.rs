@@ -53,15 +53,20 @@ impl Jepa {
         Ok(response.widened(&start.z, response.moved(start, condition)?, condition))
     }
 
+    /// Number of features of e(p).
+    pub(crate) fn perturbation_width(&self) -> usize {
+        self.settings.response.perturbation_width.unwrap_or_else(|| self.width())
+    }
+
     /// `e(p) = sum over g of e_g`, the predictor's embedding of a perturbation, with the tokens of the levels of its context,
-    /// `(width,)`; 0 for control.
+    /// `(perturbation width,)`; 0 for control.
     pub(crate) fn perturbation_embedding(&self, condition: &Condition) -> Result<Array1<f32>> {
         let response = self.trained()?;
         let tokens = response.measured.tokens(condition, Hidden::Nothing)?;
         if tokens.genes.is_empty() {
-            return Ok(Array1::zeros(self.width()));
+            return Ok(Array1::zeros(self.perturbation_width()));
         }
-        let embedded = response.predictor.embedded::<NoneTape>(&Asked::of([(1, &tokens)]))?; // (genes, width)
+        let embedded = response.predictor.embedded::<NoneTape>(&Asked::of([(1, &tokens)]))?; // (genes, perturbation width)
         Ok(ops::download(&embedded).sum_axis(Axis(0)))
     }
 

@@ -85,8 +85,8 @@ impl KeptControls {
 /// # Errors
 /// A JEPA of phase A alone.
 pub(super) fn given_width(jepa: &Jepa) -> Result<usize> {
-    let blocks = if jepa.contexts()?.len() > 1 { 4 } else { 3 };
-    Ok(blocks * jepa.width() + 1)
+    let of_cells = if jepa.contexts()?.len() > 1 { 3 } else { 2 };
+    Ok(of_cells * jepa.width() + jepa.perturbation_width() + 1)
 }
 
 /// k of control cells under a condition, for drawn cells of these library sizes,

@@ -1,6 +1,6 @@
 //! The later stages of a run: the JEPA, diffusion, and all models beside the baselines on perturbations never seen.
 
-use super::Stages;
+use super::{Stages, embeddings};
 use crate::{
     calibrate::story::{sections, verdicts},
     options::{Fractions, say},
@@ -12,7 +12,7 @@ use genailab::{
     device::Device,
     model::{
         CountVae, Model, ModelConfig, Trained,
-        jepa::{Jepa, JepaSettings, Size},
+        jepa::{HeldOutEmbeddings, Jepa, JepaSettings, Size},
         latent_diffusion::{DiffusionModel, DiffusionSettings, LatentDiffusion},
         registry::train,
     },
@@ -43,6 +43,8 @@ pub struct Later {
     doubles: Option<Benchmark>,
     /// What the JEPA chose inside its training fold, in sentences.
     jepa: Vec<String>,
+    /// Its predicted embeddings beside those of the held-out cells.
+    embeddings: Option<HeldOutEmbeddings>,
     seen: Option<Study>,
     unseen: Option<Study>,
     notes: Vec<String>,
@@ -80,6 +82,7 @@ impl Later {
         models.push(Box::new(SavedModel::new("vae", stages.args.out.join("vae"))));
         if let Some((jepa, _)) = later.reasoned("the JEPA", fitted)? {
             later.jepa = jepa.notes();
+            later.embeddings = jepa.held_out_embeddings(data, &split.test, seed)?;
             models.push(Box::new(SavedModel::new(Jepa::KIND, stages.args.out.join("jepa"))));
         }
         stages.check_interrupt()?;
@@ -200,6 +203,9 @@ impl Later {
                 )
                 .table(benchmark.table(&METRICS));
         }
+        if let Some(found) = &self.embeddings {
+            report = embeddings::section(report, found)?;
+        }
         if let Some(benchmark) = &self.doubles {
             report = report
                 .section("Doubles never seen: all models beside the baselines")
@@ -224,6 +230,7 @@ impl Later {
     /// For `results.json`.
     pub fn to_json(&self) -> serde_json::Value {
         json!({
+            "held_out_embeddings": self.embeddings,
             "held_out_cells": self.held_out.as_ref().map(|benchmark| &benchmark.summary),
             "unseen_doubles": self.doubles.as_ref().map(|benchmark| &benchmark.summary),
             "diffusion": { "seen": self.seen, "unseen": self.unseen },

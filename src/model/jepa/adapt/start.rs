@@ -110,7 +110,9 @@ impl<'a> Start<'a> {
         let (data, train) = (&*self.cells.data, &self.cells.split.train);
         let z = Embedded::of(&encoder, data, train)?;
         let of_base = self.base.trained()?;
-        let measured = of_base.measured.with_target(&self.cells.conditions, train, &z)?.without_rows();
+        let measured = of_base.measured.with_target(&self.cells.conditions, train, &z)?;
+        let mean_shift = z.mean_shift(&measured);
+        let measured = measured.without_rows();
         let own = Reference::of(data, &self.cells.conditions, train, seed)?;
         let mut response = Response {
             measured,
@@ -121,6 +123,7 @@ impl<'a> Start<'a> {
             beyond: of_base.beyond.clone(),
             decoder: Decoder::new(decoder),
             reference: joined(&of_base.reference, &own)?,
+            mean_shift,
         };
         if self.method == AdaptMethod::Scratch {
             // What was learned of combinations belongs to the base's embedding.

@@ -86,11 +86,11 @@ impl AntiCollapse {
     }
 }
 
-/// Which of its outputs the anti-collapse terms hold apart.
+/// Which outputs the anti-collapse terms hold apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Regularise {
-    /// The student's embedding (`masks`, `reconstruction`, `conditions`), or what its expander makes of it (`views`,
+    /// The student's embedding (`masks`, `reconstruction`, `conditions`, phase B), or what its expander makes of it (`views`,
     /// Bardes et al. 2022).
     #[default]
     Usual,

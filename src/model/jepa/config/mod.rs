@@ -88,7 +88,8 @@ impl PretrainingConfig {
         let (width, predictor) = match size {
             Size::Tiny => (32, 64),
             Size::Small => (48, 128),
-            Size::Medium | Size::Large => (64, 256),
+            Size::Medium => (64, 256),
+            Size::Large => (256, 512),
         };
         Self {
             teacher: TeacherConfig { ema: Some(EmaMomentum::ramp()), sees: TeacherSees::Tokens },

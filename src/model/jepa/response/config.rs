@@ -2,7 +2,8 @@
 
 use crate::{
     Error, Result,
-    model::jepa::{Conditioning, response::ControlPairing},
+    model::jepa::{Conditioning, Regularise, response::{ControlPairing, SetLoss}},
+    nn::Activation,
     train::{LearningRateSchedule, TrainConfig},
 };
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossWeights {
-    /// Of the energy distance between predicted and observed embeddings, or of what the pairing puts in its place.
+    /// Of the distance between predicted and observed embeddings ([`ResponseConfig::distance`]), or of what the pairing puts in its
+    /// place. It was chosen for the energy distance; the others have other scales.
     pub energy: f32,
     /// Of the squared difference of their means.
     pub means: f32,
@@ -78,8 +80,12 @@ pub enum NewContexts {
 pub struct ResponseConfig {
     /// How the perturbation enters F.
     pub conditioning: Conditioning,
+    /// Features of e(p), the perturbation's embedding that F reads. Without it, as many as an embedding of a cell has.
+    pub perturbation_width: Option<usize>,
     /// Width of F's hidden layers.
     pub hidden: usize,
+    /// Activation of F's hidden layers.
+    pub activation: Activation,
     /// Probability that a hidden unit of F is dropped in training.
     pub dropout: f32,
     /// Control cells, and perturbed cells, of a set; fewer where there are no more.
@@ -90,6 +96,10 @@ pub struct ResponseConfig {
     pub train_encoder: bool,
     /// How predicted and observed cells are compared.
     pub pairing: ControlPairing,
+    /// Without a pairing, by which distance of sets: in the end-to-end training, the tuning, the interaction and the transfer.
+    pub distance: SetLoss,
+    /// Which embeddings VICReg's two terms hold apart in the end-to-end training: those of the encoder, or the predicted ones.
+    pub regularise: Regularise,
     /// Which predictor is kept at the end.
     pub predictor: PredictorState,
     /// What predicts a perturbation in a context where it was not measured. It matters only to cells of several contexts
@@ -130,12 +140,16 @@ impl Default for ResponseConfig {
     fn default() -> Self {
         Self {
             conditioning: Conditioning::Film,
+            perturbation_width: None,
             hidden: 64,
+            activation: Activation::default(),
             dropout: 0.1,
             cells: 32,
             draws: 8,
             train_encoder: true,
             pairing: ControlPairing::default(),
+            distance: SetLoss::default(),
+            regularise: Regularise::default(),
             predictor: PredictorState::default(),
             new_contexts: NewContexts::default(),
             context_tokens: true,
@@ -202,6 +216,7 @@ impl ResponseConfig {
         let weights = [energy, means, profile, effect, counts, variance, covariance];
         let rules = [
             ([self.hidden, self.draws, self.rank].contains(&0), "hidden, draws and rank must be at least 1"),
+            (self.perturbation_width == Some(0), "perturbation_width must be at least 1"),
             (
                 self.cells.min(self.tuning_cells) < 2,
                 "cells and tuning_cells must be at least 2: one cell has no spread",
@@ -214,6 +229,18 @@ impl ResponseConfig {
             (
                 self.pairing != ControlPairing::None && energy == 0.0,
                 "pairing needs a weight of energy above 0: its loss takes the place of the energy distance",
+            ),
+            (
+                self.distance != SetLoss::default() && self.pairing != ControlPairing::None,
+                "distance is of sets, and pairing compares cells in pairs; leave one of them out",
+            ),
+            (
+                self.distance != SetLoss::default() && energy == 0.0,
+                "distance needs a weight of energy above 0, which is its weight in the loss",
+            ),
+            (
+                self.regularise == Regularise::Predictions && variance + covariance == 0.0,
+                "regularise = predictions needs a weight of variance or covariance above 0: it says what these terms are of",
             ),
         ];
         match rules.into_iter().find(|(broken, _)| *broken) {

@@ -140,4 +140,22 @@ impl Embedded {
         let means = measured.means(&effects, Hidden::Nothing);
         Ok((effects, means))
     }
+
+    /// Mean over the conditions, control aside, of the difference that each makes to the mean, `(width,)`; `None` where there
+    /// are none whose context has control cells.
+    pub fn mean_shift(&self, measured: &Measured) -> Option<Array1<f32>> {
+        let controls: BTreeMap<&Option<String>, Array1<f64>> = measured
+            .conditions()
+            .filter(|condition| condition.perturbation.is_control())
+            .map(|condition| (&condition.context, self.mean(measured.rows(condition))))
+            .collect();
+        let (mut sum, mut conditions) = (Array1::<f64>::zeros(self.z.ncols()), 0);
+        for condition in measured.conditions().filter(|condition| !condition.perturbation.is_control()) {
+            if let Some(control) = controls.get(&condition.context) {
+                sum += &(self.mean(measured.rows(condition)) - control);
+                conditions += 1;
+            }
+        }
+        (conditions > 0).then(|| sum.mapv(|sum| (sum / f64::from(conditions)) as f32))
+    }
 }

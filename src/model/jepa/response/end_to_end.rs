@@ -3,7 +3,7 @@
 use super::{
     config::{LossWeights, ResponseConfig},
     decoder::DecoderNet,
-    pairing::ControlPairing,
+    pairing::CellComparison,
     predictor::Predictor,
     profile_loss::profile_loss,
     source::SetBatch,
@@ -12,7 +12,7 @@ use crate::{
     Result,
     data::Counts,
     model::jepa::{
-        CollapseAlarm, diagnostics::Monitor, effective_rank, encoder::Seen, heads::Backbone, spread, views::thinned,
+        CollapseAlarm, Regularise, diagnostics::Monitor, effective_rank, encoder::Seen, heads::Backbone, spread, views::thinned,
     },
     nn::{
         Backend, CountTarget, Dispersion, EmaMomentum, EmbeddingLoss, Frozen, Linear, Matrix, RowSets, ema_update, ops,
@@ -43,7 +43,8 @@ pub struct EndToEnd<D: Backend> {
     /// From z to counts.
     pub decoder: DecoderNet<D>,
     weights: LossWeights,
-    pairing: ControlPairing,
+    comparison: CellComparison,
+    regularise: Regularise,
     momentum: EmaMomentum,
     train_encoder: bool,
     alarm: CollapseAlarm,
@@ -54,7 +55,7 @@ walk_params!(EndToEnd {
     params: [],
     buffers: [],
     layers: [student, teacher, standard, predictor, decoder],
-    kept: [weights, pairing, momentum, train_encoder, alarm, monitor]
+    kept: [weights, comparison, regularise, momentum, train_encoder, alarm, monitor]
 });
 
 impl<D: Backend> EndToEnd<D> {
@@ -67,7 +68,7 @@ impl<D: Backend> EndToEnd<D> {
         (config, momentum): (&ResponseConfig, EmaMomentum),
         alarm: CollapseAlarm,
     ) -> Self {
-        let ResponseConfig { weights, train_encoder, pairing, .. } = *config;
+        let ResponseConfig { weights, train_encoder, regularise, .. } = *config;
         let (teacher, standard, monitor) = (Frozen(teacher), Frozen(standard), Monitor::default());
         Self {
             student,
@@ -76,7 +77,8 @@ impl<D: Backend> EndToEnd<D> {
             predictor,
             decoder,
             weights,
-            pairing,
+            comparison: CellComparison::of(config),
+            regularise,
             momentum,
             train_encoder,
             alarm,
@@ -154,7 +156,7 @@ impl<D: Backend> EndToEnd<D> {
         let weights = self.weights;
         let sets = &batch.asked.cells;
         let from = (moved.retaped::<T>(), &student.slice(s![..controls as usize, ..]).to_owned());
-        let energy = self.pairing.distance(from, sets, (&target, &batch.perturbed_sets), context.rng)?;
+        let distance = self.comparison.loss(from, sets, (&target, &batch.perturbed_sets), context.rng)?;
         let means = D::set_mean(moved.retaped::<T>(), sets)?;
         let observed = D::set_mean(target.clone(), &batch.perturbed_sets)?;
         let of_means = EmbeddingLoss::L2.forward(means, &observed)?;
@@ -162,7 +164,7 @@ impl<D: Backend> EndToEnd<D> {
         let genes = batch.target.counts.n_genes();
         let own = self.predictor.own_logits::<T>(&batch.asked, genes)?; // (sets, genes)
         let own_of = |sets: &RowSets| D::take_rows(own.retaped::<T>(), &sets.owners().into());
-        let logits = ops::add(self.decoder.logits(moved)?, own_of(sets)?)?;
+        let logits = ops::add(self.decoder.logits(moved.retaped::<T>())?, own_of(sets)?)?;
         let profile = profile_loss(logits, sets, &batch.profiles, remainder)?;
         let library_size: Vec<f32> =
             batch.target.library_size.iter().zip(&shares).map(|(size, share)| size * (1.0 - share)).collect();
@@ -175,8 +177,13 @@ impl<D: Backend> EndToEnd<D> {
         let logits = ops::add(logits, own_of(&batch.perturbed_sets)?)?;
         let nll = D::count_nll(logits, Dispersion::Gene(&self.decoder.log_theta), None, &of_second)?;
         let nll = ops::mean(nll)?;
-        let variance = vicreg::variance(all.retaped::<T>())?;
-        let covariance = vicreg::covariance(all.retaped::<T>())?;
+        let apart = match self.regularise {
+            // Of one prediction there is no variance.
+            Regularise::Predictions if moved.shape().0 > 1 => &moved,
+            Regularise::Usual | Regularise::Predictions => &all,
+        };
+        let variance = vicreg::variance(apart.retaped::<T>())?;
+        let covariance = vicreg::covariance(apart.retaped::<T>())?;
         let spread = spread(student.view());
         if context.step.is_multiple_of(MEASURE_EVERY) {
             self.monitor.last_rank = effective_rank(student.view());
@@ -185,7 +192,7 @@ impl<D: Backend> EndToEnd<D> {
             self.monitor.add(spread);
         }
         let mut parts = vec![
-            (self.pairing.part(), ops::to_f32(&energy)),
+            (self.comparison.part(), ops::to_f32(&distance)),
             ("means", ops::to_f32(&of_means)),
             ("profile", ops::to_f32(&profile) - batch.entropy),
             ("nll", ops::to_f32(&nll)),
@@ -200,11 +207,11 @@ impl<D: Backend> EndToEnd<D> {
             (variance, weights.variance),
             (covariance, weights.covariance),
         ];
-        let mut total = ops::scaled(energy, weights.energy)?;
+        let mut total = ops::scaled(distance, weights.energy)?;
         for (term, weight) in terms {
             total = ops::add_scaled(total, term, weight)?;
         }
-        Ok(Loss { total: ops::keep_tape(ops::keep_tape(total, own)?, all)?, parts })
+        Ok(Loss { total: ops::keep_tape(ops::keep_tape(ops::keep_tape(total, own)?, all)?, moved)?, parts })
     }
 }
 

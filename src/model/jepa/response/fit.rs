@@ -77,6 +77,9 @@ pub struct Response {
     pub(in crate::model::jepa) beyond: Beyond,
     pub(in crate::model::jepa) decoder: Decoder,
     pub(in crate::model::jepa) reference: Reference,
+    /// Mean over the training conditions of what each adds to the mean embedding of control, `(width,)`: what predictions are
+    /// compared with. `None` in a model that was saved without it, and without a training condition.
+    pub(in crate::model::jepa) mean_shift: Option<Array1<f32>>,
 }
 
 impl Response {
@@ -188,6 +191,7 @@ impl Response {
         let z = Embedded::of(encoder, dataset, train)?;
         measured.place_contexts(&z)?;
         let mut fitted = Self {
+            mean_shift: z.mean_shift(&measured),
             measured,
             predictor: net.predictor,
             interactions: Vec::new(),

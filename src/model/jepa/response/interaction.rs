@@ -3,6 +3,7 @@
 use super::{
     config::{LossWeights, ResponseConfig},
     decoder::DecoderNet,
+    distance::SetLoss,
     fit::Response,
     judge::{JUDGES, Judge, few, gained, least_of},
     measured::Hidden,
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     Error, Result,
     data::{part_of, shuffle},
-    nn::{Backend, Frozen, Linear, Matrix, RowSets, SetDistance, init, ops, walk_params},
+    nn::{Backend, Frozen, Linear, Matrix, RowSets, init, ops, walk_params},
     train::{BatchSource, Loss, Run, StepContext, TrainConfig, Trainable, fit_on, portable},
 };
 use dfdx::prelude::{Cpu, NoneTape, PutTape, Tape, TryMatMul, TryMul};
@@ -42,9 +43,10 @@ pub struct Interaction<D: Backend> {
     pub key: Linear<D>,
     /// U.
     pub up: Linear<D>,
-    /// What predicted embeddings are judged by beside their energy distance; not trained here.
+    /// What predicted embeddings are judged by beside their distance; not trained here.
     pub decoder: Frozen<DecoderNet<D>>,
     weights: LossWeights,
+    distance: SetLoss,
 }
 
 walk_params!(Interaction {
@@ -52,7 +54,7 @@ walk_params!(Interaction {
     buffers: [],
     layers: [key, up],
     moved: [decoder],
-    kept: [weights],
+    kept: [weights, distance],
     device_field: device
 });
 
@@ -81,17 +83,18 @@ pub struct PairBatch {
 }
 
 impl<D: Backend> Interaction<D> {
-    /// An interaction of rank `rank` between effects of `width` features.
+    /// An interaction between effects of `width` features.
     ///
     /// # Errors
     /// A device without memory for it.
     pub fn new(
         device: &D,
-        (width, rank): (usize, usize),
+        width: usize,
         decoder: DecoderNet<D>,
-        weights: LossWeights,
+        config: &ResponseConfig,
         rng: &mut ChaCha8Rng,
     ) -> Result<Self> {
+        let rank = config.rank;
         Ok(Self {
             device: device.clone(),
             share: init::constant(device, (1, 1), 0.0)?,
@@ -101,7 +104,8 @@ impl<D: Backend> Interaction<D> {
                 bias: init::constant(device, (width,), 0.0)?,
             },
             decoder: Frozen(decoder),
-            weights,
+            weights: config.weights,
+            distance: config.distance,
         })
     }
 
@@ -145,19 +149,24 @@ portable!(Interaction);
 impl<D: Backend> Trainable<D> for Interaction<D> {
     type Batch = PairBatch;
 
-    fn loss<T: Tape<f32, D>>(&mut self, batch: &PairBatch, tape: T, _: &mut StepContext<'_>) -> Result<Loss<D, T>> {
+    fn loss<T: Tape<f32, D>>(
+        &mut self,
+        batch: &PairBatch,
+        tape: T,
+        context: &mut StepContext<'_>,
+    ) -> Result<Loss<D, T>> {
         let beyond = self.forward(&batch.sums, &batch.pairs, &batch.of_combination, tape)?;
         let owners: Arc<[u32]> = batch.rows.owners().into();
         let moved = ops::upload(&self.device, &batch.moved)?.put_tape(T::default());
         let moved = ops::add(D::take_rows(beyond, &owners)?, moved)?;
         let target = ops::upload(&self.device, &batch.target)?;
-        let energy = SetDistance::Energy.forward(moved.retaped::<T>(), &batch.rows, &target, &batch.target_rows)?;
-        let energy = ops::mean(energy)?;
+        let observed = (&target, &batch.target_rows);
+        let distance = self.distance.forward(moved.retaped::<T>(), &batch.rows, observed, context.rng)?;
         let own = ops::upload(&self.device, &batch.own)?.put_tape(T::default());
         let logits = ops::add(self.decoder.0.logits(moved)?, D::take_rows(own, &owners)?)?;
         let profile = profile_loss(logits, &batch.rows, &batch.profiles, batch.with_remainder)?;
-        let parts = vec![("energy", ops::to_f32(&energy)), ("profile", ops::to_f32(&profile))];
-        let total = ops::add_scaled(ops::scaled(energy, self.weights.energy)?, profile, self.weights.profile)?;
+        let parts = vec![(self.distance.name(), ops::to_f32(&distance)), ("profile", ops::to_f32(&profile))];
+        let total = ops::add_scaled(ops::scaled(distance, self.weights.energy)?, profile, self.weights.profile)?;
         Ok(Loss { total, parts })
     }
 }
@@ -302,7 +311,7 @@ impl Response {
                 (source(order.iter().copied().filter(|at| !held.contains(at)).collect()), source(held.clone()));
             let net = self.decoder.net().clone();
             let mut interaction =
-                Interaction::new(&Cpu::seed_from_u64(run.seed), (width, config.rank), net, config.weights, rng)?;
+                Interaction::new(&Cpu::seed_from_u64(run.seed), width, net, config, rng)?;
             let training = TrainConfig { seed: run.seed, ..config.interaction.clone() };
             let mut part = run.part(&format!("interaction-{fold}"));
             fit_on(&mut interaction, &train, Some(&held_out), &training, &mut part)?;

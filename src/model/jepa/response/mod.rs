@@ -7,7 +7,7 @@
 //! ```text
 //! z_hat = E(x) + Delta(P | x, c)                                        Delta of no gene is 0
 //! Delta(P) = f sum over g in P of D(g) + gamma sum over pairs of I(g, h)      f is 1 for a single gene
-//! D(g | x, c) = s_gc + F(E(x), e_g + sum over levels l of c of t_l)
+//! D(g | x, c) = s_gc + F(E(x), e_g + sum over levels l of c of t_l)          e of `perturbation_width` features
 //!                                                F starts at 0; e_g: a learned vector and the measured effect; t starts at 0
 //! I(g, h) = alpha (s_g + s_h) + U ((K s_g) * (K s_h))                   starts at 0
 //! ```
@@ -28,10 +28,11 @@
 //! No cell is measured both before and after, so that control and perturbed cells come as sets. The loss of a set:
 //!
 //! ```text
-//! energy distance of {z_hat} to {E'(y)}, y the perturbed cells
+//! distance of {z_hat} to {E'(y)}, y the perturbed cells          energy distance, or by `distance` another of sets
 //! + w_m |mean z_hat - mean E'(y)|^2 / width
 //! + w_p KL( shares of all training cells of the condition || mean of the decoder's shares at z_hat )
-//! + w_c NLL of counts under the decoder / genes          + VICReg's variance and covariance of E(x)
+//! + w_c NLL of counts under the decoder / genes          + VICReg's variance and covariance of E(x),
+//!                                                 or with `regularise = predictions` of z_hat
 //! ```
 //!
 //! Gradients reach E, the predictor and the decoder, never the teacher. The embedding that the decoder learns from is made
@@ -56,6 +57,7 @@
 //! | `predictor` | D: what a perturbation does to an embedding |
 //! | `end_to_end` | what is trained end to end, and its loss |
 //! | `profile_loss` | the part of that loss that compares shares of genes |
+//! | `distance` | energy distance, MMD or sliced Wasserstein distance of two sets as a loss |
 //! | `pairing` | what predicted cells are drawn to: a set, or partners |
 //! | `tune` | the end of phase B: predictor and decoder, by the effects that are decoded |
 //! | `interaction` | what combinations do beyond the sum |
@@ -67,12 +69,13 @@
 //! | `reference` | the control cells that a model carries with it |
 //! | `fit` | the training |
 //!
-//! Sources: Szekely and Rizzo 2013 (energy distance), Assran et al. 2023 (I-JEPA), Bardes et al. 2022 (VICReg).
+//! Sources: Szekely and Rizzo 2013 (energy distance), Gretton et al. 2012 (MMD), Bonneel et al. 2015 (sliced Wasserstein), Assran et al. 2023 (I-JEPA), Bardes et al. 2022 (VICReg).
 
 mod beyond;
 mod choice;
 mod config;
 mod decoder;
+mod distance;
 mod doses;
 mod embedded;
 mod end_to_end;
@@ -93,6 +96,7 @@ pub use choice::ContextChoice;
 pub use config::{LossWeights, NewContexts, PredictorState, ResponseConfig};
 pub(in crate::model) use decoder::size_factors;
 pub(super) use decoder::{Decoder, DecoderNet};
+pub use distance::SetLoss;
 pub(super) use embedded::{Embedded, Encoder};
 pub(super) use end_to_end::EndToEnd;
 pub use fit::Share;

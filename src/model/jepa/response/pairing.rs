@@ -1,9 +1,10 @@
 //! What predicted embeddings are drawn to: the perturbed set as a whole, or a partner for each cell.
 
+use super::{config::ResponseConfig, distance::SetLoss};
 use crate::{
     Result,
     math::{SinkhornConfig, sinkhorn, squared_distances},
-    nn::{Backend, EmbeddingLoss, Matrix, RowSets, Scalar, SetDistance, ops},
+    nn::{Backend, EmbeddingLoss, Matrix, RowSets, Scalar, ops},
 };
 use dfdx::prelude::Tape;
 use ndarray::{Array1, Array2, s};
@@ -21,7 +22,7 @@ const ITERATIONS: SinkhornConfig = SinkhornConfig { iterations: 200, tolerance: 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ControlPairing {
-    /// As sets, by the energy distance.
+    /// As sets, by [`ResponseConfig::distance`].
     #[default]
     None,
     /// Each control cell with a perturbed cell at random, by the squared error. The best prediction under this loss is the
@@ -32,12 +33,24 @@ pub enum ControlPairing {
     Transport,
 }
 
-impl ControlPairing {
+/// How predicted and observed cells are compared: in pairs, or by a distance of sets.
+#[derive(Debug, Clone, Copy)]
+pub struct CellComparison {
+    pairing: ControlPairing,
+    distance: SetLoss,
+}
+
+impl CellComparison {
+    /// That of these settings.
+    pub fn of(config: &ResponseConfig) -> Self {
+        Self { pairing: config.pairing, distance: config.distance }
+    }
+
     /// What its part of the loss is called.
     pub fn part(self) -> &'static str {
-        match self {
-            Self::None => "energy",
-            Self::Random | Self::Transport => "pairs",
+        match self.pairing {
+            ControlPairing::None => self.distance.name(),
+            ControlPairing::Random | ControlPairing::Transport => "pairs",
         }
     }
 
@@ -46,22 +59,22 @@ impl ControlPairing {
     ///
     /// # Errors
     /// Sets that do not fit.
-    pub fn distance<D: Backend, T: Tape<f32, D>>(
+    pub fn loss<D: Backend, T: Tape<f32, D>>(
         self,
         (moved, z): (Matrix<D, T>, &Array2<f32>),
         sets: &RowSets,
         (target, target_sets): (&Matrix<D>, &RowSets),
         rng: &mut ChaCha8Rng,
     ) -> Result<Scalar<D, T>> {
-        if self == Self::None {
-            return ops::mean(SetDistance::Energy.forward(moved, sets, target, target_sets)?);
+        if self.pairing == ControlPairing::None {
+            return self.distance.forward(moved, sets, (target, target_sets), rng);
         }
         let observed = ops::download(target);
         let mut partners = Array2::zeros(z.dim());
         for (cells, candidates) in sets.ranges().zip(target_sets.ranges()) {
             let there = observed.slice(s![candidates.clone(), ..]);
-            match self {
-                Self::Transport => {
+            match self.pairing {
+                ControlPairing::Transport => {
                     let cost = squared_distances(z.slice(s![cells.clone(), ..]), there);
                     let even = |n: usize| Array1::from_elem(n, 1.0 / n as f64);
                     let epsilon = (REGULARISATION * cost.mean().unwrap_or(0.0)).max(f64::MIN_POSITIVE);
@@ -69,7 +82,7 @@ impl ControlPairing {
                         sinkhorn(cost.view(), &even(cells.len()), &even(candidates.len()), epsilon, &ITERATIONS)?;
                     partners.slice_mut(s![cells, ..]).assign(&plan.barycentres(there));
                 }
-                Self::None | Self::Random => cells.for_each(|cell| {
+                ControlPairing::None | ControlPairing::Random => cells.for_each(|cell| {
                     partners.row_mut(cell).assign(&there.row(rng.random_range(0..there.nrows())));
                 }),
             }
@@ -95,7 +108,8 @@ mod tests {
         let upload = |x: &Array2<f32>| ops::upload(&device, x).expect("memory");
         let moved = upload(&moved).put_tape(NoneTape);
         let target = upload(&there);
-        let found = pairing.distance((moved, &z), &sets, (&target, &sets), &mut rng);
+        let comparison = CellComparison { pairing, distance: SetLoss::default() };
+        let found = comparison.loss((moved, &z), &sets, (&target, &sets), &mut rng);
         ops::to_f32(&found.expect("the sets fit"))
     }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    model::jepa::{ConditionalPredictor, Perturbed},
+    model::jepa::{ConditionalConfig, ConditionalPredictor, Perturbed},
     nn::{Backend, Embedding, IndexSets, Linear, Matrix, RowSets, init, ops, walk_params},
 };
 use dfdx::prelude::{HasShape, NoneTape, PutTape, Tape, TryMatMul};
@@ -65,11 +65,11 @@ pub struct Predictor<D: Backend> {
     device: D,
     /// s, a row for each gene and context that was measured, `(rows, width)`.
     pub effects: Matrix<D>,
-    /// The learned part of e, `(genes, width)`.
+    /// The learned part of e, `(genes, condition)`: see [`ResponseConfig::perturbation_width`].
     pub identity: Embedding<D>,
     /// From the measured effect of a gene to the rest of e.
     pub measured: Linear<D>,
-    /// t: one token per level of the columns that contexts are levels of, `(levels, width)`; it starts at 0. None where contexts
+    /// t: one token per level of the columns that contexts are levels of, `(levels, condition)`; it starts at 0. None where contexts
     /// are not combined of several columns.
     pub levels: Option<Embedding<D>>,
     /// Added to the embedding that F reads; none where F is not told the library size.
@@ -105,17 +105,19 @@ impl<D: Backend> Predictor<D> {
         rng: &mut ChaCha8Rng,
     ) -> Result<Self> {
         let genes = columns.len();
-        let ResponseConfig { hidden, conditioning, dropout, .. } = *config;
-        let mut response = ConditionalPredictor::new(device, width, hidden, conditioning, dropout, rng)?;
+        let ResponseConfig { hidden, conditioning, activation, dropout, .. } = *config;
+        let condition = config.perturbation_width.unwrap_or(width);
+        let of_response = ConditionalConfig { width, condition, hidden, conditioning, activation, dropout };
+        let mut response = ConditionalPredictor::new(device, of_response, rng)?;
         response.scale_output(0.0);
         Ok(Self {
             device: device.clone(),
             effects: init::constant(device, (effects, width), 0.0)?,
-            identity: Embedding { weight: init::normal(device, (genes, width), 0.1, rng)? },
-            measured: Linear::new(device, width, width, rng)?,
+            identity: Embedding { weight: init::normal(device, (genes, condition), 0.1, rng)? },
+            measured: Linear::new(device, width, condition, rng)?,
             levels: match levels {
                 0 => None,
-                n => Some(Embedding { weight: init::constant(device, (n, width), 0.0)? }),
+                n => Some(Embedding { weight: init::constant(device, (n, condition), 0.0)? }),
             },
             library: library.then(|| LibraryToken::new(device, width)).transpose()?,
             response,
@@ -186,7 +188,7 @@ impl<D: Backend> Predictor<D> {
         D::multiply(D::set_mean(d, &pairs.of_row)?, spread_over(&sizes, width))
     }
 
-    /// e of each token, `(tokens, width)`: that of its gene, and the tokens of the levels of its context.
+    /// e of each token, `(tokens, condition)`: that of its gene, and the tokens of the levels of its context.
     ///
     /// # Errors
     /// A gene or a level that is not there.

@@ -19,7 +19,7 @@ use super::{
     embedded::Encoder,
     fit::Response,
     judge::Judge,
-    pairing::ControlPairing,
+    pairing::CellComparison,
     predictor::{Predictor, spread_over},
     profile_loss::shares_of,
     source::{Asked, SetSize, SetSource},
@@ -113,7 +113,7 @@ pub struct Tuned<D: Backend> {
     pub decoder: DecoderNet<D>,
     moves: Moves,
     weights: LossWeights,
-    pairing: ControlPairing,
+    comparison: CellComparison,
     /// Factor of how far control cells are from their mean when they are decoded.
     width: f32,
 }
@@ -126,8 +126,8 @@ impl<D: Backend> Tuned<D> {
         moves: Moves,
         (config, width): (&ResponseConfig, f64),
     ) -> Self {
-        let ResponseConfig { weights, pairing, .. } = *config;
-        Self { device: device.clone(), predictor, decoder, moves, weights, pairing, width: width as f32 }
+        let (weights, comparison) = (config.weights, CellComparison::of(config));
+        Self { device: device.clone(), predictor, decoder, moves, weights, comparison, width: width as f32 }
     }
 }
 
@@ -165,7 +165,7 @@ impl<D: Backend> Params<D> for Tuned<D> {
     }
 }
 
-movable!(Tuned { moved: [predictor, decoder], kept: [moves, weights, pairing, width], device_field: device });
+movable!(Tuned { moved: [predictor, decoder], kept: [moves, weights, comparison, width], device_field: device });
 
 /// Some sets.
 pub struct TuneBatch {
@@ -207,7 +207,7 @@ impl<D: Backend> Trainable<D> for Tuned<D> {
         let delta = self.predictor.forward(z.clone().put_tape(tape), &batch.asked, rng)?;
         let moved = ops::add(delta, z.clone().put_tape(T::default()))?;
         let target = ops::upload(&self.device, &batch.perturbed)?;
-        let energy = self.pairing.distance(
+        let distance = self.comparison.loss(
             (moved.retaped::<T>(), &batch.z),
             sets,
             (&target, &batch.perturbed_sets),
@@ -231,11 +231,11 @@ impl<D: Backend> Trainable<D> for Tuned<D> {
         let effect = effect_loss(under, before, &batch.effects, &batch.effect_weights)?;
 
         let mut parts = vec![
-            (self.pairing.part(), ops::to_f32(&energy)),
+            (self.comparison.part(), ops::to_f32(&distance)),
             ("means", ops::to_f32(&of_means)),
             ("effect", ops::to_f32(&effect)),
         ];
-        let mut total = ops::scaled(energy, weights.energy)?;
+        let mut total = ops::scaled(distance, weights.energy)?;
         for (term, weight) in [(of_means, weights.means), (effect, weights.effect)] {
             total = ops::add_scaled(total, term, weight)?;
         }
