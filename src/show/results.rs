@@ -4,7 +4,8 @@ use super::{Align, Grid};
 use crate::{
     Result,
     bench::{
-        Benchmark, Comparison, Coverage, Evaluation, Metric, ModelFacts, OwnSpace, PerturbationScore, Role, Significance,
+        Benchmark, Comparison, Coverage, Evaluation, Metric, ModelFacts, OwnSpace, PerturbationScore, Role,
+        Significance,
         ablation::{Ablation, UNCHANGED},
     },
     notebook::show_at_end,
@@ -251,7 +252,9 @@ impl Ablation {
         let headings = headings.map(|(at, name)| (name.as_str(), if at == 0 { Align::Left } else { Align::Right }));
         let mut caption = format!("mean ± standard deviation over seeds, {}", self.dataset);
         if !differences.is_empty() {
-            caption += &format!("; difference to {UNCHANGED:?} on the same conditions, with its 95 % bootstrap interval over conditions");
+            caption += &format!(
+                "; difference to {UNCHANGED:?} on the same conditions, with its 95 % bootstrap interval over conditions"
+            );
         }
         let mut grid = Grid::new(caption, headings);
         for variant in self.variants() {

@@ -49,7 +49,10 @@ fn a_variant_is_compared_on_the_conditions_of_the_unchanged_model() {
     assert_eq!((of("worse").conditions, of("few").conditions, differences.len()), (8, 3, 2));
     assert!((of("worse").difference - 0.5).abs() < 1e-9 && (of("few").difference + 0.25).abs() < 1e-9);
     let (low, high) = (of("worse").low.expect("eight conditions"), of("worse").high.expect("eight conditions"));
-    assert!((low - 0.5).abs() < 1e-9 && (high - 0.5).abs() < 1e-9, "{low} {high}: the same difference on every condition");
+    assert!(
+        (low - 0.5).abs() < 1e-9 && (high - 0.5).abs() < 1e-9,
+        "{low} {high}: the same difference on every condition"
+    );
     assert_eq!(of("few").low, None);
     let text = ablation.table().expect("a table").to_string();
     for part in ["l2: difference", "+0.500 (+0.500 to +0.500)", "-0.250 (3 conditions)", "3 to 40, median 7"] {

@@ -89,7 +89,8 @@ fn triples_are_judged_by_models_of_singles_and_doubles() {
     };
     assert_eq!((of("additive"), of("combination"), of("no_change")), (6, 6, 6), "each triple is predicted");
     let groups = results["groups"].as_array().expect("groups");
-    let has_doubles = |group: &serde_json::Value| group["group"].as_str().is_some_and(|name| name.starts_with("doubles"));
+    let has_doubles =
+        |group: &serde_json::Value| group["group"].as_str().is_some_and(|name| name.starts_with("doubles"));
     assert!(!groups.is_empty() && groups.iter().all(has_doubles), "{groups:?}");
     place.fails("bench --data cells.h5ad --split triples --models additive --out u", &["(0 are triples)", "doubles"]);
 }

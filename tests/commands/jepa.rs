@@ -192,7 +192,8 @@ fn masks_of_modules_are_variants_where_their_files_are_given() {
     let place = Place::new();
     place.run("simulate --cells 250 --genes 40 --seed 3 --out c.h5ad").done();
     let genes = Dataset::open(place.path("c.h5ad")).expect("cells").genes.names;
-    let sets = (0..4).map(|set| format!("S{set}\tmade up\t{}\n", genes[set * 10..][..10].join("\t"))).collect::<String>();
+    let sets =
+        (0..4).map(|set| format!("S{set}\tmade up\t{}\n", genes[set * 10..][..10].join("\t"))).collect::<String>();
     place.write("sets.gmt", &sets);
     let regulons = genes.iter().enumerate().map(|(at, gene)| format!("TF{}\t{gene}\n", at / 8)).collect::<String>();
     place.write("regulons.tsv", &regulons);
@@ -233,7 +234,9 @@ fn an_ablation_of_the_jepa_is_resumed_and_remembers_what_it_did() {
     let first = trials();
     assert_eq!(first.len(), 1);
     let scores = first[0]["scores"].as_array().expect("rows per condition");
-    assert!(scores.iter().any(|row| row["metric"] == "l2" && row["perturbation"].as_str().is_some_and(|p| p.contains('+'))));
+    assert!(
+        scores.iter().any(|row| row["metric"] == "l2" && row["perturbation"].as_str().is_some_and(|p| p.contains('+')))
+    );
     let said = place.run(&format!("{line} no_phase_A,encoder_frozen_at_principal_components --resume"));
     assert!(said.done().contains("edistance_plain"), "{}", said.stdout);
     let both = trials();

@@ -17,6 +17,10 @@ impl Ablation {
             }
         }
         let others = self.variants().into_iter().filter(|&variant| variant != UNCHANGED);
-        others.flat_map(|variant| metrics.iter().filter_map(|metric| scores.compare(variant, UNCHANGED, metric)).collect::<Vec<_>>()).collect()
+        others
+            .flat_map(|variant| {
+                metrics.iter().filter_map(|metric| scores.compare(variant, UNCHANGED, metric)).collect::<Vec<_>>()
+            })
+            .collect()
     }
 }

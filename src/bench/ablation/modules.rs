@@ -66,4 +66,3 @@ impl MaskModules {
 pub fn option_of_jepa_variant(name: &str) -> Option<&'static str> {
     MODULE_VARIANTS.iter().zip(OPTIONS).find(|(names, _)| names.contains(&name)).map(|(_, option)| option)
 }
-

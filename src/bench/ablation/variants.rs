@@ -5,52 +5,16 @@ use crate::{
     model::{
         combination::CombinationConfig,
         jepa::{
-            AntiCollapse, Conditioning, EncoderConfig, GeneConfig, GroupConfig, Grouping, JepaSettings, MaskConfig,
-            MaskKind, PretrainingObjective, ControlPairing, Phase, PredictorState, PretrainingConfig, Size, TeacherSees, ValueTokens,
-            ViewNoise,
+            AntiCollapse, Conditioning, ControlPairing, EncoderConfig, GeneConfig, GroupConfig, Grouping, JepaSettings,
+            MaskConfig, MaskKind, Phase, PredictorState, PretrainingConfig, PretrainingObjective, Size, TeacherSees,
+            ValueTokens, ViewNoise,
         },
     },
     nn::EmbeddingLoss,
 };
+
 /// The name of the unchanged model.
 pub const UNCHANGED: &str = "as it is";
-
-/// Files of gene modules, which masks of phase A can be made of in place of random genes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MaskModules {
-    /// Gene sets, a GMT file.
-    pub gene_sets: Option<PathBuf>,
-    /// Transcription factors and their targets, a TSV file.
-    pub regulons: Option<PathBuf>,
-}
-
-impl MaskModules {
-    /// The masks of the files that are given: of gene sets, of regulons.
-    fn kinds(&self) -> [Option<MaskKind>; 2] {
-        let (min_size, max_size) = SET_SIZES;
-        let gene_sets = self.gene_sets.clone().map(|file| MaskKind::GeneSets { file, min_size, max_size });
-        let regulons = self.regulons.clone().map(|file| MaskKind::Regulons { file, min_size: FEWEST_TARGETS });
-        [gene_sets, regulons]
-    }
-
-    /// How many modules of each file masks of these genes can be made of, one sentence each.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or that has no module of these genes.
-    pub fn notes(&self, genes: &[String]) -> Result<Vec<String>> {
-        let mut notes = Vec::new();
-        if let Some(file) = &self.gene_sets {
-            let sets = GeneSets::open(file)?.measured(genes, SET_SIZES.0, SET_SIZES.1)?.columns.len();
-            let (least, most) = SET_SIZES;
-            notes.push(format!("masks by gene sets: {sets} sets of {least} to {most} measured genes"));
-        }
-        if let Some(file) = &self.regulons {
-            let regulons = Regulons::open(file)?.measured(genes, FEWEST_TARGETS)?.len();
-            notes.push(format!("masks by regulons: {regulons} transcription factors with {FEWEST_TARGETS} measured targets or more"));
-        }
-        Ok(notes)
-    }
-}
 
 /// Of the combination model: what is changed, and the settings.
 pub(super) fn variants_of_effects(base: &CombinationConfig) -> Vec<(&'static str, CombinationConfig)> {

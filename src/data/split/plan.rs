@@ -301,7 +301,10 @@ impl SplitPlan {
     pub const NAMES: [(&str, &str); 10] = [
         ("stratified", "a tenth of the cells of each perturbation; nothing is unseen"),
         ("doubles[:FRACTION]", "half (or FRACTION) of the doubles whose two singles were measured"),
-        ("triples[:FRACTION]", "all (or FRACTION) of the triples whose three singles were measured; doubles are trained on"),
+        (
+            "triples[:FRACTION]",
+            "all (or FRACTION) of the triples whose three singles were measured; doubles are trained on",
+        ),
         ("constae", "half of the doubles, by the protocol of Ahlmann-Eltze et al. 2025"),
         ("simulation", "a quarter of the genes and of the doubles of the others, as in GEARS"),
         ("perturbations[:FRACTION]", "a quarter (or FRACTION) of the genes and every condition with one of them"),

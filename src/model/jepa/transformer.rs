@@ -183,7 +183,10 @@ impl<D: Backend> TransformerEncoder<D> {
     /// Number of genes of each token, in the order of places.
     pub fn token_sizes(&self) -> Vec<usize> {
         let mut sizes = vec![0; self.identity.shape().0];
-        self.place_of_genes().into_iter().filter(|&place| place != NOWHERE).for_each(|place| sizes[place as usize] += 1);
+        self.place_of_genes()
+            .into_iter()
+            .filter(|&place| place != NOWHERE)
+            .for_each(|place| sizes[place as usize] += 1);
         sizes
     }
 
