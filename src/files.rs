@@ -7,10 +7,11 @@
 //! command that writes into the folder removes it ([`remove_abandoned`]).
 
 use crate::{Error, Result};
+use flate2::read::MultiGzDecoder;
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -23,6 +24,23 @@ const ENDING: &str = ".part";
 
 /// Those that this process is writing.
 static IN_PROGRESS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// The text of a file; one that begins as gzip does is decompressed.
+///
+/// # Errors
+/// A file that cannot be read, damaged gzip, bytes that are not UTF-8: with the file's name.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    let mut text = String::new();
+    let read = match bytes.starts_with(&[0x1f, 0x8b]) {
+        true => MultiGzDecoder::new(bytes.as_slice()).read_to_string(&mut text),
+        false => bytes.as_slice().read_to_string(&mut text),
+    };
+    match read {
+        Ok(_) => Ok(text),
+        Err(e) => Err(Error::data(format!("{e}; it must be text, or text compressed with gzip")).at(path.display())),
+    }
+}
 
 /// Replaces the file at `path` by `bytes`, all or nothing.
 ///

@@ -3,7 +3,7 @@
 use genailab::{
     data::{Simulation, SimulationConfig, Split, SplitPlan, TrainingData},
     eval::{DciConfig, dci, mutual_information_gap},
-    model::{CountVae, Model, VaeObjective, VaeConfig, VaeSettings},
+    model::{CountVae, Model, VaeConfig, VaeObjective, VaeSettings},
     train::{Run, TrainConfig},
 };
 

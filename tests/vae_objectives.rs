@@ -6,8 +6,8 @@ use genailab::{
     data::{Dataset, Simulation, SimulationConfig, Split, SplitPlan, TrainingData},
     dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, Tape},
     model::{
-        CellSource, CellView, CountVae, KlAnnealing, Likelihood, Model, VaeObjective, Trained, VaeBatch, VaeConfig,
-        VaeNet, VaeSettings, Vocabulary,
+        CellSource, CellView, CountVae, KlAnnealing, Likelihood, Model, Trained, VaeBatch, VaeConfig, VaeNet,
+        VaeObjective, VaeSettings, Vocabulary,
     },
     nn::{Params, ops},
     train::{BatchSource, Loss, Run, StepContext, TrainConfig, Trainable},

@@ -18,7 +18,7 @@ use crate::{
     eval::metrics::pearson,
     model::{
         Trained,
-        jepa::{AdaptConfig, Jepa, AdaptMethod, Target},
+        jepa::{AdaptConfig, AdaptMethod, Jepa, Target},
     },
     show::{Figure, Panel, Series, training_curves},
     train::Run,
@@ -252,8 +252,9 @@ impl Curve {
     pub fn plot(&self, title: &str) -> Result<Figure> {
         let seen = self.seen();
         let x: Vec<f64> = seen.iter().map(|&n| n as f64).collect();
-        let of =
-            |method: AdaptMethod| -> Vec<f64> { seen.iter().map(|&n| self.l2(method, n).unwrap_or(f64::NAN)).collect() };
+        let of = |method: AdaptMethod| -> Vec<f64> {
+            seen.iter().map(|&n| self.l2(method, n).unwrap_or(f64::NAN)).collect()
+        };
         let run = AdaptMethod::ALL.into_iter().filter(|method| self.rows.iter().any(|row| row.method == *method));
         let mut series: Vec<Series> = run.map(|method| Series::new(method.name(), x.clone(), of(method))).collect();
         series.push(Series::new("no change", x.clone(), vec![mean(&self.no_change); x.len()]));

@@ -4,8 +4,9 @@ use super::{Align, Grid};
 use crate::{
     Result,
     bench::{
-        Benchmark, Coverage, Evaluation, Metric, ModelFacts, OwnSpace, PerturbationScore, Role, Significance,
-        ablation::Ablation,
+        Benchmark, Comparison, Coverage, Evaluation, Metric, ModelFacts, OwnSpace, PerturbationScore, Role,
+        Significance,
+        ablation::{Ablation, UNCHANGED},
     },
     notebook::show_at_end,
 };
@@ -224,7 +225,8 @@ fn decimal(value: Option<f64>) -> String {
 }
 
 impl Ablation {
-    /// One row per variant: mean and standard deviation over the seeds.
+    /// One row per variant: mean and standard deviation over the seeds, the difference to the unchanged model by each metric of single
+    /// conditions ([`Ablation::differences`]), and the numbers of genes of the smallest, the median and the largest token.
     ///
     /// # Errors
     /// None that a user can cause.
@@ -234,8 +236,27 @@ impl Ablation {
             .iter()
             .find(|trial| trial.failure.is_none())
             .map_or(Vec::new(), |trial| trial.figures.iter().map(|(name, _)| name.as_str()).collect());
-        let headings = std::iter::once(("variant", Align::Left)).chain(names.iter().map(|name| (*name, Align::Right)));
-        let mut grid = Grid::new(format!("mean ± standard deviation over seeds, {}", self.dataset), headings);
+        let differences = self.differences();
+        let mut compared: Vec<&str> = Vec::new();
+        for difference in &differences {
+            if !compared.contains(&difference.metric.as_str()) {
+                compared.push(&difference.metric);
+            }
+        }
+        let sized = self.trials.iter().any(|trial| trial.token_sizes.is_some());
+        let mut headings = vec!["variant".to_owned()];
+        headings.extend(names.iter().map(|&name| name.to_owned()));
+        headings.extend(compared.iter().map(|metric| format!("{metric}: difference")));
+        headings.extend(sized.then(|| "genes per token".to_owned()));
+        let headings = headings.iter().enumerate();
+        let headings = headings.map(|(at, name)| (name.as_str(), if at == 0 { Align::Left } else { Align::Right }));
+        let mut caption = format!("mean ± standard deviation over seeds, {}", self.dataset);
+        if !differences.is_empty() {
+            caption += &format!(
+                "; difference to {UNCHANGED:?} on the same conditions, with its 95 % bootstrap interval over conditions"
+            );
+        }
+        let mut grid = Grid::new(caption, headings);
         for variant in self.variants() {
             let trials = || self.trials.iter().filter(|trial| trial.variant == variant);
             let mut row = vec![variant.to_owned()];
@@ -246,9 +267,35 @@ impl Ablation {
                 let failed = trials().filter(|trial| trial.failure.is_some()).count();
                 row.push(spread(&values, failed));
             }
+            for metric in &compared {
+                let of = differences.iter().find(|of| of.model == variant && of.metric == *metric);
+                row.push(of.map_or_else(|| "-".to_owned(), difference));
+            }
+            if sized {
+                row.push(token_sizes(trials().filter_map(|trial| trial.token_sizes)));
+            }
             grid.push(row)?;
         }
         Ok(grid)
+    }
+}
+
+/// `+0.012 (-0.004 to 0.031)`, or the number of conditions where they are too few for an interval.
+fn difference(of: &Comparison) -> String {
+    match of.low.zip(of.high) {
+        Some((low, high)) => format!("{:+.3} ({low:+.3} to {high:+.3})", of.difference),
+        None => format!("{:+.3} ({} conditions)", of.difference, of.conditions),
+    }
+}
+
+/// `9 to 41, median 18`: the smallest and the largest of all seeds, and the median of the medians.
+fn token_sizes(trials: impl Iterator<Item = [usize; 3]>) -> String {
+    let all: Vec<[usize; 3]> = trials.collect();
+    let mut medians: Vec<usize> = all.iter().map(|sizes| sizes[1]).collect();
+    medians.sort_unstable();
+    match (all.iter().map(|sizes| sizes[0]).min(), all.iter().map(|sizes| sizes[2]).max()) {
+        (Some(least), Some(most)) => format!("{least} to {most}, median {}", medians[medians.len() / 2]),
+        _ => "-".to_owned(),
     }
 }
 

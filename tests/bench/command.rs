@@ -77,6 +77,25 @@ impl Place {
 }
 
 #[test]
+fn triples_are_judged_by_models_of_singles_and_doubles() {
+    let place = Place::new();
+    place.done("simulate --cells 900 --genes 60 --triples 6 --seed 5 --out triples.h5ad");
+    place.done("bench --data triples.h5ad --split triples --seeds 1 --models additive,combination --out t");
+    let results: serde_json::Value = serde_json::from_str(&place.read("t/results.json")).expect("JSON");
+    assert_eq!(results["splits"][0]["test"], 6);
+    let of = |model: &str| {
+        let rows = results["rows"].as_array().expect("rows");
+        rows.iter().filter(|row| row["model"] == model && row["metric"] == "l2").count()
+    };
+    assert_eq!((of("additive"), of("combination"), of("no_change")), (6, 6, 6), "each triple is predicted");
+    let groups = results["groups"].as_array().expect("groups");
+    let has_doubles =
+        |group: &serde_json::Value| group["group"].as_str().is_some_and(|name| name.starts_with("doubles"));
+    assert!(!groups.is_empty() && groups.iter().all(has_doubles), "{groups:?}");
+    place.fails("bench --data cells.h5ad --split triples --models additive --out u", &["(0 are triples)", "doubles"]);
+}
+
+#[test]
 fn both_kinds_of_data_give_the_contract() {
     let place = Place::new();
     for data in ["effects", "cells"] {

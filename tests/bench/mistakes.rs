@@ -13,7 +13,7 @@ fn says<T>(result: genailab::Result<T>, parts: &[&str]) {
 #[test]
 fn what_a_notebook_may_get_wrong() {
     let run = |split: &str, seeds, models: &[&str]| Benchmark::run(effects(), split, seeds, models);
-    says(run("triples", 1, &[]), &["there is no split \"triples\"", "doubles", "constae"]);
+    says(run("quadruples", 1, &[]), &["there is no split \"quadruples\"", "doubles", "constae"]);
     says(run("doubles", 1, &["additiv"]), &["there is no model \"additiv\"", "additive", "no_change"]);
     says(run("doubles", 0, &[]), &["0 seeds", "at least 1"]);
     says(run("context:batch", 1, &[]), &["effects"]);

@@ -190,7 +190,34 @@ fn an_ablation_has_a_row_a_variant() {
     }
     place.fails("ablate --data e.h5ad --phase a --out c", &["--phase", "cells"]);
     place.fails("ablate --data e.h5ad --split doubles --out c", &["--split", "cells"]);
+    let text = std::fs::read_to_string(place.path("a/report.html")).expect("a report");
+    assert!(text.contains("l2: difference") && text.contains("bootstrap interval"));
     place.fails("ablate --data c.h5ad --variants no_head --out c", &["no head", "no phase A"]);
+}
+
+#[test]
+fn masks_of_modules_are_variants_where_their_files_are_given() {
+    let place = Place::new();
+    place.run("simulate --cells 250 --genes 40 --seed 3 --out c.h5ad").done();
+    let genes = Dataset::open(place.path("c.h5ad")).expect("cells").genes.names;
+    let sets =
+        (0..4).map(|set| format!("S{set}\tmade up\t{}\n", genes[set * 10..][..10].join("\t"))).collect::<String>();
+    place.write("sets.gmt", &sets);
+    let regulons = genes.iter().enumerate().map(|(at, gene)| format!("TF{}\t{gene}\n", at / 8)).collect::<String>();
+    place.write("regulons.tsv", &regulons);
+    let line = "ablate --data c.h5ad --seeds 1 --epochs 1 --variants as_it_is,masks_by_gene_sets,masks_by_regulons";
+    let said = place.run(&format!("{line} --gene-sets sets.gmt --regulons regulons.tsv --out a"));
+    for part in ["4 sets of 5 to 200", "5 transcription factors", "l2: difference", "genes per token"] {
+        assert!(said.done().contains(part), "{part}: {}", said.stdout);
+    }
+    let ablation = json(&place.path("a/ablation.json"));
+    let trials = ablation["trials"].as_array().expect("trials");
+    assert!(trials.len() == 3 && trials.iter().all(|trial| trial["failure"].is_null()), "{trials:?}");
+    assert_ne!(trials[0]["scores"][0]["value"], trials[1]["scores"][0]["value"], "other masks, another encoder");
+    place.fails(&format!("{line} --out b"), &["masks by gene sets", "--gene-sets FILE.gmt"]);
+    place.write("other.gmt", "S\tmade up\tENSG1\tENSG2\n");
+    place.fails("ablate --data c.h5ad --gene-sets other.gmt --out b", &["other.gmt", "gene sets"]);
+    place.fails("ablate --data c.h5ad --phase a --gene-sets sets.gmt --out b", &["--gene-sets", "--phase a"]);
 }
 
 #[test]
@@ -214,6 +241,10 @@ fn an_ablation_of_the_jepa_is_resumed_and_remembers_what_it_did() {
     place.run(&format!("{line} no_phase_A")).done();
     let first = trials();
     assert_eq!(first.len(), 1);
+    let scores = first[0]["scores"].as_array().expect("rows per condition");
+    assert!(
+        scores.iter().any(|row| row["metric"] == "l2" && row["perturbation"].as_str().is_some_and(|p| p.contains('+')))
+    );
     let said = place.run(&format!("{line} no_phase_A,encoder_frozen_at_principal_components --resume"));
     assert!(said.done().contains("edistance_plain"), "{}", said.stdout);
     let both = trials();

@@ -122,7 +122,9 @@ fn a_run() {
     place.write("free.toml", "[qc]\nmin_genes = 1\nmin_cells_per_perturbation = 1\n");
     let result = |folder: &Path| {
         assert!(folder.join("report.html").exists());
-        ["vae", "jepa", "diffusion"].map(|name| read(&folder.join(name).join("model.safetensors"))).concat()
+        ["vae", "jepa", "jepa-diffusion", "diffusion"]
+            .map(|name| read(&folder.join(name).join("model.safetensors")))
+            .concat()
     };
     let line = "run --data cells.h5ad --out OUT --config free.toml --epochs 2".to_owned();
     Job { line, resume: true, result }.survives(&place);

@@ -4,6 +4,7 @@
 //! half-written and no temporary file is left.
 
 mod adapt;
+mod configs;
 mod cuda;
 mod data;
 mod de;

@@ -51,7 +51,16 @@ fn the_built_in_data_and_then_other_cells_into_one_folder() {
         assert!(results["truth"].as_array().is_some_and(|rows| !rows.is_empty()), "the truth is known");
         assert!(results["held_out"]["elbo"]["elbo"].as_f64().is_some_and(|elbo| elbo < 0.0));
         assert!(results["held_out"]["effects"]["scores"].as_array().is_some_and(|rows| rows.len() > 10));
+        let stages = &results["stages"];
+        let judged = stages["jepa_diffusion"]["seen"]["rows"].as_array();
+        let is_judged =
+            |row: &Value| row["seen"] == true && row["cells"]["crps"].as_f64().is_some_and(|crps| crps > 0.0);
+        assert!(judged.is_some_and(|rows| rows.len() > 10 && rows.iter().any(is_judged)), "{}", stages["notes"]);
     }
+    let report = std::fs::read_to_string(place.path("out/report.html")).expect("a report");
+    assert!(report.contains("Stage 3: diffusion in the JEPA"), "a section of its own");
+    let jepa = "predict --model out/jepa-diffusion --perturbations control --cells 3 --out out/q.h5ad";
+    place.run(jepa).done();
     place.run("predict --model out/vae --perturbations control --cells 3 --out out/p.h5ad").done();
 }
 

@@ -19,7 +19,8 @@ fn distance(model: &Diffusion, how: &SampleConfig) -> f64 {
 
 #[test]
 fn each_network_learns_a_mixture() {
-    let dit = DitConfig { group: 1, width: 32, depth: 2, heads: 2, embedding: 32, conditioning: DitConditioning::AdaLn };
+    let dit =
+        DitConfig { group: 1, width: 32, depth: 2, heads: 2, embedding: 32, conditioning: DitConditioning::AdaLn };
     let tabular = TabularConfig { group: 1, width: 32, depth: 2, heads: 2, embedding: 32 };
     let how = SampleConfig::ddim(40);
     for net in [small(), ScoreNetConfig::Tabular(tabular), ScoreNetConfig::Dit(dit)] {

@@ -5,7 +5,7 @@ use genailab::{
     device::Device,
     model::{
         diffusion::GaussianMixture,
-        ebm::{Ebm, EbmConfig, EnergyNetConfig, McmcConfig, EnergyObjective},
+        ebm::{Ebm, EbmConfig, EnergyNetConfig, EnergyObjective, McmcConfig},
     },
     ndarray::{Array1, Array2, Axis, array},
     show::map_grid,

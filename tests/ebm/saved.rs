@@ -73,7 +73,10 @@ fn settings_out_of_range_are_refused_by_name() {
         (EnergyObjective::Dsm { sigma_min: -1.0 }, "sigma_min = -1"),
         (EnergyObjective::Ssm { projections: 0 }, "projections = 0"),
         (EnergyObjective::Cd { steps: 5, step_size: f64::NAN, regularisation: 0.1 }, "step_size = NaN"),
-        (EnergyObjective::Pcd { chains: 5, restart: 2.0, steps: 5, step_size: 0.1, regularisation: 0.1 }, "restart = 2"),
+        (
+            EnergyObjective::Pcd { chains: 5, restart: 2.0, steps: 5, step_size: 0.1, regularisation: 0.1 },
+            "restart = 2",
+        ),
     ] {
         let error = Ebm::new(2, 0, &small(objective), 0, Device::Cpu).expect_err("out of range").to_string();
         assert!(error.contains(word), "{error}");

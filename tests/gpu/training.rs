@@ -111,7 +111,8 @@ fn diffusion_ends_where_the_cpu_does() {
     }
     let x = Array2::from_shape_fn((256, 4), |(i, j)| ((i * 7 + j * 3) % 11) as f32 / 5.0 - 1.0);
     let train = TrainConfig { epochs: 50, batch_size: 64, learning_rate: 3e-3, ..TrainConfig::default() };
-    let dit = DitConfig { group: 1, width: 16, depth: 1, heads: 2, embedding: 16, conditioning: DitConditioning::AdaLn };
+    let dit =
+        DitConfig { group: 1, width: 16, depth: 1, heads: 2, embedding: 16, conditioning: DitConditioning::AdaLn };
     for net in [DiffusionConfig::default().net, ScoreNetConfig::Dit(dit)] {
         same_loss(&format!("diffusion, {}", net.name()), |run| {
             let config = DiffusionConfig { net, ..DiffusionConfig::default() };

@@ -8,7 +8,7 @@ use genailab::{
     device::Device,
     model::{
         Model, Trained,
-        jepa::{AdaptConfig, Adaptation, Jepa, AdaptMethod, Target},
+        jepa::{AdaptConfig, AdaptMethod, Adaptation, Jepa, Target},
     },
     nn::AdapterFile,
     train::Run,
@@ -116,7 +116,10 @@ fn adaptation_needs_fewer_perturbations_than_training_from_scratch() {
     assert_eq!((curve.held_out, curve.pool), (6, 12));
     let error = |method, n| curve.l2(method, n).expect("it was run");
     assert!(error(AdaptMethod::Lora, 2) < error(AdaptMethod::Scratch, 12), "{curve:?}");
-    assert!(error(AdaptMethod::Lora, 12) < curve.no_change[0] && curve.ceiling[0] < error(AdaptMethod::Lora, 12), "{curve:?}");
+    assert!(
+        error(AdaptMethod::Lora, 12) < curve.no_change[0] && curve.ceiling[0] < error(AdaptMethod::Lora, 12),
+        "{curve:?}"
+    );
     assert_eq!(curve.needed(AdaptMethod::Lora, AdaptMethod::Scratch), Some(2));
     assert!(curve.plot("a curve").expect("points").to_svg().contains("noise ceiling"));
 }

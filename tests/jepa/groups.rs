@@ -35,6 +35,12 @@ fn every_gene_has_a_group_and_every_group_a_gene() {
         assert_eq!(groups.len(), data.n_genes());
         (0..8).for_each(|group| assert!(groups.contains(&group), "{grouping:?}: group {group} is empty"));
     }
+    let even = Grouping::EvenCorrelation.divide(7, &data, &split.train, 1).expect("enough genes");
+    let mut sizes = [0; 7];
+    even.iter().for_each(|&group| sizes[group as usize] += 1);
+    sizes.sort_unstable();
+    // 120 genes.
+    assert_eq!(sizes, [17, 17, 17, 17, 17, 17, 18]);
     let error = Grouping::Random.divide(1000, &data, &split.train, 0).expect_err("120 genes").to_string();
     assert!(error.contains("encoder.groups = 1000") && error.contains("120 genes"), "{error}");
 }
@@ -76,6 +82,9 @@ fn genes_that_vary_together_come_into_one_group() {
     .expect("a dataset");
     let train: Vec<usize> = (0..cells).collect();
     let groups = Grouping::Correlation.divide(4, &data, &train, 0).expect("enough genes");
+    // Blocks of one size are found by groups of one size too.
+    let even = Grouping::EvenCorrelation.divide(4, &data, &train, 0).expect("enough genes");
+    assert!(even.chunks(10).all(|block| block.iter().all(|group| *group == block[0])), "{even:?}");
     for block in groups.chunks(block) {
         assert!(block.iter().all(|group| *group == block[0]), "{groups:?}");
     }

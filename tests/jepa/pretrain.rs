@@ -8,8 +8,9 @@ use genailab::{
     model::{
         Model, Trained,
         jepa::{
-            AntiCollapse, EncoderConfig, Jepa, JepaSettings, MaskConfig, MaskKind, PretrainingObjective, Phase, Pretraining,
-            PretrainingConfig, Reader, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
+            AntiCollapse, EncoderConfig, Jepa, JepaSettings, MaskConfig, MaskKind, Phase, Pretraining,
+            PretrainingConfig, PretrainingObjective, Reader, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig,
+            ViewNoise,
         },
     },
     ndarray::{Array2, Axis, s},
@@ -101,7 +102,8 @@ fn without_ema_the_teacher_is_the_student() {
 #[test]
 fn predictions_can_be_what_is_held_apart() {
     check_learns(PretrainingConfig { regularise: Regularise::Predictions, ..config(PretrainingObjective::Masks) }, 4);
-    let wrong = PretrainingConfig { regularise: Regularise::Predictions, ..config(PretrainingObjective::Reconstruction) };
+    let wrong =
+        PretrainingConfig { regularise: Regularise::Predictions, ..config(PretrainingObjective::Reconstruction) };
     assert!(wrong.validate().expect_err("nothing to hold apart").to_string().contains("regularise"));
 }
 
@@ -128,8 +130,11 @@ fn what_embeddings_are_compared_with_learns() {
 #[test]
 fn a_linear_encoder_begins_at_the_principal_components() {
     let (data, split) = small();
-    let linear =
-        PretrainingConfig { encoder: EncoderConfig::Linear, target_sum: Some(1e4), ..config(PretrainingObjective::Masks) };
+    let linear = PretrainingConfig {
+        encoder: EncoderConfig::Linear,
+        target_sum: Some(1e4),
+        ..config(PretrainingObjective::Masks)
+    };
     let z = embed(&Pretraining::new(&data, &split, linear, 1).expect("a valid configuration"), &data);
     let expression = normalize::log_normalize(&data, TargetSum::Fixed(1e4)).expect("counts").to_dense();
     let pca = Pca::fit(expression.select(Axis(0), &split.train).view(), 24, 1).expect("cells enough");
@@ -218,13 +223,15 @@ fn every_mask_kind_trains() {
         MaskKind::Adversarial,
     ] {
         let masks = MaskConfig { kind, overlap: 0.1, ..MaskConfig::default() };
-        let (_, history) = train(&data, &split, PretrainingConfig { masks, ..config(PretrainingObjective::Masks) }, &short(2));
+        let (_, history) =
+            train(&data, &split, PretrainingConfig { masks, ..config(PretrainingObjective::Masks) }, &short(2));
         assert_eq!(history.epochs.len(), 2);
     }
     let masks =
         MaskConfig { kind: MaskKind::Regulons { file: "none.tsv".into(), min_size: 3 }, ..MaskConfig::default() };
     let mut model =
-        Pretraining::new(&data, &split, PretrainingConfig { masks, ..config(PretrainingObjective::Masks) }, 0).expect("valid");
+        Pretraining::new(&data, &split, PretrainingConfig { masks, ..config(PretrainingObjective::Masks) }, 0)
+            .expect("valid");
     let error = model.fit_with(&data, &split, &short(1), &mut quiet()).expect_err("there is no such file").to_string();
     assert!(error.contains("none.tsv"), "{error}");
 }
@@ -274,7 +281,12 @@ fn a_training_resumes_bit_for_bit() {
 
 /// Phase A of the JEPA, with this training.
 fn phase_a(pretraining: TrainConfig) -> JepaSettings {
-    JepaSettings { phase: Phase::A, encoder: config(PretrainingObjective::Masks), pretraining, ..JepaSettings::default() }
+    JepaSettings {
+        phase: Phase::A,
+        encoder: config(PretrainingObjective::Masks),
+        pretraining,
+        ..JepaSettings::default()
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use genailab::{
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use std::sync::Arc;
+use std::{io::Write, sync::Arc};
 
 fn encoders() -> Vec<CellEncoder<Cpu>> {
     [PretrainingConfig::mlp(Size::Small), PretrainingConfig::tokens(Size::Small)]
@@ -89,6 +89,17 @@ fn regulons_are_read_and_mistakes_name_the_line() {
         assert!(error.contains(line) && error.contains(word), "{error}");
     }
     let names: Vec<String> = ["IRF1", "CD274", "ACTB"].map(str::to_owned).into();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("regulons.tsv.gz");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(b"tf\ttarget\tmor\tconfidence\nSTAT1\tIRF1\t1.0\tA\n").expect("in memory");
+    let packed = packed.finish().expect("in memory");
+    std::fs::write(&file, &packed).expect("writable");
+    let read = Regulons::open(&file).expect("a compressed file");
+    assert_eq!(read.regulons[0].targets, [("IRF1".to_owned(), 1.0)]);
+    std::fs::write(&file, &packed[..packed.len() / 2]).expect("writable");
+    let error = Regulons::open(&file).expect_err("half of a file").to_string();
+    assert!(error.contains("regulons.tsv.gz") && error.contains("gzip"), "{error}");
     let sets = Regulons::parse("S\tCD274\nS\tIRF1\nS\tnone\nT\tACTB\nU\tACTB\t0").expect("valid");
     assert_eq!(sets.measured(&names, 1).expect("two are measured"), [vec![0, 1], vec![2]]);
     assert!(sets.measured(&names, 3).expect_err("too few").to_string().contains("3 measured targets"));

@@ -60,6 +60,8 @@ fn names_on_the_command_line() {
         ("stratified", SplitPlan::Stratified { validation: 0.1, test: 0.1, seed: 7 }),
         ("doubles", SplitPlan::Doubles { test: 0.5, seed: 7 }),
         ("doubles:0.2", SplitPlan::Doubles { test: 0.2, seed: 7 }),
+        ("triples", SplitPlan::Triples { test: 1.0, seed: 7 }),
+        ("triples:0.2", SplitPlan::Triples { test: 0.2, seed: 7 }),
         ("constae", SplitPlan::Constae { seed: 7 }),
         (
             "simulation",
@@ -96,6 +98,7 @@ fn names_on_the_command_line() {
         "doubles:0",
         "doubles:1.5",
         "doubles:NaN",
+        "triples:2",
         "constae:1",
         "context",
         "context:",
@@ -129,6 +132,26 @@ fn doubles_are_held_out_and_their_singles_are_not() {
     assert_eq!(sizes(&divide(&SplitPlan::Doubles { test: 1.0, seed: 1 }, &perturbations)), (32, 0, 20));
     assert_eq!(sizes(&divide(&SplitPlan::Doubles { test: 0.001, seed: 1 }, &perturbations)).2, 1, "never none");
     assert_ne!(split.test, divide(&SplitPlan::Doubles { test: 0.3, seed: 2 }, &perturbations).test);
+}
+
+#[test]
+fn triples_are_held_out_and_their_doubles_are_not() {
+    let mut perturbations = screen(30, 20);
+    // Of the first two doubles are measured (g000+g001, g001+g002), of the second none; the third has a gene that was never alone.
+    perturbations.extend(["g000+g001+g002", "g003+g010+g020", "g000+g001+elsewhere"].map(str::to_owned));
+    let split = divide(&SplitPlan::triples(1), &perturbations);
+    assert_eq!(sizes(&split), (51, 0, 2));
+    assert_eq!(groups(&split), BTreeMap::from([("doubles0of3", 1), ("doubles2of3", 1)]));
+    for stays in ["g000+g001", "g001+g002", "g000+g001+elsewhere"] {
+        assert!(split.train.contains(&Condition::of(perturbation(stays))), "{stays}");
+    }
+    assert_eq!(sizes(&divide(&SplitPlan::Triples { test: 0.5, seed: 1 }, &perturbations)).2, 1);
+    let conditions = Conditions::of_effects(&effects(&perturbations));
+    assert_eq!(SplitPlan::triples(0).distinct_splits(&conditions).expect("triples"), Some(1), "nothing is drawn");
+    let mut leaking = split.clone();
+    leaking.train.retain(|condition| *condition != Condition::of(perturbation("g002")));
+    let message = leaking.refuse_leakage().expect_err("a single is missing").to_string();
+    assert!(message.contains("the single g002 is not trained on"), "{message}");
 }
 
 #[test]
@@ -281,6 +304,7 @@ fn plans_that_do_not_apply_say_why() {
         (context.clone(), &effects_of, "is for cells"),
         (SplitPlan::cross_dataset("b.h5ad", 0), &effects_of, "is for cells"),
         (SplitPlan::doubles(0), &effects_of, "(0 are doubles)"),
+        (SplitPlan::triples(0), &plain, "(0 are triples)"),
         (SplitPlan::Constae { seed: 0 }, &plain, "(0 are doubles)"),
         (SplitPlan::combos(0), &plain, "of 0 combinations"),
         (SplitPlan::Perturbations { test: 0.9, validation: 0.0, seed: 0 }, &plain, "none is left to train on"),

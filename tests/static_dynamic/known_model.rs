@@ -4,7 +4,9 @@
 
 use genailab::{
     dfdx::prelude::Cpu,
-    model::static_dynamic::{SequenceFlowConfig, Integrator, Packed, SequenceSet, Shown, TokenSequence, VelocityNet, noise},
+    model::static_dynamic::{
+        Integrator, Packed, SequenceFlowConfig, SequenceSet, Shown, TokenSequence, VelocityNet, noise,
+    },
     ndarray::{Array1, Array2, s},
     nn::seeded,
     train::{LearningRateSchedule, Run, TrainConfig, fit},

@@ -4,7 +4,7 @@ use super::small;
 use genailab::{
     Result,
     dfdx::prelude::*,
-    model::static_dynamic::{SequenceFlowConfig, Packed, Shown, TokenSequence, VelocityNet},
+    model::static_dynamic::{Packed, SequenceFlowConfig, Shown, TokenSequence, VelocityNet},
     ndarray::{Array2, s},
     nn::{GradientBuffers, HostTensor, Params, Snapshot, Visitor, ops, seeded, tensors},
 };

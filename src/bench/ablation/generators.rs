@@ -206,7 +206,7 @@ pub fn compare_generators(
             let (model, history) = ExpressionFlow::fit(&training, &settings, &mut run)?;
             Ok::<_, Error>((model, history.epochs.iter().map(|pass| pass.seconds).collect::<Vec<f64>>()))
         };
-        let mut told = |variant: String, figures| report(Trial { variant, seed, figures, failure: None });
+        let mut told = |variant: String, figures| report(Trial { variant, seed, figures, ..Trial::default() });
         if wanted(FLOOR, seed) {
             let others = log_normalised(&data, &held_out.other_cells(&data, &split, seed));
             told(FLOOR.to_owned(), held_out.figures(&others, seed)?)?;

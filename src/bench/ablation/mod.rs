@@ -8,17 +8,21 @@
 //!
 //! [`compare_generators`] trains generators of expression and judges the cells that they draw. [`scale_jepa`] changes the size of the JEPA and the number of training cells instead, at equal compute.
 //!
-//! A seed draws the split, the weights and the training. All variants are compared over the same seeds.
+//! A seed draws the split, the weights and the training. All variants are compared over the same seeds, and where conditions are
+//! judged one by one ([`Trial::scores`]), on the same conditions: [`Ablation::differences`].
 
+mod differences;
 mod generators;
+mod modules;
 mod scaling;
 mod variants;
 
 pub use generators::{GeneratorStudy, compare_generators, evaluations_figure};
+pub use modules::{MaskModules, option_of_jepa_variant};
 pub use scaling::{ScalingPoint, scale_jepa};
-pub use variants::names_of_jepa_variants;
+pub use variants::{UNCHANGED, names_of_jepa_variants};
 
-use super::{BenchmarkData, MeasureOptions, Task, measure};
+use super::{BenchmarkData, MeasureOptions, ObservedEffects, Row, Task, measure};
 use crate::{
     Error, ErrorKind, Result,
     data::{DataKind, Dataset, SplitPlan},
@@ -28,12 +32,13 @@ use crate::{
         combination::{CombinationConfig, CombinationModel},
         jepa::{Jepa, JepaSettings, Pretraining, PretrainingConfig, Reader, effective_rank},
     },
-    predict::{ModelPredictor, Predictor},
+    predict::{Fitted, ModelPredictor, Predictor},
     train::{Progress, Run, TrainConfig},
 };
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use std::{
+    any::Any,
     path::Path,
     sync::{Arc, atomic::AtomicBool},
     time::Instant,
@@ -42,9 +47,11 @@ use variants::{variants_of_cells, variants_of_effects, variants_of_jepa};
 
 /// Part of each perturbation's cells that is judged.
 const JUDGED: f64 = 0.2;
+/// What the JEPA is judged by.
+const METRICS: [&str; 3] = ["l2", "pearson", "edistance_plain"];
 
 /// One variant on one seed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
     /// What was changed.
     pub variant: String,
@@ -54,6 +61,12 @@ pub struct Trial {
     pub figures: Vec<(String, f64)>,
     /// Why there are none: a collapse, most likely.
     pub failure: Option<String>,
+    /// The scores of each judged condition, with the variant as their model; none where conditions are not judged one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scores: Vec<Row>,
+    /// Genes of the smallest, the median and the largest token of a JEPA; `None` where tokens are not of fixed genes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_sizes: Option<[usize; 3]>,
 }
 
 /// All trials of a model on a dataset.
@@ -131,11 +144,31 @@ pub fn ablate_effects(
                 .extend(correlations.get(correlations.len() / 2).map(|&median| ("median Pearson".to_owned(), median)));
             figures.extend(model.mixture().left_out_l2.map(|l2| ("L2 of left-out training doubles".to_owned(), l2)));
             figures.push(("seconds".to_owned(), seconds));
-            let trial = Trial { variant: variant.to_owned(), seed, figures, failure: None };
-            report(trial)?;
+            let scores = scores_of_effects((variant, seed), observed, &predicted);
+            report(Trial { variant: variant.to_owned(), seed, figures, scores, ..Trial::default() })?;
         }
     }
     Ok(())
+}
+
+/// L2 and Pearson correlation of each predicted effect `(conditions, genes)`.
+fn scores_of_effects((variant, seed): (&str, u64), observed: &ObservedEffects, predicted: &Array2<f32>) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let pairs = predicted.rows().into_iter().zip(observed.effects.rows());
+    for (condition, (predicted, observed)) in observed.conditions.iter().zip(pairs) {
+        let (predicted, observed) = (predicted.to_vec(), observed.to_vec());
+        for (metric, value) in [("l2", l2(&predicted, &observed)), ("pearson", pearson(&predicted, &observed))] {
+            let row = |value| Row {
+                seed,
+                model: variant.to_owned(),
+                perturbation: condition.to_string(),
+                metric: metric.to_owned(),
+                value,
+            };
+            rows.extend(value.filter(|value| value.is_finite()).map(row));
+        }
+    }
+    rows
 }
 
 fn mean_l2(predicted: &Array2<f32>, observed: &Array2<f32>) -> f64 {
@@ -144,15 +177,15 @@ fn mean_l2(predicted: &Array2<f32>, observed: &Array2<f32>) -> f64 {
     distances.iter().sum::<f64>() / distances.len().max(1) as f64
 }
 
-/// The variants of the JEPA on a split of each seed, those that are `wanted` by name and seed; `report` gets each trial when it
-/// is done. A training that fails is a failed trial.
+/// The variants of the JEPA, with masks by the `modules` that there are, on a split of each seed, those that are `wanted` by name and
+/// seed; `report` gets each trial when it is done. A training that fails is a failed trial.
 ///
 /// # Errors
 /// Data that the split does not fit; an interruption.
 pub fn ablate_jepa(
     data: &BenchmarkData,
     split: &str,
-    base: &JepaSettings,
+    (base, modules): (&JepaSettings, &MaskModules),
     (seeds, interrupt): (u64, Option<&Arc<AtomicBool>>),
     wanted: &dyn Fn(&str, u64) -> bool,
     report: &mut dyn FnMut(Trial) -> Result<()>,
@@ -160,7 +193,7 @@ pub fn ablate_jepa(
     for seed in 0..seeds {
         let task = Task::of_plan(data, &SplitPlan::parse(split, seed)?, seed)?;
         task.observed.prepare();
-        for (variant, settings) in variants_of_jepa(base) {
+        for (variant, settings) in variants_of_jepa(base, modules) {
             if !wanted(variant, seed) {
                 continue;
             }
@@ -181,22 +214,37 @@ fn judged(
     if let Some(flag) = interrupt {
         model.set_interrupt(flag);
     }
-    let (figures, failure) = match task.answer(&model) {
+    let mut trial = Trial { variant: variant.to_owned(), seed, ..Trial::default() };
+    match task.answer_and(&model, |fitted| Ok(token_sizes(fitted))) {
         Err(error) if error.kind() != ErrorKind::Numeric => return Err(error),
-        Err(error) => (Vec::new(), Some(error.to_string())),
-        Ok(answer) => {
+        Err(error) => trial.failure = Some(error.to_string()),
+        // Where no condition has a prediction, each has the reason.
+        Ok((answer, _)) if answer.predicted.effects.iter().all(Result::is_err) => {
+            trial.failure = answer.predicted.effects.into_iter().find_map(Result::err);
+        }
+        Ok((answer, sizes)) => {
             let scores = measure(&task.observed, &answer.predicted, &MeasureOptions::default(), seed);
             let mean = |name: &'static str| {
                 let values: Vec<f64> =
                     scores.rows.iter().filter(|row| row.metric == name).map(|row| row.value).collect();
                 (!values.is_empty()).then(|| (name.to_owned(), values.iter().sum::<f64>() / values.len() as f64))
             };
-            let mut figures: Vec<_> = ["l2", "pearson", "edistance_plain"].into_iter().filter_map(mean).collect();
-            figures.push(("seconds".to_owned(), answer.fit_seconds));
-            (figures, None)
+            trial.figures = METRICS.into_iter().filter_map(mean).collect();
+            trial.figures.push(("seconds".to_owned(), answer.fit_seconds));
+            trial.token_sizes = sizes.flatten();
+            let judged = scores.rows.into_iter().filter(|row| METRICS.contains(&row.metric.as_str()));
+            trial.scores = judged.map(|row| Row { model: variant.to_owned(), ..row }).collect();
         }
-    };
-    Ok(Trial { variant: variant.to_owned(), seed, figures, failure })
+    }
+    Ok(trial)
+}
+
+/// Genes of the smallest, the median and the largest token of a JEPA.
+fn token_sizes(fitted: &dyn Fitted) -> Option<[usize; 3]> {
+    let model: &dyn Any = fitted.model()?;
+    let mut sizes = model.downcast_ref::<Jepa>()?.token_sizes()?;
+    sizes.sort_unstable();
+    Some([*sizes.first()?, sizes[sizes.len() / 2], *sizes.last()?])
 }
 
 /// Every variant on a stratified split of each seed; `report` gets each trial when it is done. A training that an
@@ -245,8 +293,7 @@ pub fn ablate_cells(
                     (figures.map(|(name, value): (&str, f64)| (name.to_owned(), value)).into(), None)
                 }
             };
-            let trial = Trial { variant: variant.to_owned(), seed, figures, failure };
-            report(trial)?;
+            report(Trial { variant: variant.to_owned(), seed, figures, failure, ..Trial::default() })?;
         }
     }
     Ok(())

@@ -1,16 +1,20 @@
 //! What is changed in each variant.
 
+use super::modules::{MODULE_VARIANTS, MaskModules};
 use crate::{
     model::{
         combination::CombinationConfig,
         jepa::{
-            AntiCollapse, Conditioning, EncoderConfig, GeneConfig, GroupConfig, Grouping, JepaSettings, MaskConfig,
-            MaskKind, PretrainingObjective, ControlPairing, Phase, PredictorState, PretrainingConfig, Regularise, SetLoss, Size,
-            TeacherSees, ValueTokens, ViewNoise,
+            AntiCollapse, Conditioning, ControlPairing, EncoderConfig, GeneConfig, GroupConfig, Grouping, JepaSettings,
+            MaskConfig, MaskKind, Phase, PredictorState, PretrainingConfig, PretrainingObjective, Regularise, SetLoss,
+            Size, TeacherSees, ValueTokens, ViewNoise,
         },
     },
     nn::EmbeddingLoss,
 };
+
+/// The name of the unchanged model.
+pub const UNCHANGED: &str = "as it is";
 
 /// Of the combination model: what is changed, and the settings.
 pub(super) fn variants_of_effects(base: &CombinationConfig) -> Vec<(&'static str, CombinationConfig)> {
@@ -27,7 +31,7 @@ pub(super) fn variants_of_effects(base: &CombinationConfig) -> Vec<(&'static str
         })
     };
     vec![
-        ("as it is", base.clone()),
+        (UNCHANGED, base.clone()),
         ("scaled sum alone", with(&|c| (c.kernel_ridge, c.network) = (false, false))),
         ("no kernel ridge", with(&|c| c.kernel_ridge = false)),
         ("no network", with(&|c| c.network = false)),
@@ -46,8 +50,8 @@ pub(super) fn variants_of_effects(base: &CombinationConfig) -> Vec<(&'static str
     ]
 }
 
-/// Of the JEPA: what is changed, and the settings.
-pub(super) fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSettings)> {
+/// Of the JEPA: what is changed, and the settings; masks by the `modules` that there are.
+pub(super) fn variants_of_jepa(base: &JepaSettings, modules: &MaskModules) -> Vec<(&'static str, JepaSettings)> {
     let with = |change: &dyn Fn(&mut JepaSettings)| {
         let mut settings = base.clone();
         change(&mut settings);
@@ -78,6 +82,7 @@ pub(super) fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSe
     let two_views = trained_by(PretrainingObjective::split_views());
     let contrastive = trained_by(PretrainingObjective::contrastive());
     let variational = trained_by(PretrainingObjective::Variational { beta: 1.0 });
+    let conditions = trained_by(PretrainingObjective::conditions());
     let components = |s: &mut JepaSettings| {
         s.encoder.encoder = EncoderConfig::Linear;
         s.encoder.teacher.sees = TeacherSees::default();
@@ -102,17 +107,19 @@ pub(super) fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSe
             ..PretrainingConfig::genes(size)
         })
     };
-    vec![
-        ("as it is", base.clone()),
+    let mut variants = vec![
+        (UNCHANGED, base.clone()),
         ("predictor as it began", with(&|s| s.response.predictor = PredictorState::Initial)),
         ("predictor as measured", with(&|s| s.response.predictor = PredictorState::Measured)),
         ("phase A by reconstruction", with(&reconstruction)),
         ("phase A by two views", with(&two_views)),
+        ("phase A by conditions", with(&conditions)),
         ("no phase A", with(&|s| s.phase = Phase::B)),
         ("encoder frozen after phase A", frozen(&|_| {})),
         ("encoder frozen after reconstruction", frozen(&reconstruction)),
         ("encoder frozen after two views", frozen(&two_views)),
         ("encoder frozen after contrast", frozen(&contrastive)),
+        ("encoder frozen after conditions", frozen(&conditions)),
         ("encoder frozen after a VAE", frozen(&variational)),
         ("encoder frozen at principal components", frozen(&components)),
         ("encoder frozen at random weights", frozen(&|s| s.phase = Phase::B)),
@@ -131,6 +138,7 @@ pub(super) fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSe
         ("masks: 1 target", masks(&|m| m.targets = 1)),
         ("masks: overlap 0.5", masks(&|m| m.overlap = 0.5)),
         ("random groups", groups(&|g| g.grouping = Grouping::Random)),
+        ("groups of even size", groups(&|g| g.grouping = Grouping::EvenCorrelation)),
         ("16 groups", groups(&|g| g.groups = 16)),
         ("32 groups", groups(&|g| g.groups = 32)),
         ("cross-attention", with(&|s| s.response.conditioning = Conditioning::CrossAttention)),
@@ -143,12 +151,22 @@ pub(super) fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSe
         ("Perceiver", encoder(&PretrainingConfig::tokens)),
         ("perceptron", encoder(&PretrainingConfig::mlp)),
         ("context thinned", masks(&|m| m.noise = ViewNoise::Split)),
-    ]
+    ];
+    for (kind, names) in modules.kinds().into_iter().zip(MODULE_VARIANTS) {
+        let Some(kind) = kind else { continue };
+        let masked = |mut settings: JepaSettings| {
+            settings.encoder.masks.kind = kind.clone();
+            settings
+        };
+        variants.push((names[0], masked(base.clone())));
+        variants.push((names[1], masked(encoder(&PretrainingConfig::genes))));
+    }
+    variants
 }
 
-/// The names of the variants of the JEPA.
-pub fn names_of_jepa_variants() -> Vec<&'static str> {
-    variants_of_jepa(&JepaSettings::default()).into_iter().map(|(name, _)| name).collect()
+/// The names of the variants of the JEPA, with those of the files of `modules`.
+pub fn names_of_jepa_variants(modules: &MaskModules) -> Vec<&'static str> {
+    variants_of_jepa(&JepaSettings::default(), modules).into_iter().map(|(name, _)| name).collect()
 }
 
 /// Of pretraining: what is changed, the settings, and the epochs as a share of those given.
@@ -200,7 +218,8 @@ mod tests {
     #[test]
     fn every_variant_of_the_jepa_is_valid_and_another_model() {
         let mut seen = HashSet::new();
-        for (name, settings) in variants_of_jepa(&JepaSettings::preset(Size::Tiny)) {
+        let modules = MaskModules { gene_sets: Some("sets.gmt".into()), regulons: Some("regulons.tsv".into()) };
+        for (name, settings) in variants_of_jepa(&JepaSettings::preset(Size::Tiny), &modules) {
             settings.validate().unwrap_or_else(|error| panic!("{name}: {error}"));
             // What phase A hides is a whole number of places.
             let places = settings.encoder.encoder.places().map_or(0, |places| places.places);

@@ -185,12 +185,16 @@ impl Study {
         let seed = task.training.seed;
         let trained_on: HashSet<&Condition> = task.training.effects()?.conditions.iter().collect();
         let mut study = Self { rows: Vec::new(), next: Vec::new(), notes: Vec::new() };
-        let spread = spread_of_combinations(model.without_combinations(), task)?;
-        let fitted = fitted(model, &task.training)?;
-        let Some(model) = fitted.model() else { unreachable!("it was made of a model") };
         let unseen =
             |condition: &&Condition| condition.perturbation.genes().len() > 1 && !trained_on.contains(*condition);
-        if let (Err(reason), Some(_)) = (&spread, task.observed.conditions.iter().find(unseen)) {
+        let combination = task.observed.conditions.iter().find(unseen);
+        let spread = match combination {
+            Some(_) => spread_of_combinations(model.without_combinations(), task)?,
+            None => Err("no combination is judged that was not trained on".to_owned()),
+        };
+        let fitted = fitted(model, &task.training)?;
+        let Some(model) = fitted.model() else { unreachable!("it was made of a model") };
+        if let (Err(reason), Some(_)) = (&spread, combination) {
             study.notes.push(format!("mean effects: {reason}"));
         }
         for (index, condition) in task.observed.conditions.iter().enumerate() {

@@ -3,6 +3,7 @@
 use crate::{
     options::{DataArgs, GenesArg, check_interrupt, interrupt_flag, say},
     output::OutputFolder,
+    provenance,
     sources::DataFiles,
 };
 use genailab::{
@@ -10,7 +11,8 @@ use genailab::{
     bench::{
         BenchmarkData, Setup,
         ablation::{
-            Ablation, ScalingPoint, Trial, ablate_cells, ablate_effects, ablate_jepa, names_of_jepa_variants, scale_jepa,
+            Ablation, MaskModules, ScalingPoint, Trial, ablate_cells, ablate_effects, ablate_jepa,
+            names_of_jepa_variants, option_of_jepa_variant, scale_jepa,
         },
     },
     data::{Dataset, Opened, SplitPlan},
@@ -34,6 +36,9 @@ mod generators;
 /// how well a linear probe and nearest neighbours tell the perturbation; or, by --generators, rectified flow and DDPM, or tokens of genes,
 /// judged by the cells that they draw.
 ///
+/// Where conditions are judged one by one, the table has beside each variant its difference to the unchanged model on the same
+/// conditions, with a 95 % bootstrap interval over conditions.
+///
 /// Writes ablation.json, after each training, and report.html into --out.
 #[derive(clap::Args)]
 pub struct Args {
@@ -48,6 +53,14 @@ pub struct Args {
     /// The whole JEPA: the variants to train, separated by commas, a space as `_`; an unknown name lists all [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     variants: Vec<String>,
+    /// The whole JEPA: add the variants whose masks hide gene sets of this GMT file in place of random genes: on the tokens of the
+    /// unchanged model, and with a token for each gene
+    #[arg(long, value_name = "GMT", conflicts_with_all = ["scaling", "generators"])]
+    gene_sets: Option<PathBuf>,
+    /// The same with the targets of transcription factors from a TSV file, `tf<TAB>target[<TAB>weight]`, which may be compressed with
+    /// gzip
+    #[arg(long, value_name = "TSV", conflicts_with_all = ["scaling", "generators"])]
+    regulons: Option<PathBuf>,
     /// The whole JEPA: in place of variants, three widths of its encoder and three shares of the training cells, at equal compute:
     /// cells x passes x weights of the encoder
     #[arg(long, conflicts_with = "variants")]
@@ -92,18 +105,26 @@ pub fn run(args: &Args) -> Result<()> {
             return Err(Error::config(format!("--phase {phase}: {there_are}")));
         }
     };
-    let of_whole = args.split.is_some() || args.resume || args.scaling || !args.variants.is_empty();
+    let modules = MaskModules { gene_sets: args.gene_sets.clone(), regulons: args.regulons.clone() };
+    let files = || args.gene_sets.iter().chain(&args.regulons);
+    files().try_for_each(|file| provenance::reads(file))?;
+    let of_whole =
+        args.split.is_some() || args.resume || args.scaling || !args.variants.is_empty() || files().next().is_some();
     if encoder_alone && of_whole {
         return Err(Error::config(
-            "--split, --variants, --scaling and --resume are for the whole JEPA, not for --phase a; leave them out",
+            "--split, --variants, --gene-sets, --regulons, --scaling and --resume are for the whole JEPA, not for --phase a; leave \
+             them out",
         ));
     }
     if encoder_alone {
         args.genes.refuse("--phase a uses all genes of the file")?;
     }
     let variants: Vec<String> = args.variants.iter().map(|name| name.replace('_', " ")).collect();
-    let known = names_of_jepa_variants();
+    let known = names_of_jepa_variants(&modules);
     if let Some(unknown) = variants.iter().find(|name| !known.contains(&name.as_str())) {
+        if let Some(option) = option_of_jepa_variant(unknown) {
+            return Err(Error::config(format!("--variants: {unknown:?} needs {option}")));
+        }
         return Err(Error::config(format!("--variants: there is no {unknown:?}; there are {}", known.join(", "))));
     }
     let split = args.split.as_deref().unwrap_or("doubles");
@@ -120,7 +141,7 @@ pub fn run(args: &Args) -> Result<()> {
     args.genes.check(&opened)?;
     if matches!(opened, Opened::Effects(_)) && (args.phase.is_some() || of_whole) {
         return Err(Error::config(
-            "--phase, --split, --variants, --scaling and --resume are for cells; leave them out",
+            "--phase, --split, --variants, --gene-sets, --regulons, --scaling and --resume are for cells; leave them out",
         ));
     }
     let mut jepa = JepaSettings::preset(Size::Tiny);
@@ -128,11 +149,22 @@ pub fn run(args: &Args) -> Result<()> {
         jepa.set_epochs(epochs);
     }
     jepa.validate()?;
+    if let Opened::Cells(cells) = &opened {
+        modules.notes(cells.gene_names())?.iter().try_for_each(say)?;
+    }
     let out = OutputFolder::for_results(&args.out)?;
     let interrupt = interrupt_flag();
     let dataset = args.data.display().to_string();
     let settings = match opened {
-        Opened::Cells(_) if !encoder_alone => json!({ "split": split, "jepa": jepa }),
+        Opened::Cells(_) if !encoder_alone => {
+            let mut settings = json!({ "split": split, "jepa": jepa });
+            for (name, file) in [("gene_sets", &modules.gene_sets), ("regulons", &modules.regulons)] {
+                if let Some(file) = file {
+                    settings[name] = json!(file);
+                }
+            }
+            settings
+        }
         _ => serde_json::Value::Null,
     };
     let mut done = Ablation { dataset, settings, trials: Vec::new() };
@@ -172,7 +204,7 @@ pub fn run(args: &Args) -> Result<()> {
             let runs = (args.seeds, Some(&interrupt));
             match args.scaling {
                 true => scale_jepa(&data, split, &jepa, runs, &wanted, &mut told),
-                false => ablate_jepa(&data, split, &jepa, runs, &wanted, &mut told),
+                false => ablate_jepa(&data, split, (&jepa, &modules), runs, &wanted, &mut told),
             }
         }
         Opened::Cells(data) => {
@@ -191,7 +223,9 @@ pub fn run(args: &Args) -> Result<()> {
     let table = done.table()?;
     say(&table)?;
     let report = match args.scaling {
-        true => Report::new("Size and data").section("At equal compute").table(table).figure(ScalingPoint::figure(&done)?),
+        true => {
+            Report::new("Size and data").section("At equal compute").table(table).figure(ScalingPoint::figure(&done)?)
+        }
         false => {
             Report::new("What each part of the model is good for").section("One thing changed at a time").table(table)
         }

@@ -14,7 +14,7 @@ use genailab::{
     device::Device,
     model::{
         Model, Trained,
-        jepa::{AdaptConfig, AdaptReport, Jepa, AdaptMethod, Target},
+        jepa::{AdaptConfig, AdaptMethod, AdaptReport, Jepa, Target},
     },
     nn::{AdapterFile, LoraConfig},
     show::{Align, Grid, Report},

@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Args {
     #[command(flatten)]
     data: DataFiles,
-    /// What is held out: doubles, constae, simulation, perturbations, combos, doses[:middle|highest],
+    /// What is held out: doubles, triples, constae, simulation, perturbations, combos, doses[:middle|highest],
     /// context:COLUMN[=VALUE], cross-dataset:FILE, stratified
     #[arg(long, value_name = "NAME")]
     split: String,

@@ -48,11 +48,11 @@ const BUILT_IN_SEED: u64 = 7;
 
 /// Do the main job: train the stages on cells (or effects), judge each on what was held out, write a report
 ///
-/// The stages are the count VAE, the JEPA and diffusion (is its spread the true one?); JEPA and combination model are then
-/// trained anew and judged on doubles that they have not seen, beside the baselines. Without a file, cells are simulated.
+/// The stages are the count VAE, the JEPA, and diffusion in the JEPA's space and in the VAE's (is its spread the true one?); JEPA and
+/// combination model are then trained anew and judged on doubles that they have not seen, beside the baselines. Without a file, cells are simulated.
 ///
-/// Writes report.html, results.json, split.json and the models (folders vae, jepa, diffusion and, trained without the doubles
-/// that judge it, unseen) into --out; what an earlier run left there is replaced. Open report.html in a browser. `genailab predict
+/// Writes report.html, results.json, split.json and the models (folders vae, jepa, jepa-diffusion, diffusion and, trained without the
+/// doubles that judge it, unseen) into --out; what an earlier run left there is replaced. Open report.html in a browser. `genailab predict
 /// --model DIR/diffusion` uses the models.
 ///
 /// An effects dataset (one row per perturbation, uns["effect"]) is taken too: the models are then judged on perturbations

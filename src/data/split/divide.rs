@@ -38,7 +38,8 @@ impl SplitPlan {
 
     /// The names of the plans that hold something out of this data and leave something to train on.
     fn that_fit(conditions: &Conditions) -> Vec<&'static str> {
-        const NAMES: [&str; 7] = ["doubles", "simulation", "perturbations", "combos", "constae", "doses", "stratified"];
+        const NAMES: [&str; 8] =
+            ["doubles", "triples", "simulation", "perturbations", "combos", "constae", "doses", "stratified"];
         let fits = |name: &&str| {
             let Ok(split) = Self::parse(name, 0).and_then(|plan| plan.divided(conditions)) else { return false };
             let perturbed = |rows: &[usize]| rows.iter().any(|&row| !conditions.of_row(row).perturbation.is_control());
@@ -131,8 +132,8 @@ impl SplitPlan {
         Ok(split)
     }
 
-    /// How many different splits the plan's seeds give, where they run out: without a fraction that is drawn, a context
-    /// is held out once, and further seeds only repeat it. `None` for plans that draw.
+    /// How many different splits the plan's seeds give, where they run out: without a fraction that is drawn, a context, or all
+    /// triples, are held out once, and further seeds only repeat it. `None` for plans that draw.
     ///
     /// # Errors
     /// As [`SplitPlan::divide`], where no context can be held out.
@@ -141,7 +142,9 @@ impl SplitPlan {
             Self::Context { value: None, keep: 0.0, column, .. } => {
                 Ok(Some(Contexts::of(&conditions.conditions)?.that_can_be_held_out(column)?.len()))
             }
-            Self::Context { keep: 0.0, .. } | Self::CrossDataset { keep: 0.0, .. } => Ok(Some(1)),
+            Self::Context { keep: 0.0, .. }
+            | Self::CrossDataset { keep: 0.0, .. }
+            | Self::Triples { test: 1.0, .. } => Ok(Some(1)),
             _ => Ok(None),
         }
     }

@@ -14,7 +14,7 @@ impl NamedSplit {
     /// - except where contexts are held out, no judged perturbation is trained on in another context;
     /// - `Simulation`, `Perturbations`: no training or validation condition has a held-out gene, and each judged one has, but
     ///   for the combinations of seen genes that `Simulation` judges;
-    /// - `Doubles`, `Constae`: each judged double has both its singles in training;
+    /// - `Doubles`, `Constae`, `Triples`: each judged double or triple has its singles in training;
     /// - `Context`, `CrossDataset`: only the held-out context is judged, and nothing of it is trained on but what the
     ///   plan keeps.
     ///
@@ -27,7 +27,8 @@ impl NamedSplit {
             _ => {
                 self.perturbations_stand_in_one_part()?;
                 match self.plan {
-                    SplitPlan::Doubles { .. } | SplitPlan::Constae { .. } => self.doubles_have_their_singles(),
+                    SplitPlan::Doubles { .. } | SplitPlan::Constae { .. } => self.combinations_have_their_singles(2),
+                    SplitPlan::Triples { .. } => self.combinations_have_their_singles(3),
                     SplitPlan::Simulation { .. } | SplitPlan::Perturbations { .. } => self.genes_are_held_out(),
                     SplitPlan::Combos { .. } => self.combinations_are_held_out(),
                     _ => Ok(()),
@@ -90,12 +91,13 @@ impl NamedSplit {
         }
     }
 
-    fn doubles_have_their_singles(&self) -> Result<()> {
+    fn combinations_have_their_singles(&self, size: usize) -> Result<()> {
         let trained: BTreeSet<&Perturbation> = self.train.iter().map(|c| &c.perturbation).collect();
         for test in &self.test {
             let genes = test.perturbation.genes();
-            if genes.len() != 2 {
-                return leak(format!("{test} is judged, but the plan judges doubles"));
+            if genes.len() != size {
+                let what = if size == 2 { "doubles" } else { "triples" };
+                return leak(format!("{test} is judged, but the plan judges {what}"));
             }
             if let Some(gene) = genes.iter().find(|gene| !trained.contains(&Perturbation::of([gene.as_str()]))) {
                 return leak(format!("{test} is judged, but the single {gene} is not trained on"));

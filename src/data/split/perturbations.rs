@@ -25,15 +25,24 @@ pub(super) struct HeldOut {
 pub(super) fn hold_out(plan: &SplitPlan, all: &[Perturbation]) -> Result<HeldOut> {
     match *plan {
         SplitPlan::Doubles { test, seed } => {
-            let doubles = shuffled(doubles_of_singles(all)?, seed, Draw::Conditions);
+            let doubles = shuffled(of_measured_singles(all, 2)?, seed, Draw::Conditions);
             let n = at_least_one(in_range("doubles that are held out", test, true)?, doubles.len());
             Ok(HeldOut {
                 test: doubles.into_iter().take(n).map(|double| (double, None)).collect(),
                 ..HeldOut::default()
             })
         }
+        SplitPlan::Triples { test, seed } => {
+            let triples = shuffled(of_measured_singles(all, 3)?, seed, Draw::Conditions);
+            let n = at_least_one(in_range("triples that are held out", test, true)?, triples.len());
+            let with_group = |triple: Perturbation| {
+                let group = measured_doubles(&triple, all);
+                (triple, Some(group))
+            };
+            Ok(HeldOut { test: triples.into_iter().take(n).map(with_group).collect(), ..HeldOut::default() })
+        }
         SplitPlan::Constae { seed } => {
-            let doubles = shuffled(doubles_of_singles(all)?, seed, Draw::Conditions);
+            let doubles = shuffled(of_measured_singles(all, 2)?, seed, Draw::Conditions);
             let judged = doubles.len() - doubles.len() / 2;
             let group = |place: usize| Some(if place < judged / 2 { "test" } else { "validation" }.to_owned());
             let test = doubles.into_iter().take(judged).enumerate().map(|(place, double)| (double, group(place)));
@@ -169,19 +178,31 @@ fn group(perturbation: &Perturbation, unseen: &BTreeSet<String>) -> String {
     }
 }
 
-/// The doubles whose two singles are there.
-fn doubles_of_singles(all: &[Perturbation]) -> Result<Vec<Perturbation>> {
+/// The combinations of `size` genes, 2 or 3, whose singles are there.
+fn of_measured_singles(all: &[Perturbation], size: usize) -> Result<Vec<Perturbation>> {
+    let (what, number) = if size == 2 { ("double", "two") } else { ("triple", "three") };
     let single = |gene: &String| all.binary_search(&Perturbation::of([gene.as_str()])).is_ok();
-    let n = all.iter().filter(|p| p.genes().len() == 2).count();
-    let found: Vec<_> = all.iter().filter(|p| p.genes().len() == 2 && p.genes().iter().all(single)).cloned().collect();
+    let of_size = || all.iter().filter(|p| p.genes().len() == size);
+    let found: Vec<_> = of_size().filter(|p| p.genes().iter().all(single)).cloned().collect();
     if found.is_empty() {
         return Err(Error::inapplicable(format!(
-            "none of {} perturbations is a double whose two singles were measured ({n} are doubles), so no double can \
+            "none of {} perturbations is a {what} whose {number} singles were measured ({} are {what}s), so no {what} can \
              be held out",
-            all.len()
+            all.len(),
+            of_size().count()
         )));
     }
     Ok(found)
+}
+
+/// `doubles2of3` of a triple of which two doubles are there.
+fn measured_doubles(triple: &Perturbation, all: &[Perturbation]) -> String {
+    let genes = triple.genes();
+    let without = |left: usize| {
+        Perturbation::of(genes.iter().enumerate().filter(|(place, _)| *place != left).map(|(_, gene)| gene.as_str()))
+    };
+    let measured = (0..genes.len()).filter(|&left| all.binary_search(&without(left)).is_ok()).count();
+    format!("doubles{measured}of3")
 }
 
 /// The genes of a perturbation, the guides of one gene as one, without doses.

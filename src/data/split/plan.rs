@@ -47,6 +47,16 @@ pub enum SplitPlan {
         /// The same seed gives the same split on every machine.
         seed: u64,
     },
+    /// Perturbations of three genes held out: all singles and doubles are trained on. A triple without its three singles among the
+    /// measured ones cannot be added up, so it is not judged; it stays in training. The groups say how many of the three doubles of a
+    /// triple were measured, and are trained on: `doubles2of3`.
+    Triples {
+        /// Fraction of the triples whose three singles were measured that the model is judged by, above 0 and up to 1; 1 unless given.
+        #[serde(default = "whole")]
+        test: f64,
+        /// The same seed gives the same split on every machine.
+        seed: u64,
+    },
     /// The protocol of Ahlmann-Eltze et al. 2025 (const-ae, `prepare_perturbation_data.py`) for any number `n` of
     /// doubles (theirs: 124): all singles and `n / 2` doubles are trained on. The others are theirs in two parts, `test`
     /// (half, rounded down) and `validation`, **and both are scored**; here both are judged and no predictor sees
@@ -167,6 +177,9 @@ fn quarter() -> f64 {
 fn half() -> f64 {
     0.5
 }
+fn whole() -> f64 {
+    1.0
+}
 fn seven_tenths() -> f64 {
     0.7
 }
@@ -193,6 +206,11 @@ impl SplitPlan {
     /// [`SplitPlan::Doubles`], half of them judged.
     pub fn doubles(seed: u64) -> Self {
         Self::Doubles { test: half(), seed }
+    }
+
+    /// [`SplitPlan::Triples`], all of them judged.
+    pub fn triples(seed: u64) -> Self {
+        Self::Triples { test: whole(), seed }
     }
 
     /// [`SplitPlan::Simulation`] with the fractions of GEARS.
@@ -230,6 +248,7 @@ impl SplitPlan {
         match *self {
             Self::Stratified { seed, .. }
             | Self::Doubles { seed, .. }
+            | Self::Triples { seed, .. }
             | Self::Constae { seed }
             | Self::Simulation { seed, .. }
             | Self::Perturbations { seed, .. }
@@ -279,9 +298,13 @@ impl Dataset {
 
 impl SplitPlan {
     /// What [`SplitPlan::parse`] reads, and what each plan holds out.
-    pub const NAMES: [(&str, &str); 9] = [
+    pub const NAMES: [(&str, &str); 10] = [
         ("stratified", "a tenth of the cells of each perturbation; nothing is unseen"),
         ("doubles[:FRACTION]", "half (or FRACTION) of the doubles whose two singles were measured"),
+        (
+            "triples[:FRACTION]",
+            "all (or FRACTION) of the triples whose three singles were measured; doubles are trained on",
+        ),
         ("constae", "half of the doubles, by the protocol of Ahlmann-Eltze et al. 2025"),
         ("simulation", "a quarter of the genes and of the doubles of the others, as in GEARS"),
         ("perturbations[:FRACTION]", "a quarter (or FRACTION) of the genes and every condition with one of them"),
@@ -323,6 +346,7 @@ impl SplitPlan {
         match plan.trim() {
             "stratified" => alone(Self::stratified(seed)),
             "doubles" => with(Self::doubles(seed), &|test| Self::Doubles { test, seed }),
+            "triples" => with(Self::triples(seed), &|test| Self::Triples { test, seed }),
             "constae" => alone(Self::Constae { seed }),
             "simulation" => alone(Self::simulation(seed)),
             "perturbations" => {
@@ -376,6 +400,7 @@ impl fmt::Display for SplitPlan {
         match self {
             Self::Stratified { .. } => f.write_str("stratified"),
             Self::Doubles { test, .. } => write!(f, "doubles:{test}"),
+            Self::Triples { test, .. } => write!(f, "triples:{test}"),
             Self::Constae { .. } => f.write_str("constae"),
             Self::Simulation { .. } => f.write_str("simulation"),
             Self::Perturbations { test, .. } => write!(f, "perturbations:{test}"),

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Error, Result,
     data::Condition,
-    model::{CellSource, VaeInput, VaeBatch, vae::standard_normal},
+    model::{CellSource, VaeBatch, VaeInput, vae::standard_normal},
     nn::{Backend, CountTarget, IndexSets, Matrix, Scalar, ops},
     train::{BatchSource, Loss, StepContext, Trainable, portable},
 };

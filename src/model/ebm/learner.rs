@@ -3,7 +3,9 @@
 use super::{
     config::{EbmConfig, EnergyObjective},
     net::EnergyNet,
-    objective::{Batch, Preconditioning, contrastive_loss, denoising_loss, nce_loss, short_run, sliced_loss, with_level},
+    objective::{
+        Batch, Preconditioning, contrastive_loss, denoising_loss, nce_loss, short_run, sliced_loss, with_level,
+    },
     sampler::normal,
     score_matching::NoiseLevels,
 };

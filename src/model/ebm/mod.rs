@@ -36,7 +36,8 @@ pub use config::{CellSpace, EbmConfig, EbmSettings, EnergyCondition, EnergyObjec
 pub use model::{Ebm, EbmData, StandardEnergy};
 pub use net::{Along, EnergyNet, EnergyNetConfig};
 pub use objective::{
-    Batch, LossWithParts, Preconditioning, contrastive_loss, denoising_loss, nce_loss, short_run, sliced_loss, with_level,
+    Batch, LossWithParts, Preconditioning, contrastive_loss, denoising_loss, nce_loss, short_run, sliced_loss,
+    with_level,
 };
 pub use sampler::{Chains, Energy, Mcmc, McmcConfig, run_chains, shares};
 pub use score_matching::{

@@ -8,8 +8,8 @@ use crate::{
         State,
         diffusion::{
             OdeConfig, Solver,
-            learner::{LearnerConfig, Placed, Rows, Source},
             config::check_shares,
+            learner::{LearnerConfig, Placed, Rows, Source},
             model::check_saved,
             net::ScoreNetConfig,
             prediction::{Scales, Standard, check_condition, check_finite},

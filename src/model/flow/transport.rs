@@ -13,7 +13,7 @@ use super::{
 use crate::{
     Error, Result,
     model::diffusion::{
-        Divergence, GaussianMixture, FlowLikelihood, OdeConfig, Solution, Velocity, integrate,
+        Divergence, FlowLikelihood, GaussianMixture, OdeConfig, Solution, Velocity, integrate,
         learner::DIFFERENCE_STEP,
         log_likelihood,
         ode::standard_normal_log_density,

@@ -25,6 +25,9 @@ pub enum Grouping {
     /// Genes that vary together over the training cells: spherical k-means of their loadings on principal components.
     #[default]
     Correlation,
+    /// As `Correlation`, in groups of one size, or one gene more: of all pairs of a gene and a centre of k-means the nearest is taken
+    /// first, and a group that is full takes no more.
+    EvenCorrelation,
     /// Groups of one size, at random.
     Random,
     /// Gene sets of a GMT file: the set with most genes that have no group yet, again and again, for three quarters of the
@@ -54,11 +57,16 @@ impl Grouping {
                 divide_evenly(&mut group_of, (0..n_genes).collect(), 0..groups, &mut rng);
                 Ok(group_of)
             }
-            Self::Correlation => {
+            Self::Correlation | Self::EvenCorrelation => {
                 let mut cells = train.to_vec();
                 shuffle(&mut cells, &mut rng);
                 cells.truncate(CLUSTERED_CELLS);
-                by_correlation(groups, &data.select_cells(&cells), &mut rng)
+                let (mut group_of, nearness) = by_correlation(groups, &data.select_cells(&cells), &mut rng)?;
+                match self {
+                    Self::EvenCorrelation => group_of = evenly(&nearness),
+                    _ => fill_empty(&mut group_of, groups),
+                }
+                Ok(group_of)
             }
             Self::GeneSets { file } => {
                 let sets = GeneSets::open(file)?.measured(data.gene_names(), 1, n_genes)?.columns;
@@ -94,8 +102,9 @@ fn by_sets(groups: usize, sets: &[Vec<usize>], n_genes: usize, rng: &mut ChaCha8
     group_of
 }
 
-/// Spherical k-means (Dhillon and Modha 2001) of the genes' loadings, each scaled to length 1.
-fn by_correlation(groups: usize, cells: &Dataset, rng: &mut ChaCha8Rng) -> Result<Vec<u32>> {
+/// Spherical k-means (Dhillon and Modha 2001) of the genes' loadings, each scaled to length 1: the group of each gene, of which some
+/// may be empty, and the cosine of each gene with each centre, `(genes, groups)`.
+fn by_correlation(groups: usize, cells: &Dataset, rng: &mut ChaCha8Rng) -> Result<(Vec<u32>, Array2<f64>)> {
     let n_genes = cells.n_genes();
     let mut x = log_normalize(cells, TargetSum::default())?.to_dense();
     for mut column in x.axis_iter_mut(Axis(1)) {
@@ -150,8 +159,29 @@ fn by_correlation(groups: usize, cells: &Dataset, rng: &mut ChaCha8Rng) -> Resul
             centre /= norm;
         }
     }
-    fill_empty(&mut group_of, groups);
-    Ok(group_of)
+    Ok((group_of, genes.dot(&centres.t())))
+}
+
+/// Groups whose sizes differ by one gene at most, by the cosines `(genes, groups)` of genes and centres.
+fn evenly(nearness: &Array2<f64>) -> Vec<u32> {
+    let (n_genes, groups) = nearness.dim();
+    let size = n_genes / groups;
+    // Number of groups that may still have one gene more.
+    let mut larger = n_genes % groups;
+    let mut sizes = vec![0; groups];
+    let mut group_of = vec![u32::MAX; n_genes];
+    let mut pairs: Vec<((usize, usize), f64)> = nearness.indexed_iter().map(|(pair, &near)| (pair, near)).collect();
+    pairs.sort_by(|a, b| b.1.total_cmp(&a.1));
+    for ((gene, group), _) in pairs {
+        let is_extra = sizes[group] == size;
+        let has_room = sizes[group] < size || is_extra && larger > 0;
+        if group_of[gene] == u32::MAX && has_room {
+            group_of[gene] = group as u32;
+            sizes[group] += 1;
+            larger -= usize::from(is_extra);
+        }
+    }
+    group_of
 }
 
 /// Every group has a gene: an empty one takes half of the largest.

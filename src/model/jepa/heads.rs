@@ -1,7 +1,7 @@
 //! What stands around the encoder in training: the pooling of a set of cells, the frozen teacher, the predictor, the decoder.
 
 use super::{
-    config::{PretrainingObjective, PretrainingConfig},
+    config::{PretrainingConfig, PretrainingObjective},
     encoder::{CellEncoder, Seen},
     transformer::Places,
 };

@@ -1,14 +1,16 @@
 //! The JEPA in the contract of all models: training, what it can be asked.
 
 use super::{
-    JepaSettings, Phase, Pretraining,
+    CellEncoder, JepaSettings, Phase, Pretraining,
     response::{Encoder, NewContexts, PredictorState, Response, StartCells, check_watched},
 };
 use crate::{
     Error, ErrorKind, Result,
     data::{Condition, ContextColumns, DataKind, Dataset, Split, TrainingData, shuffle},
     device::Device,
-    model::{Abilities, Generated, HeldOutScore, Model, ModelConfig as _, Sampling, State, Trained, forget_checkpoints},
+    model::{
+        Abilities, Generated, HeldOutScore, Model, ModelConfig as _, Sampling, State, Trained, forget_checkpoints,
+    },
     nn::{EmaMomentum, Linear, init},
     train::{History, Run, TrainConfig},
 };
@@ -41,6 +43,14 @@ impl Jepa {
     /// The settings.
     pub fn settings(&self) -> &JepaSettings {
         &self.settings
+    }
+
+    /// Number of genes of each token of its encoder; `None` for an encoder whose tokens are not of fixed genes.
+    pub fn token_sizes(&self) -> Option<Vec<usize>> {
+        match &self.encoder.backbone.encoder {
+            CellEncoder::Transformer(encoder) => Some(encoder.token_sizes()),
+            CellEncoder::Linear(_) | CellEncoder::Mlp(_) | CellEncoder::Tokens(_) => None,
+        }
     }
 
     /// Without what training combinations were measured to do beyond what is predicted from their genes.

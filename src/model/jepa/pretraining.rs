@@ -3,7 +3,7 @@
 
 use super::{
     Jepa,
-    config::{EncoderConfig, PretrainingObjective, PretrainingConfig},
+    config::{EncoderConfig, PretrainingConfig, PretrainingObjective},
     masks::GeneMasks,
     other_genes::Matched,
     pretrain::PretrainNet,

@@ -1,9 +1,10 @@
 //! Transcription factors and their targets from a TSV file, the form in which DoRothEA, CollecTRI and SCENIC are given out.
 //!
 //! One pair a line, fields by tabs: `tf  target  [weight]`. A first line that says `tf` or `source`, and `target`, is a
-//! heading; lines that begin with `#` are comments. A weight is a number (its sign: activation or repression).
+//! heading; lines that begin with `#` are comments. A weight is a number (its sign: activation or repression). Further fields are not
+//! read. The file may be compressed with gzip.
 
-use crate::{Error, Result};
+use crate::{Error, Result, files::read_text};
 use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
@@ -26,14 +27,13 @@ pub struct Regulons {
 }
 
 impl Regulons {
-    /// Reads a TSV file.
+    /// Reads a TSV file, plain or compressed with gzip.
     ///
     /// # Errors
     /// A file that cannot be read; those of [`Regulons::parse`], with the file's name in front.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
-        Self::parse(&text).map_err(|e| e.at(path.display()))
+        Self::parse(&read_text(path)?).map_err(|e| e.at(path.display()))
     }
 
     /// Reads the text of a TSV file.

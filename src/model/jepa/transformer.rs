@@ -180,6 +180,16 @@ impl<D: Backend> TransformerEncoder<D> {
         biases.copy_from(&bias);
     }
 
+    /// Number of genes of each token, in the order of places.
+    pub fn token_sizes(&self) -> Vec<usize> {
+        let mut sizes = vec![0; self.identity.shape().0];
+        self.place_of_genes()
+            .into_iter()
+            .filter(|&place| place != NOWHERE)
+            .for_each(|place| sizes[place as usize] += 1);
+        sizes
+    }
+
     /// The place of each gene, [`NOWHERE`] for none.
     pub fn place_of_genes(&self) -> Vec<u32> {
         let place = |place: f32| if place < 0.0 { NOWHERE } else { place as u32 };

@@ -1,7 +1,7 @@
 //! The velocity over packed sequences: its network, its loss, and draws by Euler's or Heun's method.
 
 use super::{
-    SequenceFlowConfig, Integrator,
+    Integrator, SequenceFlowConfig,
     sequences::{Packed, Shown, TokenSequence},
 };
 use crate::{
@@ -56,7 +56,12 @@ impl<D: Backend> VelocityNet<D> {
     ///
     /// # Errors
     /// Heads that do not divide the width; a device without memory for it.
-    pub fn new(device: &D, (latent, genes): (usize, usize), config: &SequenceFlowConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
+    pub fn new(
+        device: &D,
+        (latent, genes): (usize, usize),
+        config: &SequenceFlowConfig,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self> {
         let SequenceFlowConfig { width, depth, heads, .. } = *config;
         let fourier = FourierFeatures::new(device, FREQUENCIES, PERIODS, false)?;
         let told = 2 + genes + fourier.width();
@@ -168,7 +173,12 @@ impl<D: Backend> VelocityNet<D> {
     ///
     /// # Errors
     /// Shapes that do not fit.
-    pub fn draw(&self, packed: &Packed, noise: &Array2<f32>, (method, steps): (Integrator, usize)) -> Result<Array2<f32>> {
+    pub fn draw(
+        &self,
+        packed: &Packed,
+        noise: &Array2<f32>,
+        (method, steps): (Integrator, usize),
+    ) -> Result<Array2<f32>> {
         let mut x = Array2::from_shape_fn(noise.dim(), |(token, k)| match packed.given[token] {
             true => packed.latents[[token, k]],
             false => noise[[token, k]],
@@ -221,7 +231,8 @@ impl<D: Backend> Trainable<D> for VelocityNet<D> {
             true => Shown::draw(tokens.len(), rng),
             false => Shown::first(tokens.len(), usize::from(tokens.len() > 1)),
         };
-        let sequences: Vec<(&TokenSequence, Shown)> = batch.iter().map(|tokens| (&**tokens, shown(tokens, rng))).collect();
+        let sequences: Vec<(&TokenSequence, Shown)> =
+            batch.iter().map(|tokens| (&**tokens, shown(tokens, rng))).collect();
         let packed = Packed::of(&sequences);
         // Stratified: one flow time in each of as many equal intervals as there are sequences.
         let strata = batch.len() as f32;

@@ -38,7 +38,7 @@ mod reference;
 mod traverse;
 mod vocabulary;
 
-pub use batch::{CellSource, CellView, ConditionBatch, EffectSource, VaeInput, VaeBatch};
+pub use batch::{CellSource, CellView, ConditionBatch, EffectSource, VaeBatch, VaeInput};
 pub(in crate::model) use batch::{counts_more_genes, output_bias};
 pub use condition::ConditionEncoder;
 pub use config::{KlAnnealing, LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings};

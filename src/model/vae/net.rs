@@ -15,7 +15,7 @@
 //! `x_g ~ N(f(z,c)_g, sigma_g^2)`, serves log1p-normalised expression and effects, which are no counts.
 
 use super::{
-    batch::{ConditionBatch, VaeInput, VaeBatch},
+    batch::{ConditionBatch, VaeBatch, VaeInput},
     condition::ConditionEncoder,
     config::{Likelihood, ThetaScope, VaeConfig},
     reference::Reference,

@@ -8,8 +8,8 @@ use crate::{
     data::Counts,
     device::Device,
     nn::{
-        Activation, AttentionSpec, BatchMoments, CountTarget, Dispersion, EmbeddingLoss, IndexSets, LinearLogits, Matrix,
-        RowSets, Scalar, SetDistance, Vector, gpu::Entered, ops::cpu,
+        Activation, AttentionSpec, BatchMoments, CountTarget, Dispersion, EmbeddingLoss, IndexSets, LinearLogits,
+        Matrix, RowSets, Scalar, SetDistance, Vector, gpu::Entered, ops::cpu,
     },
 };
 use dfdx::prelude::{Cpu, Tape};

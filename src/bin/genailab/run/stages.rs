@@ -1,4 +1,5 @@
-//! The later stages of a run: the JEPA, diffusion, and all models beside the baselines on perturbations never seen.
+//! The later stages of a run: the JEPA, diffusion in its space and in the VAE's, and all models beside the baselines on perturbations
+//! never seen.
 
 use super::{Stages, embeddings};
 use crate::{
@@ -13,6 +14,7 @@ use genailab::{
     model::{
         CountVae, Model, ModelConfig, Trained,
         jepa::{HeldOutEmbeddings, Jepa, JepaSettings, Size},
+        jepa_diffusion::{JepaDiffusion, JepaDiffusionSettings},
         latent_diffusion::{DiffusionModel, DiffusionSettings, LatentDiffusion},
         registry::train,
     },
@@ -45,14 +47,16 @@ pub struct Later {
     jepa: Vec<String>,
     /// Its predicted embeddings beside those of the held-out cells.
     embeddings: Option<HeldOutEmbeddings>,
+    /// Diffusion in the JEPA's space on held-out cells.
+    in_jepa_space: Option<Study>,
     seen: Option<Study>,
     unseen: Option<Study>,
     notes: Vec<String>,
 }
 
 impl Later {
-    /// The later stages on cells: the JEPA, and diffusion in the latent space of the run's VAE, judged on the run's held-out
-    /// cells; and, where there are doubles to hold out, JEPA, combination model and diffusion on doubles never seen, trained
+    /// The later stages on cells: the JEPA, diffusion in its space, and diffusion in the latent space of the run's VAE, judged on the
+    /// run's held-out cells; and, where there are doubles to hold out, JEPA, combination model and diffusion on doubles never seen, trained
     /// anew without them.
     pub fn of_cells(
         training: &TrainingData,
@@ -78,9 +82,10 @@ impl Later {
         say("the JEPA: its encoder, then predictor and decoder with it")?;
         let mut run = later.quiet::<Jepa>(stages, "jepa")?;
         let fitted = train::<Jepa>(training, &of_jepa, &mut run);
+        let jepa = later.reasoned("the JEPA", fitted)?.map(|(jepa, _)| jepa);
         let mut models = chosen(&COMPARED_SEEN)?;
         models.push(Box::new(SavedModel::new("vae", stages.args.out.join("vae"))));
-        if let Some((jepa, _)) = later.reasoned("the JEPA", fitted)? {
+        if let Some(jepa) = &jepa {
             later.jepa = jepa.notes();
             later.embeddings = jepa.held_out_embeddings(data, &split.test, seed)?;
             models.push(Box::new(SavedModel::new(Jepa::KIND, stages.args.out.join("jepa"))));
@@ -90,17 +95,20 @@ impl Later {
         let plan = SplitPlan::Stratified { validation, test, seed };
         later.held_out = Some(compare(&prepared, "held-out cells", (seed, plan), &models)?);
         stages.check_interrupt()?;
+        let task = Task::new(&prepared, split, &BTreeMap::new(), seed);
+        let task = later.reasoned("held-out cells", task)?;
+        if let (Some(jepa), Some(task)) = (jepa, &task) {
+            later.in_jepa_space = later.in_space_of(jepa, (training, task), stages)?;
+            stages.check_interrupt()?;
+        }
         say("diffusion in the latent space")?;
         let mut run = later.quiet::<DiffusionModel>(stages, "diffusion")?;
-        let fitted = match training.dosed() {
-            Some(dosed) => Err(Error::inapplicable(format!("diffusion takes no doses, and names have some ({dosed})"))),
-            None => LatentDiffusion::around(vae.clone(), cells, &settings.cells, &mut run),
-        };
+        let fitted = without_doses(training)
+            .and_then(|()| LatentDiffusion::around(vae.clone(), cells, &settings.cells, &mut run));
         if let Some((model, _)) = later.reasoned("latent diffusion", fitted)? {
             save(DiffusionModel::Cells(Box::new(model.clone())), run.dir.as_deref())?;
-            let task = Task::new(&prepared, split, &BTreeMap::new(), seed);
-            if let Some(task) = later.reasoned("held-out cells", task)? {
-                later.seen = Some(Study::of_cells_while(&model, &task, truth, &|| stages.check_interrupt())?);
+            if let Some(task) = &task {
+                later.seen = Some(Study::of_cells_while(&model, task, truth, &|| stages.check_interrupt())?);
             }
         }
         stages.check_interrupt()?;
@@ -126,11 +134,34 @@ impl Later {
         Ok(later)
     }
 
+    /// Diffusion in the space of the run's JEPA, judged on the run's held-out cells.
+    fn in_space_of(
+        &mut self,
+        jepa: Jepa,
+        (training, task): (&TrainingData, &Task),
+        stages: &Stages<'_>,
+    ) -> Result<Option<Study>> {
+        say("diffusion in the space of the JEPA")?;
+        let cells = training.cells.as_ref().expect("the run is on cells");
+        let mut run = self.quiet::<JepaDiffusion>(stages, "jepa-diffusion")?;
+        // Its only training is a part of this run, which knows by its checkpoint whether it was begun.
+        run.resume = stages.args.resume;
+        let mut settings = JepaDiffusionSettings { jepa: jepa.settings().clone(), ..JepaDiffusionSettings::default() };
+        settings.training.epochs = stages.args.epochs.unwrap_or(settings.training.epochs);
+        settings.training.epochs = stages.passes(settings.training.epochs, cells.split.train.len());
+        let fitted = without_doses(training).and_then(|()| JepaDiffusion::around(jepa, cells, &settings, &mut run));
+        let Some((model, _)) = self.reasoned("diffusion in the JEPA's space", fitted)? else { return Ok(None) };
+        model.save(run.dir.as_deref().expect("every stage has a folder"))?;
+        Study::of_model(Box::new(model), task, &|| stages.check_interrupt()).map(Some)
+    }
+
     /// The later stages on effects: trained on the training and validation part of the run's VAE, judged on its held-out
     /// doubles.
     pub fn of_effects(data: &Effects, split: &Split, stages: &Stages<'_>) -> Result<Self> {
         let mut later = Self::default();
         let seed = stages.settings.seed;
+        let no_cells = "the JEPA and diffusion in its space: they learn from cells, and an effects dataset has none";
+        later.notes.push(no_cells.to_owned());
         if split.test.is_empty() {
             later.notes.push("no double was held out, so nothing judges the later stages".to_owned());
             return Ok(later);
@@ -186,7 +217,9 @@ impl Later {
         let sentences = |(benchmark, metric)| verdict(benchmark, metric).into_iter().take(SENTENCES);
         let doubles = self.doubles.iter().flat_map(|of| [(of, "l2"), (of, "edistance_plain")]).flat_map(sentences);
         let jepa = self.jepa.iter().map(|note| (Verdict::Plain, format!("JEPA: {note}.")));
-        let studies = self.seen.iter().chain(&self.unseen).flat_map(verdicts);
+        let in_jepa_space = self.in_jepa_space.iter().flat_map(verdicts);
+        let in_jepa_space = in_jepa_space.map(|(kind, line)| (kind, format!("Diffusion in the JEPA's space. {line}")));
+        let studies = in_jepa_space.chain(self.seen.iter().chain(&self.unseen).flat_map(verdicts));
         let notes = self.notes.iter().map(|note| (Verdict::Warning, format!("Not done: {note}.")));
         doubles.chain(jepa).chain(studies).chain(notes).collect()
     }
@@ -217,6 +250,10 @@ impl Later {
                 .table(benchmark.table(&METRICS));
         }
         for (title, study) in [
+            (
+                "Stage 3: diffusion in the JEPA's space, other cells of perturbations that were trained on",
+                &self.in_jepa_space,
+            ),
             ("Stage 3: diffusion, other cells of perturbations that were trained on", &self.seen),
             ("Stage 3: diffusion, doubles never seen", &self.unseen),
         ] {
@@ -233,6 +270,7 @@ impl Later {
             "held_out_embeddings": self.embeddings,
             "held_out_cells": self.held_out.as_ref().map(|benchmark| &benchmark.summary),
             "unseen_doubles": self.doubles.as_ref().map(|benchmark| &benchmark.summary),
+            "jepa_diffusion": { "seen": self.in_jepa_space },
             "diffusion": { "seen": self.seen, "unseen": self.unseen },
             "notes": self.notes,
         })
@@ -248,6 +286,14 @@ fn compare(
 ) -> Result<Benchmark> {
     let options = RunOptions { dataset: "data".to_owned(), split: name.to_owned(), ..RunOptions::default() };
     run_with(data, &[plan], models, &options)
+}
+
+/// Refuses names with doses, of which a diffusion would take each for another perturbation.
+fn without_doses(training: &TrainingData) -> Result<()> {
+    match training.dosed() {
+        None => Ok(()),
+        Some(dosed) => Err(Error::inapplicable(format!("diffusion takes no doses, and names have some ({dosed})"))),
+    }
 }
 
 fn save(model: DiffusionModel, dir: Option<&Path>) -> Result<()> {

@@ -18,7 +18,7 @@ mod tabular;
 mod tokens;
 
 pub(in crate::model) use dit::Plain;
-pub use dit::{DitConditioning, Cross, Dit, DitBlock, DitConfig, Gate};
+pub use dit::{Cross, Dit, DitBlock, DitConditioning, DitConfig, Gate};
 pub use embeddings::{ConditionEmbedding, Given, TIME_SCALE, TimeEmbedding, sinusoidal};
 pub use film_mlp::{FilmBlock, FilmMlp, FilmMlpConfig};
 pub use tabular::{Tabular, TabularBlock, TabularConfig};

@@ -28,7 +28,13 @@ const SAFETY: f64 = 0.9;
 const CHANGE: (f64, f64) = (0.2, 5.0);
 
 /// Dormand and Prince's method, with steps as long as the tolerance allows.
-pub(super) fn adaptive(field: &Watched, start: Array2<f64>, from: f64, to: f64, config: &OdeConfig) -> Result<Solution> {
+pub(super) fn adaptive(
+    field: &Watched,
+    start: Array2<f64>,
+    from: f64,
+    to: f64,
+    config: &OdeConfig,
+) -> Result<Solution> {
     let mut solution = Solution { x: start, evaluations: 0, steps: 0, rejected: 0 };
     if from == to {
         return Ok(solution);

@@ -4,9 +4,7 @@
 //! It maps data to noise and back one to one. Encoding is the abduction of a counterfactual: the noise that made this sample, kept
 //! while the condition is changed.
 
-use super::{
-    Divergence, FlowLikelihood, OdeConfig, Solution, integrate, log_likelihood, standard_normal_log_density,
-};
+use super::{Divergence, FlowLikelihood, OdeConfig, Solution, integrate, log_likelihood, standard_normal_log_density};
 use crate::{
     Error, Result,
     model::diffusion::{Denoiser, Sde, Velocity},
@@ -65,7 +63,12 @@ impl<'a> ProbabilityFlow<'a> {
     ///
     /// # Errors
     /// See [`integrate`].
-    pub fn log_likelihood(&self, x: &Array2<f64>, divergence: Divergence, config: &OdeConfig) -> Result<FlowLikelihood> {
+    pub fn log_likelihood(
+        &self,
+        x: &Array2<f64>,
+        divergence: Divergence,
+        config: &OdeConfig,
+    ) -> Result<FlowLikelihood> {
         let prior = |noise: &Array2<f64>| standard_normal_log_density(noise, self.sde.prior_std());
         log_likelihood(self, x, self.earliest, 1.0, &prior, divergence, config)
     }

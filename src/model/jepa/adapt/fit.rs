@@ -1,7 +1,7 @@
 //! The training of an adaptation, and what is chosen for it.
 
 use super::{
-    AdaptConfig, AdaptReport, LEAST_CHOSEN, AdaptMethod, Target,
+    AdaptConfig, AdaptMethod, AdaptReport, LEAST_CHOSEN, Target,
     start::{Net, Start, control_in},
 };
 use crate::{

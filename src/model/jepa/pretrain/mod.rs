@@ -25,7 +25,7 @@ mod two_views;
 mod variational;
 
 use super::{
-    config::{PretrainingObjective, PretrainingConfig, TeacherSees},
+    config::{PretrainingConfig, PretrainingObjective, TeacherSees},
     diagnostics::{Monitor, effective_rank, spread},
     encoder::{CellEncoder, Seen},
     heads::{Backbone, Decoder, Pointer, Predictor, TokenPredictor},
@@ -222,7 +222,9 @@ impl<D: Backend> Trainable<D> for PretrainNet<D> {
         let predicted = match self.config.objective {
             PretrainingObjective::Masks if self.tokens.is_some() => self.hidden_places(batch, tape, context)?,
             PretrainingObjective::Masks => self.masked(batch, tape, context, measure)?,
-            PretrainingObjective::Views { gene_dropout, noise } => self.views(batch, (gene_dropout, noise), tape, context)?,
+            PretrainingObjective::Views { gene_dropout, noise } => {
+                self.views(batch, (gene_dropout, noise), tape, context)?
+            }
             PretrainingObjective::Contrastive { gene_dropout, noise, temperature } => {
                 self.told_apart(batch, ((gene_dropout, noise), temperature), tape, context)?
             }

@@ -19,7 +19,7 @@ use super::{
     judge::{Judge, few, gained, least_of},
     measured::Hidden,
     predictor::Predictor,
-    source::{SetSize, SetSource, StartCells, ConditionTokens},
+    source::{ConditionTokens, SetSize, SetSource, StartCells},
     tune::{Moves, TuneSource, Tuned},
 };
 use crate::{
