@@ -38,9 +38,9 @@ use std::{
 
 /// Cells drawn for each predicted mean effect.
 const CELLS_PER_PREDICTION: usize = 1000;
-/// Cells that the training of a VAE passes where nothing says how often: 60 passes over 20,000 cells. More cells are passed less
-/// often, so that a run takes as long.
-const CELLS_PASSED: usize = 1_200_000;
+/// Cells that a training passes where nothing says how often: 60 passes over 15,000 cells. More cells are passed less often, so that
+/// a run takes as long.
+const CELLS_PASSED: usize = 900_000;
 /// But at least so often: the weight of the KL term rises over the first 10 passes.
 const FEWEST_PASSES: usize = 12;
 /// Seed of the built-in dataset, so that everybody's first report is the same.
@@ -70,7 +70,7 @@ pub struct Args {
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
     /// Most passes over the training data, of the VAE, the JEPA and diffusion on cells; the VAE's training stops earlier when what it
-    /// watches gains nothing any more [default: 60, fewer beyond 20,000 training cells; 200 for the VAE of an effects dataset]
+    /// watches gains nothing any more [default: 60, fewer beyond 15,000 training cells; 200 for the VAE of an effects dataset]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Seed of the split, the weights, the training and the draws [default: the configuration's, else 0]
@@ -175,7 +175,7 @@ impl Args {
 }
 
 impl Stages<'_> {
-    /// How often the training of a VAE passes these cells at most.
+    /// How often a training that passes usual cells `usual` times passes this many of them.
     fn passes(&self, usual: usize, cells: usize) -> usize {
         match self.settings.epochs_given {
             true => usual,

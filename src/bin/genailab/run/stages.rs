@@ -20,7 +20,7 @@ use genailab::{
     },
     predict::{ModelPredictor, Predictor, SavedModel},
     show::{Report, Verdict, verdict},
-    train::{Progress, Run},
+    train::{Progress, Run, TrainConfig},
 };
 use serde_json::json;
 use std::{collections::BTreeMap, path::Path};
@@ -76,8 +76,12 @@ impl Later {
         }
         settings.train.epochs = stages.passes(settings.train.epochs, split.train.len());
         let mut of_jepa = JepaSettings::preset(JEPA_SIZE);
-        if let Some(epochs) = stages.args.epochs {
-            of_jepa.set_epochs(epochs);
+        match stages.args.epochs {
+            Some(epochs) => of_jepa.set_epochs(epochs),
+            None => {
+                let TrainConfig { epochs, .. } = &mut of_jepa.response.training;
+                *epochs = stages.passes(*epochs, split.train.len());
+            }
         }
         say("the JEPA: its encoder, then predictor and decoder with it")?;
         let mut run = later.quiet::<Jepa>(stages, "jepa")?;
