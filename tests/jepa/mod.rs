@@ -10,6 +10,7 @@ mod groups;
 mod pretrain;
 mod probe;
 mod response;
+mod unseen;
 mod views;
 
 use genailab::{

@@ -7,6 +7,7 @@ pub use self::settings::shared;
 use self::settings::{PREDICTED_COLUMNS, check_settings, settings, usual_split};
 use crate::{
     contexts::check_controls,
+    features::FeatureArgs,
     options::{DataArgs, Fractions, GenesArg, interrupt_flag, say, say_division, say_labels, usual_training_cells},
     output::OutputFolder,
     provenance,
@@ -105,6 +106,8 @@ pub struct Args {
     /// this data does not have are hidden. Trains phase b, unless --phase says ab or a
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
+    #[command(flatten)]
+    features: FeatureArgs,
     /// Passes over the training data, of each phase; the later trainings of a jepa make at most N passes too [default: the configuration's]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -165,6 +168,7 @@ pub fn run(args: &Args) -> Result<()> {
         .chain(&args.compare_vae)
         .chain(&args.static_files)
         .try_for_each(|file| provenance::reads(file))?;
+    args.features.check()?;
     // Cheap questions first: a large file takes long to read.
     let registry = Registry::default();
     let family = registry.family(&args.model)?;

@@ -6,7 +6,7 @@
 //! | `encoder`, `tokens`, `transformer` | from a cell's visible genes to its embedding: a perceptron, a Perceiver, a transformer |
 //! | `entry` | how expression enters the tokens of the transformer |
 //! | `groups` | how genes are divided into groups |
-//! | `masks`, `regulons` | which genes are hidden, and what they are chosen by |
+//! | `masks` | which genes are hidden, and what they are chosen by |
 //! | `views` | the batches, and what a network is shown of them |
 //! | `pretrain`, `heads` | the network in training: student, teacher, predictor, losses |
 //! | `diagnostics` | spread, effective rank, and the alarm for a collapse |
@@ -34,7 +34,6 @@ mod other_genes;
 mod parity;
 mod pretrain;
 mod pretraining;
-mod regulons;
 mod response;
 mod saved;
 mod settings;
@@ -58,9 +57,9 @@ pub use masks::{GeneMasks, MaskPattern};
 pub use model::Jepa;
 pub use pretrain::PretrainNet;
 pub use pretraining::{Pretraining, Reader};
-pub use regulons::{Regulon, Regulons};
+pub use crate::data::{Regulon, Regulons};
 pub use response::{
-    ContextChoice, ContextShare, LossWeights, NewContexts, ControlPairing, PredictorState, ResponseConfig, Share,
+    ContextChoice, ContextShare, FeatureChoice, LossWeights, NewContexts, ControlPairing, PredictorState, ResponseConfig, Share,
 };
 pub(in crate::model) use response::{Reference as KeptControls, StartCells, size_factors};
 #[doc(hidden)]

@@ -64,12 +64,14 @@
 //! | `beyond` | what the training combinations were measured to do beyond all this |
 //! | `judge` | the E-distance of decoded cells, and what is chosen by it |
 //! | `decoder` | from embeddings to counts |
+//! | `unseen`, `by_features` | what was never perturbed, by its features: the weights, the predictions |
 //! | `reference` | the control cells that a model carries with it |
 //! | `fit` | the training |
 //!
 //! Sources: Szekely and Rizzo 2013 (energy distance), Assran et al. 2023 (I-JEPA), Bardes et al. 2022 (VICReg).
 
 mod beyond;
+mod by_features;
 mod choice;
 mod config;
 mod decoder;
@@ -87,6 +89,7 @@ mod reference;
 mod source;
 mod transfer;
 mod tune;
+mod unseen;
 
 pub(super) use beyond::Beyond;
 pub use choice::ContextChoice;
@@ -114,3 +117,5 @@ pub(super) use source::{Asked, SetBatch, SetSize, SetSource};
 pub use transfer::ContextShare;
 #[doc(hidden)]
 pub use tune::expected_expression;
+pub use unseen::FeatureChoice;
+pub(super) use unseen::Unseen;
