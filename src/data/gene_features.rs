@@ -200,7 +200,9 @@ impl FeatureBlock {
         let problem = |message: String| Error::data(message).at(file.display());
         let mut seen = BTreeSet::new();
         if let Some(name) = table.names.iter().find(|name| !seen.insert(name.as_str())) {
-            return Err(problem(format!("{name:?} stands in two rows; the first column must name each perturbation once")));
+            return Err(problem(format!(
+                "{name:?} stands in two rows; the first column must name each perturbation once"
+            )));
         }
         if table.names.len() < 2 || table.columns.len() < 2 {
             return Err(problem(

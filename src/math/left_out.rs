@@ -58,7 +58,8 @@ impl LeftOut<'_> {
     pub fn best(&self, kernels: &[Array2<f64>], go_on: impl Fn() -> Result<()>) -> Result<Option<Chosen>> {
         let mut best: Option<Chosen> = None;
         // Where no two rows are alike, each is estimated by the centre.
-        let tells = |kernel: &Array2<f64>| kernel.indexed_iter().any(|((row, column), &value)| row != column && value != 0.0);
+        let tells =
+            |kernel: &Array2<f64>| kernel.indexed_iter().any(|((row, column), &value)| row != column && value != 0.0);
         for (number, kernel) in kernels.iter().enumerate().filter(|(_, kernel)| tells(kernel)) {
             let identity = Array2::<f64>::eye(kernel.nrows());
             for ridge in RIDGES {
@@ -118,7 +119,7 @@ mod tests {
         let mut errors = 0.0;
         for row in 0..n {
             let others: Vec<usize> = (0..n).filter(|&other| other != row).collect();
-            let within = kernel.select(Axis(0), &others).select(Axis(1), &others) + Array2::eye(n - 1) * best.ridge;
+            let within = kernel.select(Axis(0), &others).select(Axis(1), &others) + Array2::<f64>::eye(n - 1) * best.ridge;
             let about = &targets.select(Axis(0), &others) - &means.slice(s![row..=row, ..]);
             let weights = cholesky::solve(&within, &about).expect("positive definite");
             let estimate = kernel.select(Axis(1), &others).row(row).dot(&weights) * best.weight;

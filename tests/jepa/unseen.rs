@@ -4,7 +4,8 @@ use super::response::settings;
 use genailab::{
     ErrorKind,
     data::{
-        Condition, Counts, Dataset, FeatureKind, FeatureSources, Perturbation, Split, Table, TrainingCells, TrainingData,
+        Condition, Counts, Dataset, FeatureKind, FeatureSources, Perturbation, Split, Table, TrainingCells,
+        TrainingData,
     },
     device::Device,
     model::{
@@ -54,15 +55,24 @@ fn data() -> TrainingData {
     let mut counts = Array2::<f32>::zeros((conditions.len(), GENES));
     for (mut cell, perturbed) in counts.rows_mut().into_iter().zip(&conditions) {
         let means = means(*perturbed);
-        cell.iter_mut().zip(&means).for_each(|(count, mean)| *count = Poisson::new(*mean).expect("positive").sample(&mut rng) as f32);
+        cell.iter_mut()
+            .zip(&means)
+            .for_each(|(count, mean)| *count = Poisson::new(*mean).expect("positive").sample(&mut rng) as f32);
     }
     let label = |perturbed: &Option<usize>| Perturbation::of(perturbed.iter().map(|&gene| name(gene)));
     let labels: Vec<Perturbation> = conditions.iter().map(label).collect();
     // The perturbed genes are measured too: the first genes of the panel have their names.
     let genes = (0..GENES).map(|gene| if gene < 20 { name(gene) } else { format!("G{gene}") }).collect();
     let cells = (0..labels.len()).map(|cell| format!("c{cell}")).collect();
-    let data = Dataset::new(Counts::from_dense(&counts), Table::from_names(genes), Table::from_names(cells), &labels, None, None)
-        .expect("parts fit");
+    let data = Dataset::new(
+        Counts::from_dense(&counts),
+        Table::from_names(genes),
+        Table::from_names(cells),
+        &labels,
+        None,
+        None,
+    )
+    .expect("parts fit");
     let split = Split { train: (0..labels.len()).collect(), validation: Vec::new(), test: Vec::new() };
     let conditions = labels.into_iter().map(Condition::of).collect();
     TrainingData::of_cells(TrainingCells::new(Arc::new(data), conditions, &split).expect("its own split"), 0)
@@ -79,7 +89,8 @@ fn table(genes: impl Iterator<Item = usize>) -> String {
 
 fn with(table: &Path) -> JepaSettings {
     let mut settings = settings();
-    settings.response.features = FeatureSources { table: Some(table.to_owned()), co_expression: true, ..FeatureSources::default() };
+    settings.response.features =
+        FeatureSources { table: Some(table.to_owned()), co_expression: true, ..FeatureSources::default() };
     settings.response.training.epochs = 6;
     settings
 }
@@ -103,7 +114,8 @@ fn an_unseen_perturbation_is_predicted_by_its_features() {
     let cells = &data.cells.as_ref().expect("cells").data;
     let controls: Vec<usize> = (0..CONTROLS).collect();
     let control = model.mean_from(cells, &controls, &of(&[]), 0).expect("it decodes");
-    let predicted = |model: &Jepa, genes: &[&str]| model.mean_from(cells, &controls, &of(genes), 0).expect("known") - &control;
+    let predicted =
+        |model: &Jepa, genes: &[&str]| model.mean_from(cells, &controls, &of(genes), 0).expect("known") - &control;
     let mean = (0..TRAINED).map(effect).fold(Array1::zeros(GENES), |sum, effect| sum + effect) / TRAINED as f64;
     for unseen in 12..16 {
         let (truth, predicted) = (effect(unseen), predicted(&model, &[&name(unseen)]));

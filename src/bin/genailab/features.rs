@@ -65,7 +65,13 @@ impl FeatureArgs {
     ///
     /// # Errors
     /// An option that changes no setting, other than those `used` by something else.
-    pub fn give(&self, name: &str, used: &[&str], before: Value, mut set: impl FnMut(&FeatureSources) -> Value) -> Result<()> {
+    pub fn give(
+        &self,
+        name: &str,
+        used: &[&str],
+        before: Value,
+        mut set: impl FnMut(&FeatureSources) -> Value,
+    ) -> Result<()> {
         let mut before = before;
         for (option, sources) in self.given() {
             let after = set(&sources);

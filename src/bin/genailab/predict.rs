@@ -206,7 +206,10 @@ fn note_extrapolated(model: &dyn Trained, perturbations: &[Perturbation]) -> Res
 /// Says which perturbations were never measured, and what their predictions rest on.
 fn note_unseen(model: &dyn Trained, perturbations: &[Perturbation]) -> Result<()> {
     let names: BTreeSet<&String> = perturbations.iter().flat_map(Perturbation::genes).collect();
-    names.into_iter().filter_map(|name| model.rests_on(name)).try_for_each(|rests_on| say(format_args!("note: {rests_on}")))
+    names
+        .into_iter()
+        .filter_map(|name| model.rests_on(name))
+        .try_for_each(|rests_on| say(format_args!("note: {rests_on}")))
 }
 
 impl Args {

@@ -71,8 +71,11 @@ impl Response {
         let unseen = self.unseen.as_ref().filter(|_| !self.measured.reaches(name))?;
         let row = unseen.row(name)?;
         let numbers = unseen.nearest.row(row);
-        let alike: Vec<&str> =
-            numbers.iter().filter(|number| **number >= 0.0).map(|&number| self.measured.genes[number as usize].as_str()).collect();
+        let alike: Vec<&str> = numbers
+            .iter()
+            .filter(|number| **number >= 0.0)
+            .map(|&number| self.measured.genes[number as usize].as_str())
+            .collect();
         let FeatureChoice { used, trained, .. } = &unseen.choice;
         Some(match alike.as_slice() {
             [] => format!(

@@ -102,7 +102,7 @@ pub use fit::Share;
 pub(super) use fit::{Response, begin_decoder, check_watched, columns_of};
 pub(super) use interaction::Interaction;
 pub(super) use judge::Judge;
-pub(super) use measured::{Hidden, Measured};
+pub(super) use measured::Measured;
 pub use pairing::ControlPairing;
 pub(super) use predictor::Predictor;
 #[cfg(test)]
@@ -112,8 +112,8 @@ pub use profile_loss::profile_loss;
 pub(in crate::model) use reference::Reference;
 pub(in crate::model) use source::StartCells;
 #[cfg(test)]
-pub(super) use source::ConditionTokens;
-pub(super) use source::{Asked, SetBatch, SetSize, SetSource};
+pub(super) use source::{Asked, ConditionTokens};
+pub(super) use source::{SetBatch, SetSize, SetSource};
 pub use transfer::ContextShare;
 #[doc(hidden)]
 pub use tune::expected_expression;

@@ -103,13 +103,20 @@ impl Unseen {
     ///
     /// # Errors
     /// Those of the linear algebra; an interruption.
-    fn fit(shifts: &Array2<f64>, own: &[f64], genes: &[String], blocks: &[FeatureBlock], run: &Run<'_>) -> Result<Self> {
+    fn fit(
+        shifts: &Array2<f64>,
+        own: &[f64],
+        genes: &[String],
+        blocks: &[FeatureBlock],
+        run: &Run<'_>,
+    ) -> Result<Self> {
         let n = genes.len();
         let has = |name: &str| blocks.iter().any(|block| block.has(name));
         let known: Vec<usize> = (0..n).filter(|&gene| has(&genes[gene])).collect();
         let known_names: Vec<&str> = known.iter().map(|&gene| genes[gene].as_str()).collect();
         let names: BTreeSet<&str> = blocks.iter().flat_map(FeatureBlock::names).collect();
-        let names: Vec<&str> = names.into_iter().filter(|name| genes.binary_search_by(|gene| gene.as_str().cmp(name)).is_err()).collect();
+        let names: Vec<&str> =
+            names.into_iter().filter(|name| genes.binary_search_by(|gene| gene.as_str().cmp(name)).is_err()).collect();
 
         let mean = shifts.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(shifts.ncols()));
         let others = (n.max(2) - 1) as f64;
@@ -241,7 +248,8 @@ impl Response {
         for context in self.measured.contexts.clone() {
             let Ok(controls) = self.measured.controls(context.as_deref()) else { continue };
             let start = encoder.start(&cells.data, &few(controls))?;
-            for (gene, name) in genes.iter().enumerate().filter(|(_, name)| self.measured.here(name, context.as_ref())) {
+            for (gene, name) in genes.iter().enumerate().filter(|(_, name)| self.measured.here(name, context.as_ref()))
+            {
                 run.check_interrupt()?;
                 let condition = alone(name, &context);
                 let shift = self.moved(&start, &condition)? - &start.z;
@@ -289,7 +297,10 @@ mod tests {
 
     fn fitted(told: bool) -> (Unseen, Array2<f64>) {
         let (genes, shifts, block) = world(told);
-        (Unseen::fit(&shifts, &[-1.0, -0.9, -1.1], &genes, &[block], &Run::quiet(0)).expect("positive definite"), shifts)
+        (
+            Unseen::fit(&shifts, &[-1.0, -0.9, -1.1], &genes, &[block], &Run::quiet(0)).expect("positive definite"),
+            shifts,
+        )
     }
 
     #[test]
@@ -310,6 +321,40 @@ mod tests {
         assert!(unseen.nearest.row(1).iter().all(|&gene| gene < 0.0));
         assert!(unseen.weights.rows().into_iter().all(|row| (row.sum() - 1.0).abs() < 1e-5));
         assert!((unseen.own + 1.0).abs() < 1e-6);
+    }
+
+    /// Against scikit-learn: `tests/reference/unseen_perturbations.py`.
+    #[test]
+    fn the_choice_and_the_estimates_are_those_of_scikit_learn() {
+        #[derive(Deserialize)]
+        struct Expected {
+            features: Vec<Vec<f64>>,
+            shifts: Vec<Vec<f64>>,
+            ridge: f64,
+            weight: f64,
+            error: f64,
+            error_of_mean: f64,
+            unseen: Vec<Vec<f64>>,
+        }
+        let text = include_str!("../../../../tests/reference/unseen_perturbations.json");
+        let expected: Expected = serde_json::from_str(text).expect("the script wrote it");
+        let array = |rows: &[Vec<f64>]| {
+            Array2::from_shape_vec((rows.len(), rows[0].len()), rows.concat()).expect("rows of one length")
+        };
+        let (n, with_features) = (expected.shifts.len(), expected.features.len() - expected.unseen.len());
+        let genes: Vec<String> = (0..n).map(|gene| format!("G{gene:02}")).collect();
+        let name = |row: usize| if row < with_features { genes[row].clone() } else { format!("U{row}") };
+        let rows = expected.features.iter().enumerate();
+        let rows = rows.map(|(row, values)| (name(row), (0..).zip(values.iter().copied()).collect())).collect();
+        let shifts = array(&expected.shifts);
+        let block = FeatureBlock::new(FeatureKind::Table, rows);
+        let unseen = Unseen::fit(&shifts, &[], &genes, &[block], &Run::quiet(0)).expect("positive definite");
+        let FeatureChoice { ridge, weight, error, error_of_mean, with_features: known, .. } = unseen.choice;
+        assert_eq!((ridge, weight, known), (expected.ridge, expected.weight, with_features));
+        assert!((error - expected.error).abs() < 1e-9, "{error} {}", expected.error);
+        assert!((error_of_mean - expected.error_of_mean).abs() < 1e-9, "{error_of_mean} {}", expected.error_of_mean);
+        let off = unseen.weights.mapv(f64::from).dot(&shifts) - array(&expected.unseen);
+        assert!(off.iter().all(|d| d.abs() < 1e-5), "{off}");
     }
 
     #[test]
