@@ -6,7 +6,7 @@
 
 use crate::{Error, Result};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::Path,
 };
 
@@ -142,6 +142,16 @@ impl GeneSets {
             )));
         }
         Ok(kept)
+    }
+
+    /// The sets of each gene, `(number of the set, 1 / sqrt(genes in it))`: a rare set tells more than a common one.
+    pub fn memberships(&self) -> BTreeMap<String, Vec<(u32, f64)>> {
+        let mut of: BTreeMap<String, Vec<(u32, f64)>> = BTreeMap::new();
+        for (number, set) in (0..).zip(&self.sets) {
+            let weight = 1.0 / (set.genes.len() as f64).sqrt();
+            set.genes.iter().for_each(|gene| of.entry(gene.clone()).or_default().push((number, weight)));
+        }
+        of
     }
 
     /// Says so where most names differ from the data's by capital letters alone, which is how symbols of mouse and human differ.

@@ -17,6 +17,7 @@ mod embedded;
 mod expression;
 mod features;
 pub mod fetch;
+mod gene_features;
 mod gene_sets;
 mod histograms;
 #[doc(hidden)]
@@ -32,6 +33,7 @@ mod open;
 mod perturbation;
 mod pick;
 pub mod qc;
+mod regulons;
 mod sample_metadata;
 pub mod simulate;
 #[doc(hidden)]
@@ -54,6 +56,7 @@ pub(crate) use effect_table::{in_context, not_trained_alone, similarities, squar
 pub use effects::{Effects, is_effects};
 pub use expression::Expression;
 pub use fetch::fetch;
+pub use gene_features::{FeatureBlock, FeatureKind, FeatureSources, PerturbationFeatures};
 pub use gene_sets::{GeneSet, GeneSets, MeasuredSets};
 pub use hvg::{HvgFlavour, HvgTable, highly_variable};
 pub use join::{DATASET_COLUMN, join};
@@ -69,6 +72,7 @@ pub(crate) use perturbation::cut_at_plus;
 pub(crate) use perturbation::without_guide;
 pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
+pub use regulons::{Regulon, Regulons};
 pub use sample_metadata::{EncodedMetadata, MetadataColumn, MetadataEncoder, MetadataKind};
 pub use simulate::{
     BulkConfig, BulkSimulation, CellFactors, InteractionClass, Paired, Simulation, SimulationConfig, TimeCourseConfig,

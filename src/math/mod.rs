@@ -4,6 +4,7 @@
 pub mod cholesky;
 mod directions;
 mod eigen;
+pub(crate) mod left_out;
 #[doc(hidden)]
 pub mod loess;
 pub(crate) mod logistic;

@@ -3,7 +3,7 @@
 use super::HoldOut;
 use crate::{
     Error, Result,
-    data::{CourseColumns, DataKind, Dataset, Split},
+    data::{CourseColumns, DataKind, Dataset, FeatureSources, Split},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::path::Path;
@@ -26,6 +26,14 @@ pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
     /// use for it.
     fn set_gene_sets(&mut self, file: &Path) {
         let _ = file;
+    }
+
+    /// Names features by which perturbations are known that were never measured; those that a model has no use for are ignored. The
+    /// default knows gene sets.
+    fn set_features(&mut self, sources: &FeatureSources) {
+        if let Some(file) = &sources.gene_sets {
+            self.set_gene_sets(file);
+        }
     }
 
     /// The seed, where a file sets it.

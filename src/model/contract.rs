@@ -172,6 +172,13 @@ pub trait Trained: Any {
     /// Whether the model can predict a perturbation of this gene.
     fn perturbs(&self, gene: &str) -> bool;
 
+    /// What the prediction of a perturbation rests on that was never measured, in a sentence; `None` for one that was, and for a model
+    /// that does not say.
+    fn rests_on(&self, gene: &str) -> Option<String> {
+        let _ = gene;
+        None
+    }
+
     /// The lowest and the highest dose at which a name (without its dose) was trained on; `None` where the model knows no doses of
     /// it.
     fn dose_range(&self, name: &str) -> Option<(f64, f64)> {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    data::{CourseColumns, DataKind, Dataset, Split, TrainingData},
+    data::{CourseColumns, DataKind, Dataset, FeatureSources, Split, TrainingData},
     device::Device,
     train::{HISTORY, History, Run},
 };
@@ -129,6 +129,8 @@ pub trait Settings: Send + Sync {
     fn set_epochs(&mut self, epochs: usize);
     /// [`ModelConfig::set_gene_sets`].
     fn set_gene_sets(&mut self, file: &Path);
+    /// [`ModelConfig::set_features`].
+    fn set_features(&mut self, sources: &FeatureSources);
     /// [`ModelConfig::seed`].
     fn seed(&self) -> u64;
     /// Takes the settings of a size in place of the defaults.
@@ -261,6 +263,9 @@ impl<M: Model> Settings for Configured<M> {
     }
     fn set_gene_sets(&mut self, file: &Path) {
         self.config.set_gene_sets(file);
+    }
+    fn set_features(&mut self, sources: &FeatureSources) {
+        self.config.set_features(sources);
     }
     fn seed(&self) -> u64 {
         self.config.seed()

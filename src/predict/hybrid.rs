@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    data::{Condition, DataKind, TrainingData},
+    data::{Condition, DataKind, FeatureSources, TrainingData},
     device::Device,
     model::{SettingsFile, combination::CombinationModel, jepa::Jepa},
 };
@@ -60,6 +60,11 @@ impl Predictor for Hybrid {
 
     fn set_gene_sets(&mut self, file: &Path) {
         self.combination.set_gene_sets(file);
+    }
+
+    fn set_features(&mut self, sources: &FeatureSources) {
+        self.jepa.set_features(sources);
+        self.combination.set_features(sources);
     }
 
     fn set_device(&mut self, device: Device) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::{Fitted, Predictor, control_starts::ControlStarts};
 use crate::{
     Error, Result,
-    data::{Condition, DataKind, TrainingCells, TrainingData},
+    data::{Condition, DataKind, FeatureSources, TrainingCells, TrainingData},
     device::Device,
     model::{
         Model, ModelConfig, Sampling, SettingsFile, Trained,
@@ -86,6 +86,10 @@ impl Predictor for ModelPredictor {
 
     fn set_gene_sets(&mut self, file: &Path) {
         self.settings.set_gene_sets(file);
+    }
+
+    fn set_features(&mut self, sources: &FeatureSources) {
+        self.settings.set_features(sources);
     }
 
     fn configure(&mut self, file: &SettingsFile) -> Result<()> {

@@ -6,7 +6,7 @@
 
 use crate::{
     Error, Result,
-    data::{Condition, TrainingData},
+    data::{Condition, FeatureSources, TrainingData},
     device::Device,
     model::{SettingsFile, Trained},
 };
@@ -33,6 +33,14 @@ pub trait Predictor: Send + Sync {
     /// no use for it.
     fn set_gene_sets(&mut self, file: &Path) {
         let _ = file;
+    }
+
+    /// Names features by which perturbations are known that were never measured; those that a predictor has no use for are ignored. The
+    /// default knows gene sets.
+    fn set_features(&mut self, sources: &FeatureSources) {
+        if let Some(file) = &sources.gene_sets {
+            self.set_gene_sets(file);
+        }
     }
 
     /// Lays the settings of a file over its own; what the file leaves out stays as it is.

@@ -255,3 +255,31 @@ fn an_ablation_of_the_jepa_is_resumed_and_remembers_what_it_did() {
     place.fails("ablate --data c.h5ad --seeds 1 --epochs 2 --resume --out a", &["other settings", "--out"]);
     place.fails("ablate --data c.h5ad --seeds 1 --resume --out other", &["ablation.json"]);
 }
+
+#[test]
+fn a_gene_that_was_never_perturbed_is_predicted_by_its_features() {
+    let place = Place::new().with_cells();
+    place.write("quick.toml", QUICK);
+    let data = Dataset::open(place.path("cells.h5ad")).expect("cells");
+    let perturbed: Vec<&String> = data.perturbations.iter().flat_map(|p| p.genes()).collect();
+    let new = data.gene_names().iter().find(|gene| !perturbed.contains(gene)).expect("most genes");
+    let train = "train --data cells.h5ad --model jepa --config quick.toml --epochs 1 --seed 2";
+    let said = place.run(&format!("{train} --co-expression --out m"));
+    assert!(said.done().contains("unseen perturbations: "), "{}", said.stdout);
+    assert!(json(&place.path("m/metrics.json"))["chosen"]["unseen"]["error_of_mean"].is_number());
+    let said = place.run(&format!("predict --model m --perturbations {new} --cells 20 --out p.h5ad"));
+    assert!(
+        said.done().contains(&format!("note: {new} was never perturbed in training: predicted by ")),
+        "{}",
+        said.stdout
+    );
+    assert_eq!(Dataset::open(place.path("p.h5ad")).expect("cells").perturbations[0].to_string(), *new);
+    place.fails("predict --model m --perturbations NOSUCH --out q.h5ad", &["NOSUCH", "--perturbation-features"]);
+
+    place.write("t.csv", "gene,a\nA,1\nA,2\n");
+    place.fails(&format!("{train} --perturbation-features t.csv --out n"), &["t.csv", "\"A\" stands in two rows"]);
+    place.fails(&format!("{train} --phase a --co-expression --out n"), &["--co-expression", "phase a"]);
+    place.fails("train --data cells.h5ad --model vae --co-expression --out n", &["--co-expression", "vae has no use"]);
+    let bench = "bench --data cells.h5ad --split perturbations --seeds 1 --models mean --out b";
+    place.fails(&format!("{bench} --co-expression"), &["--co-expression", "none of --models"]);
+}

@@ -12,6 +12,7 @@ mod options;
 mod pretrain;
 mod probe;
 mod response;
+mod unseen;
 mod views;
 
 use genailab::{

@@ -1,6 +1,7 @@
 //! `genailab bench`: predictors on held-out conditions, measured side by side.
 
 use crate::{
+    features::FeatureArgs,
     options::{DataArgs, GenesArg, interrupt_flag, say, say_labels, warn},
     output::OutputFolder,
     provenance,
@@ -14,6 +15,7 @@ use genailab::{
     model::SettingsFile,
     predict::{Predictor, baselines::predictor},
 };
+use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
     sync::Mutex,
@@ -67,9 +69,8 @@ pub struct Args {
     /// What the rows of all --predictions without a KIND are: effects, profiles or cells [default: as the file says]
     #[arg(long, value_name = "KIND")]
     predictions_are: Option<PredictionKind>,
-    /// Gene sets (GMT): for the metrics of enrichment, and for combination and diffusion, which know genes that were never perturbed by them
-    #[arg(long, value_name = "FILE.gmt")]
-    gene_sets: Option<PathBuf>,
+    #[command(flatten)]
+    features: FeatureArgs,
     /// Threads to use [default: all cores]; the results do not depend on it
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -94,7 +95,8 @@ impl Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    args.config.iter().chain(&args.gene_sets).try_for_each(|file| provenance::reads(file))?;
+    args.config.iter().try_for_each(|file| provenance::reads(file))?;
+    args.features.check()?;
     // Cheap questions first: a large file takes long to read.
     let plans = Setup::plans(&args.split, args.seeds);
     let plans = plans.map_err(|error| if args.seeds == 0 { error.at("--seeds") } else { error })?;
@@ -110,10 +112,14 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(file) = &args.config {
         configure(&mut models, file)?;
     }
-    let gene_sets = args.gene_sets.as_ref().map(GeneSets::open).transpose()?;
-    if let Some(file) = &args.gene_sets {
-        models.iter_mut().for_each(|model| model.set_gene_sets(file));
-    }
+    let gene_sets = args.features.gene_sets.as_ref().map(GeneSets::open).transpose()?;
+    let settings = |models: &[Box<dyn Predictor>]| models.iter().map(|model| model.settings()).collect::<Value>();
+    let before = settings(&models);
+    // Gene sets are asked for by metrics, too.
+    args.features.give("none of --models", &["--gene-sets"], before, |sources| {
+        models.iter_mut().for_each(|model| model.set_features(sources));
+        settings(&models)
+    })?;
     if let Some(threads) = args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         pool.map_err(|error| Error::config(format!("cannot use {threads} threads: {error}")))?;

@@ -15,6 +15,7 @@ mod doctor;
 mod dose_response;
 mod embed;
 mod enrich;
+mod features;
 mod fetch;
 mod inspect;
 mod options;

@@ -20,7 +20,7 @@ use genailab::{
     model::{Generated, Sampling, Trained, registry::Registry},
     ndarray::{Array2, Axis, concatenate},
 };
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 /// More cells of one perturbation than any experiment has; beyond, memory ends before the work does.
 const MOST_CELLS: usize = 10_000_000;
@@ -33,7 +33,10 @@ const HINTS: &str = "genailab";
 ///
 /// Writes an .h5ad that scanpy opens: for a model of cells, counts in X and the perturbation of each cell in
 /// obs["perturbation"]; for a model of effects, one row per perturbation. A perturbation may be of genes that were never
-/// perturbed together, as long as each was perturbed in training; a JEPA also predicts genes that it knows by features.
+/// perturbed together, as long as each was perturbed in training. A gene that was never perturbed is predicted by a jepa or a
+/// jepa-diffusion that was trained with features of it (`train` with --gene-sets, --regulons, --co-expression or
+/// --perturbation-features), which say what the prediction rests on; and by a combination or a diffusion if it was measured, or is in the
+/// gene sets of the training.
 #[derive(clap::Args, Clone)]
 pub struct Args {
     /// Folder that `genailab train` wrote, or the folder vae of `genailab run`
@@ -163,6 +166,7 @@ pub fn run(args: &Args) -> Result<()> {
         .and_then(|read| check(model.as_ref(), &read, args).map(|()| read))
         .map_err(|e| e.at("--perturbations"))?;
     note_extrapolated(model.as_ref(), &perturbations)?;
+    note_unseen(model.as_ref(), &perturbations)?;
     if let Some(file) = &args.control_cells {
         control_cells::predict(model.as_ref(), &perturbations, file, args)?;
         return say(args.out.display());
@@ -197,6 +201,15 @@ fn note_extrapolated(model: &dyn Trained, perturbations: &[Perturbation]) -> Res
         }
     }
     Ok(())
+}
+
+/// Says which perturbations were never measured, and what their predictions rest on.
+fn note_unseen(model: &dyn Trained, perturbations: &[Perturbation]) -> Result<()> {
+    let names: BTreeSet<&String> = perturbations.iter().flat_map(Perturbation::genes).collect();
+    names
+        .into_iter()
+        .filter_map(|name| model.rests_on(name))
+        .try_for_each(|rests_on| say(format_args!("note: {rests_on}")))
 }
 
 impl Args {

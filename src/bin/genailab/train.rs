@@ -39,6 +39,7 @@ pub fn run(args: &Args) -> Result<()> {
         .chain(&args.compare_vae)
         .chain(&args.static_files)
         .try_for_each(|file| provenance::reads(file))?;
+    args.features.check()?;
     // Cheap questions first: a large file takes long to read.
     let registry = Registry::default();
     let family = registry.family(&args.model)?;

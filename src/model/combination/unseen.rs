@@ -14,13 +14,8 @@
 //!
 //! The centre's t, the features, l and the weight w are those with the smallest leave-one-out error over the trained genes:
 //! the mean Euclidean distance between a gene's effect and its estimate from the other genes. With a gene, everything is
-//! left out that an unseen gene has not: its single effect and all combinations with it. In closed form (Rasmussen and
-//! Williams 2006, equation 5.12), with `A = K + l I`, the regression's estimate for gene i from the others about their mean
-//! m_i is
-//!
-//! ```text
-//! D_i - (A^-1 D)_i / (A^-1)_ii - m_i (1 - (A^-1 1)_i / (A^-1)_ii)
-//! ```
+//! left out that an unseen gene has not: its single effect and all combinations with it. The regression is chosen as in
+//! `math::left_out`.
 //!
 //! Features are used only if this error is below that of the centre alone by more than the standard error of the
 //! difference, so uninformative features change nothing. A gene's answer to its own perturbation is not a feature: it is
@@ -29,19 +24,15 @@
 use crate::{
     Error, Result,
     data::{EffectTable, GeneSets, dose::name_and_dose},
-    math::cholesky,
+    math::left_out::{Chosen, LeftOut, lengths},
     train::Run,
 };
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Candidates of l.
-const RIDGES: [f64; 6] = [0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 /// Candidates of t.
 const CENTRES: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
-/// Candidates of w; 0 is to use no features.
-const WEIGHTS: [f64; 4] = [0.25, 0.5, 0.75, 1.0];
 
 /// A kind of feature of a gene without a single effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,30 +136,26 @@ impl Unseen {
         let genes: Vec<usize> = known.iter().map(|(gene, _)| centres.place[*gene]).collect();
         let trained_effects = centres.effects.select(Axis(0), &genes);
         let (left, means) = (centres.left_out(t).select(Axis(0), &genes), centres.singles.select(Axis(0), &genes));
-        let centre_alone = best.choice.error;
-        for kinds in candidates {
-            let features = chosen(&best.place, &kinds);
-            let trained = features.select(Axis(0), &rows);
-            let kernel = trained.dot(&trained.t());
-            for ridge in RIDGES {
-                run.check_interrupt()?;
-                let inverse =
-                    cholesky::solve(&(&kernel + &(Array2::<f64>::eye(rows.len()) * ridge)), &Array2::eye(rows.len()))?;
-                let pivots = inverse.diag().mapv(|pivot| 1.0 / pivot).insert_axis(Axis(1));
-                let ones = 1.0 - &inverse.sum_axis(Axis(1)).insert_axis(Axis(1)) * &pivots;
-                // The estimate of each from the other genes, about their own mean, `(known genes, genes)`.
-                let estimates = &trained_effects - &(inverse.dot(&trained_effects) * &pivots) - &(&means * &ones);
-                for weight in WEIGHTS {
-                    let gain = &alone - &lengths(&(&left - &(&estimates * weight)));
-                    let error = centre_alone - gain.sum() / centres.plain();
-                    let certain = gain.mean().unwrap_or(0.0) > gain.std(1.0) / (gain.len() as f64).sqrt();
-                    if certain && error < best.choice.error {
-                        best.map = trained.t().dot(&inverse.dot(&(&trained_effects - &mean))) * weight;
-                        best.features.clone_from(&features);
-                        best.choice = UnseenChoice { features: kinds.clone(), ridge, weight, centre: t, error };
-                    }
-                }
-            }
+        let left_out = LeftOut {
+            targets: &trained_effects,
+            means: &means,
+            residuals: &left,
+            alone: &alone,
+            centre_error: best.choice.error,
+            scale: centres.plain(),
+        };
+        let kernel = |kinds: &Vec<GeneFeature>| {
+            let trained = chosen(&best.place, kinds).select(Axis(0), &rows);
+            trained.dot(&trained.t())
+        };
+        let kernels: Vec<Array2<f64>> = candidates.iter().map(kernel).collect();
+        if let Some(found) = left_out.best(&kernels, || run.check_interrupt())? {
+            let kinds = candidates.swap_remove(found.kernel);
+            best.features = chosen(&best.place, &kinds);
+            let trained = best.features.select(Axis(0), &rows);
+            best.map = trained.t().dot(&found.inverse.dot(&(&trained_effects - &mean))) * found.weight;
+            let Chosen { ridge, weight, error, .. } = found;
+            best.choice = UnseenChoice { features: kinds, ridge, weight, centre: t, error };
         }
         Ok(best)
     }
@@ -265,11 +252,6 @@ impl Centres {
     }
 }
 
-/// Euclidean length of each row.
-fn lengths(rows: &Array2<f64>) -> Array1<f64> {
-    rows.map_axis(Axis(1), |row| row.dot(&row).sqrt())
-}
-
 /// The change of each measured gene under every training condition, 0 where it is perturbed itself.
 fn loadings(data: &EffectTable) -> HashMap<String, Array1<f64>> {
     let column = |(place, gene): (usize, &String)| {
@@ -283,14 +265,12 @@ fn loadings(data: &EffectTable) -> HashMap<String, Array1<f64>> {
 
 /// The gene sets of each gene.
 fn memberships(sets: &GeneSets) -> HashMap<String, Array1<f64>> {
-    let mut of: HashMap<String, Array1<f64>> = HashMap::new();
-    for (column, set) in sets.sets.iter().enumerate() {
-        let weight = 1.0 / (set.genes.len() as f64).sqrt();
-        for gene in &set.genes {
-            of.entry(gene.clone()).or_insert_with(|| Array1::zeros(sets.sets.len()))[column] = weight;
-        }
-    }
-    of
+    let dense = |(gene, places): (String, Vec<(u32, f64)>)| {
+        let mut row = Array1::zeros(sets.sets.len());
+        places.into_iter().for_each(|(set, weight)| row[set as usize] = weight);
+        (gene, row)
+    };
+    sets.memberships().into_iter().map(dense).collect()
 }
 
 /// The blocks side by side, `(genes, features)`. A gene's part of each block is scaled to length 1, and then its whole row.

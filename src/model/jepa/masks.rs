@@ -4,15 +4,12 @@
 //! target (and, with `overlap`, a few that are). Everything is drawn from the generator that is handed in: the same seed
 //! gives the same patterns.
 
-use super::{
-    config::{MaskConfig, MaskKind},
-    regulons::Regulons,
-};
+use super::config::{MaskConfig, MaskKind};
 use crate::math::logistic::{LogisticConfig, fit_logistic};
 use crate::{
     Error, Result,
     data::{
-        Dataset, GeneSets,
+        Dataset, GeneSets, Regulons,
         normalize::{TargetSum, log_normalize},
     },
 };

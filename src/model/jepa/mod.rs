@@ -6,7 +6,7 @@
 //! | `encoder`, `tokens`, `transformer` | from a cell's visible genes to its embedding: a perceptron, a Perceiver, a transformer |
 //! | `entry` | how expression enters the tokens of the transformer |
 //! | `groups` | how genes are divided into groups |
-//! | `masks`, `regulons` | which genes are hidden, and what they are chosen by |
+//! | `masks` | which genes are hidden, and what they are chosen by |
 //! | `views` | the batches, and what a network is shown of them |
 //! | `pretrain`, `heads` | the network in training: student, teacher, predictor, losses |
 //! | `diagnostics` | spread, effective rank, and the alarm for a collapse |
@@ -36,7 +36,6 @@ mod other_genes;
 mod parity;
 mod pretrain;
 mod pretraining;
-mod regulons;
 mod response;
 mod saved;
 mod settings;
@@ -45,6 +44,7 @@ mod tokens;
 mod transformer;
 mod views;
 
+pub use crate::data::{Regulon, Regulons};
 pub use adapt::{AdaptConfig, AdaptMethod, AdaptReport, Adaptation, Target, align};
 pub use conditional::{ConditionalConfig, ConditionalPredictor, Conditioning, Perturbed};
 pub use config::{
@@ -61,10 +61,9 @@ pub use masks::{GeneMasks, MaskPattern};
 pub use model::Jepa;
 pub use pretrain::PretrainNet;
 pub use pretraining::{Pretraining, Reader};
-pub use regulons::{Regulon, Regulons};
 pub use response::{
-    ContextChoice, ContextShare, ControlPairing, LossWeights, NewContexts, PredictorState, ResponseConfig, SetLoss,
-    Share,
+    ContextChoice, ContextShare, ControlPairing, FeatureChoice, LossWeights, NewContexts, PredictorState,
+    ResponseConfig, SetLoss, Share,
 };
 pub(in crate::model) use response::{Reference as KeptControls, StartCells, size_factors};
 #[doc(hidden)]

@@ -2,7 +2,7 @@
 
 use super::{
     CellEncoder, JepaSettings, Phase, Pretraining,
-    response::{Encoder, NewContexts, PredictorState, Response, StartCells, check_watched},
+    response::{Encoder, FeatureChoice, NewContexts, PredictorState, Response, StartCells, check_watched},
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -119,6 +119,16 @@ impl Jepa {
         format!("{of_combinations}{choice}{of_contexts}")
     }
 
+    /// What was chosen for perturbations that were never measured; `None` where the training was given no features.
+    pub fn unseen(&self) -> Option<&FeatureChoice> {
+        Some(&self.response.as_ref()?.unseen.as_ref()?.choice)
+    }
+
+    /// The same in words.
+    pub(crate) fn note_of_unseen(&self) -> Option<String> {
+        self.unseen().map(ToString::to_string)
+    }
+
     /// Names of the contexts that were trained on.
     fn known_contexts(&self) -> Vec<String> {
         let contexts = self.response.iter().flat_map(|response| &response.measured.contexts);
@@ -192,7 +202,11 @@ impl Trained for Jepa {
     }
 
     fn perturbs(&self, gene: &str) -> bool {
-        self.response.as_ref().is_some_and(|response| response.measured.reaches(gene))
+        self.response.as_ref().is_some_and(|response| response.reaches(gene))
+    }
+
+    fn rests_on(&self, gene: &str) -> Option<String> {
+        self.response.as_ref()?.rests_on(gene)
     }
 
     fn dose_range(&self, name: &str) -> Option<(f64, f64)> {
@@ -201,7 +215,7 @@ impl Trained for Jepa {
 
     fn check(&self, conditions: &[Condition]) -> Result<()> {
         let response = self.trained()?;
-        conditions.iter().try_for_each(|condition| response.measured.check(condition))
+        conditions.iter().try_for_each(|condition| response.check(condition))
     }
 
     /// z of the teacher, with every gene visible.
@@ -265,6 +279,7 @@ impl Trained for Jepa {
         let unused = "the validation cells are not used by this model".to_owned();
         let mut notes: Vec<String> = self.begun.iter().cloned().collect();
         notes.push(self.note_of_choices());
+        notes.extend(self.note_of_unseen());
         notes.extend(self.response.is_some().then_some(unused));
         notes
     }
@@ -275,7 +290,12 @@ impl Trained for Jepa {
     }
 
     fn choices(&self) -> serde_json::Value {
-        self.response.as_ref().map_or(serde_json::Value::Null, |response| serde_json::json!(response.share))
+        let Some(response) = &self.response else { return serde_json::Value::Null };
+        let mut choices = serde_json::json!(response.share);
+        if let Some(unseen) = &response.unseen {
+            choices["unseen"] = serde_json::json!(unseen.choice);
+        }
+        choices
     }
 
     fn state(&self) -> Result<State> {
@@ -307,6 +327,13 @@ impl Model for Jepa {
         if config.phase != Phase::A && config.response.training.early_stopping.is_some() {
             check_watched(&cells.conditions, &cells.split.train)?;
         }
+        // Before anything is trained: a wrong file is quickly put right.
+        let features = config.response.features.read()?;
+        let alone = |&row: &usize| match cells.conditions[row].perturbation.genes() {
+            [gene] => Some(gene.as_str()),
+            _ => None,
+        };
+        features.check(&cells.split.train.iter().filter_map(alone).collect())?;
         // The report on phase A alone shows a validation loss; nothing is chosen by it.
         let fold = match config.phase {
             Phase::A => cells.split.clone(),
@@ -352,7 +379,8 @@ impl Model for Jepa {
                 let momentum = settings.encoder.teacher.ema.unwrap_or(EmaMomentum::Constant { momentum: 0.0 });
                 let towers = (student, &mut encoder);
                 let teaching = (momentum, settings.encoder.alarm);
-                let (response, trained) = Response::fit(data, cells, towers, &config.response, teaching, run)?;
+                let (mut response, trained) = Response::fit(data, cells, towers, &config.response, teaching, run)?;
+                response.fit_unseen(cells, &encoder, &features, run)?;
                 history = trained;
                 Some(response)
             }

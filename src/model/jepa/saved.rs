@@ -4,7 +4,10 @@ use super::{
     Jepa, JepaSettings,
     heads::Backbone,
     model::identity,
-    response::{Beyond, Decoder, Encoder, Interaction, Measured, Predictor, Reference, Response, Share, columns_of},
+    response::{
+        Beyond, Decoder, Encoder, FeatureChoice, Interaction, Measured, Predictor, Reference, Response, Share, Unseen,
+        columns_of,
+    },
 };
 use crate::{
     Error, Result,
@@ -52,6 +55,17 @@ struct SavedResponse {
     /// Not in files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mean_shift: Option<Vec<f32>>,
+    /// What is known by features alone; not in files of models that were given none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unseen: Option<SavedUnseen>,
+}
+
+/// What stands beside the arrays of [`Unseen`].
+#[derive(Serialize, Deserialize)]
+struct SavedUnseen {
+    names: Vec<String>,
+    own: f32,
+    choice: FeatureChoice,
 }
 
 impl Jepa {
@@ -70,6 +84,11 @@ impl Jepa {
             with_remainder: response.decoder.with_remainder(),
             reference: response.reference.contexts.clone(),
             mean_shift: response.mean_shift.as_ref().map(|shift| shift.to_vec()),
+            unseen: response.unseen.as_ref().map(|Unseen { names, own, choice, .. }| SavedUnseen {
+                names: names.clone(),
+                own: *own,
+                choice: choice.clone(),
+            }),
         });
         let (settings, genes, target_sum) = (self.settings.clone(), self.genes.clone(), self.encoder.target_sum);
         let begun = self.begun.clone();
@@ -95,6 +114,11 @@ impl Jepa {
                 .add_to(state)?
                 .with_array("beyond", &response.beyond.shifts.mapv(f64::from))
                 .with_array("beyond.predicted", &response.beyond.predicted.mapv(f64::from));
+            if let Some(unseen) = &response.unseen {
+                state = state
+                    .with_array("unseen.weights", &unseen.weights.mapv(f64::from))
+                    .with_array("unseen.nearest", &unseen.nearest.mapv(f64::from));
+            }
         }
         Ok(state)
     }
@@ -161,6 +185,7 @@ impl Jepa {
             };
             let (shifts, predicted) = (of_combinations("beyond")?, of_combinations("beyond.predicted")?);
             let (beyond, share) = (Beyond { conditions: saved.combinations, shifts, predicted }, saved.share);
+            let unseen = saved.unseen.map(|saved| restored_unseen(saved, measured.genes.len(), &state)).transpose()?;
             Ok::<_, Error>(Response {
                 measured,
                 predictor,
@@ -171,9 +196,20 @@ impl Jepa {
                 decoder,
                 reference,
                 mean_shift,
+                unseen,
             })
         });
         let response = response.transpose()?;
         Ok(Self { settings, genes, encoder, means, response, begun })
     }
+}
+
+fn restored_unseen(saved: SavedUnseen, genes: usize, state: &State) -> Result<Unseen> {
+    let names = saved.names.len();
+    let array = |name: &str, columns| Ok::<_, Error>(state.array(name, Some(names), columns)?.mapv(|v| v as f32));
+    let (weights, nearest) = (array("unseen.weights", Some(genes))?, array("unseen.nearest", None)?);
+    if nearest.iter().any(|&number| number.is_nan() || number >= genes as f32) {
+        return Err(Error::data("model.safetensors is damaged: unseen.nearest names a gene that is not there"));
+    }
+    Ok(Unseen { names: saved.names, weights, nearest, own: saved.own, choice: saved.choice })
 }

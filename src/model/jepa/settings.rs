@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    data::DataKind,
+    data::{DataKind, FeatureSources},
     model::ModelConfig,
     train::{LearningRateSchedule, TrainConfig},
 };
@@ -93,6 +93,12 @@ impl ModelConfig for JepaSettings {
                 "the encoder's settings are those of the model that `from` (--from) names; leave the table [encoder] out",
             ));
         }
+        if self.phase == Phase::A && !self.response.features.is_empty() {
+            return Err(Error::config(
+                "features of perturbations (--gene-sets, --regulons, --co-expression, --perturbation-features) are for phase b, and \
+                 phase a knows no perturbation; leave them out",
+            ));
+        }
         self.encoder.validate()?;
         self.pretraining.validate()?;
         self.response.validate()
@@ -106,6 +112,10 @@ impl ModelConfig for JepaSettings {
         for later in [tuning, interaction, transfer] {
             later.epochs = later.epochs.min(epochs);
         }
+    }
+
+    fn set_features(&mut self, sources: &FeatureSources) {
+        self.response.features.add(sources);
     }
 
     fn seed(&self) -> u64 {

@@ -2,16 +2,14 @@
 
 use super::{
     Jepa,
-    response::{Asked, Embedded, Hidden, Judge, Response, StartCells},
+    response::{Embedded, Judge, Response, StartCells},
 };
 use crate::{
     Result,
     data::{Condition, Dataset, TrainingCells},
     model::Generated,
-    nn::ops,
 };
-use dfdx::prelude::NoneTape;
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2};
 use std::borrow::Cow;
 
 impl Jepa {
@@ -61,13 +59,7 @@ impl Jepa {
     /// `e(p) = sum over g of e_g`, the predictor's embedding of a perturbation, with the tokens of the levels of its context,
     /// `(perturbation width,)`; 0 for control.
     pub(crate) fn perturbation_embedding(&self, condition: &Condition) -> Result<Array1<f32>> {
-        let response = self.trained()?;
-        let tokens = response.measured.tokens(condition, Hidden::Nothing)?;
-        if tokens.genes.is_empty() {
-            return Ok(Array1::zeros(self.perturbation_width()));
-        }
-        let embedded = response.predictor.embedded::<NoneTape>(&Asked::of([(1, &tokens)]))?; // (genes, perturbation width)
-        Ok(ops::download(&embedded).sum_axis(Axis(0)))
+        self.trained()?.embedding(condition, self.perturbation_width())
     }
 
     /// The control cells that the model keeps, and the context of each.

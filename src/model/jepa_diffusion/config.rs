@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result,
-    data::DataKind,
+    data::{DataKind, FeatureSources},
     model::{
         ModelConfig,
         diffusion::{DiffusionConfig, SampleConfig, Schedule, Sde, config::check_shares, net::ScoreNetConfig},
@@ -143,6 +143,10 @@ impl ModelConfig for JepaDiffusionSettings {
     fn set_epochs(&mut self, epochs: usize) {
         self.jepa.set_epochs(epochs);
         self.training.epochs = epochs;
+    }
+
+    fn set_features(&mut self, sources: &FeatureSources) {
+        self.jepa.set_features(sources);
     }
 
     fn seed(&self) -> u64 {

@@ -214,6 +214,10 @@ impl Trained for JepaDiffusion {
         self.jepa.perturbs(gene)
     }
 
+    fn rests_on(&self, gene: &str) -> Option<String> {
+        self.jepa.rests_on(gene)
+    }
+
     fn check(&self, conditions: &[Condition]) -> Result<()> {
         self.jepa.check(conditions)
     }
@@ -285,7 +289,7 @@ impl Trained for JepaDiffusion {
             chosen.energy_distance,
             chosen.energy_distance_of_jepa
         );
-        vec![of_jepa, own]
+        std::iter::once(of_jepa).chain(self.jepa.note_of_unseen()).chain([own]).collect()
     }
 
     fn choices(&self) -> serde_json::Value {

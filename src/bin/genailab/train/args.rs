@@ -1,6 +1,7 @@
 //! The command line of `genailab train`.
 
 use crate::{
+    features::FeatureArgs,
     options::{DataArgs, GenesArg},
     sources::DataFiles,
 };
@@ -74,6 +75,8 @@ pub struct Args {
     /// this data does not have are hidden. Trains phase b, unless --phase says ab or a
     #[arg(long, value_name = "DIR")]
     pub(super) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) features: FeatureArgs,
     /// Passes over the training data, of each phase; the later trainings of a jepa make at most N passes too [default: the configuration's]
     #[arg(long, value_name = "N")]
     pub(super) epochs: Option<usize>,

@@ -82,6 +82,14 @@ pub fn settings(
     if !args.covariate.is_empty() {
         settings.set_covariates(&args.covariate)?;
     }
+    let before = settings.to_json();
+    args.features.give(family.kind(), &[], before, |sources| {
+        settings.set_features(sources);
+        settings.to_json()
+    })?;
+    if !args.features.all().is_empty() {
+        settings.validate()?;
+    }
     if let Some(epochs) = args.epochs {
         settings.set_epochs(epochs);
         settings.validate()?;

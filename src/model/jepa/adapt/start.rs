@@ -124,11 +124,14 @@ impl<'a> Start<'a> {
             decoder: Decoder::new(decoder),
             reference: joined(&of_base.reference, &own)?,
             mean_shift,
+            // Weights of trained genes, whose responses are the adapted ones.
+            unseen: of_base.unseen.clone(),
         };
         if self.method == AdaptMethod::Scratch {
             // What was learned of combinations belongs to the base's embedding.
             response.interactions = Vec::new();
             response.beyond = Beyond::none(encoder.width());
+            response.unseen = None;
             response.share = Share { factor: 1.0, interaction: 0.0, ..response.share };
         }
         Ok(Jepa { encoder, response: Some(response), begun: Some(note), ..self.base.clone() })

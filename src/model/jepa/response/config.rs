@@ -2,6 +2,7 @@
 
 use crate::{
     Error, Result,
+    data::FeatureSources,
     model::jepa::{
         Conditioning, Regularise,
         response::{ControlPairing, SetLoss},
@@ -113,6 +114,9 @@ pub struct ResponseConfig {
     /// Whether F is told the library size of a control cell, as a token. Its embedding is made of counts that were scaled to one sum,
     /// so that it is told by their noise alone. Default false: whether it helps was not measured.
     pub library_token: bool,
+    /// Features by which perturbations are known that were never measured; `unseen` says how. None by default.
+    #[serde(skip_serializing_if = "FeatureSources::is_empty")]
+    pub features: FeatureSources,
     /// Weights of the loss.
     pub weights: LossWeights,
     /// The training, end to end; a batch is of sets. `early_stopping` watches the loss of what is left out of it: the training
@@ -157,6 +161,7 @@ impl Default for ResponseConfig {
             new_contexts: NewContexts::default(),
             context_tokens: true,
             library_token: false,
+            features: FeatureSources::default(),
             weights: LossWeights::default(),
             training: TrainConfig {
                 epochs: 20,

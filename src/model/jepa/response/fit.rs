@@ -14,6 +14,7 @@ use super::{
     reference::Reference,
     source::{Asked, ConditionTokens, SetSize, SetSource, StartCells},
     transfer::ContextShare,
+    unseen::Unseen,
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -80,6 +81,8 @@ pub struct Response {
     /// Mean over the training conditions of what each adds to the mean embedding of control, `(width,)`: what predictions are
     /// compared with. `None` in a model that was saved without it, and without a training condition.
     pub(in crate::model::jepa) mean_shift: Option<Array1<f32>>,
+    /// Perturbations that were never measured; none where no features were given.
+    pub(in crate::model::jepa) unseen: Option<Unseen>,
 }
 
 impl Response {
@@ -208,6 +211,7 @@ impl Response {
             },
             decoder: Decoder::new(net.decoder),
             reference: Reference::of(dataset, &cells.conditions, train, seed)?,
+            unseen: None,
         };
         let judge = Judge::new(dataset, cells.expression()?, train, &z, seed)?;
         fitted.choose_width(&judge, &learned, &WIDTHS)?;
@@ -248,6 +252,9 @@ impl Response {
     /// # Errors
     /// As [`Self::moved`].
     pub fn own(&self, condition: &Condition) -> Result<Array1<f32>> {
+        if let Some(own) = self.own_by_features(condition)? {
+            return Ok(own);
+        }
         if let Some([(low, before), (high, after)]) = self.measured.between(condition)? {
             return Ok(self.own(&low)? * before + self.own(&high)? * after);
         }
@@ -259,8 +266,12 @@ impl Response {
     /// The embeddings that control cells have under a condition, `(cells, width)`.
     ///
     /// # Errors
-    /// Genes that were never perturbed alone in training, all named: [`ErrorKind::Inapplicable`](crate::ErrorKind).
+    /// Genes that were never perturbed alone in training and have no features, all named:
+    /// [`ErrorKind::Inapplicable`](crate::ErrorKind).
     pub fn moved(&self, start: &StartCells, condition: &Condition) -> Result<Array2<f32>> {
+        if let Some(moved) = self.moved_by_features(start, condition)? {
+            return Ok(moved);
+        }
         if let Some([(low, before), (high, after)]) = self.measured.between(condition)? {
             return Ok(self.moved(start, &low)? * before + self.moved(start, &high)? * after);
         }

@@ -66,12 +66,14 @@
 //! | `beyond` | what the training combinations were measured to do beyond all this |
 //! | `judge` | the E-distance of decoded cells, and what is chosen by it |
 //! | `decoder` | from embeddings to counts |
+//! | `unseen`, `by_features` | what was never perturbed, by its features: the weights, the predictions |
 //! | `reference` | the control cells that a model carries with it |
 //! | `fit` | the training |
 //!
 //! Sources: Szekely and Rizzo 2013 (energy distance), Gretton et al. 2012 (MMD), Bonneel et al. 2015 (sliced Wasserstein), Assran et al. 2023 (I-JEPA), Bardes et al. 2022 (VICReg).
 
 mod beyond;
+mod by_features;
 mod choice;
 mod config;
 mod decoder;
@@ -90,6 +92,7 @@ mod reference;
 mod source;
 mod transfer;
 mod tune;
+mod unseen;
 
 pub(super) use beyond::Beyond;
 pub use choice::ContextChoice;
@@ -103,7 +106,7 @@ pub use fit::Share;
 pub(super) use fit::{Response, begin_decoder, check_watched, columns_of};
 pub(super) use interaction::Interaction;
 pub(super) use judge::Judge;
-pub(super) use measured::{Hidden, Measured};
+pub(super) use measured::Measured;
 pub use pairing::ControlPairing;
 pub(super) use predictor::Predictor;
 #[cfg(test)]
@@ -118,3 +121,5 @@ pub(super) use source::{Asked, SetBatch, SetSize, SetSource};
 pub use transfer::ContextShare;
 #[doc(hidden)]
 pub use tune::expected_expression;
+pub use unseen::FeatureChoice;
+pub(super) use unseen::Unseen;
