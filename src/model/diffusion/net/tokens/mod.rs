@@ -164,7 +164,7 @@ pub enum Tokenizer<D: Backend> {
     /// `genes`.
     Genes(SingleTokens<D>),
     /// `latents`.
-    Latents(SingleTokens<D>, Box<Latents<D>>),
+    Latents(SingleTokens<D>, Box<LatentTokens<D>>),
 }
 
 impl<D: Backend> Params<D> for Tokenizer<D> {
