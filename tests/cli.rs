@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Every command of the contract.
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "run",
     "inspect",
     "convert",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 24] = [
     "enrich",
     "plan",
     "plausibility",
+    "pseudotime",
     "screen",
     "simulate",
     "split",

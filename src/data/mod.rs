@@ -73,7 +73,7 @@ pub(crate) use perturbation::without_guide;
 pub use perturbation::{Naming, Perturbation};
 pub use qc::{QcConfig, QcReport};
 pub use regulons::{Regulon, Regulons};
-pub use sample_metadata::{EncodedMetadata, MetadataColumn, MetadataEncoder, MetadataKind};
+pub use sample_metadata::{EncodedMetadata, MetadataColumn, MetadataEncoder, MetadataKind, column_numbers};
 pub use simulate::{
     BulkConfig, BulkSimulation, CellFactors, InteractionClass, Paired, Simulation, SimulationConfig, TimeCourseConfig,
     TimeCourseSimulation, TrueDoseCurve, Truth,

@@ -121,7 +121,7 @@ fn is_missing_cell(text: &str) -> bool {
 }
 
 /// Numbers of a column, `None` where missing, if it holds numbers: as such or as text.
-fn numbers(column: &Column) -> Option<Vec<Option<f64>>> {
+pub fn column_numbers(column: &Column) -> Option<Vec<Option<f64>>> {
     if let Some(values) = column.to_f64() {
         return Some(values.into_iter().map(|value| value.is_finite().then_some(value)).collect());
     }
@@ -363,7 +363,7 @@ fn column<'a>(table: &'a Table, name: &str) -> Result<&'a Column> {
 }
 
 fn kind_of((name, option): (&str, &str), column: &Column, said: Option<&str>) -> Result<MetadataKind> {
-    let numbers = numbers(column);
+    let numbers = column_numbers(column);
     let texts = texts(column);
     let distinct: BTreeSet<&str> = texts.iter().map(|text| text.as_deref().unwrap_or(MISSING_LEVEL)).collect();
     if distinct.len() < 2 {

@@ -13,6 +13,7 @@
 //! | `disentanglement` | does each latent describe one true factor? (MIG, DCI, SAP) |
 //! | `guides` | do the guides against one gene do the same? |
 //! | `umap` | what do the cells look like in two dimensions? with exact nearest neighbours |
+//! | `pseudotime` | how far along a process is each cell? (diffusion pseudotime from a root) |
 //! | `probe` | how much does an embedding say about the perturbation? (linear probe, kNN purity) |
 //! | `plausibility` | how plausible are generated cells? (their energies beside those of real cells) |
 //! | `synthetic` | are generated records as good as real ones, and no copies of them? |
@@ -28,6 +29,7 @@ pub(crate) mod metrics;
 mod multiple_testing;
 mod plausibility;
 mod probe;
+mod pseudotime;
 mod ranking;
 pub mod sets;
 pub mod synthetic;
@@ -52,6 +54,7 @@ pub use probe::{
     EmbeddingComparison, EmbeddingScore, LinearProbe, ProbeConfig, accuracy, balanced_accuracy, compare_embeddings,
     knn_purity, knn_purity_held_out,
 };
+pub use pseudotime::{FEWEST_CELLS as FEWEST_CELLS_TO_ORDER, Pseudotime, PseudotimeConfig, diffusion_pseudotime};
 pub use ranking::{
     ChallengeMeans, DeTable, auroc, average_precision, certainty, challenge_score, direction_match, normalised_by_one,
     normalised_by_zero, overlap_at_n, precision_at_k, recall_at_k, significant_genes_recall, top_k, top_k_recall,

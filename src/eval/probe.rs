@@ -79,10 +79,22 @@ impl LinearProbe {
     /// # Errors
     /// Another width than it was fitted on.
     pub fn predict(&self, z: ArrayView2<'_, f32>) -> Result<Vec<u32>> {
-        if z.ncols() != self.mean.len() {
-            return Err(Error::shape("linear probe: cells, and fitted columns", z.dim(), self.mean.len()));
+        Ok(self.fit.predict(self.standardised(z)?.view()))
+    }
+
+    /// The probability of each class for each cell of an embedding `(cells, width)`, `(cells, classes)`.
+    ///
+    /// # Errors
+    /// As [`Self::predict`].
+    pub fn probabilities(&self, z: ArrayView2<'_, f32>) -> Result<Array2<f64>> {
+        Ok(self.fit.probabilities(self.standardised(z)?.view()))
+    }
+
+    fn standardised(&self, z: ArrayView2<'_, f32>) -> Result<Array2<f64>> {
+        match z.ncols() == self.mean.len() {
+            true => Ok((z.mapv(f64::from) - &self.mean) * &self.scale),
+            false => Err(Error::shape("linear probe: cells, and fitted columns", z.dim(), self.mean.len())),
         }
-        Ok(self.fit.predict(((z.mapv(f64::from) - &self.mean) * &self.scale).view()))
     }
 }
 

@@ -78,6 +78,18 @@ pub fn fit_logistic(
 }
 
 impl Logistic {
+    /// The probability of each class for each row `(n, d)`, `(n, classes)`.
+    pub fn probabilities(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
+        let mut logits = x.dot(&self.weights.t()) + &self.bias;
+        for mut row in logits.rows_mut() {
+            let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            row.mapv_inplace(|logit| (logit - top).exp());
+            let sum = row.sum();
+            row /= sum;
+        }
+        logits
+    }
+
     /// The most likely class of each row `(n, d)`; of equal ones the first.
     pub fn predict(&self, x: ArrayView2<'_, f64>) -> Vec<u32> {
         let logits = x.dot(&self.weights.t()) + &self.bias;

@@ -4,6 +4,7 @@
 pub mod cholesky;
 mod directions;
 mod eigen;
+mod lanczos;
 pub(crate) mod left_out;
 #[doc(hidden)]
 pub mod loess;
@@ -18,6 +19,9 @@ mod statistics;
 pub(crate) use directions::{EXACT_ROWS, directions};
 #[doc(hidden)]
 pub use eigen::symmetric_eigen;
+pub(crate) use lanczos::{TOLERANCE as LANCZOS_TOLERANCE, leading_eigenvectors};
 pub use pca::Pca;
 pub use sinkhorn::{Coupling, SinkhornConfig, sinkhorn, squared_distances};
-pub(crate) use statistics::{median, sum_factor};
+#[doc(hidden)]
+pub use statistics::median;
+pub(crate) use statistics::sum_factor;

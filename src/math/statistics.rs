@@ -1,7 +1,7 @@
 //! Small statistics that several models share.
 
 /// The median; the mean of the two in the middle of an even number. `None` without values.
-pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     let (n, middle) = (values.len(), values.len() / 2);
     match n {

@@ -30,7 +30,7 @@ const OLDER: &str = "older";
 const MANIFEST: &str = "manifest.json";
 
 /// Each command that writes, with where it writes as OUT.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "simulate --cells 300 --genes 40 --seed 4 --out OUT.h5ad",
     "convert small.h5ad OUT.h5ad",
     "split --data small.h5ad --split doubles --out OUT.json",
@@ -42,6 +42,7 @@ const COMMANDS: [&str; 18] = [
     "plan --model world --data course.h5ad --max-genes 1 --population 20 --iterations 1 --out OUT.json",
     "dose-response --model doses --perturbations G11 --doses 1,10 --cells 20 --out OUT",
     "plausibility --model ebm --data small.h5ad --generated other.h5ad --out OUT",
+    "pseudotime --data small.h5ad --root control --components 5 --out OUT.h5ad",
     "synthetic --real small.h5ad --generated other.h5ad --out OUT",
     "screen --data small.h5ad --target G01+G09 --out OUT",
     "bench --data small.h5ad --split doubles --seeds 1 --models additive --out OUT",

@@ -21,6 +21,7 @@ fn no_result_replaces_what_it_is_made_of() {
         "convert cells.h5ad cells.h5ad",
         "de --data cells.h5ad --out cells.h5ad",
         "distances --data cells.h5ad --out ./cells.h5ad",
+        "pseudotime --data cells.h5ad --root control --out cells.h5ad",
         "split --data cells.h5ad --split doubles --out cells.h5ad",
     ] {
         place.fails(line, &said);

@@ -4,6 +4,7 @@ mod de;
 mod disentanglement;
 mod measure;
 mod multiple_testing;
+mod pseudotime;
 
 use crate::common::real_data;
 use genailab::{

@@ -2,8 +2,10 @@
 
 use crate::common::root;
 use genailab::{
-    eval::synthetic::{Records, evaluate, frechet_distance, kolmogorov_smirnov, manifold, privacy},
-    ndarray::{Array2, Axis, concatenate},
+    eval::synthetic::{
+        RecordLabels, Records, evaluate, frechet_distance, inception_score, kolmogorov_smirnov, manifold, privacy,
+    },
+    ndarray::{Array2, Axis, array, concatenate},
     nn::seeded,
 };
 use rand::Rng;
@@ -121,4 +123,41 @@ fn the_real_records_set_the_ceiling_and_bad_records_are_refused() {
         let error = judge(&generated).expect_err("it cannot be judged").to_string();
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn inception_scores_are_those_by_hand() {
+    let score = |of: &Array2<f64>| inception_score(of.view()).expect("class probabilities");
+    assert!((score(&array![[0.3, 0.7], [0.3, 0.7]]) - 1.0).abs() < 1e-12, "alike records say nothing");
+    assert!(
+        (score(&array![[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]) - 3.0).abs() < 1e-12,
+        "one of each class"
+    );
+    assert!((score(&array![[1.0, 0.0], [1.0, 0.0]]) - 1.0).abs() < 1e-12, "one class only");
+    // p(y) = (0.7, 0.3): KL of the first (0.9, 0.1) 0.9 ln(9/7) + 0.1 ln(1/3) = 0.1163219, of the second (0.5, 0.5)
+    // 0.5 ln(5/7) + 0.5 ln(5/3) = 0.0871767.
+    assert!((score(&array![[0.9, 0.1], [0.5, 0.5]]) - 0.101_749_3_f64.exp()).abs() < 1e-6);
+    assert!(inception_score(Array2::zeros((0, 2)).view()).is_err());
+    assert!(inception_score(array![[0.5, 0.6]].view()).unwrap_err().to_string().contains("sum to 1"));
+}
+
+#[test]
+fn records_of_one_class_have_a_lower_inception_score_than_real_ones() {
+    // Two classes, 6 standard deviations apart in one of four columns.
+    let labels = |n: usize| (0..n).map(|row| (row % 2) as u32).collect::<Vec<u32>>();
+    let of = |seed: u64, classes: u32| {
+        let mut x = normal(100, 4, seed);
+        (0..100).filter(|row| *row as u32 % classes == 1).for_each(|row| x[[row, 0]] += 6.0);
+        x
+    };
+    let (train, held_out, own) = (of(1, 2), of(2, 2), labels(100));
+    let scores = |generated: &Array2<f32>| {
+        let records = Records { train: train.view(), held_out: held_out.view(), generated: generated.view() };
+        let all = RecordLabels { train: &own, held_out: &own, generated: &own, classes: 2 };
+        evaluate(&records, Some(&all), 3, 0).expect("records").utility.expect("labels").inception_score
+    };
+    let both = scores(&of(3, 2));
+    assert!(both.real > 1.9 && both.generated > 1.9, "{both:?}");
+    let one = scores(&of(4, 1));
+    assert!(one.real > 1.9 && one.generated < 1.1, "{one:?}");
 }

@@ -3,6 +3,7 @@
 use crate::{
     options::{DataArgs, GenesArg, say, warn},
     output::{check_output_file, csv_field},
+    scores,
     sources::DataFiles,
 };
 use genailab::{
@@ -12,7 +13,6 @@ use genailab::{
         EDistance, edistance, edistance_matrix, energy_test, holm_sidak, median_gamma, mmd_rbf, sliced_wasserstein,
         subsample,
     },
-    math::Pca,
     model::NORMALISED_TOTAL,
     ndarray::{Array2, Axis},
     train::write_atomically,
@@ -79,8 +79,6 @@ enum Metric {
 
 /// Directions of the sliced Wasserstein distance.
 const DIRECTIONS: usize = 100;
-/// Cells that principal components are found on; more are thinned at random.
-const PCA_CELLS: usize = 10_000;
 
 pub fn run(args: &Args) -> Result<()> {
     check_output_file(&args.out)?;
@@ -142,17 +140,8 @@ fn cells(args: &Args) -> Result<Dataset> {
 /// The cells without their counts, and their principal components, `(cells, components)`.
 fn principal_components(data: Dataset, args: &Args) -> Result<(Dataset, Array2<f32>)> {
     let bare = Dataset { counts: Counts::default(), ..data.clone() };
-    let all: Vec<usize> = (0..data.n_cells()).collect();
     let expression = into_log_normalized(data, TargetSum::Fixed(NORMALISED_TOTAL))?;
-    let fitted_on = expression.select_cells(&subsample(&all, PCA_CELLS, args.seed)).to_dense();
-    let components = args.components.min(fitted_on.ncols()).min(fitted_on.nrows().saturating_sub(1));
-    let pca = Pca::fit(fitted_on.view(), components, args.seed)?;
-    drop(fitted_on);
-    let mut scores = Array2::zeros((all.len(), components));
-    for (rows, mut out) in all.chunks(PCA_CELLS).zip(scores.axis_chunks_iter_mut(Axis(0), PCA_CELLS)) {
-        out.assign(&pca.transform(expression.select_cells(rows).to_dense().view())?);
-    }
-    Ok((bare, scores))
+    Ok((bare, scores::principal_components(&expression, args.components, args.seed)?))
 }
 
 /// The cells of each perturbation that are used.

@@ -1,18 +1,13 @@
 //! `genailab embed`: cells as points in the space of a trained model.
 
 use crate::{
-    options::{DataArgs, aligned, say},
+    options::{DataArgs, say},
     output::check_output_file,
-    predict::covariates,
     provenance,
+    scores::{Embedded, embedded},
     sources::DataFiles,
 };
-use genailab::{
-    Error, ErrorKind, Result,
-    data::{GeneChoice, Opened},
-    device::Device,
-    model::registry::Registry,
-};
+use genailab::{Result, device::Device};
 use std::path::PathBuf;
 
 /// Write the embedding of every cell by a trained model
@@ -44,24 +39,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     args.device.check()?;
     check_output_file(&args.out)?;
-    provenance::reads(&args.model)?;
-    let model = covariates::at(Registry::default().load(&args.model, args.device)?, &args.at)?;
-    let Some(name) = model.abilities().embeddings else {
-        return Err(Error::config(format!(
-            "{} holds a model of kind {}, which embeds no cells (or was trained on mean effects); give the folder of a \
-             jepa, a vae of cells or a causal-vae",
-            args.model.display(),
-            model.kind()
-        )));
-    };
-    let choice = GeneChoice::Named(model.genes().to_vec());
-    let Opened::Cells(data) = args.columns.open_genes(&args.data, &choice, true, |_| Ok(Vec::new()))? else {
-        return Err(Error::config(format!("{} is an effects dataset; give one of cells", args.data.display())));
-    };
-    let located = |e: Error| if e.kind() == ErrorKind::Data { e.at(args.data.display()) } else { e };
-    let known = aligned(&data, model.genes()).map_err(located)?;
-    let rows: Vec<usize> = (0..data.n_cells()).collect();
-    let z = model.embed(&known, &rows).map_err(located)?;
+    let given = (args.at.as_slice(), args.device);
+    let Embedded { name, data, z } = embedded(&args.model, (&args.data, &args.columns), given, Ok)?;
     data.write_with(&args.out, &[(name, &z)], Some(provenance::entry()?))?;
     say(format_args!("{} cells in {} dimensions, obsm[{name:?}]: {}", z.nrows(), z.ncols(), args.out.display()))
 }

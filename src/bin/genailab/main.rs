@@ -24,8 +24,10 @@ mod plan;
 mod plausibility;
 mod predict;
 mod provenance;
+mod pseudotime;
 mod reading;
 mod run;
+mod scores;
 mod screen;
 mod simulate;
 mod sources;
@@ -63,6 +65,7 @@ enum Command {
     DoseResponse(dose_response::Args),
     Plan(plan::Args),
     Plausibility(plausibility::Args),
+    Pseudotime(pseudotime::Args),
     Screen(screen::Args),
     Split(split::Args),
     Synthetic(synthetic::Args),
@@ -84,6 +87,7 @@ impl Command {
             Self::BenchTrain(args) => Some(args.device),
             Self::DoseResponse(args) => Some(args.device),
             Self::Plausibility(args) => Some(args.device),
+            Self::Pseudotime(args) => args.device(),
             _ => None,
         }
     }
@@ -108,6 +112,7 @@ impl Command {
             Self::DoseResponse(args) => dose_response::run(args),
             Self::Plan(args) => plan::run(args),
             Self::Plausibility(args) => plausibility::run(args),
+            Self::Pseudotime(args) => pseudotime::run(args),
             Self::Screen(args) => screen::run(args),
             Self::Split(args) => split::run(args),
             Self::Synthetic(args) => synthetic::run(args),

@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
             return Err(Error::config("--data is an effects dataset; give cells, or profiles of samples"));
         }
     };
-    let cells = chosen(&data, &args.conditions)?;
+    let cells = chosen(&data, "--where", &args.conditions)?;
     let expression = log_normalize(&data, TargetSum::Fixed(NORMALISED_TOTAL)).map_err(located)?;
     let target = mean_expression(&expression, &cells);
     let config = PlanConfig {
@@ -112,13 +112,13 @@ pub fn run(args: &Args) -> Result<()> {
     tell(&plan, (model.times(), nothing, cells.len()))
 }
 
-/// The rows that --where chooses.
-fn chosen(data: &Dataset, conditions: &[(String, String)]) -> Result<Vec<usize>> {
+/// The rows that the conditions of `option` choose.
+pub fn chosen(data: &Dataset, option: &str, conditions: &[(String, String)]) -> Result<Vec<usize>> {
     let mut cells: Vec<usize> = (0..data.n_cells()).collect();
     for (column, value) in conditions {
         let values = data.cells.column(column).ok_or_else(|| {
             let names: Vec<&str> = data.cells.columns.iter().map(|(name, _)| name.as_str()).collect();
-            Error::config(format!("--where {column}={value}: there is no column {column}, only {}", names.join(", ")))
+            Error::config(format!("{option} {column}={value}: there is no column {column}, only {}", names.join(", ")))
         })?;
         let values = values.to_text();
         let before = std::mem::take(&mut cells);
@@ -131,7 +131,7 @@ fn chosen(data: &Dataset, conditions: &[(String, String)]) -> Result<Vec<usize>>
             let known: BTreeSet<&str> = before.iter().filter_map(|&cell| values[cell].as_deref()).collect();
             let more = if known.len() > SHOWN { ", ..." } else { "" };
             return Err(Error::config(format!(
-                "--where {column}={value}: no cell is left; {column} is {}{more} there",
+                "{option} {column}={value}: no cell is left; {column} is {}{more} there",
                 known.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ")
             )));
         }

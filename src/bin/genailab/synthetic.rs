@@ -30,7 +30,8 @@ use std::{
 ///
 /// Writes results.json and report.html into --out. Each quantity stands beside its value for real training records: Fréchet distance in
 /// principal components of the real records, precision, recall, density and coverage, the distribution of each gene, correlations
-/// between genes; a probe of --label that is trained on synthetic and tested on real records; copies and distances to the nearest
+/// between genes; a probe of --label that is trained on synthetic and tested on real records, and the Inception score by
+/// a probe of real records; copies and distances to the nearest
 /// training record.
 #[derive(clap::Args)]
 pub struct Args {

@@ -7,17 +7,20 @@
 //! | file | quantity |
 //! |---|---|
 //! | `frechet` | Fréchet distance of the Gaussians of both sets |
+//! | `inception` | Inception score: records clearly of one class each, and of many together, by the probe of a label |
 //! | `manifold` | precision, recall, density and coverage by nearest neighbours |
 //! | `marginals` | each gene's distribution: Kolmogorov-Smirnov, Wasserstein, share of zeros; correlations between genes |
 //! | `privacy` | copies, and distances to the nearest training record |
 //! | here | train on synthetic, test on real: a linear probe of a label |
 
 mod frechet;
+mod inception;
 mod manifold;
 mod marginals;
 mod privacy;
 
 pub use frechet::frechet_distance;
+pub use inception::inception_score;
 pub use manifold::{Manifold, manifold};
 pub use marginals::{Marginals, kolmogorov_smirnov, marginals};
 pub use privacy::{COPY, Privacy, privacy};
@@ -89,6 +92,17 @@ pub struct UtilityTest {
     pub real: Utility,
     /// Fitted to generated records whose labels are shuffled: the floor.
     pub shuffled: Utility,
+    /// Of the class probabilities by the probe of real records.
+    pub inception_score: InceptionScores,
+}
+
+/// Inception scores by one probe, of as many records each: see [`inception_score`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct InceptionScores {
+    /// Of generated records.
+    pub generated: f64,
+    /// Of held-out real records: what generated ones of the same mix of labels can reach.
+    pub real: f64,
 }
 
 /// All of it.
@@ -172,9 +186,8 @@ pub fn evaluate(
     })
 }
 
-/// Fits a probe to rows and asks it for the labels of the held-out records.
-fn probe(set: ArrayView2<'_, f32>, labels: &[u32], records: &Records<'_>, all: &RecordLabels<'_>) -> Result<Utility> {
-    let probe = LinearProbe::fit(set, labels, all.classes, &ProbeConfig::default())?;
+/// Asks a probe for the labels of the held-out records.
+fn asked(probe: &LinearProbe, records: &Records<'_>, all: &RecordLabels<'_>) -> Result<Utility> {
     let found = probe.predict(records.held_out)?;
     Ok(Utility {
         accuracy: accuracy(&found, all.held_out)?,
@@ -192,9 +205,20 @@ fn utility(records: &Records<'_>, labels: &RecordLabels<'_>, seed: u64) -> Resul
     let mut shuffled = own.clone();
     shuffled.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     let train = records.train.select(Axis(0), &of_train);
+    let fitted =
+        |set: &Array2<f32>, own: &[u32]| LinearProbe::fit(set.view(), own, labels.classes, &ProbeConfig::default());
+    let of_real = fitted(&train, &pick(labels.train, &of_train))?;
+    let score = |set: ArrayView2<'_, f32>| inception_score(of_real.probabilities(set)?.view());
+    // The score grows with the number of records, so both sets have as many.
+    let fewest = of_generated.len().min(records.held_out.nrows());
+    let thinned = |set: ArrayView2<'_, f32>| set.select(Axis(0), &chosen(set.nrows(), fewest));
     Ok(UtilityTest {
-        generated: probe(generated.view(), &own, records, labels)?,
-        real: probe(train.view(), &pick(labels.train, &of_train), records, labels)?,
-        shuffled: probe(generated.view(), &shuffled, records, labels)?,
+        generated: asked(&fitted(&generated, &own)?, records, labels)?,
+        real: asked(&of_real, records, labels)?,
+        shuffled: asked(&fitted(&generated, &shuffled)?, records, labels)?,
+        inception_score: InceptionScores {
+            generated: score(thinned(generated.view()).view())?,
+            real: score(thinned(records.held_out).view())?,
+        },
     })
 }

@@ -9,6 +9,8 @@ use genailab::{
 
 /// A probe that loses more of its accuracy than this by synthetic training is worth a warning.
 const LOST_ACCURACY: f64 = 0.05;
+/// The score of held-out real records stands in the column of real ones.
+const INCEPTION: &str = "Inception score by the probe (real: held-out records)";
 /// Points of a distribution function that are drawn.
 const POINTS: usize = 60;
 
@@ -57,6 +59,14 @@ pub fn verdicts(found: &SyntheticEvaluation, facts: &Facts) -> Vec<(Verdict, Str
                 "A probe of {label} that is trained on generated records finds {:.3} of the held-out real ones (balanced over {} \
                  classes); trained on real records {:.3}, on shuffled labels {:.3}.",
                 probe.generated.balanced_accuracy, facts.classes, probe.real.balanced_accuracy, probe.shuffled.balanced_accuracy
+            ),
+        ));
+        let scores = &probe.inception_score;
+        all.push((
+            Verdict::Plain,
+            format!(
+                "Inception score by the probe of real records: {:.2} of generated, {:.2} of held-out real records, of at most {}.",
+                scores.generated, scores.real, facts.classes
             ),
         ));
     }
@@ -115,6 +125,10 @@ pub fn table(found: &SyntheticEvaluation) -> Result<Grid> {
     ];
     for (name, own, real) in rows {
         grid.push([name.to_owned(), own, real])?;
+    }
+    if let Some(probe) = &found.utility {
+        let scores = [probe.inception_score.generated, probe.inception_score.real].map(|score| format!("{score:.2}"));
+        grid.push([INCEPTION.to_owned()].into_iter().chain(scores))?;
     }
     Ok(grid)
 }
