@@ -12,7 +12,7 @@ use crate::{
     data::{Condition, Perturbation, dose::name_and_dose},
     nn::ops,
 };
-use dfdx::prelude::{HasShape, NoneTape};
+use dfdx::prelude::NoneTape;
 use ndarray::{Array1, Array2, Axis};
 
 /// What features are given by.

@@ -114,10 +114,10 @@ pub(super) use predictor::PredictorShape;
 #[doc(hidden)]
 pub use profile_loss::profile_loss;
 pub(in crate::model) use reference::Reference;
-#[cfg(test)]
-pub(super) use source::ConditionTokens;
 pub(in crate::model) use source::StartCells;
-pub(super) use source::{Asked, SetBatch, SetSize, SetSource};
+#[cfg(test)]
+pub(super) use source::{Asked, ConditionTokens};
+pub(super) use source::{SetBatch, SetSize, SetSource};
 pub use transfer::ContextShare;
 #[doc(hidden)]
 pub use tune::expected_expression;
