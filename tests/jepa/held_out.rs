@@ -92,7 +92,8 @@ fn a_saved_model_has_the_same_scores_and_one_without_a_mean_shift_two_prediction
 #[test]
 fn what_cannot_be_predicted_is_left_out_and_an_encoder_alone_has_no_score() {
     let ((data, split), model) = (simulated(), trained());
-    let control: Vec<usize> = split.test.iter().copied().filter(|&row| data.perturbation_of(row).is_control()).collect();
+    let control: Vec<usize> =
+        split.test.iter().copied().filter(|&row| data.perturbation_of(row).is_control()).collect();
     assert_eq!(model.held_out_embeddings(data, &control, 0).expect("its genes"), None);
     let mut other = (**data).clone();
     let known = other.perturbations.iter().position(|p| p.genes().len() == 1).expect("a single");

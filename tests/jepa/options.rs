@@ -7,8 +7,8 @@ use genailab::{
     model::{
         Model, ModelConfig, Trained,
         jepa::{
-            Conditioning, ControlPairing, EncoderConfig, GroupConfig, Jepa, JepaSettings, Regularise, ResponseConfig, SetLoss,
-            Size,
+            Conditioning, ControlPairing, EncoderConfig, GroupConfig, Jepa, JepaSettings, Regularise, ResponseConfig,
+            SetLoss, Size,
         },
     },
     nn::{Activation, AttentionConfig},
@@ -41,7 +41,9 @@ fn other_distances_train_as_well_and_are_read_back_with_their_options() {
         let again = Jepa::load(dir.path(), Device::Cpu).expect("read");
         let (data, rows) = (&simulated().0, controls());
         let double = data.perturbations.iter().find(|p| p.genes().len() == 2).expect("a double").clone();
-        let of = |model: &Jepa| model.predicted_embeddings(data, &rows, &Condition::of(double.clone())).expect("it predicts");
+        let of = |model: &Jepa| {
+            model.predicted_embeddings(data, &rows, &Condition::of(double.clone())).expect("it predicts")
+        };
         assert_eq!(of(&again), of(&model));
     }
 }
@@ -79,7 +81,8 @@ fn options_without_a_meaning_are_refused() {
 
 #[test]
 fn the_large_size_is_as_wide_as_its_tokens_and_the_others_are_as_they_were() {
-    let widths = [Size::Tiny, Size::Small, Size::Medium, Size::Large].map(|size| JepaSettings::preset(size).encoder.width);
+    let widths =
+        [Size::Tiny, Size::Small, Size::Medium, Size::Large].map(|size| JepaSettings::preset(size).encoder.width);
     assert_eq!(widths, [32, 48, 64, 256]);
     let EncoderConfig::Groups(GroupConfig { groups, tokens, depth, attention, predictor_depth, .. }) =
         JepaSettings::preset(Size::Large).encoder.encoder

@@ -11,7 +11,7 @@ use genailab::{
     model::{
         Model, ModelConfig, Sampling, Trained,
         jepa::{
-            EncoderConfig, GroupConfig, Jepa, JepaSettings, LossWeights, ControlPairing, Phase, PredictorState, Size,
+            ControlPairing, EncoderConfig, GroupConfig, Jepa, JepaSettings, LossWeights, Phase, PredictorState, Size,
             expected_expression, profile_loss,
         },
     },

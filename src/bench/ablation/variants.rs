@@ -4,9 +4,9 @@ use crate::{
     model::{
         combination::CombinationConfig,
         jepa::{
-            AntiCollapse, Conditioning, EncoderConfig, GeneConfig, GroupConfig, Grouping, JepaSettings, MaskConfig,
-            MaskKind, PretrainingObjective, ControlPairing, Phase, PredictorState, PretrainingConfig, Regularise, SetLoss, Size,
-            TeacherSees, ValueTokens, ViewNoise,
+            AntiCollapse, Conditioning, ControlPairing, EncoderConfig, GeneConfig, GroupConfig, Grouping, JepaSettings,
+            MaskConfig, MaskKind, Phase, PredictorState, PretrainingConfig, PretrainingObjective, Regularise, SetLoss,
+            Size, TeacherSees, ValueTokens, ViewNoise,
         },
     },
     nn::EmbeddingLoss,

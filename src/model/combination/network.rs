@@ -21,8 +21,8 @@ use crate::{
     math::directions,
     model::jepa::{ConditionalConfig, ConditionalPredictor, Perturbed},
     nn::{
-        Activation, Backend, Embedding, FinishConfig, Frozen, IndexSets, Linear, Matrix, Mlp, Norm, RowSets, Scalar, ema_update,
-        init, layer_normed, ops, vicreg, walk_params,
+        Activation, Backend, Embedding, FinishConfig, Frozen, IndexSets, Linear, Matrix, Mlp, Norm, RowSets, Scalar,
+        ema_update, init, layer_normed, ops, vicreg, walk_params,
     },
     train::{BatchSource, History, Loss, Run, StepContext, TrainConfig, Trainable, fit_on, portable},
 };

@@ -13,8 +13,8 @@
 use crate::{
     Result,
     nn::{
-        Activation, AttentionConfig, Backend, Bottleneck, CrossAttentionBlock, Film, FinishConfig, LayerNorm, Linear, Matrix, Mlp,
-        Norm, RowSets, ops, walk_params,
+        Activation, AttentionConfig, Backend, Bottleneck, CrossAttentionBlock, Film, FinishConfig, LayerNorm, Linear,
+        Matrix, Mlp, Norm, RowSets, ops, walk_params,
     },
 };
 use dfdx::prelude::{HasShape, Tape};

@@ -110,13 +110,15 @@ impl Jepa {
         let contexts = self.context_columns().of_cells(data)?;
         let mut rows_of: BTreeMap<Condition, Vec<usize>> = BTreeMap::new();
         for &row in rows.iter().filter(|&&row| !data.perturbation_of(row).is_control()) {
-            let condition = Condition { perturbation: data.perturbation_of(row).clone(), context: contexts[row].clone() };
+            let condition =
+                Condition { perturbation: data.perturbation_of(row).clone(), context: contexts[row].clone() };
             rows_of.entry(condition).or_default().push(row);
         }
         let starts = self.kept_starts()?;
         let (mut judged, mut left_out) = (Vec::new(), 0);
         for (condition, rows) in rows_of {
-            let Some(start) = starts.get(&condition.context).filter(|_| self.check(slice::from_ref(&condition)).is_ok())
+            let Some(start) =
+                starts.get(&condition.context).filter(|_| self.check(slice::from_ref(&condition)).is_ok())
             else {
                 left_out += 1;
                 continue;
@@ -162,7 +164,10 @@ impl Judged {
             let mean = mean(z);
             let scores = MeanScores {
                 cosine: cosine(&mean, &mean_of_cells),
-                cosine_shift: cosine(&difference(&mean, &mean_of_control), &difference(&mean_of_cells, &mean_of_control)),
+                cosine_shift: cosine(
+                    &difference(&mean, &mean_of_control),
+                    &difference(&mean_of_cells, &mean_of_control),
+                ),
                 l2: l2(&mean, &mean_of_cells),
             };
             ((*name).to_owned(), scores)
@@ -196,8 +201,9 @@ impl HeldOutEmbeddings {
             let of_means = |score: fn(&MeanScores) -> Option<f64>| {
                 MeanAndDeviation::of(judged.iter().filter_map(|one| score(&one.scores.scores[*name])))
             };
-            let of_cells =
-                |side: usize| MeanAndDeviation::of(judged.iter().flat_map(|one| one.cells[place].1[side].iter().copied()));
+            let of_cells = |side: usize| {
+                MeanAndDeviation::of(judged.iter().flat_map(|one| one.cells[place].1[side].iter().copied()))
+            };
             PredictionScores {
                 prediction: (*name).to_owned(),
                 cosine: of_means(|scores| scores.cosine),
@@ -222,7 +228,14 @@ impl HeldOutEmbeddings {
         let mut text = format!(
             "held-out cells in embedding space: {} conditions, {} cells{left_out}; mean and ± deviation over conditions, or over cells\n\
              {:<12}{:>16}{:>17}{:>16}{:>18}{:>16}",
-            self.conditions, self.cells, "", "cosine of means", "cosine of shifts", "L2 of means", "cosine of cells", "L2 of cells"
+            self.conditions,
+            self.cells,
+            "",
+            "cosine of means",
+            "cosine of shifts",
+            "L2 of means",
+            "cosine of cells",
+            "L2 of cells"
         );
         for of in &self.predictions {
             let shown = |score: Option<MeanAndDeviation>, digits: usize| {

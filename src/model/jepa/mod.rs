@@ -45,12 +45,12 @@ mod tokens;
 mod transformer;
 mod views;
 
-pub use adapt::{AdaptConfig, AdaptReport, Adaptation, AdaptMethod, Target, align};
+pub use adapt::{AdaptConfig, AdaptMethod, AdaptReport, Adaptation, Target, align};
 pub use conditional::{ConditionalConfig, ConditionalPredictor, Conditioning, Perturbed};
 pub use config::{
-    AntiCollapse, CollapseAlarm, EncoderConfig, GeneConfig, GroupConfig, MaskConfig, MaskKind, PretrainingObjective, OnCollapse,
-    PredictorConfig, PretrainingConfig, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ValueTokens,
-    ViewNoise,
+    AntiCollapse, CollapseAlarm, EncoderConfig, GeneConfig, GroupConfig, MaskConfig, MaskKind, OnCollapse,
+    PredictorConfig, PretrainingConfig, PretrainingObjective, Regularise, Size, TeacherConfig, TeacherSees,
+    TokenConfig, ValueTokens, ViewNoise,
 };
 pub use diagnostics::{EmbeddingSpread, effective_rank, spread};
 pub use encoder::{CellEncoder, MlpEncoder, Seen};
@@ -63,7 +63,8 @@ pub use pretrain::PretrainNet;
 pub use pretraining::{Pretraining, Reader};
 pub use regulons::{Regulon, Regulons};
 pub use response::{
-    ContextChoice, ContextShare, ControlPairing, LossWeights, NewContexts, PredictorState, ResponseConfig, SetLoss, Share,
+    ContextChoice, ContextShare, ControlPairing, LossWeights, NewContexts, PredictorState, ResponseConfig, SetLoss,
+    Share,
 };
 pub(in crate::model) use response::{Reference as KeptControls, StartCells, size_factors};
 #[doc(hidden)]

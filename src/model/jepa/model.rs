@@ -8,7 +8,9 @@ use crate::{
     Error, ErrorKind, Result,
     data::{Condition, ContextColumns, DataKind, Dataset, Split, TrainingData, shuffle},
     device::Device,
-    model::{Abilities, Generated, HeldOutScore, Model, ModelConfig as _, Sampling, State, Trained, forget_checkpoints},
+    model::{
+        Abilities, Generated, HeldOutScore, Model, ModelConfig as _, Sampling, State, Trained, forget_checkpoints,
+    },
     nn::{EmaMomentum, Linear, init},
     train::{History, Run, TrainConfig},
 };

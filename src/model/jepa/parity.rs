@@ -2,11 +2,12 @@
 //! trained weight.
 
 use super::{
-    CollapseAlarm, EncoderConfig, GroupConfig, LossWeights, MaskPattern, PredictorConfig, PretrainNet, PretrainingConfig,
-    Regularise, SetLoss, Size, TokenConfig,
+    CollapseAlarm, EncoderConfig, GroupConfig, LossWeights, MaskPattern, PredictorConfig, PretrainNet,
+    PretrainingConfig, Regularise, SetLoss, Size, TokenConfig,
     heads::Backbone,
     response::{
-        Asked, ConditionTokens, DecoderNet, EndToEnd, Predictor as ResponsePredictor, PredictorShape, ResponseConfig, SetBatch,
+        Asked, ConditionTokens, DecoderNet, EndToEnd, Predictor as ResponsePredictor, PredictorShape, ResponseConfig,
+        SetBatch,
     },
     views::Patterns,
 };
@@ -14,8 +15,8 @@ use crate::{
     Result,
     data::Counts,
     nn::{
-        Activation, AttentionConfig, CountTarget, EmaMomentum, GradientBuffers, HostTensor, Linear, Params, RowSets, Scalar,
-        SetEncoderConfig, Snapshot, Visitor, init,
+        Activation, AttentionConfig, CountTarget, EmaMomentum, GradientBuffers, HostTensor, Linear, Params, RowSets,
+        Scalar, SetEncoderConfig, Snapshot, Visitor, init,
     },
     train::StepContext,
 };
@@ -194,7 +195,11 @@ fn phase_b(kind: &str, settings: &ResponseConfig) -> (Case, EndToEnd<Cpu>, SetBa
     let mut effects = effects.into_iter();
     let tokens: Vec<ConditionTokens> = genes
         .into_iter()
-        .map(|genes| ConditionTokens { effects: effects.by_ref().take(genes.len()).collect(), genes, levels: Vec::new() })
+        .map(|genes| ConditionTokens {
+            effects: effects.by_ref().take(genes.len()).collect(),
+            genes,
+            levels: Vec::new(),
+        })
         .collect();
     let sizes: Vec<usize> = case.input("control_sets");
     let scale: Vec<f32> = case.input("scale");
@@ -278,8 +283,10 @@ fn every_distance_and_what_is_held_apart_have_the_gradient_of_finite_differences
         net.walk("", &mut found).expect("it walks");
         let start = Snapshot::of(&net).expect("it walks").into_tensors();
         for part in ["student", "predictor"] {
-            let moved: BTreeMap<&String, &Vec<f32>> = found.all.iter().filter(|(name, _)| name.starts_with(part)).collect();
-            let norm = moved.values().flat_map(|values| values.iter()).map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+            let moved: BTreeMap<&String, &Vec<f32>> =
+                found.all.iter().filter(|(name, _)| name.starts_with(part)).collect();
+            let norm =
+                moved.values().flat_map(|values| values.iter()).map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
             let mut at = |step: f64| {
                 let mut there = Snapshot::default();
                 for (name, HostTensor { shape, values }) in &start {

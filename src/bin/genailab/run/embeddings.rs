@@ -8,9 +8,11 @@ use genailab::{
 
 /// Adds it.
 pub fn section(report: Report, found: &HeldOutEmbeddings) -> Result<Report> {
-    let headings = ["prediction", "cosine of means", "cosine of shifts", "L2 of means", "cosine of cells", "L2 of cells"];
+    let headings =
+        ["prediction", "cosine of means", "cosine of shifts", "L2 of means", "cosine of cells", "L2 of cells"];
     let align = |place| if place == 0 { Align::Left } else { Align::Right };
-    let caption = format!("{} perturbations, {} held-out cells: mean ± standard deviation", found.conditions, found.cells);
+    let caption =
+        format!("{} perturbations, {} held-out cells: mean ± standard deviation", found.conditions, found.cells);
     let mut table = Grid::new(caption, headings.into_iter().enumerate().map(|(place, name)| (name, align(place))));
     let shown = |score: Option<MeanAndDeviation>| {
         score.map_or_else(|| "-".to_owned(), |of| format!("{:.3} ± {:.3}", of.mean, of.sd))

@@ -154,9 +154,8 @@ impl PretrainingConfig {
             }
         };
         let views = match self.objective {
-            PretrainingObjective::Views { gene_dropout, .. } | PretrainingObjective::Contrastive { gene_dropout, .. } => {
-                !(0.0..1.0).contains(&gene_dropout)
-            }
+            PretrainingObjective::Views { gene_dropout, .. }
+            | PretrainingObjective::Contrastive { gene_dropout, .. } => !(0.0..1.0).contains(&gene_dropout),
             _ => false,
         };
         let sets = match self.objective {
@@ -164,11 +163,15 @@ impl PretrainingConfig {
             _ => false,
         };
         let positive = match self.objective {
-            PretrainingObjective::Contrastive { temperature: value, .. } | PretrainingObjective::Variational { beta: value } => value,
+            PretrainingObjective::Contrastive { temperature: value, .. }
+            | PretrainingObjective::Variational { beta: value } => value,
             _ => 1.0,
         };
         // These keep embeddings apart, or near the prior, by themselves.
-        let keeps_apart = matches!(self.objective, PretrainingObjective::Contrastive { .. } | PretrainingObjective::Variational { .. });
+        let keeps_apart = matches!(
+            self.objective,
+            PretrainingObjective::Contrastive { .. } | PretrainingObjective::Variational { .. }
+        );
         let raise = match self.alarm.then {
             OnCollapse::Raise { factor, .. } => Some((factor, self.anti_collapse == AntiCollapse::None || keeps_apart)),
             _ => None,

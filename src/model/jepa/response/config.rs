@@ -2,7 +2,10 @@
 
 use crate::{
     Error, Result,
-    model::jepa::{Conditioning, Regularise, response::{ControlPairing, SetLoss}},
+    model::jepa::{
+        Conditioning, Regularise,
+        response::{ControlPairing, SetLoss},
+    },
     nn::Activation,
     train::{LearningRateSchedule, TrainConfig},
 };

@@ -12,7 +12,8 @@ use crate::{
     Result,
     data::Counts,
     model::jepa::{
-        CollapseAlarm, Regularise, diagnostics::Monitor, effective_rank, encoder::Seen, heads::Backbone, spread, views::thinned,
+        CollapseAlarm, Regularise, diagnostics::Monitor, effective_rank, encoder::Seen, heads::Backbone, spread,
+        views::thinned,
     },
     nn::{
         Backend, CountTarget, Dispersion, EmaMomentum, EmbeddingLoss, Frozen, Linear, Matrix, RowSets, ema_update, ops,

@@ -12,7 +12,7 @@ use super::{
     measured::{Hidden, Measured},
     predictor::Predictor,
     reference::Reference,
-    source::{Asked, SetSize, SetSource, StartCells, ConditionTokens},
+    source::{Asked, ConditionTokens, SetSize, SetSource, StartCells},
     transfer::ContextShare,
 };
 use crate::{
@@ -289,7 +289,12 @@ impl Response {
 
     /// The sum of D over the genes of a condition, `(cells, width)`; in a context where one was not measured, by what carries it
     /// there.
-    pub(super) fn shift(&self, start: &StartCells, condition: &Condition, tokens: &ConditionTokens) -> Result<Array2<f32>> {
+    pub(super) fn shift(
+        &self,
+        start: &StartCells,
+        condition: &Condition,
+        tokens: &ConditionTokens,
+    ) -> Result<Array2<f32>> {
         let genes = &self.measured.genes;
         let here = |gene: u32| self.measured.here(&genes[gene as usize], condition.context.as_ref());
         let [known, carried] = tokens.parted(|gene| self.transfers.is_empty() || here(gene));

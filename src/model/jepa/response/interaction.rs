@@ -310,8 +310,7 @@ impl Response {
             let (train, held_out) =
                 (source(order.iter().copied().filter(|at| !held.contains(at)).collect()), source(held.clone()));
             let net = self.decoder.net().clone();
-            let mut interaction =
-                Interaction::new(&Cpu::seed_from_u64(run.seed), width, net, config, rng)?;
+            let mut interaction = Interaction::new(&Cpu::seed_from_u64(run.seed), width, net, config, rng)?;
             let training = TrainConfig { seed: run.seed, ..config.interaction.clone() };
             let mut part = run.part(&format!("interaction-{fold}"));
             fit_on(&mut interaction, &train, Some(&held_out), &training, &mut part)?;

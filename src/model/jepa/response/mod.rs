@@ -111,9 +111,9 @@ pub(super) use predictor::PredictorShape;
 #[doc(hidden)]
 pub use profile_loss::profile_loss;
 pub(in crate::model) use reference::Reference;
-pub(in crate::model) use source::StartCells;
 #[cfg(test)]
 pub(super) use source::ConditionTokens;
+pub(in crate::model) use source::StartCells;
 pub(super) use source::{Asked, SetBatch, SetSize, SetSource};
 pub use transfer::ContextShare;
 #[doc(hidden)]
