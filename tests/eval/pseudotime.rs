@@ -35,12 +35,12 @@ fn pseudotimes_are_those_of_scanpy() {
     for (place, (got, wanted)) in found.eigenvalues.iter().zip(numbers::<f64>(&wanted["eigenvalues"])).enumerate() {
         assert_close(*got, wanted, 0.0, 1e-5, &format!("eigenvalue {place}"));
     }
-    for (cell, (got, wanted)) in found.values.iter().zip(numbers::<f64>(&wanted["paper"])).enumerate() {
-        assert_close(*got, wanted, 0.0, 1e-3, &format!("pseudotime of cell {cell}"));
+    // scanpy's stationary term changes its values by less than 1e-6 here.
+    for which in ["paper", "scanpy"] {
+        for (cell, (got, wanted)) in found.values.iter().zip(numbers::<f64>(&wanted[which])).enumerate() {
+            assert_close(*got, wanted, 0.0, 1e-3, &format!("{which}, cell {cell}"));
+        }
     }
-    let own: Vec<f32> = found.values.iter().map(|&value| value as f32).collect();
-    let rank = spearman(&own, &numbers::<f32>(&wanted["scanpy"])).expect("both vary");
-    assert!(rank > 0.999, "{rank} beside scanpy with its stationary term");
 }
 
 /// M of the paper, by adding up the powers of the transition matrix without its eigenvalue 1, `(cells, cells)`.
