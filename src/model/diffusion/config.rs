@@ -84,7 +84,7 @@ pub(crate) fn check_shares(condition_dropout: f64, ema: f64) -> Result<()> {
     Ok(())
 }
 
-/// How samples are drawn from a trained [`Diffusion`].
+/// How samples are drawn from a trained [`Diffusion`](super::Diffusion).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SampleConfig {
