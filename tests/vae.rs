@@ -22,13 +22,14 @@ use genailab::{
     ndarray::{Array2, Axis},
     nn::{Norm, Params},
     predict::LatentShifts,
-    train::{BatchSource, Callback, EpochRecord, Flow, History, Run, StepRecord, TrainConfig},
+    train::{BatchSource, Callback, EpochRecord, History, Run, StepRecord, TrainConfig},
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use std::{
     fs,
+    ops::ControlFlow,
     path::Path,
     sync::{
         Arc,
@@ -332,8 +333,8 @@ impl Callback for StopAfter {
         Ok(())
     }
 
-    fn on_epoch_end(&mut self, _: &EpochRecord) -> genailab::Result<Flow> {
-        Ok(Flow::Continue)
+    fn on_epoch_end(&mut self, _: &EpochRecord) -> genailab::Result<ControlFlow<()>> {
+        Ok(ControlFlow::Continue(()))
     }
 }
 

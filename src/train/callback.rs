@@ -2,15 +2,7 @@
 
 use super::EpochRecord;
 use crate::Result;
-
-/// Whether a training goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// It goes on.
-    Continue,
-    /// It ends here, as if this had been the last epoch.
-    Stop,
-}
+use std::ops::ControlFlow;
 
 /// One optimizer step, as a [`Callback`] sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,15 +32,16 @@ pub trait Callback {
         Ok(())
     }
 
-    /// After each epoch, when its checkpoint is written.
+    /// After each epoch, when its checkpoint is written. [`ControlFlow::Break`] ends the training, as if this had been the
+    /// last epoch.
     ///
     /// # Errors
     /// Whatever is to stop the training with an error.
-    fn on_epoch_end(&mut self, record: &EpochRecord) -> Result<Flow>;
+    fn on_epoch_end(&mut self, record: &EpochRecord) -> Result<ControlFlow<()>>;
 }
 
-impl<F: FnMut(&EpochRecord) -> Flow> Callback for F {
-    fn on_epoch_end(&mut self, record: &EpochRecord) -> Result<Flow> {
+impl<F: FnMut(&EpochRecord) -> ControlFlow<()>> Callback for F {
+    fn on_epoch_end(&mut self, record: &EpochRecord) -> Result<ControlFlow<()>> {
         Ok(self(record))
     }
 }

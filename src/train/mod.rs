@@ -20,7 +20,7 @@ mod trainer;
 pub use crate::files::{write_atomically, write_atomically_with};
 pub(crate) use anywhere::portable;
 pub use anywhere::{Portable, fit_copy, fit_on};
-pub use callback::{Callback, Flow, StepRecord};
+pub use callback::{Callback, StepRecord};
 pub use config::TrainConfig;
 pub use history::{EpochRecord, History, Metrics};
 pub use objective::{BatchSource, Loss, StepContext, Trainable};

@@ -4,7 +4,7 @@
 //! of each step come from the seed and the step's number alone, so that a resumed training is the same bit for bit.
 
 use super::{
-    BatchSource, EpochRecord, Flow, History, Loss, Metrics, Run, StepContext, StepRecord, TrainConfig, Trainable,
+    BatchSource, EpochRecord, History, Loss, Metrics, Run, StepContext, StepRecord, TrainConfig, Trainable,
     events::EventFile, progress::Reporter, state::State,
 };
 use crate::{
@@ -125,13 +125,12 @@ where
             }
             log.write(&self.state.history)?;
             self.reporter.epoch(&record);
-            let mut flow = Flow::Continue;
+            let mut ends = false;
+            // Each is told of the epoch, also after one has ended the training.
             for callback in &mut self.options.callbacks {
-                if callback.on_epoch_end(&record)? == Flow::Stop {
-                    flow = Flow::Stop;
-                }
+                ends |= callback.on_epoch_end(&record)?.is_break();
             }
-            if flow == Flow::Stop {
+            if ends {
                 break;
             }
         }

@@ -9,6 +9,7 @@ use genailab::{
         saved_kind,
     },
 };
+use std::ops::ControlFlow;
 
 #[test]
 fn a_loaded_diffusion_draws_the_same_samples() {
@@ -55,7 +56,7 @@ fn a_resumed_training_is_the_same() {
             let mut left = epochs;
             options.callbacks.push(Box::new(move |_: &genailab::train::EpochRecord| {
                 left -= 1;
-                if left == 0 { genailab::train::Flow::Stop } else { genailab::train::Flow::Continue }
+                if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }));
         }
         model.fit(&x, None, None, &short(4), &mut options).expect("it trains");

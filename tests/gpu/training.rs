@@ -11,15 +11,15 @@ use genailab::{
         CountVae, Likelihood, Model, ModelConfig, ThetaScope, Trained, VaeConfig, VaeSettings,
         diffusion::{
             Diffusion, DiffusionConfig,
-            net::{Conditioning, DitConfig, ScoreNetConfig},
+            net::{DitConditioning, DitConfig, ScoreNetConfig},
         },
         jepa::{EncoderConfig, GroupConfig, Jepa, JepaSettings, Pretraining, PretrainingConfig, Size, TokenConfig},
     },
     ndarray::{Array2, Axis},
     nn::{AttentionConfig, Params, SetEncoderConfig, Visitor, VisitorMut},
-    train::{BatchSource, Callback, EpochRecord, Flow, Loss, Run, StepContext, StepRecord, TrainConfig, Trainable},
+    train::{BatchSource, Callback, EpochRecord, Loss, Run, StepContext, StepRecord, TrainConfig, Trainable},
 };
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, ops::ControlFlow, rc::Rc};
 
 const STEPS: usize = 50;
 const TOLERANCE: f64 = 1e-3;
@@ -33,8 +33,8 @@ impl Callback for Losses {
         self.0.borrow_mut().push(step.loss);
         Ok(())
     }
-    fn on_epoch_end(&mut self, _: &EpochRecord) -> Result<Flow> {
-        Ok(if self.0.borrow().len() < STEPS { Flow::Continue } else { Flow::Stop })
+    fn on_epoch_end(&mut self, _: &EpochRecord) -> Result<ControlFlow<()>> {
+        Ok(if self.0.borrow().len() < STEPS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     }
 }
 
@@ -111,7 +111,8 @@ fn diffusion_ends_where_the_cpu_does() {
     }
     let x = Array2::from_shape_fn((256, 4), |(i, j)| ((i * 7 + j * 3) % 11) as f32 / 5.0 - 1.0);
     let train = TrainConfig { epochs: 50, batch_size: 64, learning_rate: 3e-3, ..TrainConfig::default() };
-    let dit = DitConfig { group: 1, width: 16, depth: 1, heads: 2, embedding: 16, conditioning: Conditioning::AdaLn };
+    let dit =
+        DitConfig { group: 1, width: 16, depth: 1, heads: 2, embedding: 16, conditioning: DitConditioning::AdaLn };
     for net in [DiffusionConfig::default().net, ScoreNetConfig::Dit(dit)] {
         same_loss(&format!("diffusion, {}", net.name()), |run| {
             let config = DiffusionConfig { net, ..DiffusionConfig::default() };

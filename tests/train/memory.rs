@@ -6,11 +6,12 @@ use super::{
 };
 use genailab::{
     dfdx::prelude::Cpu,
-    train::{EpochRecord, Flow, TrainConfig, fit},
+    train::{EpochRecord, TrainConfig, fit},
 };
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
+    ops::ControlFlow,
 };
 
 thread_local! {
@@ -43,7 +44,7 @@ fn memory_does_not_grow_over_epochs() {
     let mut options = silent();
     options.callbacks.push(Box::new(|_: &EpochRecord| {
         live.push(LIVE.get());
-        Flow::Continue
+        ControlFlow::Continue(())
     }));
     // Every gradient and every batch that stayed would add some 50 bytes to 2 KB, 400 times an epoch.
     let config = TrainConfig { epochs: 20, batch_size: 1, early_stopping: Some(20), ..config() };

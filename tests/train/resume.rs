@@ -9,9 +9,10 @@ use genailab::{
     Error, ErrorKind, Result,
     dfdx::prelude::Cpu,
     nn::{HostTensor, Snapshot, save_params},
-    train::{EpochRecord, Flow, History, LearningRateSchedule, TrainConfig, fit},
+    train::{EpochRecord, History, LearningRateSchedule, TrainConfig, fit},
 };
 use std::{
+    ops::ControlFlow,
     path::Path,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -24,8 +25,8 @@ fn train(dir: Option<&Path>, config: &TrainConfig, resume: bool, stop: Option<us
     options.dir = dir.map(Path::to_path_buf);
     options.resume = resume;
     options.callbacks.push(Box::new(move |record: &EpochRecord| match stop {
-        Some(epoch) if record.epoch == epoch => Flow::Stop,
-        _ => Flow::Continue,
+        Some(epoch) if record.epoch == epoch => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
     }));
     let history = fit(&mut line, &Rows::new(100, 1), Some(&Rows::new(30, 2)), &device, config, &mut options);
     (line.snapshot(), history)
@@ -105,8 +106,8 @@ fn an_epoch_cut_short_is_done_again() {
             self.0.store(step.steps == 17, std::sync::atomic::Ordering::Relaxed);
             Ok(())
         }
-        fn on_epoch_end(&mut self, _: &EpochRecord) -> Result<Flow> {
-            Ok(Flow::Continue)
+        fn on_epoch_end(&mut self, _: &EpochRecord) -> Result<ControlFlow<()>> {
+            Ok(ControlFlow::Continue(()))
         }
     }
     let mut options = silent();

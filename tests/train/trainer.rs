@@ -9,7 +9,7 @@ use genailab::{
     dfdx::prelude::{Backward, Cpu, NoneTape, PutTape, SumTo, Tape},
     nn::{Adam, GradientBuffers, Params, Visitor, VisitorMut},
     train::{
-        BatchSource, Callback, EpochRecord, Flow, History, LearningRateSchedule, Loss, Progress, Run, StepContext,
+        BatchSource, Callback, EpochRecord, History, LearningRateSchedule, Loss, Progress, Run, StepContext,
         StepRecord, TrainConfig, Trainable, fit,
     },
 };
@@ -17,6 +17,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::{
     cell::RefCell,
+    ops::ControlFlow,
     path::Path,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -160,7 +161,7 @@ fn early_stopping_goes_back_to_the_best_weights() {
     let mut options = silent();
     options.callbacks.push(Box::new(|record: &EpochRecord| {
         at_epoch_end.push(record.monitored_loss());
-        Flow::Continue
+        ControlFlow::Continue(())
     }));
     let history = fit(&mut line, &train, Some(&validation), &device, &config, &mut options).unwrap();
     drop(options);
@@ -184,8 +185,8 @@ fn callbacks_see_steps_and_epochs_and_can_stop() {
             self.0.push(*step);
             Ok(())
         }
-        fn on_epoch_end(&mut self, record: &EpochRecord) -> Result<Flow> {
-            Ok(if record.epoch == 2 { Flow::Stop } else { Flow::Continue })
+        fn on_epoch_end(&mut self, record: &EpochRecord) -> Result<ControlFlow<()>> {
+            Ok(if record.epoch == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         }
     }
     let mut steps = Vec::new();
@@ -261,7 +262,7 @@ fn an_interruption_says_what_is_kept() {
         options.interrupt = Some(flag.clone());
         options.callbacks.push(Box::new(|record: &EpochRecord| {
             flag.store(record.epoch == after, std::sync::atomic::Ordering::Relaxed);
-            Flow::Continue
+            ControlFlow::Continue(())
         }));
         let error = run(&config(), &mut options).1.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Interrupted);

@@ -12,11 +12,11 @@ use genailab::{
     },
     ndarray::Array2,
     nn::Norm,
-    train::{Callback, EpochRecord, Flow, Run, StepRecord, TrainConfig},
+    train::{Callback, EpochRecord, Run, StepRecord, TrainConfig},
 };
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
-use std::{cell::Cell, time::Instant};
+use std::{cell::Cell, ops::ControlFlow, time::Instant};
 
 /// Numbers of a vector that is drawn by DDIM: the width of a JEPA's default embedding.
 const WIDTH: usize = 64;
@@ -61,8 +61,8 @@ impl Callback for Watch<'_> {
         Ok(())
     }
 
-    fn on_epoch_end(&mut self, _: &EpochRecord) -> Result<Flow> {
-        Ok(Flow::Continue)
+    fn on_epoch_end(&mut self, _: &EpochRecord) -> Result<ControlFlow<()>> {
+        Ok(ControlFlow::Continue(()))
     }
 }
 
