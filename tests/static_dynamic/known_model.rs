@@ -4,7 +4,9 @@
 
 use genailab::{
     dfdx::prelude::Cpu,
-    model::static_dynamic::{FlowConfig, Method, Packed, SequenceSet, Shown, Tokens, Velocity, noise},
+    model::static_dynamic::{
+        Integrator, Packed, SequenceFlowConfig, SequenceSet, Shown, TokenSequence, VelocityNet, noise,
+    },
     ndarray::{Array1, Array2, s},
     nn::seeded,
     train::{LearningRateSchedule, Run, TrainConfig, fit},
@@ -17,7 +19,7 @@ const A: f32 = 0.7;
 const B: f32 = 1.0;
 const S: f32 = 0.4;
 
-fn course(number: usize, rng: &mut ChaCha8Rng) -> Tokens {
+fn course(number: usize, rng: &mut ChaCha8Rng) -> TokenSequence {
     let dose = f32::from(number.is_multiple_of(2));
     let mut latents = Array2::zeros((4, 1));
     latents[[0, 0]] = rng.sample(StandardNormal);
@@ -25,15 +27,15 @@ fn course(number: usize, rng: &mut ChaCha8Rng) -> Tokens {
         latents[[k + 1, 0]] = A * latents[[k, 0]] + B * dose + S * rng.sample::<f32, _>(StandardNormal);
     }
     let doses = Array2::from_shape_fn((4, 1), |(k, _)| if k == 0 { 0.0 } else { dose });
-    Tokens { name: "A".to_owned(), latents, times: (0..4).map(|k| Some(k as f32 / 3.0)).collect(), doses }
+    TokenSequence { name: "A".to_owned(), latents, times: (0..4).map(|k| Some(k as f32 / 3.0)).collect(), doses }
 }
 
 /// Mean and standard deviation of one token over draws.
-fn drawn(net: &Velocity<Cpu>, tokens: &Tokens, shown: Shown, place: usize) -> (f32, f32) {
+fn drawn(net: &VelocityNet<Cpu>, tokens: &TokenSequence, shown: Shown, place: usize) -> (f32, f32) {
     const DRAWS: usize = 1_500;
     let len = shown.tokens.len();
     let packed = Packed::of(&vec![(tokens, shown); DRAWS]);
-    let x = net.draw(&packed, &noise((DRAWS * len, 1), &mut seeded(3)), (Method::Heun, 10)).expect("draws");
+    let x = net.draw(&packed, &noise((DRAWS * len, 1), &mut seeded(3)), (Integrator::Heun, 10)).expect("draws");
     let values: Array1<f32> = x.slice(s![place..;len, 0]).to_owned();
     assert_eq!(values.len(), DRAWS);
     (values.mean().expect("draws"), values.std(0.0))
@@ -43,8 +45,8 @@ fn drawn(net: &Velocity<Cpu>, tokens: &Tokens, shown: Shown, place: usize) -> (f
 fn draws_have_the_conditional_mean_and_spread_of_a_linear_gaussian_model() {
     let mut rng = seeded(1);
     let sequences = (0..2_000).map(|number| course(number, &mut rng).into()).collect();
-    let config = FlowConfig { width: 32, depth: 2, heads: 2, ..FlowConfig::default() };
-    let mut net = Velocity::new(&Cpu::default(), (1, 1), &config, &mut rng).expect("sizes fit");
+    let config = SequenceFlowConfig { width: 32, depth: 2, heads: 2, ..SequenceFlowConfig::default() };
+    let mut net = VelocityNet::new(&Cpu::default(), (1, 1), &config, &mut rng).expect("sizes fit");
     let train = TrainConfig {
         epochs: 50,
         batch_size: 64,

@@ -4,7 +4,7 @@ use super::{net, small, tokens};
 use genailab::{
     Result,
     dfdx::prelude::*,
-    model::static_dynamic::{Packed, Shown, Tokens, Velocity, noise},
+    model::static_dynamic::{Packed, Shown, TokenSequence, VelocityNet, noise},
     ndarray::{Array2, Axis, concatenate, s},
     nn::{GradientBuffers, Params, Visitor, ops, seeded},
     train::BatchSource,
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 /// Single precision on sums of some tens of terms.
 const TOLERANCE: f32 = 1e-5;
 
-fn sequences() -> Vec<(Tokens, Shown)> {
+fn sequences() -> Vec<(TokenSequence, Shown)> {
     let filled = Shown { tokens: vec![0, 2, 3], given: vec![true, false, true] };
     vec![
         (tokens(4, false, 1), Shown::first(4, 1)),
@@ -24,11 +24,11 @@ fn sequences() -> Vec<(Tokens, Shown)> {
     ]
 }
 
-fn packed(sequences: &[(Tokens, Shown)]) -> Packed {
+fn packed(sequences: &[(TokenSequence, Shown)]) -> Packed {
     Packed::of(&sequences.iter().map(|(tokens, shown)| (tokens, shown.clone())).collect::<Vec<_>>())
 }
 
-fn output(net: &Velocity<Cpu>, packed: &Packed, times: &[f32], x: &Array2<f32>) -> Array2<f32> {
+fn output(net: &VelocityNet<Cpu>, packed: &Packed, times: &[f32], x: &Array2<f32>) -> Array2<f32> {
     ops::download(&net.forward(x, times, packed, NoneTape).expect("shapes fit"))
 }
 
@@ -72,7 +72,7 @@ impl Visitor<Cpu> for Collect<'_> {
 }
 
 /// Loss and the gradient of each weight, times the number of generated tokens: sums, which add up over sequences.
-fn sums(net: &Velocity<Cpu>, packed: &Packed, times: &[f32], noise: &Array2<f32>) -> BTreeMap<String, Vec<f32>> {
+fn sums(net: &VelocityNet<Cpu>, packed: &Packed, times: &[f32], noise: &Array2<f32>) -> BTreeMap<String, Vec<f32>> {
     let mut buffers = GradientBuffers::default();
     let tape = buffers.tape(net, &Cpu::default()).expect("a tape");
     let loss = net.matching(packed, times, noise, tape).expect("a loss");

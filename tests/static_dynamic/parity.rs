@@ -4,7 +4,7 @@ use super::small;
 use genailab::{
     Result,
     dfdx::prelude::*,
-    model::static_dynamic::{FlowConfig, Packed, Shown, Tokens, Velocity},
+    model::static_dynamic::{Packed, SequenceFlowConfig, Shown, TokenSequence, VelocityNet},
     ndarray::{Array2, s},
     nn::{GradientBuffers, HostTensor, Params, Snapshot, Visitor, ops, seeded, tensors},
 };
@@ -58,10 +58,10 @@ fn the_packed_velocity_its_loss_and_its_gradients_are_those_of_a_padded_batch_in
         |values: &[f32]| Array2::from_shape_vec((case.given.len(), 2), values.to_vec()).expect("two numbers per token");
     let (latents, doses) = (rows(&case.latents), rows(&case.doses));
     let mut start = 0;
-    let mut sequences: Vec<(Tokens, Shown)> = Vec::new();
+    let mut sequences: Vec<(TokenSequence, Shown)> = Vec::new();
     for &len in &case.lengths {
         let own = start..start + len;
-        let tokens = Tokens {
+        let tokens = TokenSequence {
             name: "A".to_owned(),
             latents: latents.slice(s![own.clone(), ..]).to_owned(),
             times: case.times[own.clone()].to_vec(),
@@ -72,8 +72,8 @@ fn the_packed_velocity_its_loss_and_its_gradients_are_those_of_a_padded_batch_in
     }
     let packed = Packed::of(&sequences.iter().map(|(tokens, shown)| (tokens, shown.clone())).collect::<Vec<_>>());
 
-    let config = FlowConfig { depth: 1, ..small() };
-    let mut net = Velocity::new(&Cpu::default(), (2, 2), &config, &mut seeded(0)).expect("sizes fit");
+    let config = SequenceFlowConfig { depth: 1, ..small() };
+    let mut net = VelocityNet::new(&Cpu::default(), (2, 2), &config, &mut seeded(0)).expect("sizes fit");
     let mut snapshot = Snapshot::default();
     for tensor in tensors(&net).expect("no failure").into_iter().filter(|tensor| !tensor.name.starts_with("fourier")) {
         let values = case.weights.get(&tensor.name).unwrap_or_else(|| panic!("the case has no `{}`", tensor.name));
@@ -97,7 +97,7 @@ fn the_packed_velocity_its_loss_and_its_gradients_are_those_of_a_padded_batch_in
 }
 
 /// The frequencies of times, which are fixed.
-fn net_frequencies(net: &Velocity<Cpu>) -> HostTensor {
+fn net_frequencies(net: &VelocityNet<Cpu>) -> HostTensor {
     let own = Snapshot::of(net).expect("a snapshot");
     own.tensors()["fourier.frequencies"].clone()
 }

@@ -128,16 +128,16 @@ fn residual<D: Backend, T: Tape<f32, D>>(
     ops::add(straight, bent)
 }
 
-/// Scores of profiles, and what each is called.
+/// Scores of profiles on the principal components, and what each profile is called.
 #[derive(Debug, Clone)]
-pub struct Scores {
+pub struct ProfileScores {
     /// `(profiles, components)`
     pub scores: Array2<f32>,
     /// One per profile.
     pub names: Vec<String>,
 }
 
-impl BatchSource for Scores {
+impl BatchSource for ProfileScores {
     type Batch = Array2<f32>;
 
     fn len(&self) -> usize {

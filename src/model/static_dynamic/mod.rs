@@ -32,11 +32,11 @@ mod net;
 mod query;
 mod sequences;
 
-pub use coder::{ProfileCoder, Scores};
+pub use coder::{ProfileCoder, ProfileScores};
 pub use model::StaticDynamic;
-pub use net::{Velocity, noise};
+pub use net::{VelocityNet, noise};
 pub use query::{Completion, Part, course_error};
-pub use sequences::{Packed, SequenceSet, Shown, Tokens, lengths};
+pub use sequences::{Packed, SequenceSet, Shown, TokenSequence, lengths};
 
 use crate::{
     Error, Result,
@@ -82,10 +82,10 @@ impl Default for CoderConfig {
     }
 }
 
-/// How the flow is integrated.
+/// The method that integrates the flow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Method {
+pub enum Integrator {
     /// One velocity per step.
     Euler,
     /// Two velocities per step, second order.
@@ -96,7 +96,7 @@ pub enum Method {
 /// The velocity network, and how it is drawn from.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct FlowConfig {
+pub struct SequenceFlowConfig {
     /// Which sequences are trained on. Default both.
     pub kinds: Kinds,
     /// Whether a profile without a time follows the control of its context, where that is known; else it is alone. Default true.
@@ -109,15 +109,15 @@ pub struct FlowConfig {
     pub heads: usize,
     /// Rows of an epoch per sequence, each with a task, a flow time and noise of its own. Default 4.
     pub repeats: usize,
-    /// Method of the draws. Default Heun.
-    pub method: Method,
+    /// What integrates the flow for a draw. Default Heun.
+    pub method: Integrator,
     /// Steps from noise to a sequence. Default 8.
     pub steps: usize,
     /// Draws behind a mean course. Default 32.
     pub draws: usize,
 }
 
-impl Default for FlowConfig {
+impl Default for SequenceFlowConfig {
     fn default() -> Self {
         Self {
             kinds: Kinds::Both,
@@ -126,7 +126,7 @@ impl Default for FlowConfig {
             depth: 3,
             heads: 4,
             repeats: 4,
-            method: Method::Heun,
+            method: Integrator::Heun,
             steps: 8,
             draws: 32,
         }
@@ -142,7 +142,7 @@ pub struct StaticDynamicSettings {
     /// The autoencoder.
     pub profiles: CoderConfig,
     /// The flow.
-    pub flow: FlowConfig,
+    pub flow: SequenceFlowConfig,
     /// Training of the autoencoder.
     pub profiles_train: TrainConfig,
     /// Training of the flow.
@@ -162,7 +162,7 @@ impl Default for StaticDynamicSettings {
         Self {
             courses: CourseSettings::default(),
             profiles: CoderConfig::default(),
-            flow: FlowConfig::default(),
+            flow: SequenceFlowConfig::default(),
             profiles_train: TrainConfig { epochs: 60, early_stopping: Some(20), ..train.clone() },
             train: TrainConfig { epochs: 60, early_stopping: Some(20), ..train },
         }
@@ -176,7 +176,7 @@ impl ModelConfig for StaticDynamicSettings {
 
     fn validate(&self) -> Result<()> {
         let CoderConfig { latent, components, hidden, beta } = self.profiles;
-        let FlowConfig { width, depth, heads, repeats, steps, draws, .. } = self.flow;
+        let SequenceFlowConfig { width, depth, heads, repeats, steps, draws, .. } = self.flow;
         for (name, value) in [
             ("courses.components", self.courses.components),
             ("replicates", self.courses.replicates),

@@ -2,9 +2,9 @@
 
 use super::{
     StaticDynamicSettings,
-    coder::{ProfileCoder, Scores},
-    net::Velocity,
-    sequences::{Material, SequenceSet, Tokens, lengths},
+    coder::{ProfileCoder, ProfileScores},
+    net::VelocityNet,
+    sequences::{Material, SequenceSet, TokenSequence, lengths},
 };
 use crate::{
     Error, Result,
@@ -12,7 +12,7 @@ use crate::{
     device::Device,
     model::{
         Abilities, CoursePrediction, CourseQuery, HeldOutScore, Model, ModelConfig, State, Trained,
-        world::{LinearDynamics, Observed, Space, SpaceFacts},
+        world::{LinearDynamics, ObservedCourses, Space, SpaceFacts},
     },
     train::{History, Run, TrainConfig, fit_on},
 };
@@ -32,13 +32,13 @@ pub struct StaticDynamic {
     pub(super) settings: StaticDynamicSettings,
     pub(super) genes: Vec<String>,
     /// The space that held-out courses are judged in, and where courses start.
-    pub(super) world: Observed,
+    pub(super) world: ObservedCourses,
     /// What the encoder reads. Its interval is the longest training time.
     pub(super) space: Space,
     pub(super) coder: ProfileCoder<Cpu>,
     /// Mean and spread of each number of a latent over the training profiles, `(latent,)`.
     pub(super) standard: [Array1<f64>; 2],
-    pub(super) net: Velocity<Cpu>,
+    pub(super) net: VelocityNet<Cpu>,
     pub(super) linear: LinearDynamics,
     /// Training sequences of each length.
     lengths: BTreeMap<usize, usize>,
@@ -59,9 +59,9 @@ struct Description {
 
 impl StaticDynamic {
     /// Tokens of no profile yet.
-    pub(super) fn empty_tokens(&self, name: String) -> Tokens {
+    pub(super) fn empty_tokens(&self, name: String) -> TokenSequence {
         let genes = self.space.facts.perturbed.len();
-        Tokens {
+        TokenSequence {
             name,
             latents: Array2::zeros((0, self.coder.latent())),
             times: Vec::new(),
@@ -72,7 +72,7 @@ impl StaticDynamic {
     /// Adds a token to a sequence.
     pub(super) fn push_token(
         &self,
-        tokens: &mut Tokens,
+        tokens: &mut TokenSequence,
         (perturbation, dose): (&Perturbation, f64),
         time: Option<f64>,
         latent: ArrayView1<'_, f32>,
@@ -87,7 +87,7 @@ impl StaticDynamic {
         Ok(())
     }
 
-    fn tokens(&self, material: &Material) -> Result<Vec<Arc<Tokens>>> {
+    fn tokens(&self, material: &Material) -> Result<Vec<Arc<TokenSequence>>> {
         let mut all = Vec::new();
         let control = Perturbation::control();
         for course in &material.courses {
@@ -121,7 +121,7 @@ impl StaticDynamic {
     fn fit_coder(&mut self, training: &Material, validation: &Material, run: &mut Run<'_>) -> Result<()> {
         let scores = |material: &Material| {
             let (profiles, names) = material.profiles(self.genes.len());
-            Scores { scores: self.space.states(profiles.view()), names }
+            ProfileScores { scores: self.space.states(profiles.view()), names }
         };
         let (train, watched) = (scores(training), scores(validation));
         let stopped = self.settings.profiles_train.early_stopping.filter(|_| !watched.names.is_empty());
@@ -152,7 +152,7 @@ impl Model for StaticDynamic {
         let Some(cells) = &data.cells else {
             return Err(Error::inapplicable("an effects dataset has no times to learn a course from"));
         };
-        let (world, judged, _) = Observed::of(cells, &config.courses, run.seed)?;
+        let (world, judged, _) = ObservedCourses::of(cells, &config.courses, run.seed)?;
         let linear = LinearDynamics::fit(&judged)?;
         let parts = (config.courses.replicates, run.seed);
         let training = Material::of(cells, &cells.split.train, config, &world, parts)?.keep(config.flow.kinds)?;
@@ -166,7 +166,7 @@ impl Model for StaticDynamic {
         let mut rng = ChaCha8Rng::seed_from_u64(run.seed);
         let coder = ProfileCoder::new(&device, &variances, &config.profiles, &mut rng)?;
         let size = (coder.latent(), space.facts.perturbed.len());
-        let net = Velocity::new(&device, size, &config.flow, &mut rng)?;
+        let net = VelocityNet::new(&device, size, &config.flow, &mut rng)?;
         let genes = cells.data.gene_names().to_vec();
         let unit = [Array1::zeros(coder.latent()), Array1::ones(coder.latent())];
         let mut model = Self {
@@ -223,9 +223,9 @@ impl Model for StaticDynamic {
         state.fill("profiles", &mut coder)?;
         let latent = coder.latent();
         let standard = [state.vector("latent.mean", latent)?, state.vector("latent.spread", latent)?];
-        let mut net = Velocity::new(&cpu, (latent, space.facts.perturbed.len()), &settings.flow, &mut rng)?;
+        let mut net = VelocityNet::new(&cpu, (latent, space.facts.perturbed.len()), &settings.flow, &mut rng)?;
         state.fill("flow", &mut net)?;
-        let world = Observed { space: judged_in, controls: Controls { contexts, profiles: controls }, times };
+        let world = ObservedCourses { space: judged_in, controls: Controls { contexts, profiles: controls }, times };
         Ok(Self { settings, genes, world, space, coder, standard, net, linear, lengths })
     }
 }

@@ -1,8 +1,8 @@
 //! The velocity over packed sequences: its network, its loss, and draws by Euler's or Heun's method.
 
 use super::{
-    FlowConfig, Method,
-    sequences::{Packed, Shown, Tokens},
+    Integrator, SequenceFlowConfig,
+    sequences::{Packed, Shown, TokenSequence},
 };
 use crate::{
     Error, Result,
@@ -23,7 +23,7 @@ const PERIODS: (f32, f32) = (4.0, 0.5);
 
 /// The network of the [module](super)'s equations.
 #[derive(Debug, Clone)]
-pub struct Velocity<D: Backend> {
+pub struct VelocityNet<D: Backend> {
     device: D,
     fourier: FourierFeatures<D>,
     /// Of the flow time.
@@ -42,7 +42,7 @@ pub struct Velocity<D: Backend> {
     latent: usize,
 }
 
-walk_params!(Velocity {
+walk_params!(VelocityNet {
     params: [],
     buffers: [],
     layers: [fourier, flow_time, told, input, blocks, film, output],
@@ -51,13 +51,18 @@ walk_params!(Velocity {
     device_field: device
 });
 
-impl<D: Backend> Velocity<D> {
+impl<D: Backend> VelocityNet<D> {
     /// A network over latents of `latent` numbers and `genes` perturbed genes.
     ///
     /// # Errors
     /// Heads that do not divide the width; a device without memory for it.
-    pub fn new(device: &D, (latent, genes): (usize, usize), config: &FlowConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
-        let FlowConfig { width, depth, heads, .. } = *config;
+    pub fn new(
+        device: &D,
+        (latent, genes): (usize, usize),
+        config: &SequenceFlowConfig,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self> {
+        let SequenceFlowConfig { width, depth, heads, .. } = *config;
         let fourier = FourierFeatures::new(device, FREQUENCIES, PERIODS, false)?;
         let told = 2 + genes + fourier.width();
         Ok(Self {
@@ -168,7 +173,12 @@ impl<D: Backend> Velocity<D> {
     ///
     /// # Errors
     /// Shapes that do not fit.
-    pub fn draw(&self, packed: &Packed, noise: &Array2<f32>, (method, steps): (Method, usize)) -> Result<Array2<f32>> {
+    pub fn draw(
+        &self,
+        packed: &Packed,
+        noise: &Array2<f32>,
+        (method, steps): (Integrator, usize),
+    ) -> Result<Array2<f32>> {
         let mut x = Array2::from_shape_fn(noise.dim(), |(token, k)| match packed.given[token] {
             true => packed.latents[[token, k]],
             false => noise[[token, k]],
@@ -184,8 +194,8 @@ impl<D: Backend> Velocity<D> {
             let t = step as f32 * h;
             let v = velocity(&x, t)?;
             x = match method {
-                Method::Euler => &x + &(v * h),
-                Method::Heun => {
+                Integrator::Euler => &x + &(v * h),
+                Integrator::Heun => {
                     let ahead = velocity(&(&x + &(&v * h)), t + h)?;
                     &x + &((v + ahead) * (h / 2.0))
                 }
@@ -204,10 +214,10 @@ pub fn noise(shape: (usize, usize), rng: &mut ChaCha8Rng) -> Array2<f32> {
     Array2::from_shape_simple_fn(shape, || rng.sample(StandardNormal))
 }
 
-portable!(Velocity);
+portable!(VelocityNet);
 
-impl<D: Backend> Trainable<D> for Velocity<D> {
-    type Batch = Vec<Arc<Tokens>>;
+impl<D: Backend> Trainable<D> for VelocityNet<D> {
+    type Batch = Vec<Arc<TokenSequence>>;
 
     fn loss<T: Tape<f32, D>>(
         &mut self,
@@ -217,11 +227,12 @@ impl<D: Backend> Trainable<D> for Velocity<D> {
     ) -> Result<Loss<D, T>> {
         let rng = &mut *context.rng;
         // Validation asks what `predict` is asked: the course from its start.
-        let shown = |tokens: &Tokens, rng: &mut ChaCha8Rng| match context.training {
+        let shown = |tokens: &TokenSequence, rng: &mut ChaCha8Rng| match context.training {
             true => Shown::draw(tokens.len(), rng),
             false => Shown::first(tokens.len(), usize::from(tokens.len() > 1)),
         };
-        let sequences: Vec<(&Tokens, Shown)> = batch.iter().map(|tokens| (&**tokens, shown(tokens, rng))).collect();
+        let sequences: Vec<(&TokenSequence, Shown)> =
+            batch.iter().map(|tokens| (&**tokens, shown(tokens, rng))).collect();
         let packed = Packed::of(&sequences);
         // Stratified: one flow time in each of as many equal intervals as there are sequences.
         let strata = batch.len() as f32;

@@ -10,7 +10,7 @@ use crate::{
     Error, Result,
     data::{Condition, Course, CourseLabels, StaticProfile, TrainingCells, courses, static_profiles},
     math::Pca,
-    model::world::{Observed, Space, SpaceFacts},
+    model::world::{ObservedCourses, Space, SpaceFacts},
     nn::RowSets,
     train::BatchSource,
 };
@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// The tokens of one sequence, in the order of time.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Tokens {
+pub struct TokenSequence {
     /// The course or the static profile, for messages.
     pub name: String,
     /// Latents, `(tokens, latent)`; where a token is to be generated, its row is not looked at.
@@ -32,7 +32,7 @@ pub struct Tokens {
     pub doses: Array2<f32>,
 }
 
-impl Tokens {
+impl TokenSequence {
     /// Number of tokens.
     pub fn len(&self) -> usize {
         self.times.len()
@@ -111,16 +111,16 @@ pub struct Packed {
     pub anchors: Array2<f32>,
     /// Whether each token is given.
     pub given: Vec<bool>,
-    /// As in [`Tokens`].
+    /// As in [`TokenSequence`].
     pub times: Vec<Option<f32>>,
-    /// As in [`Tokens`], `(tokens, genes)`.
+    /// As in [`TokenSequence`], `(tokens, genes)`.
     pub doses: Array2<f32>,
 }
 
 impl Packed {
     /// Packs sequences, each with what is shown of it.
-    pub fn of(sequences: &[(&Tokens, Shown)]) -> Self {
-        let columns = |of: &dyn Fn(&Tokens) -> usize| sequences.first().map_or(0, |(tokens, _)| of(tokens));
+    pub fn of(sequences: &[(&TokenSequence, Shown)]) -> Self {
+        let columns = |of: &dyn Fn(&TokenSequence) -> usize| sequences.first().map_or(0, |(tokens, _)| of(tokens));
         let (latent, genes) = (columns(&|t| t.latents.ncols()), columns(&|t| t.doses.ncols()));
         let mut packed = Self {
             sets: RowSets::from_sizes(sequences.iter().map(|(_, shown)| shown.tokens.len())),
@@ -171,13 +171,13 @@ fn anchor(shown: &Shown, place: usize) -> Option<usize> {
 #[derive(Debug, Clone)]
 pub struct SequenceSet {
     /// The sequences.
-    pub sequences: Vec<Arc<Tokens>>,
+    pub sequences: Vec<Arc<TokenSequence>>,
     /// Rows of an epoch per sequence.
     pub repeats: usize,
 }
 
 impl BatchSource for SequenceSet {
-    type Batch = Vec<Arc<Tokens>>;
+    type Batch = Vec<Arc<TokenSequence>>;
 
     fn len(&self) -> usize {
         self.sequences.len() * self.repeats
@@ -193,7 +193,7 @@ impl BatchSource for SequenceSet {
 }
 
 /// How many sequences there are of each length.
-pub fn lengths<'a>(sequences: impl IntoIterator<Item = &'a Tokens>) -> BTreeMap<usize, usize> {
+pub fn lengths<'a>(sequences: impl IntoIterator<Item = &'a TokenSequence>) -> BTreeMap<usize, usize> {
     let mut lengths = BTreeMap::new();
     sequences.into_iter().for_each(|tokens| *lengths.entry(tokens.len()).or_default() += 1);
     lengths
@@ -210,7 +210,7 @@ impl Material {
         cells: &TrainingCells,
         rows: &[usize],
         settings: &StaticDynamicSettings,
-        world: &Observed,
+        world: &ObservedCourses,
         parts: (usize, u64),
     ) -> Result<Self> {
         let (expression, conditions) = (cells.expression()?, &cells.conditions);

@@ -36,7 +36,7 @@ pub use baselines::{Dynamics, LinearDynamics, Persistence, TimeJepa, TimeJepaCon
 pub use model::WorldModel;
 pub use net::{Carry, Rssm};
 pub use plan::{Plan, PlanConfig};
-pub use space::{Observed, Sequence, SequenceBatch, Sequences, Space, SpaceFacts};
+pub use space::{ObservedCourses, Sequence, SequenceBatch, Sequences, Space, SpaceFacts};
 
 use crate::{
     Error, Result,

@@ -5,7 +5,7 @@ use super::{
     baselines::{Dynamics, LinearDynamics, Persistence, rollout_error},
     net::Rssm,
     plan::{Plan, PlanConfig, cross_entropy},
-    space::{Observed, Sequence, Sequences, Space, SpaceFacts},
+    space::{ObservedCourses, Sequence, Sequences, Space, SpaceFacts},
 };
 use crate::{
     Error, Result,
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub struct WorldModel {
     settings: WorldSettings,
     genes: Vec<String>,
-    world: Observed,
+    world: ObservedCourses,
     net: Rssm<Cpu>,
     linear: LinearDynamics,
 }
@@ -139,7 +139,7 @@ impl Model for WorldModel {
             return Err(Error::inapplicable("an effects dataset has no times to learn a course from"));
         };
         CourseLabels::of(&cells.data, &cells.conditions, &config.courses.columns)?.require_times()?;
-        let (world, sequences, validation) = Observed::of(cells, &config.courses, run.seed)?;
+        let (world, sequences, validation) = ObservedCourses::of(cells, &config.courses, run.seed)?;
         let space = &world.space;
         let linear = LinearDynamics::fit(&sequences)?;
         let mut rng = ChaCha8Rng::seed_from_u64(run.seed);
@@ -172,7 +172,7 @@ impl Model for WorldModel {
         };
         let mut net = Rssm::new(&Cpu::default(), (dims, actions), settings.model, &mut ChaCha8Rng::seed_from_u64(0))?;
         state.fill("net", &mut net)?;
-        let world = Observed { space, controls: Controls { contexts, profiles }, times };
+        let world = ObservedCourses { space, controls: Controls { contexts, profiles }, times };
         Ok(Self { settings, genes, world, net, linear })
     }
 }

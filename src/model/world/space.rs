@@ -215,7 +215,7 @@ impl BatchSource for Sequences {
 /// What the training courses say of the world before anything is learned: the space, where courses start, and when cells are
 /// sampled.
 #[derive(Debug, Clone)]
-pub struct Observed {
+pub struct ObservedCourses {
     /// The space of states and actions.
     pub space: Space,
     /// The control profile of each context at its earliest time.
@@ -224,7 +224,7 @@ pub struct Observed {
     pub times: Vec<f64>,
 }
 
-impl Observed {
+impl ObservedCourses {
     /// Of the training cells, with the training and the validation sequences. Validation courses of unknown perturbations are left
     /// out.
     ///
