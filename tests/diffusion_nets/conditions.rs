@@ -5,7 +5,7 @@ use genailab::{
     model::{
         diffusion::{
             Diffusion, DiffusionConfig, SampleConfig, Solver,
-            net::{Conditioning, DitConfig, ScoreNetConfig},
+            net::{DitConditioning, DitConfig, ScoreNetConfig},
         },
         flow::{Flow, FlowConfig, TransportConfig},
     },
@@ -59,7 +59,7 @@ fn labels_of_many_rows_are_each_their_own() {
 
 #[test]
 fn the_other_ways_in_follow_their_label_too() {
-    for conditioning in [Conditioning::Tokens { count: 2 }, Conditioning::CrossAttention { count: 2 }] {
+    for conditioning in [DitConditioning::Tokens { count: 2 }, DitConditioning::CrossAttention { count: 2 }] {
         let net =
             ScoreNetConfig::Dit(DitConfig { group: 1, width: 32, depth: 2, heads: 2, embedding: 32, conditioning });
         let model = diffusion(&DiffusionConfig { net, ..DiffusionConfig::default() }, true, 40);

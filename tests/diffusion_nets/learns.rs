@@ -3,7 +3,7 @@
 use super::toys::*;
 use genailab::model::diffusion::{
     Diffusion, DiffusionConfig, Divergence, LossWeight, Parameterization, SampleConfig, Sampler, Schedule, Sde,
-    net::{Conditioning, DitConfig, ScoreNetConfig, TabularConfig},
+    net::{DitConditioning, DitConfig, ScoreNetConfig, TabularConfig},
 };
 
 /// Samples of the mixture that no model has seen, and how far apart two such sets are.
@@ -19,7 +19,8 @@ fn distance(model: &Diffusion, how: &SampleConfig) -> f64 {
 
 #[test]
 fn each_network_learns_a_mixture() {
-    let dit = DitConfig { group: 1, width: 32, depth: 2, heads: 2, embedding: 32, conditioning: Conditioning::AdaLn };
+    let dit =
+        DitConfig { group: 1, width: 32, depth: 2, heads: 2, embedding: 32, conditioning: DitConditioning::AdaLn };
     let tabular = TabularConfig { group: 1, width: 32, depth: 2, heads: 2, embedding: 32 };
     let how = SampleConfig::ddim(40);
     for net in [small(), ScoreNetConfig::Tabular(tabular), ScoreNetConfig::Dit(dit)] {

@@ -3,7 +3,7 @@
 use genailab::{
     dfdx::prelude::*,
     model::diffusion::net::{
-        Conditioning, DitConfig, GeneTokensConfig, Given, ScoreNet, ScoreNetConfig, Tokenization, sinusoidal,
+        DitConditioning, DitConfig, GeneTokensConfig, Given, ScoreNet, ScoreNetConfig, Tokenization, sinusoidal,
     },
     ndarray::{Array2, Axis, concatenate},
     nn::{HostTensor, Snapshot, ops},
@@ -23,9 +23,9 @@ pub fn all_kinds() -> Vec<(&'static str, ScoreNetConfig)> {
     vec![
         ("FiLM MLP", ScoreNetConfig::film_mlp(32, 2)),
         ("tabular", ScoreNetConfig::tabular(2)),
-        ("DiT", dit(Conditioning::AdaLn)),
-        ("DiT, tokens", dit(Conditioning::Tokens { count: 3 })),
-        ("DiT, cross-attention", dit(Conditioning::CrossAttention { count: 3 })),
+        ("DiT", dit(DitConditioning::AdaLn)),
+        ("DiT, tokens", dit(DitConditioning::Tokens { count: 3 })),
+        ("DiT, cross-attention", dit(DitConditioning::CrossAttention { count: 3 })),
         ("gene patches", genes(Tokenization::Patches { count: 2 })),
         ("gene modules", genes(Tokenization::Modules { count: 2 })),
         ("genes", genes(Tokenization::Genes)),

@@ -4,7 +4,7 @@ use genailab::{
     Result,
     dfdx::prelude::*,
     model::diffusion::net::{
-        Conditioning, DitConfig, FilmMlpConfig, GeneTokensConfig, Given, ScoreNet, ScoreNetConfig, TabularConfig,
+        DitConditioning, DitConfig, FilmMlpConfig, GeneTokensConfig, Given, ScoreNet, ScoreNetConfig, TabularConfig,
         Tokenization,
     },
     ndarray::Array2,
@@ -99,9 +99,9 @@ fn dit_with_each_conditioning() {
     let dit = |conditioning| {
         ScoreNetConfig::Dit(DitConfig { group: 4, width: 8, depth: 1, heads: 2, embedding: 4, conditioning })
     };
-    matches("dit_ada_ln", dit(Conditioning::AdaLn));
-    matches("dit_tokens", dit(Conditioning::Tokens { count: 2 }));
-    matches("dit_cross_attention", dit(Conditioning::CrossAttention { count: 2 }));
+    matches("dit_ada_ln", dit(DitConditioning::AdaLn));
+    matches("dit_tokens", dit(DitConditioning::Tokens { count: 2 }));
+    matches("dit_cross_attention", dit(DitConditioning::CrossAttention { count: 2 }));
 }
 
 #[test]

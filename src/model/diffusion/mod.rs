@@ -23,7 +23,7 @@ mod schedule;
 pub use crate::nn::seeded;
 pub use denoiser::{Denoiser, GaussianMixture, Guided, MixtureDenoiser, Velocity, gaussian_noise, guide, hutchinson};
 pub use model::{Diffusion, DiffusionConfig, SampleConfig};
-pub use ode::{Divergence, Likelihood, OdeConfig, ProbabilityFlow, Solution, Solver, integrate, log_likelihood};
+pub use ode::{Divergence, FlowLikelihood, OdeConfig, ProbabilityFlow, Solution, Solver, integrate, log_likelihood};
 pub use prediction::{LossWeight, Parameterization};
 pub use sampler::{Sampler, SamplerConfig, StepVariance, TimeGrid, prior, sample};
 pub use schedule::{Schedule, Sde};

@@ -321,7 +321,7 @@ pub enum Divergence {
 
 /// Log densities and where they were read off.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Likelihood {
+pub struct FlowLikelihood {
     /// In nats, `(rows,)`.
     pub log_density: Array1<f64>,
     /// The samples at the other end, `(rows, dims)`.
@@ -343,7 +343,7 @@ pub fn log_likelihood(
     log_density: &dyn Fn(&Array2<f64>) -> Array1<f64>,
     divergence: Divergence,
     config: &OdeConfig,
-) -> Result<Likelihood> {
+) -> Result<FlowLikelihood> {
     if x.ncols() != field.dims() {
         return Err(Error::shape("likelihood: samples, and the model's width", x.dim(), field.dims()));
     }
@@ -351,7 +351,7 @@ pub fn log_likelihood(
     let solution = integrate(&WithDivergence { field, divergence }, start, from, to, config)?;
     let latent = solution.x.slice(s![.., ..-1]).to_owned();
     let log_density = log_density(&latent) + solution.x.column(field.dims());
-    Ok(Likelihood { log_density, latent, steps: solution.steps })
+    Ok(FlowLikelihood { log_density, latent, steps: solution.steps })
 }
 
 /// Log density of centred normal samples `x` `(rows, dims)` of standard deviation `std`, in nats, `(rows,)`.
@@ -433,7 +433,7 @@ impl<'a> ProbabilityFlow<'a> {
     ///
     /// # Errors
     /// See [`integrate`].
-    pub fn log_likelihood(&self, x: &Array2<f64>, divergence: Divergence, config: &OdeConfig) -> Result<Likelihood> {
+    pub fn log_likelihood(&self, x: &Array2<f64>, divergence: Divergence, config: &OdeConfig) -> Result<FlowLikelihood> {
         let prior = |noise: &Array2<f64>| standard_normal_log_density(noise, self.sde.prior_std());
         log_likelihood(self, x, self.earliest, 1.0, &prior, divergence, config)
     }

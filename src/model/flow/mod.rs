@@ -11,7 +11,7 @@ mod model;
 mod transport;
 
 pub use matching::{EXACT_ROWS, FlowPath, Pairing, assignment, reflow, squared_distances};
-pub use model::{Flow, FlowConfig, FlowData, Origin, TransportConfig};
+pub use model::{Flow, FlowConfig, FlowData, FlowSource, TransportConfig};
 pub use transport::{MixtureVelocity, curvature, encode, flow_log_likelihood, transport};
 
 /// Standard normal noise in `f32`, `(rows, dims)`: where a flow from noise begins.

@@ -96,7 +96,7 @@ impl TransportConfig {
 /// Where a trained flow begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Origin {
+pub enum FlowSource {
     /// At standard normal noise.
     Noise,
     /// At samples of a source, such as control cells, in the units of the data.
@@ -141,7 +141,7 @@ pub struct Flow {
 /// What a training leaves beside the weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Trained {
-    pub origin: Origin,
+    pub origin: FlowSource,
     pub scales: Scales,
 }
 
@@ -178,7 +178,7 @@ impl Flow {
     ///
     /// # Errors
     /// A flow that is not trained.
-    pub fn origin(&self) -> Result<Origin> {
+    pub fn origin(&self) -> Result<FlowSource> {
         Ok(self.trained()?.origin)
     }
 
@@ -283,7 +283,7 @@ impl Flow {
         // Until the training has come to its end there is nothing to carry samples with.
         self.trained = None;
         let history = self.net.fit(&train_rows, validation.as_ref(), train, options)?;
-        let origin = if data.source.is_some() { Origin::Samples } else { Origin::Noise };
+        let origin = if data.source.is_some() { FlowSource::Samples } else { FlowSource::Noise };
         self.trained = Some(Trained { origin, scales });
         Ok(history)
     }

@@ -6,14 +6,14 @@
 //! `v(x, t) = E[dx_t/dt | x_t = x] = a' E[x_0 | x_t] + b' E[x_1 | x_t]` with the weights a, b of the path.
 
 use super::{
-    Flow, FlowPath, Origin,
+    Flow, FlowPath, FlowSource,
     model::{Trained, TransportConfig},
     noise,
 };
 use crate::{
     Error, Result,
     model::diffusion::{
-        Divergence, GaussianMixture, Likelihood, OdeConfig, Solution, Velocity, integrate,
+        Divergence, FlowLikelihood, GaussianMixture, OdeConfig, Solution, Velocity, integrate,
         learner::DIFFERENCE_STEP,
         log_likelihood,
         ode::standard_normal_log_density,
@@ -48,7 +48,7 @@ pub fn flow_log_likelihood(
     data: &Array2<f64>,
     divergence: Divergence,
     config: &OdeConfig,
-) -> Result<Likelihood> {
+) -> Result<FlowLikelihood> {
     let source = |x: &Array2<f64>| standard_normal_log_density(x, 1.0);
     log_likelihood(velocity, data, 1.0, 0.0, &source, divergence, config)
 }
@@ -202,8 +202,8 @@ impl Flow {
         let guide = self.guide(x.nrows(), condition, how.guidance)?;
         let z = self.integrate(&scales.x.forward("x", x)?.mapv(f64::from), &guide, (1.0, 0.0), how)?;
         Ok(match origin {
-            Origin::Noise => z.mapv(|v| v as f32),
-            Origin::Samples => scales.x.back(z),
+            FlowSource::Noise => z.mapv(|v| v as f32),
+            FlowSource::Samples => scales.x.back(z),
         })
     }
 
@@ -252,8 +252,8 @@ impl Flow {
 
     fn check_origin(&self, what: &str) -> Result<()> {
         match self.origin()? {
-            Origin::Noise => Ok(()),
-            Origin::Samples => Err(Error::inapplicable(format!(
+            FlowSource::Noise => Ok(()),
+            FlowSource::Samples => Err(Error::inapplicable(format!(
                 "{what} needs a flow from noise, and this one begins at given samples; carry some with transport"
             ))),
         }
@@ -263,8 +263,8 @@ impl Flow {
     pub(super) fn enter(&self, source: &Array2<f32>) -> Result<Array2<f64>> {
         let Trained { origin, scales } = self.trained()?;
         let start = match origin {
-            Origin::Samples => scales.x.forward("the source", source)?,
-            Origin::Noise => source.clone(),
+            FlowSource::Samples => scales.x.forward("the source", source)?,
+            FlowSource::Noise => source.clone(),
         };
         Ok(start.mapv(f64::from))
     }

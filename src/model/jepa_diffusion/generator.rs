@@ -11,7 +11,7 @@ use crate::{
     model::{
         State,
         diffusion::{SampleConfig, denoiser::check_scale},
-        flow::{Flow, FlowData, Origin, TransportConfig},
+        flow::{Flow, FlowData, FlowSource, TransportConfig},
     },
     train::{History, Run, TrainConfig},
 };
@@ -127,7 +127,7 @@ impl Generator {
             }
             GeneratorKind::Flow { transport, .. } => {
                 let net = Flow::restore(&state.part("generator", Flow::KIND)?, Device::Cpu)?;
-                if (net.dims(), net.condition(), net.origin()?) != (dims, width, Origin::Noise) {
+                if (net.dims(), net.condition(), net.origin()?) != (dims, width, FlowSource::Noise) {
                     return Err(Error::data("the flow is of another width than the embeddings; train again"));
                 }
                 Ok(Self::Flow(Box::new(net), *transport))

@@ -11,7 +11,7 @@ use crate::{
         CellCovariates, State,
         combination::CombinationModel,
         diffusion::{Diffusion, DiffusionConfig, SampleConfig, denoiser::check_scale},
-        flow::{Flow, FlowConfig, FlowData, Origin, TransportConfig},
+        flow::{Flow, FlowConfig, FlowData, FlowSource, TransportConfig},
     },
     train::{History, Run, TrainConfig},
 };
@@ -316,8 +316,8 @@ impl Generator {
                 let net = Flow::restore(&state.part("generator", Flow::KIND)?, Device::Cpu)?;
                 check((net.dims(), net.condition()))?;
                 match (from_control, net.origin()?) {
-                    (false, Origin::Noise) => Ok(Self::Flow(net, *transport)),
-                    (true, Origin::Samples) => {
+                    (false, FlowSource::Noise) => Ok(Self::Flow(net, *transport)),
+                    (true, FlowSource::Samples) => {
                         let controls = state.array("controls", None, Some(dims))?;
                         if controls.is_empty() {
                             return Err(Error::data("the array `controls` is empty; train again"));

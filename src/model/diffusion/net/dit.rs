@@ -9,7 +9,7 @@
 //!
 //! N is a layer norm without weights; FiLM scales and shifts by c and starts as the identity, and the gates start at 0, so
 //! that every block starts as the identity: AdaLN-Zero, Peebles and Xie 2023, *Scalable Diffusion Models with
-//! Transformers*, section 3.2. Their three ways for a condition to come in ([`Conditioning`]):
+//! Transformers*, section 3.2. Their three ways for a condition to come in ([`DitConditioning`]):
 //!
 //! - with the time: `c = SiLU(T(t) + C(condition))`;
 //! - as tokens of their own, which take part in the self-attention and are left out at the end (`c = SiLU(T(t))`);
@@ -175,7 +175,7 @@ const POSITION_SPREAD: f32 = 0.02;
 /// How a condition comes into a [`Dit`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Conditioning {
+pub enum DitConditioning {
     /// Added to the time's embedding: by the adaptive norms.
     #[default]
     AdaLn,
@@ -191,7 +191,7 @@ pub enum Conditioning {
     },
 }
 
-impl Conditioning {
+impl DitConditioning {
     /// Tokens of a condition; 0 where it has none.
     pub fn tokens(self) -> usize {
         match self {
@@ -216,12 +216,12 @@ pub struct DitConfig {
     /// Features of the embedding of time and condition; default 64.
     pub embedding: usize,
     /// How the condition comes in; default by the adaptive norms, which Peebles and Xie found best.
-    pub conditioning: Conditioning,
+    pub conditioning: DitConditioning,
 }
 
 impl Default for DitConfig {
     fn default() -> Self {
-        Self { group: 4, width: 64, depth: 3, heads: 4, embedding: 64, conditioning: Conditioning::AdaLn }
+        Self { group: 4, width: 64, depth: 3, heads: 4, embedding: 64, conditioning: DitConditioning::AdaLn }
     }
 }
 
@@ -244,7 +244,7 @@ pub struct Dit<D: Backend> {
     pub output: Linear<D>,
     plain: Plain<D>,
     groups: Groups,
-    conditioning: Conditioning,
+    conditioning: DitConditioning,
 }
 
 walk_params!(Dit {
@@ -263,8 +263,8 @@ impl<D: Backend> Dit<D> {
     pub fn new(device: &D, dims: usize, condition: usize, config: DitConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
         let DitConfig { group, width, depth, heads, embedding, conditioning } = config;
         let groups = Groups { dims, group };
-        let out = if conditioning == Conditioning::AdaLn { embedding } else { conditioning.tokens() * width };
-        let crosses = condition > 0 && matches!(conditioning, Conditioning::CrossAttention { .. });
+        let out = if conditioning == DitConditioning::AdaLn { embedding } else { conditioning.tokens() * width };
+        let crosses = condition > 0 && matches!(conditioning, DitConditioning::CrossAttention { .. });
         Ok(Self {
             time: TimeEmbedding::new(device, embedding, rng)?,
             condition: (condition > 0)
@@ -289,8 +289,8 @@ impl<D: Backend> Dit<D> {
     /// An x of another width; what is given is of other rows or another width.
     pub fn forward<T: Tape<f32, D>>(&self, x: Matrix<D, T>, given: &Given) -> Result<Matrix<D, T>> {
         let (rows, latent, width) = (x.shape().0, self.groups.tokens(), self.position.shape().1);
-        let of_tokens = self.condition.as_ref().filter(|_| self.conditioning != Conditioning::AdaLn);
-        let of_time = self.condition.as_ref().filter(|_| self.conditioning == Conditioning::AdaLn);
+        let of_tokens = self.condition.as_ref().filter(|_| self.conditioning != DitConditioning::AdaLn);
+        let of_time = self.condition.as_ref().filter(|_| self.conditioning == DitConditioning::AdaLn);
         let (c, mut tape) = embed::<D, T>(&self.time, of_time, given)?.split_tape();
         // (runs * count, width)
         let mut told =
@@ -298,7 +298,7 @@ impl<D: Backend> Dit<D> {
         let h = self.input.forward(self.groups.split(x)?)?;
         let mut h = ops::add(h, repeat(&self.position, rows)?)?; // (rows * latent, width)
         let mut tokens = latent;
-        if let (Some(beside), Conditioning::Tokens { count }) = (told.take_if(|_| self.joins()), self.conditioning) {
+        if let (Some(beside), DitConditioning::Tokens { count }) = (told.take_if(|_| self.joins()), self.conditioning) {
             h = D::take_rows(concat_rows(h, beside)?, &interleaved(given, latent, count))?;
             tokens += count; // h is (rows * tokens, width)
         }
@@ -325,7 +325,7 @@ impl<D: Backend> Dit<D> {
     }
 
     fn joins(&self) -> bool {
-        matches!(self.conditioning, Conditioning::Tokens { .. })
+        matches!(self.conditioning, DitConditioning::Tokens { .. })
     }
 }
 

@@ -18,11 +18,11 @@ mod tabular;
 mod tokens;
 
 pub(in crate::model) use dit::Plain;
-pub use dit::{Conditioning, Cross, Dit, DitBlock, DitConfig, Gate};
+pub use dit::{Cross, Dit, DitBlock, DitConditioning, DitConfig, Gate};
 pub use embeddings::{ConditionEmbedding, Given, TIME_SCALE, TimeEmbedding, sinusoidal};
 pub use film_mlp::{FilmBlock, FilmMlp, FilmMlpConfig};
 pub use tabular::{Tabular, TabularBlock, TabularConfig};
-pub use tokens::{GeneTokens, GeneTokensConfig, GroupTokens, Latents, SingleTokens, Tokenization, Tokens};
+pub use tokens::{GeneTokens, GeneTokensConfig, GroupTokens, LatentTokens, SingleTokens, Tokenization, Tokenizer};
 
 /// Which network, and its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,7 +118,7 @@ impl ScoreNetConfig {
                 ("depth", *depth),
                 ("heads", *heads),
                 ("embedding", *embedding),
-                ("conditioning.count", if *conditioning == Conditioning::AdaLn { 1 } else { conditioning.tokens() }),
+                ("conditioning.count", if *conditioning == DitConditioning::AdaLn { 1 } else { conditioning.tokens() }),
             ],
             Self::GeneTokens(GeneTokensConfig { tokens, width, depth, heads, embedding }) => &[
                 ("tokens.count", tokens.count(1)),

@@ -22,7 +22,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// The way from gene tokens to latent tokens and back.
 #[derive(Debug, Clone)]
-pub struct Latents<D: Backend> {
+pub struct LatentTokens<D: Backend> {
     /// The latent tokens of every cell, `(latents, width)`.
     pub latents: Matrix<D>,
     /// From the latents to the genes' tokens.
@@ -31,9 +31,9 @@ pub struct Latents<D: Backend> {
     pub scatter: CrossAttentionBlock<D>,
 }
 
-walk_params!(Latents { params: [latents], buffers: [], layers: [gather, scatter] });
+walk_params!(LatentTokens { params: [latents], buffers: [], layers: [gather, scatter] });
 
-impl<D: Backend> Latents<D> {
+impl<D: Backend> LatentTokens<D> {
     /// `count` latent tokens of `width` features.
     ///
     /// # Errors

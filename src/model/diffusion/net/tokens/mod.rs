@@ -34,7 +34,7 @@ mod latents;
 
 pub use genes::SingleTokens;
 pub use groups::GroupTokens;
-pub use latents::Latents;
+pub use latents::LatentTokens;
 
 /// Spread of learned positions and latents at the start; Dosovitskiy et al. 2021 (ViT), Jaegle et al. 2021.
 const POSITION_SPREAD: f32 = 0.02;
@@ -156,18 +156,18 @@ impl Default for GeneTokensConfig {
     }
 }
 
-/// What makes tokens and reads them.
+/// From expression to tokens, and from tokens to expression: the layers of a [`Tokenization`].
 #[derive(Debug, Clone)]
-pub enum Tokens<D: Backend> {
+pub enum Tokenizer<D: Backend> {
     /// `patches` and `modules`.
     Groups(GroupTokens<D>),
     /// `genes`.
     Genes(SingleTokens<D>),
     /// `latents`.
-    Latents(SingleTokens<D>, Box<Latents<D>>),
+    Latents(SingleTokens<D>, Box<LatentTokens<D>>),
 }
 
-impl<D: Backend> Params<D> for Tokens<D> {
+impl<D: Backend> Params<D> for Tokenizer<D> {
     fn walk<V: Visitor<D>>(&self, path: &str, visitor: &mut V) -> Result<()> {
         match self {
             Self::Groups(groups) => groups.walk(path, visitor),
@@ -190,14 +190,14 @@ impl<D: Backend> Params<D> for Tokens<D> {
     }
 }
 
-impl<D: Backend> Movable for Tokens<D> {
-    type On<E: Backend> = Tokens<E>;
+impl<D: Backend> Movable for Tokenizer<D> {
+    type On<E: Backend> = Tokenizer<E>;
 
-    fn copied_to<E: Backend>(&self, device: &E) -> Result<Tokens<E>> {
+    fn copied_to<E: Backend>(&self, device: &E) -> Result<Tokenizer<E>> {
         Ok(match self {
-            Self::Groups(groups) => Tokens::Groups(groups.copied_to(device)?),
-            Self::Genes(genes) => Tokens::Genes(genes.copied_to(device)?),
-            Self::Latents(genes, latents) => Tokens::Latents(genes.copied_to(device)?, latents.copied_to(device)?),
+            Self::Groups(groups) => Tokenizer::Groups(groups.copied_to(device)?),
+            Self::Genes(genes) => Tokenizer::Genes(genes.copied_to(device)?),
+            Self::Latents(genes, latents) => Tokenizer::Latents(genes.copied_to(device)?, latents.copied_to(device)?),
         })
     }
 }
@@ -210,7 +210,7 @@ pub struct GeneTokens<D: Backend> {
     /// C, of a conditional network.
     pub condition: Option<ConditionEmbedding<D>>,
     /// To tokens and back.
-    pub tokens: Tokens<D>,
+    pub tokens: Tokenizer<D>,
     /// One after the other.
     pub blocks: Vec<DitBlock<D>>,
     /// The last one, before the tokens are read.
@@ -241,12 +241,12 @@ impl<D: Backend> GeneTokens<D> {
                 .transpose()?,
             tokens: match tokens {
                 Tokenization::Patches { count } | Tokenization::Modules { count } => {
-                    Tokens::Groups(GroupTokens::new(device, genes, count, width, rng)?)
+                    Tokenizer::Groups(GroupTokens::new(device, genes, count, width, rng)?)
                 }
-                Tokenization::Genes => Tokens::Genes(SingleTokens::new(device, genes, width, rng)?),
-                Tokenization::Latents { count } => Tokens::Latents(
+                Tokenization::Genes => Tokenizer::Genes(SingleTokens::new(device, genes, width, rng)?),
+                Tokenization::Latents { count } => Tokenizer::Latents(
                     SingleTokens::new(device, genes, width, rng)?,
-                    Box::new(Latents::new(device, count, width, attention, rng)?),
+                    Box::new(LatentTokens::new(device, count, width, attention, rng)?),
                 ),
             },
             blocks: (0..depth)
@@ -265,15 +265,15 @@ impl<D: Backend> GeneTokens<D> {
         let rows = x.shape().0;
         let c = embed::<D, T>(&self.time, self.condition.as_ref(), given)?;
         match &self.tokens {
-            Tokens::Groups(groups) => {
+            Tokenizer::Groups(groups) => {
                 let (h, c) = self.transform(groups.embed(x)?, c, given)?;
                 groups.read(self.last(h, c, given, groups.count())?)
             }
-            Tokens::Genes(genes) => {
+            Tokenizer::Genes(genes) => {
                 let (h, c) = self.transform(genes.embed(x)?, c, given)?;
                 genes.read(self.last(h, c, given, genes.count())?)
             }
-            Tokens::Latents(genes, latents) => {
+            Tokenizer::Latents(genes, latents) => {
                 let (e, tape) = genes.embed(x)?.split_tape();
                 let l = latents.read_genes(e.clone().put_tape(tape), rows)?;
                 let (l, c) = self.transform(l, c, given)?;
@@ -316,7 +316,7 @@ impl<D: Backend> GeneTokens<D> {
     /// Other tokens; another number of genes; a group that has no token.
     pub fn set_groups(&mut self, group_of: &[u32]) -> Result<()> {
         match &mut self.tokens {
-            Tokens::Groups(groups) => groups.set_groups(group_of),
+            Tokenizer::Groups(groups) => groups.set_groups(group_of),
             _ => Err(Error::config("gene tokens: only patches and modules have groups of genes")),
         }
     }
