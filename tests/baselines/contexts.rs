@@ -130,11 +130,11 @@ fn a_context_with_the_same_control_is_copied_and_a_new_combination_is_a_sum() {
 #[test]
 fn linear_reaches_measured_genes_and_no_others() {
     let training = two_contexts();
-    let linear = Linear { components: 2, ridge: 0.1 };
+    let linear = LinearBaseline { components: 2, ridge: 0.1 };
     let unseen = effect(&linear, &training, &condition("C", "y")).expect("C is measured");
     assert!(unseen.iter().all(|value| value.is_finite()));
     assert!(reason(&linear, &training, &condition("D", "y")).contains("D is not among the measured genes"));
-    assert!(reason(&Linear::default(), &training, &condition("A", "z")).contains("10 components"));
+    assert!(reason(&LinearBaseline::default(), &training, &condition("A", "z")).contains("10 components"));
 }
 
 #[test]

@@ -29,21 +29,21 @@ use std::collections::HashMap;
 
 /// The linear model with embeddings from the training data.
 #[derive(Debug, Clone, Copy)]
-pub struct Linear {
+pub struct LinearBaseline {
     /// Dimension of both embeddings, n; at most the number of training columns less one.
     pub components: usize,
     /// Ridge on both sides, l.
     pub ridge: f64,
 }
 
-impl Default for Linear {
+impl Default for LinearBaseline {
     /// The paper's: 10 components, ridge 0.1.
     fn default() -> Self {
         Self { components: 10, ridge: 0.1 }
     }
 }
 
-impl Predictor for Linear {
+impl Predictor for LinearBaseline {
     fn name(&self) -> &str {
         "linear"
     }
@@ -87,7 +87,7 @@ impl Predictor for Linear {
     }
 }
 
-impl Linear {
+impl LinearBaseline {
     /// Principal component scores of the measured genes over the training columns, `(genes, n)`.
     fn gene_embedding(&self, data: &TrainingData) -> Result<Array2<f64>> {
         let training = data.effects()?;

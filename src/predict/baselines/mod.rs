@@ -12,7 +12,7 @@
 //! | `doses` | [`DoseInterpolation`], [`DoseMean`]: the same name at other doses |
 //! | `log_rate_sum` | [`LogRateSum`]: single effects added as log rates, and cells drawn from them |
 //! | `ridge` | [`Ridge`]: one effect a gene, fitted to singles and combinations together |
-//! | `linear` | [`Linear`]: gene and perturbation embeddings, which reach unseen genes |
+//! | `linear` | [`LinearBaseline`]: gene and perturbation embeddings, which reach unseen genes |
 //! | `latent_additive` | [`LatentAdditive`]: genes added in a learned latent space |
 //! | `sums`, `sets` | what they share: sums over genes, distances between sets of genes |
 //!
@@ -41,7 +41,7 @@ pub use doses::{DoseInterpolation, DoseMean};
 pub use floor::{ControlMean, NoChange};
 pub use kernel_ridge::KernelRidge;
 pub use latent_additive::LatentAdditive;
-pub use linear::Linear;
+pub use linear::LinearBaseline;
 pub use log_rate_sum::LogRateSum;
 pub use means::{MatchingMean, Mean, MeanDoubles};
 pub use nearest::Nearest;
@@ -72,7 +72,7 @@ pub fn baselines() -> Vec<Box<dyn Predictor>> {
         Box::new(AdditivePca),
         Box::new(SimilarityWeighted),
         Box::new(LogRateSum),
-        Box::new(Linear::default()),
+        Box::new(LinearBaseline::default()),
         Box::new(Ridge::default()),
         Box::new(Nearest),
         Box::new(KernelRidge::common()),
