@@ -3,7 +3,7 @@
 use genailab::{
     data::{Simulation, SimulationConfig, Split, SplitPlan, TrainingData},
     eval::{DciConfig, dci, mutual_information_gap},
-    model::{CountVae, Model, Objective, VaeConfig, VaeSettings},
+    model::{CountVae, Model, VaeConfig, VaeObjective, VaeSettings},
     train::{Run, TrainConfig},
 };
 
@@ -25,7 +25,7 @@ fn world(seed: u64) -> Simulation {
     Simulation::new(&config).expect("valid settings")
 }
 
-fn fitted(world: &Simulation, objective: Objective, beta: f32) -> (CountVae, Split) {
+fn fitted(world: &Simulation, objective: VaeObjective, beta: f32) -> (CountVae, Split) {
     let data = &world.dataset;
     let split = data.split(&SplitPlan::Stratified { validation: 0.0, test: 0.3, seed: 1 }).expect("enough cells");
     let model = VaeConfig {
@@ -50,7 +50,7 @@ fn a_larger_beta_saves_nats_and_loses_the_factors() {
     let world = world(0);
     let names = ["cycle_cos", "cycle_sin", "program_3", "program_4", "program_5"];
     let measured = [0.5, 1.0, 4.0].map(|beta| {
-        let (model, split) = fitted(&world, Objective::Elbo, beta);
+        let (model, split) = fitted(&world, VaeObjective::Elbo, beta);
         let factors = world.factors.select(&names).of_cells(&split.train).values;
         let z = model.latent_draws(&world.dataset, &split.train, 0).expect("cells");
         let mig = mutual_information_gap(z.view(), factors.view(), 20).expect("valid");
@@ -70,7 +70,7 @@ fn a_larger_beta_saves_nats_and_loses_the_factors() {
 #[test]
 fn weighting_the_total_correlation_alone_keeps_more_information() {
     let world = world(0);
-    let [plain, of_dependence] = [Objective::Elbo, Objective::BetaTc].map(|objective| {
+    let [plain, of_dependence] = [VaeObjective::Elbo, VaeObjective::BetaTc].map(|objective| {
         let (model, split) = fitted(&world, objective, 8.0);
         model.elbo(&world.dataset, &split.test, 10, 0).expect("finite")
     });

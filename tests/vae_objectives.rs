@@ -6,8 +6,8 @@ use genailab::{
     data::{Dataset, Simulation, SimulationConfig, Split, SplitPlan, TrainingData},
     dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, Tape},
     model::{
-        CellSource, CellView, CountVae, KlAnnealing, Likelihood, Model, Objective, Trained, VaeBatch, VaeConfig,
-        VaeNet, VaeSettings, Vocabulary,
+        CellSource, CellView, CountVae, KlAnnealing, Likelihood, Model, Trained, VaeBatch, VaeConfig, VaeNet,
+        VaeObjective, VaeSettings, Vocabulary,
     },
     nn::{Params, ops},
     train::{BatchSource, Loss, Run, StepContext, TrainConfig, Trainable},
@@ -15,15 +15,15 @@ use genailab::{
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-const IWAE: Objective = Objective::Iwae { samples: 5, doubly_reparameterised: false };
-const DOUBLY: Objective = Objective::Iwae { samples: 5, doubly_reparameterised: true };
+const IWAE: VaeObjective = VaeObjective::Iwae { samples: 5, doubly_reparameterised: false };
+const DOUBLY: VaeObjective = VaeObjective::Iwae { samples: 5, doubly_reparameterised: true };
 
 fn cells() -> Dataset {
     let config = SimulationConfig { n_cells: 700, n_genes: 120, seed: 3, ..SimulationConfig::default() };
     Simulation::new(&config).expect("valid settings").dataset
 }
 
-fn config(objective: Objective) -> VaeConfig {
+fn config(objective: VaeObjective) -> VaeConfig {
     VaeConfig {
         latent: 4,
         hidden: vec![16],
@@ -68,11 +68,11 @@ fn steepest(net: &mut VaeNet<Cpu>, batch: &VaeBatch, seed: u64) -> Vec<(String, 
 #[test]
 fn every_weight_has_the_gradient_of_its_objective() {
     let data = cells();
-    let capacity = Objective::Capacity { gamma: 3.0, nats: 40.0, epochs: 0.0 };
+    let capacity = VaeObjective::Capacity { gamma: 3.0, nats: 40.0, epochs: 0.0 };
     for (objective, beta, likelihood) in [
         (IWAE, 1.0, Likelihood::Nb),
         (IWAE, 1.0, Likelihood::Gaussian),
-        (Objective::BetaTc, 4.0, Likelihood::Zinb),
+        (VaeObjective::BetaTc, 4.0, Likelihood::Zinb),
         (capacity, 1.0, Likelihood::Nb),
     ] {
         let (mut net, batch) = net(&data, &VaeConfig { beta, likelihood, ..config(objective) });
@@ -101,7 +101,7 @@ fn every_weight_has_the_gradient_of_its_objective() {
 fn one_draw_is_the_elbo_with_a_sampled_kl() {
     let data = cells();
     for likelihood in [Likelihood::Nb, Likelihood::Gaussian] {
-        let one = Objective::Iwae { samples: 1, doubly_reparameterised: false };
+        let one = VaeObjective::Iwae { samples: 1, doubly_reparameterised: false };
         let (mut net, batch) = net(&data, &VaeConfig { likelihood, ..config(one) });
         let got = f64::from(ops::to_f32(&loss(&mut net, &batch, NoneTape, 4, false).total));
         // By hand: the same noise, the terms of each cell summed in double precision.
@@ -128,7 +128,7 @@ fn one_draw_is_the_elbo_with_a_sampled_kl() {
     }
 }
 
-fn fitted(data: &Dataset, objective: Objective, epochs: usize) -> (CountVae, Split) {
+fn fitted(data: &Dataset, objective: VaeObjective, epochs: usize) -> (CountVae, Split) {
     let split = data.split(&SplitPlan::Stratified { validation: 0.1, test: 0.3, seed: 1 }).expect("enough cells");
     let train = TrainConfig { epochs, ..TrainConfig::default() };
     let settings = VaeSettings { model: config(objective), train, ..VaeSettings::default() };
@@ -139,7 +139,7 @@ fn fitted(data: &Dataset, objective: Objective, epochs: usize) -> (CountVae, Spl
 #[test]
 fn the_bound_rises_with_the_number_of_draws() {
     let data = cells();
-    for objective in [Objective::Elbo, IWAE, DOUBLY] {
+    for objective in [VaeObjective::Elbo, IWAE, DOUBLY] {
         let (model, split) = fitted(&data, objective, 6);
         let elbo = model.elbo(&data, &split.test, 20, 0).expect("finite");
         let bound = |samples| model.log_likelihood(&data, &split.test, samples, 0).expect("finite");
@@ -206,20 +206,20 @@ fn the_doubly_reparameterised_gradient_has_the_same_mean_and_less_noise() {
 fn objectives_are_read_saved_and_refused() {
     let read = |text: &str| toml::from_str::<VaeSettings>(text);
     let settings = read("[model]\nbeta = 6.0\nobjective = { kind = \"beta_tc\" }").expect("valid");
-    assert_eq!(settings.model.objective, Objective::BetaTc);
+    assert_eq!(settings.model.objective, VaeObjective::BetaTc);
     let iwae = read("[model]\nobjective = { kind = \"iwae\", samples = 8 }").expect("valid").model;
-    assert_eq!(iwae.objective, Objective::Iwae { samples: 8, doubly_reparameterised: false });
+    assert_eq!(iwae.objective, VaeObjective::Iwae { samples: 8, doubly_reparameterised: false });
     assert!(read("[model]\nobjective = { kind = \"iwae\" }").unwrap_err().to_string().contains("samples"));
     assert!(read("[model]\nobjective = { kind = \"capacity\", gama = 1.0 }").is_err());
     let plain = serde_json::to_string(&VaeConfig::default()).expect("it serialises");
     assert!(!plain.contains("objective"), "files of the plain objective stay as they were: {plain}");
 
     let refused = |model: VaeConfig| model.validate().expect_err("it is refused").to_string();
-    let none = Objective::Iwae { samples: 0, doubly_reparameterised: false };
+    let none = VaeObjective::Iwae { samples: 0, doubly_reparameterised: false };
     assert!(refused(config(none)).contains("samples"));
     assert!(refused(VaeConfig { beta: 2.0, ..config(IWAE) }).contains("beta = 1"));
-    assert!(refused(VaeConfig { free_nats: Some(3.0), ..config(Objective::BetaTc) }).contains("free_nats"));
-    assert!(refused(config(Objective::Capacity { gamma: 0.0, nats: 1.0, epochs: 1.0 })).contains("gamma"));
+    assert!(refused(VaeConfig { free_nats: Some(3.0), ..config(VaeObjective::BetaTc) }).contains("free_nats"));
+    assert!(refused(config(VaeObjective::Capacity { gamma: 0.0, nats: 1.0, epochs: 1.0 })).contains("gamma"));
 
     let data = cells();
     let (model, split) = fitted(&data, DOUBLY, 1);
@@ -235,7 +235,7 @@ fn objectives_are_read_saved_and_refused() {
 fn the_capacity_decides_the_kl() {
     let data = cells();
     let kl = |nats: f32| {
-        let (model, split) = fitted(&data, Objective::Capacity { gamma: 30.0, nats, epochs: 5.0 }, 40);
+        let (model, split) = fitted(&data, VaeObjective::Capacity { gamma: 30.0, nats, epochs: 5.0 }, 40);
         model.elbo(&data, &split.train, 3, 0).expect("finite").kl
     };
     for nats in [2.0, 6.0] {
@@ -247,7 +247,7 @@ fn the_capacity_decides_the_kl() {
 #[test]
 fn traversals_start_and_end_at_what_the_model_expects() {
     let data = cells();
-    let (model, split) = fitted(&data, Objective::Elbo, 2);
+    let (model, split) = fitted(&data, VaeObjective::Elbo, 2);
     let rows = &split.test[..6];
     let z = model.latents(&data, rows).expect("cells");
     let (control, other) = (&data.perturbations[0], &data.perturbations[3]);

@@ -38,6 +38,6 @@ pub use state::{State, WEIGHTS, saved_kind};
 pub use training_folder::{check_folder, forget_checkpoints};
 pub use vae::{
     CellCovariates, CellSource, CellView, Collapse, ConditionBatch, ConditionEncoder, CountModel, CountVae, Decoded,
-    EffectSource, Elbo, KlAnnealing, LibrarySize, Likelihood, LogLikelihood, Objective, Observed, Posterior,
-    REFERENCE_CELLS, Reference, ThetaScope, VaeBatch, VaeConfig, VaeNet, VaeSettings, Vocabulary, sample_counts,
+    EffectSource, Elbo, KlAnnealing, LibrarySize, Likelihood, LogLikelihood, Posterior, REFERENCE_CELLS, Reference,
+    ThetaScope, VaeBatch, VaeConfig, VaeInput, VaeNet, VaeObjective, VaeSettings, Vocabulary, sample_counts,
 };

@@ -5,7 +5,7 @@ use genailab::{
     device::Device,
     model::{
         diffusion::GaussianMixture,
-        ebm::{Ebm, EbmConfig, EnergyNetConfig, McmcConfig, Objective},
+        ebm::{Ebm, EbmConfig, EnergyNetConfig, EnergyObjective, McmcConfig},
     },
     ndarray::{Array1, Array2, Axis, array},
     show::map_grid,
@@ -15,7 +15,7 @@ use genailab::{
 /// Places along each side of the grid.
 const SIDE: usize = 60;
 
-fn trained(objective: Objective, epochs: usize, learning_rate: f64) -> Ebm {
+fn trained(objective: EnergyObjective, epochs: usize, learning_rate: f64) -> Ebm {
     let config = EbmConfig { objective, net: EnergyNetConfig { width: 48, depth: 3 }, ..EbmConfig::default() };
     let mut ebm = Ebm::new(2, 0, &config, 0, Device::Cpu).expect("it fits");
     let train = TrainConfig { epochs, learning_rate, ..EbmConfig::training() };
@@ -55,7 +55,7 @@ fn noised(sigma: f64) -> GaussianMixture {
 
 #[test]
 fn nce_recovers_a_mixture_and_its_constant() {
-    let ebm = trained(Objective::Nce { noise: 4 }, 60, 5e-3);
+    let ebm = trained(EnergyObjective::Nce { noise: 4 }, 60, 5e-3);
     let off = total_variation(&ebm, &mixture());
     assert!(off < 0.1, "total variation {off}");
     let new = samples(1000, 2);
@@ -68,7 +68,7 @@ fn nce_recovers_a_mixture_and_its_constant() {
 
 #[test]
 fn denoising_recovers_the_noised_mixture() {
-    let ebm = trained(Objective::Dsm { sigma_min: 0.2 }, 120, 5e-3);
+    let ebm = trained(EnergyObjective::Dsm { sigma_min: 0.2 }, 120, 5e-3);
     let off = total_variation(&ebm, &noised(0.2));
     assert!(off < 0.1, "total variation {off}");
     let error = ebm.log_density(&samples(5, 1), None).expect_err("up to a constant").to_string();
@@ -80,7 +80,7 @@ fn denoising_recovers_the_noised_mixture() {
 /// Ten Langevin steps per step of training leave the chains behind the energy: nearer takes more epochs.
 #[test]
 fn persistent_chains_come_near_a_mixture() {
-    let pcd = Objective::Pcd { chains: 1024, restart: 0.05, steps: 10, step_size: 0.2, regularisation: 0.001 };
+    let pcd = EnergyObjective::Pcd { chains: 1024, restart: 0.05, steps: 10, step_size: 0.2, regularisation: 0.001 };
     let off = total_variation(&trained(pcd, 45, 2e-3), &mixture());
     assert!(off < 0.25, "total variation {off}");
 }

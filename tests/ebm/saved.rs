@@ -4,7 +4,7 @@ use super::{quiet, samples};
 use genailab::{
     device::Device,
     model::{
-        ebm::{Ebm, EbmConfig, EnergyNetConfig, Objective},
+        ebm::{Ebm, EbmConfig, EnergyNetConfig, EnergyObjective},
         saved_kind,
     },
     ndarray::Array2,
@@ -12,7 +12,7 @@ use genailab::{
 };
 use std::path::Path;
 
-fn small(objective: Objective) -> EbmConfig {
+fn small(objective: EnergyObjective) -> EbmConfig {
     EbmConfig { objective, net: EnergyNetConfig { width: 8, depth: 2 }, ..EbmConfig::default() }
 }
 
@@ -25,7 +25,7 @@ fn condition(x: &Array2<f32>) -> Array2<f32> {
     Array2::from_shape_fn((x.nrows(), 1), |(row, _)| x[[row, 0]].signum())
 }
 
-fn fitted(objective: Objective, epochs: usize, dir: Option<(&Path, bool)>) -> Ebm {
+fn fitted(objective: EnergyObjective, epochs: usize, dir: Option<(&Path, bool)>) -> Ebm {
     let x = samples(200, 1);
     let mut ebm = Ebm::new(2, 1, &small(objective), 0, Device::Cpu).expect("it fits");
     let mut run = Run { dir: dir.map(|(dir, _)| dir.to_owned()), resume: dir.is_some_and(|(_, on)| on), ..quiet() };
@@ -37,7 +37,7 @@ fn fitted(objective: Objective, epochs: usize, dir: Option<(&Path, bool)>) -> Eb
 fn a_loaded_energy_is_the_same_for_every_objective() {
     let x = samples(50, 2);
     for name in ["nce", "cd", "pcd", "dsm", "ssm"] {
-        let objective = Objective::named(name).expect("it is listed");
+        let objective = EnergyObjective::named(name).expect("it is listed");
         assert_eq!(objective.name(), name);
         let ebm = fitted(objective, 1, None);
         let dir = tempfile::tempdir().expect("a folder");
@@ -49,14 +49,14 @@ fn a_loaded_energy_is_the_same_for_every_objective() {
         assert!(energy(&ebm).iter().all(|value| value.is_finite()), "{name}");
         assert!(ebm.energy(&x, None).expect_err("conditional").to_string().contains("conditional"), "{name}");
     }
-    assert!(Objective::named("ml").expect_err("unknown").to_string().contains("nce, cd, pcd"));
+    assert!(EnergyObjective::named("ml").expect_err("unknown").to_string().contains("nce, cd, pcd"));
 }
 
 #[test]
 fn a_resumed_training_gives_the_same_bits() {
     let x = samples(50, 2);
     for name in ["nce", "pcd", "dsm"] {
-        let objective = Objective::named(name).expect("it is listed");
+        let objective = EnergyObjective::named(name).expect("it is listed");
         let whole = fitted(objective, 4, None);
         let dir = tempfile::tempdir().expect("a folder");
         fitted(objective, 2, Some((dir.path(), false)));
@@ -69,11 +69,14 @@ fn a_resumed_training_gives_the_same_bits() {
 #[test]
 fn settings_out_of_range_are_refused_by_name() {
     for (objective, word) in [
-        (Objective::Nce { noise: 0 }, "noise = 0"),
-        (Objective::Dsm { sigma_min: -1.0 }, "sigma_min = -1"),
-        (Objective::Ssm { projections: 0 }, "projections = 0"),
-        (Objective::Cd { steps: 5, step_size: f64::NAN, regularisation: 0.1 }, "step_size = NaN"),
-        (Objective::Pcd { chains: 5, restart: 2.0, steps: 5, step_size: 0.1, regularisation: 0.1 }, "restart = 2"),
+        (EnergyObjective::Nce { noise: 0 }, "noise = 0"),
+        (EnergyObjective::Dsm { sigma_min: -1.0 }, "sigma_min = -1"),
+        (EnergyObjective::Ssm { projections: 0 }, "projections = 0"),
+        (EnergyObjective::Cd { steps: 5, step_size: f64::NAN, regularisation: 0.1 }, "step_size = NaN"),
+        (
+            EnergyObjective::Pcd { chains: 5, restart: 2.0, steps: 5, step_size: 0.1, regularisation: 0.1 },
+            "restart = 2",
+        ),
     ] {
         let error = Ebm::new(2, 0, &small(objective), 0, Device::Cpu).expect_err("out of range").to_string();
         assert!(error.contains(word), "{error}");

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Error, Result,
     data::Condition,
-    model::{CellSource, Observed, VaeBatch, vae::standard_normal},
+    model::{CellSource, VaeBatch, VaeInput, vae::standard_normal},
     nn::{Backend, CountTarget, IndexSets, Matrix, Scalar, ops},
     train::{BatchSource, Loss, StepContext, Trainable, portable},
 };
@@ -164,7 +164,7 @@ impl<D: Backend> Trainable<D> for CausalNet<D> {
         context: &mut StepContext<'_>,
     ) -> Result<Loss<D, T>> {
         let CausalBatch { cells, contexts } = batch;
-        let Observed::Counts(counts) = &cells.input else {
+        let VaeInput::Counts(counts) = &cells.input else {
             return Err(Error::config("a causal VAE describes counts, and these are real values"));
         };
         let sets = &cells.condition.perturbed;

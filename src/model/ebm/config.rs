@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// How an energy is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Objective {
+pub enum EnergyObjective {
     /// Noise contrastive estimation.
     Nce {
         /// Samples of noise per row.
@@ -90,13 +90,13 @@ mod defaults {
     }
 }
 
-impl Default for Objective {
+impl Default for EnergyObjective {
     fn default() -> Self {
         Self::Nce { noise: defaults::noise() }
     }
 }
 
-impl Objective {
+impl EnergyObjective {
     /// The objective of this name, with its defaults: `nce`, `cd`, `pcd`, `dsm` or `ssm`.
     ///
     /// # Errors
@@ -169,7 +169,7 @@ fn above(name: &str, value: f64, fits: bool) -> Result<()> {
 #[serde(default, deny_unknown_fields)]
 pub struct EbmConfig {
     /// What it is trained by. Default: noise contrastive estimation.
-    pub objective: Objective,
+    pub objective: EnergyObjective,
     /// The network.
     pub net: EnergyNetConfig,
     /// Largest momentum of the moving average of the weights, whose energies are used; default 0.99.
@@ -178,7 +178,7 @@ pub struct EbmConfig {
 
 impl Default for EbmConfig {
     fn default() -> Self {
-        Self { objective: Objective::default(), net: EnergyNetConfig::default(), ema: 0.99 }
+        Self { objective: EnergyObjective::default(), net: EnergyNetConfig::default(), ema: 0.99 }
     }
 }
 

@@ -1,9 +1,11 @@
 //! The energy network in training: its rows, its chains, its moving average, its device.
 
 use super::{
-    config::{EbmConfig, Objective},
+    config::{EbmConfig, EnergyObjective},
     net::EnergyNet,
-    objective::{Batch, Scale, contrastive_loss, denoising_loss, nce_loss, short_run, sliced_loss, with_level},
+    objective::{
+        Batch, Preconditioning, contrastive_loss, denoising_loss, nce_loss, short_run, sliced_loss, with_level,
+    },
     sampler::normal,
     score_matching::NoiseLevels,
 };
@@ -78,14 +80,14 @@ walk_params!(Learner {
 
 impl<D: Backend> Learner<D> {
     fn new(device: &D, (dims, condition): (usize, usize), config: EbmConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
-        let level = usize::from(matches!(config.objective, Objective::Dsm { .. }));
+        let level = usize::from(matches!(config.objective, EnergyObjective::Dsm { .. }));
         let sizes = (dims, condition + level);
         let net = EnergyNet::new(device, sizes, config.net, rng)?;
         // A copy of its own memory: a shared tensor would be copied at every step of the optimizer.
         let mut average = EnergyNet::new(device, sizes, config.net, rng)?;
         ema_update(&mut average, &net, 0.0)?;
         let chains = match config.objective {
-            Objective::Pcd { chains, .. } => Some(Persistent {
+            EnergyObjective::Pcd { chains, .. } => Some(Persistent {
                 x: ops::upload(device, &normal((chains, dims), rng).mapv(|v| v as f32))?,
                 condition: ops::upload(device, &Array2::zeros((chains, condition.max(1))))?,
             }),
@@ -112,7 +114,7 @@ impl<D: Backend> Learner<D> {
         training: bool,
         rng: &mut ChaCha8Rng,
     ) -> Result<(Array2<f32>, Option<Array2<f32>>)> {
-        let Objective::Pcd { restart, steps, step_size, .. } = self.config.objective else {
+        let EnergyObjective::Pcd { restart, steps, step_size, .. } = self.config.objective else {
             return Err(Error::config("only persistent contrastive divergence has chains"));
         };
         let chains = self.chains.as_mut().expect("pcd is made with chains");
@@ -157,10 +159,10 @@ impl<D: Backend> Trainable<D> for Learner<D> {
         let rng = &mut *context.rng;
         let data = Batch { x: &batch.x, condition: batch.condition.as_ref() };
         let samples = match self.config.objective {
-            Objective::Cd { steps, step_size, .. } => {
+            EnergyObjective::Cd { steps, step_size, .. } => {
                 Some((short_run(&self.net, &data, (steps, step_size), rng)?, batch.condition.clone()))
             }
-            Objective::Pcd { .. } => {
+            EnergyObjective::Pcd { .. } => {
                 Some(self.moved_chains(batch.x.nrows(), data.condition.is_some(), context.training, rng)?)
             }
             _ => None,
@@ -170,14 +172,14 @@ impl<D: Backend> Trainable<D> for Learner<D> {
         let samples = samples.as_ref().map(|(x, condition)| Batch { x, condition: condition.as_ref() });
         let alone = |total| Loss { total, parts: Vec::new() };
         Ok(match (self.config.objective, samples) {
-            (Objective::Nce { noise }, _) => alone(nce_loss(net, &data, noise, tape, rng)?),
-            (Objective::Cd { regularisation, .. } | Objective::Pcd { regularisation, .. }, samples) => {
+            (EnergyObjective::Nce { noise }, _) => alone(nce_loss(net, &data, noise, tape, rng)?),
+            (EnergyObjective::Cd { regularisation, .. } | EnergyObjective::Pcd { regularisation, .. }, samples) => {
                 let samples = samples.expect("they were drawn above");
                 let (total, parts) = contrastive_loss(net, &data, &samples, regularisation, tape)?;
                 Loss { total, parts }
             }
-            (Objective::Dsm { .. }, _) => alone(denoising_loss(net, &data, &self.levels, tape, rng)?),
-            (Objective::Ssm { projections }, _) => alone(sliced_loss(net, &data, projections, tape, rng)?),
+            (EnergyObjective::Dsm { .. }, _) => alone(denoising_loss(net, &data, &self.levels, tape, rng)?),
+            (EnergyObjective::Ssm { projections }, _) => alone(sliced_loss(net, &data, projections, tape, rng)?),
         })
     }
 
@@ -256,7 +258,7 @@ impl Placed {
 
     /// The energy at x `(rows, dims)` in the network's units, `(rows,)`.
     pub fn energy(&self, x: &Array2<f64>, condition: Option<&Array2<f32>>, sigma: Option<f64>) -> Result<Array1<f64>> {
-        let scale = Scale::at(sigma);
+        let scale = Preconditioning::at(sigma);
         let mut energy = Array1::zeros(x.nrows());
         for start in (0..x.nrows()).step_by(BLOCK) {
             let rows: Vec<usize> = (start..x.nrows().min(start + BLOCK)).collect();
@@ -276,7 +278,7 @@ impl Placed {
         condition: Option<&Array2<f32>>,
         sigma: Option<f64>,
     ) -> Result<Array2<f64>> {
-        let scale = Scale::at(sigma);
+        let scale = Preconditioning::at(sigma);
         let mut gradient = Array2::zeros(x.dim());
         for start in (0..x.nrows()).step_by(BLOCK) {
             let rows: Vec<usize> = (start..x.nrows().min(start + BLOCK)).collect();
@@ -296,7 +298,7 @@ fn network_input(
     sigma: Option<f64>,
     rows: &[usize],
 ) -> (Array2<f64>, Option<Array2<f32>>) {
-    let u = x.select(Axis(0), rows) * Scale::at(sigma).inner;
+    let u = x.select(Axis(0), rows) * Preconditioning::at(sigma).inner;
     let condition = condition.map(|condition| condition.select(Axis(0), rows));
     match sigma {
         None => (u, condition),

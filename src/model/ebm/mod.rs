@@ -5,8 +5,8 @@
 //! ```
 //!
 //! x `(rows, dims)` is a point of a cell, standardised; f is a network with one output; c is a condition or nothing; u is x and r is
-//! 1, but for noised data ([`Scale`]). Z is never computed: what trains f ([`Objective`]) and what draws samples ([`run_chains`])
-//! need derivatives, differences or ratios of p alone. The quadratic term makes the density fall off far from the data, where no
+//! 1, but for noised data ([`Preconditioning`]). Z is never computed: what trains f ([`EnergyObjective`]) and what draws samples
+//! ([`run_chains`]) need derivatives, differences or ratios of p alone. The quadratic term makes the density fall off far from the data, where no
 //! training sample holds f down.
 //!
 //! | file | what |
@@ -32,11 +32,12 @@ mod sampler;
 mod score_matching;
 
 pub use cells::{CellEbm, SamplingCheck};
-pub use config::{CellSpace, EbmConfig, EbmSettings, EnergyCondition, Objective};
+pub use config::{CellSpace, EbmConfig, EbmSettings, EnergyCondition, EnergyObjective};
 pub use model::{Ebm, EbmData, StandardEnergy};
 pub use net::{Along, EnergyNet, EnergyNetConfig};
 pub use objective::{
-    Batch, LossWithParts, Scale, contrastive_loss, denoising_loss, nce_loss, short_run, sliced_loss, with_level,
+    Batch, LossWithParts, Preconditioning, contrastive_loss, denoising_loss, nce_loss, short_run, sliced_loss,
+    with_level,
 };
 pub use sampler::{Chains, Energy, Mcmc, McmcConfig, run_chains, shares};
 pub use score_matching::{

@@ -1,7 +1,7 @@
 //! An energy of vectors as users meet it: training, energies, samples, files.
 
 use super::{
-    config::{EbmConfig, Objective},
+    config::{EbmConfig, EnergyObjective},
     learner::{Placed, Rows},
     sampler::{Chains, Energy, McmcConfig, normal, run_chains},
     score_matching::NoiseLevels,
@@ -142,7 +142,7 @@ impl Ebm {
         let train_rows = rows((x, condition))?;
         let validation = validation.map(rows).transpose()?;
         let levels = match self.config.objective {
-            Objective::Dsm { sigma_min } => Some(NoiseLevels::choose(&train_rows.x, sigma_min, train.seed)?),
+            EnergyObjective::Dsm { sigma_min } => Some(NoiseLevels::choose(&train_rows.x, sigma_min, train.seed)?),
             _ => None,
         };
         self.net.set_levels(levels.as_ref());
@@ -172,7 +172,7 @@ impl Ebm {
     /// # Errors
     /// Another objective; as [`Self::energy`].
     pub fn log_density(&self, x: &Array2<f32>, condition: Option<&Array2<f32>>) -> Result<Array1<f64>> {
-        if !matches!(self.config.objective, Objective::Nce { .. }) {
+        if !matches!(self.config.objective, EnergyObjective::Nce { .. }) {
             return Err(Error::inapplicable(format!(
                 "an energy trained by {} is known up to a constant, so there is no log density; train by nce",
                 self.config.objective.name()
@@ -273,7 +273,7 @@ impl Ebm {
         let saved: Description = state.description()?;
         saved.config.validate()?;
         saved.trained.scales.check(saved.dims, saved.condition)?;
-        let is_dsm = matches!(saved.config.objective, Objective::Dsm { .. });
+        let is_dsm = matches!(saved.config.objective, EnergyObjective::Dsm { .. });
         if is_dsm != saved.trained.levels.is_some() {
             return Err(Error::data("model.json was edited: its noise levels do not fit its objective; train again"));
         }

@@ -1,6 +1,6 @@
 //! What energies are trained by: noise contrastive estimation, contrastive divergence, or matching of scores.
 //!
-//! With the energy `E(x) = |u|^2 / 2 + r f(u)`, u and r as in [`Scale`]:
+//! With the energy `E(x) = |u|^2 / 2 + r f(u)`, u and r as in [`Preconditioning`]:
 //!
 //! ```text
 //! nce    mean softplus(-G(x)) + nu mean softplus(G(n)),   G = -f - ln nu,   n ~ N(0, I)                nu samples of noise per row
@@ -31,17 +31,17 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 /// How x goes into the network, and its answer into the energy: `u = x / sqrt(1 + s^2)` and `r = sqrt(1 + s^2) / s` at a noise
-/// level s; `u = x` and `r = 1` without noise. With f = 0 the energy is that of standard normal data at every level, and the
+/// level s; `u = x` and `r = 1` without noise (the word is that of Karras et al. 2022). With f = 0 the energy is that of standard normal data at every level, and the
 /// squared error of `s grad E` is of one size at all of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scale {
+pub struct Preconditioning {
     /// `u / x`.
     pub inner: f64,
     /// r.
     pub outer: f64,
 }
 
-impl Scale {
+impl Preconditioning {
     /// At a noise level, or without noise.
     pub fn at(sigma: Option<f64>) -> Self {
         match sigma {
@@ -144,7 +144,7 @@ pub fn denoising_loss<D: Backend, T: Tape<f32, D>>(
     let sigmas: Array1<f64> = (0..batch.x.nrows()).map(|_| levels[rng.random_range(0..levels.len())]).collect();
     let (mut u, mut target) = (Array2::zeros(batch.x.dim()), Array2::zeros(batch.x.dim()));
     for (row, &sigma) in sigmas.iter().enumerate() {
-        let scale = Scale::at(Some(sigma));
+        let scale = Preconditioning::at(Some(sigma));
         for column in 0..u.ncols() {
             let noised = f64::from(batch.x[[row, column]]) + sigma * e[[row, column]];
             u[[row, column]] = (scale.inner * noised) as f32;

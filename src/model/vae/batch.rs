@@ -46,7 +46,7 @@ impl ConditionBatch {
 
 /// The observed values of a batch.
 #[derive(Debug, Clone)]
-pub enum Observed {
+pub enum VaeInput {
     /// UMI counts, `(cells, genes)`.
     Counts(Arc<Counts>),
     /// Real values, `(rows, genes)`: log1p-normalised expression, or effects.
@@ -57,7 +57,7 @@ pub enum Observed {
 #[derive(Debug, Clone)]
 pub struct VaeBatch {
     /// The encoder's input: counts (log1p is taken inside), or real values.
-    pub input: Observed,
+    pub input: VaeInput,
     /// What a Gaussian decoder must reconstruct; a count decoder reconstructs `input`.
     pub target: Option<Array2<f32>>,
     /// Perturbation, lane, library size, further covariates.
@@ -80,8 +80,8 @@ impl VaeBatch {
     /// The rows of these numbers, in that order; a row may be taken many times.
     pub(super) fn select(&self, rows: &[usize]) -> Self {
         let input = match &self.input {
-            Observed::Counts(counts) => Observed::Counts(Arc::new(counts.select_cells(rows))),
-            Observed::Real(values) => Observed::Real(values.select(Axis(0), rows)),
+            VaeInput::Counts(counts) => VaeInput::Counts(Arc::new(counts.select_cells(rows))),
+            VaeInput::Real(values) => VaeInput::Real(values.select(Axis(0), rows)),
         };
         Self {
             input,
@@ -188,7 +188,7 @@ impl BatchSource for CellSource<'_> {
             log_library: rows.iter().map(|&row| self.log_library[row]).collect(),
             covariates: self.covariates.select(Axis(0), rows),
         };
-        Ok(VaeBatch { input: Observed::Counts(Arc::new(counts)), target, condition, library_size })
+        Ok(VaeBatch { input: VaeInput::Counts(Arc::new(counts)), target, condition, library_size })
     }
 
     fn name(&self, row: usize) -> String {
@@ -223,7 +223,7 @@ impl BatchSource for EffectSource<'_> {
     fn batch(&self, rows: &[usize]) -> Result<VaeBatch> {
         let values = self.table.effects.select(Axis(0), rows);
         Ok(VaeBatch {
-            input: Observed::Real(values.clone()),
+            input: VaeInput::Real(values.clone()),
             target: Some(values),
             condition: ConditionBatch {
                 perturbed: Arc::new(IndexSets::from_sets(rows.iter().map(|&row| &self.encoded.sets[row]))),

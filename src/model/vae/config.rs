@@ -1,6 +1,6 @@
 //! The settings of a count VAE and of its training.
 
-use super::objective::Objective;
+use super::objective::VaeObjective;
 use crate::{
     Error, Result,
     data::{DataKind, EffectTable, Split, SplitPlan, TrainingCells, TrainingData},
@@ -121,8 +121,8 @@ pub struct VaeConfig {
     /// Weight of the KL term, or of the total correlation with the objective `beta_tc`; 1 is the ELBO.
     pub beta: f32,
     /// What training descends.
-    #[serde(skip_serializing_if = "Objective::is_elbo")]
-    pub objective: Objective,
+    #[serde(skip_serializing_if = "VaeObjective::is_elbo")]
+    pub objective: VaeObjective,
     /// Nats per cell below which the KL term costs nothing (free bits, Kingma et al. 2016, of all latents together): with few
     /// cells the whole KL term may otherwise be trained away, and with it every latent. 0 for the plain ELBO. Without a
     /// value: 3 where fewer than 2000 cells are trained on with the objective `elbo`, else 0.
@@ -154,7 +154,7 @@ impl Default for VaeConfig {
             dropout: 0.1,
             logvar_clamp: 12.0,
             beta: 1.0,
-            objective: Objective::default(),
+            objective: VaeObjective::default(),
             free_nats: None,
             kl_annealing: KlAnnealing::default(),
             kl_warmup_epochs: 10.0,

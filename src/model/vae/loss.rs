@@ -1,10 +1,10 @@
-//! The losses of [`Objective`] on a batch, as training descends them.
+//! The losses of [`VaeObjective`] on a batch, as training descends them.
 
 use super::{
     batch::VaeBatch,
     importance::{Draws, log_weights},
     net::{Decoded, Posterior, VaeNet},
-    objective::Objective,
+    objective::VaeObjective,
 };
 use crate::{
     Result,
@@ -80,7 +80,7 @@ impl<D: Backend> VaeNet<D> {
         let (of_mu, of_logvar) = (mu.retaped::<T>(), logvar.retaped::<T>());
         let z = ops::reparameterise(mu, logvar, noise)?; // (cells, latent)
         let total_correlation = match self.config().objective {
-            Objective::BetaTc => Some(D::total_correlation(z.retaped::<T>(), of_mu, of_logvar)?),
+            VaeObjective::BetaTc => Some(D::total_correlation(z.retaped::<T>(), of_mu, of_logvar)?),
             _ => None,
         };
         let decoded = self.decode_in(z, condition, &mut pass)?;
@@ -100,8 +100,8 @@ impl<D: Backend> VaeNet<D> {
     ) -> Result<Scalar<D, T>> {
         let config = self.config();
         match (config.objective, total_correlation) {
-            (Objective::Capacity { gamma, nats, epochs }, _) => {
-                let apart = ops::distance_to(kl, Objective::capacity(nats, epochs, epoch))?;
+            (VaeObjective::Capacity { gamma, nats, epochs }, _) => {
+                let apart = ops::distance_to(kl, VaeObjective::capacity(nats, epochs, epoch))?;
                 ops::add_scaled(nll, apart, gamma)
             }
             (_, Some(tc)) => {
@@ -172,7 +172,7 @@ impl<D: Backend> Trainable<D> for VaeNet<D> {
         let progress = self.progress(context);
         let pass = Pass { training: context.training, rng: context.rng };
         match self.config().objective {
-            Objective::Iwae { samples, doubly_reparameterised } => {
+            VaeObjective::Iwae { samples, doubly_reparameterised } => {
                 self.importance_loss(batch, tape, (samples, doubly_reparameterised), progress.annealed, pass)
             }
             _ => self.loss_of_one_draw(batch, tape, progress, pass),

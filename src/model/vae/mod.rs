@@ -38,7 +38,7 @@ mod reference;
 mod traverse;
 mod vocabulary;
 
-pub use batch::{CellSource, CellView, ConditionBatch, EffectSource, Observed, VaeBatch};
+pub use batch::{CellSource, CellView, ConditionBatch, EffectSource, VaeBatch, VaeInput};
 pub(in crate::model) use batch::{counts_more_genes, output_bias};
 pub use condition::ConditionEncoder;
 pub use config::{KlAnnealing, LibrarySize, Likelihood, ThetaScope, VaeConfig, VaeSettings};
@@ -51,6 +51,6 @@ pub(in crate::model) use log1p::Log1p;
 pub use model::CountVae;
 pub(in crate::model) use net::standard_normal;
 pub use net::{Decoded, Posterior, VaeNet};
-pub use objective::Objective;
+pub use objective::VaeObjective;
 pub use reference::{KeptCovariates, REFERENCE_CELLS, Reference};
 pub use vocabulary::Vocabulary;

@@ -11,11 +11,11 @@
 //!
 //! Inference: `q(z|x,c) = N(mu(log1p x, c), exp(logvar(log1p x, c)))`. The loss is the negative ELBO in nats per cell,
 //! `-E_q log p(x|z,c) + beta KL(q || N(0,I))`, summed over genes and over latents and averaged over cells only, so that
-//! `beta = 1` is the true bound; other objectives are in [`Objective`](super::Objective). A Gaussian decoder, `x_g ~ N(f(z,c)_g, sigma_g^2)`, serves log1p-normalised
-//! expression and effects, which are no counts.
+//! `beta = 1` is the true bound; other objectives are in [`VaeObjective`](super::VaeObjective). A Gaussian decoder,
+//! `x_g ~ N(f(z,c)_g, sigma_g^2)`, serves log1p-normalised expression and effects, which are no counts.
 
 use super::{
-    batch::{ConditionBatch, Observed, VaeBatch},
+    batch::{ConditionBatch, VaeBatch, VaeInput},
     condition::ConditionEncoder,
     config::{Likelihood, ThetaScope, VaeConfig},
     reference::Reference,
@@ -168,10 +168,10 @@ impl<D: Backend> VaeNet<D> {
     }
 
     /// The first layer before its activation, `(cells, hidden[0])`.
-    fn enter<T: Tape<f32, D>>(&self, input: &Observed, condition: &Matrix<D, T>) -> Result<Matrix<D, T>> {
+    fn enter<T: Tape<f32, D>>(&self, input: &VaeInput, condition: &Matrix<D, T>) -> Result<Matrix<D, T>> {
         let h = match input {
-            Observed::Counts(counts) => self.input.forward(counts, T::default())?,
-            Observed::Real(values) => {
+            VaeInput::Counts(counts) => self.input.forward(counts, T::default())?,
+            VaeInput::Real(values) => {
                 let values = ops::upload(&self.device, values)?.put_tape(T::default());
                 D::linear(values, &self.input.weight, &self.input.bias)?
             }
@@ -210,7 +210,7 @@ impl<D: Backend> VaeNet<D> {
     ///
     /// # Errors
     /// An input that does not fit the network.
-    pub fn encode<T: Tape<f32, D>>(&self, input: &Observed, condition: &Matrix<D, T>) -> Result<Posterior<D, T>> {
+    pub fn encode<T: Tape<f32, D>>(&self, input: &VaeInput, condition: &Matrix<D, T>) -> Result<Posterior<D, T>> {
         let h = self.input_finish.forward(self.enter(input, condition)?)?;
         self.posterior(self.encoder.forward(h)?)
     }
@@ -254,12 +254,12 @@ impl<D: Backend> VaeNet<D> {
     /// The counts of a batch, as a count decoder is held against them.
     fn count_target(&self, batch: &VaeBatch) -> Result<CountTarget> {
         match &batch.input {
-            Observed::Counts(counts) => Ok(CountTarget {
+            VaeInput::Counts(counts) => Ok(CountTarget {
                 counts: counts.clone(),
                 library_size: batch.library_size.clone(),
                 with_remainder: self.with_remainder,
             }),
-            Observed::Real(_) => Err(Error::config(
+            VaeInput::Real(_) => Err(Error::config(
                 "a count decoder (nb, zinb) cannot describe real values such as effects; set likelihood = \"gaussian\"",
             )),
         }
@@ -299,7 +299,7 @@ impl<D: Backend> VaeNet<D> {
     /// An input that does not fit the network.
     pub(super) fn encode_training<T: Tape<f32, D>>(
         &mut self,
-        input: &Observed,
+        input: &VaeInput,
         condition: &Matrix<D, T>,
         rng: &mut ChaCha8Rng,
     ) -> Result<Posterior<D, T>> {

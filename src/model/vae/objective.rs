@@ -29,7 +29,7 @@ const MOST_SAMPLES: usize = 1000;
 /// The loss of the training; the module's documentation has the equations.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Objective {
+pub enum VaeObjective {
     /// The ELBO with the KL term times `beta`.
     #[default]
     Elbo,
@@ -56,7 +56,7 @@ pub enum Objective {
     },
 }
 
-impl Objective {
+impl VaeObjective {
     /// Whether this is the plain one, which a saved model need not name.
     pub(super) fn is_elbo(&self) -> bool {
         *self == Self::Elbo
