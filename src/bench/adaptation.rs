@@ -18,7 +18,7 @@ use crate::{
     eval::metrics::pearson,
     model::{
         Trained,
-        jepa::{AdaptConfig, Jepa, Method, Target},
+        jepa::{AdaptConfig, AdaptMethod, Jepa, Target},
     },
     show::{Figure, Panel, Series, training_curves},
     train::Run,
@@ -37,7 +37,7 @@ const STARTS: usize = 200;
 #[derive(Debug, Clone, PartialEq)]
 pub struct CurveConfig {
     /// Ways to adapt.
-    pub methods: Vec<Method>,
+    pub methods: Vec<AdaptMethod>,
     /// Numbers of conditions that are seen; those above what is there are left out. None: 1, 2, 4, … and all.
     pub seen: Vec<usize>,
     /// Number of seeds, from 0.
@@ -52,7 +52,7 @@ pub struct CurveRow {
     /// Seed of what is held out, of the order of what is seen, and of the training.
     pub seed: u64,
     /// What was trained.
-    pub method: Method,
+    pub method: AdaptMethod,
     /// Conditions that it was trained on.
     pub seen: usize,
     /// Mean L2 error of the held-out conditions.
@@ -184,7 +184,7 @@ pub fn adaptation_curve(
         for n in numbers(&config.seen, pool) {
             for &method in &config.methods {
                 // Without training, what was seen makes no difference.
-                if method == Method::None && n != numbers(&config.seen, pool)[0] {
+                if method == AdaptMethod::None && n != numbers(&config.seen, pool)[0] {
                     continue;
                 }
                 run.check_interrupt()?;
@@ -232,14 +232,14 @@ impl Curve {
     }
 
     /// The mean L2 error of a method over seeds; that of `none` is the same for all numbers. `None` where it was not run.
-    pub fn l2(&self, method: Method, seen: usize) -> Option<f64> {
-        let of = |row: &&CurveRow| row.method == method && (row.seen == seen || method == Method::None);
+    pub fn l2(&self, method: AdaptMethod, seen: usize) -> Option<f64> {
+        let of = |row: &&CurveRow| row.method == method && (row.seen == seen || method == AdaptMethod::None);
         let errors: Vec<f64> = self.rows.iter().filter(of).map(|row| row.l2).collect();
         (!errors.is_empty()).then(|| mean(&errors))
     }
 
     /// The fewest seen conditions with which a method is as good as another one with all of them; `None` where it never is.
-    pub fn needed(&self, method: Method, for_error_of: Method) -> Option<usize> {
+    pub fn needed(&self, method: AdaptMethod, for_error_of: AdaptMethod) -> Option<usize> {
         let seen = self.seen();
         let wanted = self.l2(for_error_of, *seen.last()?)?;
         seen.into_iter().find(|&n| self.l2(method, n).is_some_and(|error| error <= wanted))
@@ -252,9 +252,10 @@ impl Curve {
     pub fn plot(&self, title: &str) -> Result<Figure> {
         let seen = self.seen();
         let x: Vec<f64> = seen.iter().map(|&n| n as f64).collect();
-        let of =
-            |method: Method| -> Vec<f64> { seen.iter().map(|&n| self.l2(method, n).unwrap_or(f64::NAN)).collect() };
-        let run = Method::ALL.into_iter().filter(|method| self.rows.iter().any(|row| row.method == *method));
+        let of = |method: AdaptMethod| -> Vec<f64> {
+            seen.iter().map(|&n| self.l2(method, n).unwrap_or(f64::NAN)).collect()
+        };
+        let run = AdaptMethod::ALL.into_iter().filter(|method| self.rows.iter().any(|row| row.method == *method));
         let mut series: Vec<Series> = run.map(|method| Series::new(method.name(), x.clone(), of(method))).collect();
         series.push(Series::new("no change", x.clone(), vec![mean(&self.no_change); x.len()]));
         series.push(Series::new("noise ceiling", x.clone(), vec![mean(&self.ceiling); x.len()]));

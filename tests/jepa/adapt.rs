@@ -8,7 +8,7 @@ use genailab::{
     device::Device,
     model::{
         Model, Trained,
-        jepa::{AdaptConfig, Adaptation, Jepa, Method, Target},
+        jepa::{AdaptConfig, AdaptMethod, Adaptation, Jepa, Target},
     },
     nn::AdapterFile,
     train::Run,
@@ -51,14 +51,14 @@ fn target() -> Target {
     Target::new(&pair()[1], base().genes(), "second", None).expect("the same genes")
 }
 
-fn config(method: Method) -> AdaptConfig {
+fn config(method: AdaptMethod) -> AdaptConfig {
     let mut config = AdaptConfig { method, sets: 24, learning_rates: vec![2e-3], ..AdaptConfig::default() };
     config.training.epochs = 4;
     config.lora.rank = 4;
     config
 }
 
-fn adapted(method: Method, n: usize) -> Adaptation {
+fn adapted(method: AdaptMethod, n: usize) -> Adaptation {
     let target = target();
     let seen = target.singles(|gene| base().knows(gene));
     base().adapt(&target, &seen[..n], &config(method), &Run::quiet(0)).expect("it trains")
@@ -75,12 +75,12 @@ fn predicted(model: &Jepa) -> Vec<Vec<f64>> {
 #[test]
 fn each_method_gives_a_model_that_is_the_same_after_a_file_and_over_its_base() {
     let dir = tempfile::tempdir().expect("a folder");
-    let whole = adapted(Method::Full, 2).report.share;
-    for method in [Method::Film, Method::Lora, Method::Adapter, Method::Head] {
+    let whole = adapted(AdaptMethod::Full, 2).report.share;
+    for method in [AdaptMethod::Film, AdaptMethod::Lora, AdaptMethod::Adapter, AdaptMethod::Head] {
         let Adaptation { model, report, adapter, .. } = adapted(method, 2);
         assert!(report.share.trained > 0 && report.share.trained < whole.trained, "{method}: {report}");
         let wanted = predicted(&model);
-        assert_ne!(wanted, predicted(&adapted(Method::None, 0).model), "{method} moved nothing");
+        assert_ne!(wanted, predicted(&adapted(AdaptMethod::None, 0).model), "{method} moved nothing");
         let folder = dir.path().join(method.name());
         model.save(&folder).expect("written");
         let again = Jepa::load(&folder, Device::Cpu).expect("read");
@@ -101,10 +101,10 @@ fn curve() -> &'static Curve {
     static CURVE: OnceLock<Curve> = OnceLock::new();
     CURVE.get_or_init(|| {
         let config = CurveConfig {
-            methods: vec![Method::None, Method::Lora, Method::Scratch],
+            methods: vec![AdaptMethod::None, AdaptMethod::Lora, AdaptMethod::Scratch],
             seen: vec![2, 12],
             seeds: 1,
-            adapt: config(Method::Lora),
+            adapt: config(AdaptMethod::Lora),
         };
         adaptation_curve(base(), &target(), &config, &Run::quiet(0), |_| Ok(())).expect("there are 18 perturbations")
     })
@@ -115,9 +115,12 @@ fn adaptation_needs_fewer_perturbations_than_training_from_scratch() {
     let curve = curve();
     assert_eq!((curve.held_out, curve.pool), (6, 12));
     let error = |method, n| curve.l2(method, n).expect("it was run");
-    assert!(error(Method::Lora, 2) < error(Method::Scratch, 12), "{curve:?}");
-    assert!(error(Method::Lora, 12) < curve.no_change[0] && curve.ceiling[0] < error(Method::Lora, 12), "{curve:?}");
-    assert_eq!(curve.needed(Method::Lora, Method::Scratch), Some(2));
+    assert!(error(AdaptMethod::Lora, 2) < error(AdaptMethod::Scratch, 12), "{curve:?}");
+    assert!(
+        error(AdaptMethod::Lora, 12) < curve.no_change[0] && curve.ceiling[0] < error(AdaptMethod::Lora, 12),
+        "{curve:?}"
+    );
+    assert_eq!(curve.needed(AdaptMethod::Lora, AdaptMethod::Scratch), Some(2));
     assert!(curve.plot("a curve").expect("points").to_svg().contains("noise ceiling"));
 }
 

@@ -8,16 +8,18 @@ use genailab::{
     model::{
         Model, Trained,
         jepa::{
-            AntiCollapse, EncoderConfig, Jepa, JepaSettings, MaskConfig, MaskKind, Objective, Phase, Pretraining,
-            PretrainingConfig, Reader, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ViewNoise,
+            AntiCollapse, EncoderConfig, Jepa, JepaSettings, MaskConfig, MaskKind, Phase, Pretraining,
+            PretrainingConfig, PretrainingObjective, Reader, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig,
+            ViewNoise,
         },
     },
     ndarray::{Array2, Axis, s},
     nn::{AttentionConfig, EmaMomentum, EmbeddingLoss, SetEncoderConfig},
-    train::{EpochRecord, Flow, History, Run, TrainConfig},
+    train::{EpochRecord, History, Run, TrainConfig},
 };
+use std::ops::ControlFlow;
 
-fn config(objective: Objective) -> PretrainingConfig {
+fn config(objective: PretrainingObjective) -> PretrainingConfig {
     PretrainingConfig {
         encoder: EncoderConfig::Mlp { hidden: vec![48] },
         width: 24,
@@ -87,48 +89,52 @@ fn masks_learn_with_each_loss_and_regulariser() {
         (EmbeddingLoss::Cosine, AntiCollapse::vicreg(), TeacherSees::Cell),
     ] {
         let teacher = TeacherConfig { sees, ..TeacherConfig::default() };
-        check_learns(PretrainingConfig { loss, anti_collapse, teacher, ..config(Objective::Masks) }, 6);
+        check_learns(PretrainingConfig { loss, anti_collapse, teacher, ..config(PretrainingObjective::Masks) }, 6);
     }
 }
 
 #[test]
 fn without_ema_the_teacher_is_the_student() {
     let teacher = TeacherConfig { ema: None, ..TeacherConfig::default() };
-    check_learns(PretrainingConfig { teacher, ..config(Objective::Masks) }, 4);
+    check_learns(PretrainingConfig { teacher, ..config(PretrainingObjective::Masks) }, 4);
 }
 
 #[test]
 fn predictions_can_be_what_is_held_apart() {
-    check_learns(PretrainingConfig { regularise: Regularise::Predictions, ..config(Objective::Masks) }, 4);
-    let wrong = PretrainingConfig { regularise: Regularise::Predictions, ..config(Objective::Reconstruction) };
+    check_learns(PretrainingConfig { regularise: Regularise::Predictions, ..config(PretrainingObjective::Masks) }, 4);
+    let wrong =
+        PretrainingConfig { regularise: Regularise::Predictions, ..config(PretrainingObjective::Reconstruction) };
     assert!(wrong.validate().expect_err("nothing to hold apart").to_string().contains("regularise"));
 }
 
 #[test]
 fn views_learn() {
-    check_learns(config(Objective::views()), 6);
-    check_learns(config(Objective::Views { gene_dropout: 0.2, noise: ViewNoise::Split }), 6);
-    check_learns(config(Objective::Views { gene_dropout: 0.3, noise: ViewNoise::None }), 6);
+    check_learns(config(PretrainingObjective::views()), 6);
+    check_learns(config(PretrainingObjective::Views { gene_dropout: 0.2, noise: ViewNoise::Split }), 6);
+    check_learns(config(PretrainingObjective::Views { gene_dropout: 0.3, noise: ViewNoise::None }), 6);
 }
 
 #[test]
 fn what_embeddings_are_compared_with_learns() {
-    for objective in [Objective::contrastive(), Objective::Variational { beta: 1.0 }] {
+    for objective in [PretrainingObjective::contrastive(), PretrainingObjective::Variational { beta: 1.0 }] {
         check_learns(config(objective), 6);
     }
     let groups = PretrainingConfig::groups(Size::Tiny);
     let teacher = TeacherConfig { sees: TeacherSees::Target, ..groups.teacher };
-    for objective in [Objective::contrastive(), Objective::Variational { beta: 0.5 }] {
+    for objective in [PretrainingObjective::contrastive(), PretrainingObjective::Variational { beta: 0.5 }] {
         check_learns(PretrainingConfig { objective, teacher, ..groups.clone() }, 4);
     }
-    check_learns(PretrainingConfig { encoder: EncoderConfig::Linear, ..config(Objective::Masks) }, 4);
+    check_learns(PretrainingConfig { encoder: EncoderConfig::Linear, ..config(PretrainingObjective::Masks) }, 4);
 }
 
 #[test]
 fn a_linear_encoder_begins_at_the_principal_components() {
     let (data, split) = small();
-    let linear =
-        PretrainingConfig { encoder: EncoderConfig::Linear, target_sum: Some(1e4), ..config(Objective::Masks) };
+    let linear = PretrainingConfig {
+        encoder: EncoderConfig::Linear,
+        target_sum: Some(1e4),
+        ..config(PretrainingObjective::Masks)
+    };
     let z = embed(&Pretraining::new(&data, &split, linear, 1).expect("a valid configuration"), &data);
     let expression = normalize::log_normalize(&data, TargetSum::Fixed(1e4)).expect("counts").to_dense();
     let pca = Pca::fit(expression.select(Axis(0), &split.train).view(), 24, 1).expect("cells enough");
@@ -144,7 +150,7 @@ fn reconstruction_learns() {
     let config = PretrainingConfig {
         anti_collapse: AntiCollapse::None,
         target_sum: Some(1e4),
-        ..config(Objective::Reconstruction)
+        ..config(PretrainingObjective::Reconstruction)
     };
     check_learns(config, 6);
 }
@@ -173,7 +179,7 @@ fn of_enough_cells_hidden_values_are_told_better_than_by_the_genes_means() {
     let config = PretrainingConfig {
         anti_collapse: AntiCollapse::None,
         target_sum: Some(1e4),
-        ..config(Objective::Reconstruction)
+        ..config(PretrainingObjective::Reconstruction)
     };
     let (_, history) = train(&data, &split, config, &short(60));
     let error = |epoch: usize| history.epochs[epoch].validation.as_ref().expect("validation cells").parts["prediction"];
@@ -182,12 +188,12 @@ fn of_enough_cells_hidden_values_are_told_better_than_by_the_genes_means() {
 
 #[test]
 fn conditions_learn() {
-    check_learns(config(Objective::Conditions { cells: 8, draws: 30, latents: 2 }), 6);
+    check_learns(config(PretrainingObjective::Conditions { cells: 8, draws: 30, latents: 2 }), 6);
 }
 
 #[test]
 fn gene_tokens_learn() {
-    let config = PretrainingConfig { encoder: tokens(), ..config(Objective::Masks) };
+    let config = PretrainingConfig { encoder: tokens(), ..config(PretrainingObjective::Masks) };
     check_learns(PretrainingConfig { masks: MaskConfig { targets: 1, ..MaskConfig::default() }, ..config }, 3);
 }
 
@@ -195,7 +201,7 @@ fn gene_tokens_learn() {
 fn context_and_target_of_different_molecules_learn() {
     for noise in [ViewNoise::Split, ViewNoise::Poisson] {
         let masks = MaskConfig { noise, ..MaskConfig::default() };
-        check_learns(PretrainingConfig { masks, ..config(Objective::Masks) }, 4);
+        check_learns(PretrainingConfig { masks, ..config(PretrainingObjective::Masks) }, 4);
     }
 }
 
@@ -217,13 +223,15 @@ fn every_mask_kind_trains() {
         MaskKind::Adversarial,
     ] {
         let masks = MaskConfig { kind, overlap: 0.1, ..MaskConfig::default() };
-        let (_, history) = train(&data, &split, PretrainingConfig { masks, ..config(Objective::Masks) }, &short(2));
+        let (_, history) =
+            train(&data, &split, PretrainingConfig { masks, ..config(PretrainingObjective::Masks) }, &short(2));
         assert_eq!(history.epochs.len(), 2);
     }
     let masks =
         MaskConfig { kind: MaskKind::Regulons { file: "none.tsv".into(), min_size: 3 }, ..MaskConfig::default() };
     let mut model =
-        Pretraining::new(&data, &split, PretrainingConfig { masks, ..config(Objective::Masks) }, 0).expect("valid");
+        Pretraining::new(&data, &split, PretrainingConfig { masks, ..config(PretrainingObjective::Masks) }, 0)
+            .expect("valid");
     let error = model.fit_with(&data, &split, &short(1), &mut quiet()).expect_err("there is no such file").to_string();
     assert!(error.contains("none.tsv"), "{error}");
 }
@@ -231,8 +239,8 @@ fn every_mask_kind_trains() {
 #[test]
 fn the_same_seed_gives_the_same_encoder() {
     let (data, split) = small();
-    let (first, history) = train(&data, &split, config(Objective::Masks), &short(2));
-    let (second, again) = train(&data, &split, config(Objective::Masks), &short(2));
+    let (first, history) = train(&data, &split, config(PretrainingObjective::Masks), &short(2));
+    let (second, again) = train(&data, &split, config(PretrainingObjective::Masks), &short(2));
     let losses = |history: &History| history.epochs.iter().map(|epoch| epoch.train.loss).collect::<Vec<_>>();
     assert_eq!(losses(&history), losses(&again));
     let z = embed(&first, &data);
@@ -247,8 +255,8 @@ fn the_same_seed_gives_the_same_encoder() {
 }
 
 /// Stops a training after its second epoch.
-fn stop_after_two(record: &EpochRecord) -> Flow {
-    if record.epoch == 2 { Flow::Stop } else { Flow::Continue }
+fn stop_after_two(record: &EpochRecord) -> ControlFlow<()> {
+    if record.epoch == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 #[test]
@@ -256,7 +264,7 @@ fn a_training_resumes_bit_for_bit() {
     let (data, split) = small();
     let dir = tempfile::tempdir().expect("a temporary folder");
     let options = |resume| Run { dir: Some(dir.path().to_owned()), resume, ..quiet() };
-    let new = || Pretraining::new(&data, &split, config(Objective::Masks), 1).expect("valid");
+    let new = || Pretraining::new(&data, &split, config(PretrainingObjective::Masks), 1).expect("valid");
     // The EMA's schedule runs over all epochs, so the whole training is stopped by a callback and not by its length.
     let mut whole = new();
     let history = whole.fit_with(&data, &split, &short(4), &mut quiet()).expect("it trains");
@@ -273,7 +281,12 @@ fn a_training_resumes_bit_for_bit() {
 
 /// Phase A of the JEPA, with this training.
 fn phase_a(pretraining: TrainConfig) -> JepaSettings {
-    JepaSettings { phase: Phase::A, encoder: config(Objective::Masks), pretraining, ..JepaSettings::default() }
+    JepaSettings {
+        phase: Phase::A,
+        encoder: config(PretrainingObjective::Masks),
+        pretraining,
+        ..JepaSettings::default()
+    }
 }
 
 #[test]
@@ -281,7 +294,7 @@ fn phase_a_of_the_jepa_is_this_training_and_resumes_bit_for_bit() {
     let (data, split) = small();
     let training = TrainingData::of_dataset(data.clone(), &split, 1).expect("its own split");
     let seeded = TrainConfig { seed: 1, ..short(4) };
-    let (alone, history) = train(&data, &split, config(Objective::Masks), &seeded);
+    let (alone, history) = train(&data, &split, config(PretrainingObjective::Masks), &seeded);
     let (whole, of_whole) = Jepa::fit(&training, &phase_a(short(4)), &mut Run::quiet(1)).expect("it trains");
     for (own, other) in history.epochs.iter().zip(&of_whole.epochs) {
         assert_eq!((&own.train, &own.validation), (&other.train, &other.validation));
@@ -300,7 +313,7 @@ fn phase_a_of_the_jepa_is_this_training_and_resumes_bit_for_bit() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut stopped = Run { dir: Some(dir.path().join("phase-a")), ..quiet() };
     stopped.callbacks.push(Box::new(stop_after_two));
-    let mut part = Pretraining::new(&data, &split, config(Objective::Masks), 1).expect("valid");
+    let mut part = Pretraining::new(&data, &split, config(PretrainingObjective::Masks), 1).expect("valid");
     part.fit_with(&data, &split, &seeded, &mut stopped).expect("it trains");
     let mut run = Run { dir: Some(dir.path().to_owned()), resume: true, ..Run::quiet(1) };
     let (resumed, of_resumed) = Jepa::fit(&training, &phase_a(short(4)), &mut run).expect("it resumes");
@@ -330,15 +343,15 @@ fn phase_a_that_kept_nothing_begins_anew_and_is_read_back_as_it_was_saved() {
 fn settings_that_cannot_train_are_named() {
     let (data, split) = small();
     let masks = |fraction, targets| MaskConfig { fraction, targets, ..MaskConfig::default() };
-    let usual = || config(Objective::Masks);
+    let usual = || config(PretrainingObjective::Masks);
     for (config, word) in [
         (PretrainingConfig { width: 1, ..usual() }, "width"),
         (PretrainingConfig { encoder: EncoderConfig::Mlp { hidden: vec![] }, ..usual() }, "encoder.hidden"),
         (PretrainingConfig { masks: masks(0.4, 3), ..usual() }, "3 targets of 0.4"),
         (PretrainingConfig { masks: masks(0.0, 3), ..usual() }, "masks.fraction"),
-        (config(Objective::Views { gene_dropout: 1.0, noise: ViewNoise::Poisson }), "gene_dropout"),
-        (config(Objective::Variational { beta: 0.0 }), "temperature and beta"),
-        (config(Objective::Conditions { cells: 0, draws: 1, latents: 1 }), "cells"),
+        (config(PretrainingObjective::Views { gene_dropout: 1.0, noise: ViewNoise::Poisson }), "gene_dropout"),
+        (config(PretrainingObjective::Variational { beta: 0.0 }), "temperature and beta"),
+        (config(PretrainingObjective::Conditions { cells: 0, draws: 1, latents: 1 }), "cells"),
     ] {
         let error = Pretraining::new(&data, &split, config, 0).expect_err(word).to_string();
         assert!(error.contains(word), "{error}");

@@ -11,7 +11,7 @@ use genailab::{
     model::{
         Model, ModelConfig, Sampling, Trained,
         jepa::{
-            EncoderConfig, GroupConfig, Jepa, JepaSettings, LossWeights, Pairing, Phase, PredictorState, Size,
+            ControlPairing, EncoderConfig, GroupConfig, Jepa, JepaSettings, LossWeights, Phase, PredictorState, Size,
             expected_expression, profile_loss,
         },
     },
@@ -397,7 +397,7 @@ fn without_the_training_of_the_predictor_effects_are_worse() {
 
 #[test]
 fn pairs_train_nearly_as_well_as_sets_do() {
-    for pairing in [Pairing::Random, Pairing::Transport] {
+    for pairing in [ControlPairing::Random, ControlPairing::Transport] {
         let mut settings = settings();
         settings.response.pairing = pairing;
         let model = Jepa::fit(&training(), &settings, &mut Run::quiet(0)).expect("it trains").0;

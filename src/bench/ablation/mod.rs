@@ -15,7 +15,7 @@ mod scaling;
 mod variants;
 
 pub use generators::{GeneratorStudy, compare_generators, evaluations_figure};
-pub use scaling::{Scale, scale_jepa};
+pub use scaling::{ScalingPoint, scale_jepa};
 pub use variants::names_of_jepa_variants;
 
 use super::{BenchmarkData, MeasureOptions, Task, measure};

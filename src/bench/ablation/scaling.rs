@@ -24,16 +24,16 @@ const SHARES: [f64; 3] = [0.25, 0.5, 1.0];
 /// Cells of each condition that are kept in any case.
 const FEWEST: usize = 4;
 
-/// A size and a share of the cells.
+/// One point of the scaling study: a size of the encoder and a share of the training cells.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scale {
+pub struct ScalingPoint {
     /// Features of a token.
     pub width: usize,
     /// Share of the training cells.
     pub share: f64,
 }
 
-impl Scale {
+impl ScalingPoint {
     fn name(self) -> String {
         format!("{} wide, {:.0} % of the cells", self.width, 100.0 * self.share)
     }
@@ -132,7 +132,7 @@ pub fn scale_jepa(
             let mut task = None;
             for factor in WIDTHS {
                 let (width, mut settings) = sized(base, factor)?;
-                let name = Scale { width, share }.name();
+                let name = ScalingPoint { width, share }.name();
                 if !wanted(&name, seed) {
                     continue;
                 }
@@ -166,10 +166,10 @@ mod tests {
 
     #[test]
     fn a_name_says_its_scale() {
-        let scale = Scale { width: 32, share: 0.25 };
+        let scale = ScalingPoint { width: 32, share: 0.25 };
         assert_eq!(scale.name(), "32 wide, 25 % of the cells");
-        assert_eq!(Scale::read(&scale.name()), Some(scale));
-        assert_eq!(Scale::read("no phase A"), None);
+        assert_eq!(ScalingPoint::read(&scale.name()), Some(scale));
+        assert_eq!(ScalingPoint::read("no phase A"), None);
     }
 
     #[test]

@@ -4,9 +4,9 @@ use crate::{
     model::{
         combination::CombinationConfig,
         jepa::{
-            AntiCollapse, Conditioning, EncoderConfig, GeneConfig, GroupConfig, Grouping, JepaSettings, MaskConfig,
-            MaskKind, Objective, Pairing, Phase, PredictorState, PretrainingConfig, Size, TeacherSees, ValueTokens,
-            ViewNoise,
+            AntiCollapse, Conditioning, ControlPairing, EncoderConfig, GeneConfig, GroupConfig, Grouping, JepaSettings,
+            MaskConfig, MaskKind, Phase, PredictorState, PretrainingConfig, PretrainingObjective, Size, TeacherSees,
+            ValueTokens, ViewNoise,
         },
     },
     nn::EmbeddingLoss,
@@ -68,16 +68,16 @@ pub(super) fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSe
             }
         })
     };
-    let trained_by = |objective: Objective| {
+    let trained_by = |objective: PretrainingObjective| {
         move |s: &mut JepaSettings| {
             s.encoder.objective = objective.clone();
             s.encoder.teacher.sees = TeacherSees::default();
         }
     };
-    let reconstruction = trained_by(Objective::Reconstruction);
-    let two_views = trained_by(Objective::split_views());
-    let contrastive = trained_by(Objective::contrastive());
-    let variational = trained_by(Objective::Variational { beta: 1.0 });
+    let reconstruction = trained_by(PretrainingObjective::Reconstruction);
+    let two_views = trained_by(PretrainingObjective::split_views());
+    let contrastive = trained_by(PretrainingObjective::contrastive());
+    let variational = trained_by(PretrainingObjective::Variational { beta: 1.0 });
     let components = |s: &mut JepaSettings| {
         s.encoder.encoder = EncoderConfig::Linear;
         s.encoder.teacher.sees = TeacherSees::default();
@@ -132,8 +132,8 @@ pub(super) fn variants_of_jepa(base: &JepaSettings) -> Vec<(&'static str, JepaSe
         ("32 groups", groups(&|g| g.groups = 32)),
         ("cross-attention", with(&|s| s.response.conditioning = Conditioning::CrossAttention)),
         ("concatenation", with(&|s| s.response.conditioning = Conditioning::Concatenation)),
-        ("random pairs", with(&|s| s.response.pairing = Pairing::Random)),
-        ("transport pairs", with(&|s| s.response.pairing = Pairing::Transport)),
+        ("random pairs", with(&|s| s.response.pairing = ControlPairing::Random)),
+        ("transport pairs", with(&|s| s.response.pairing = ControlPairing::Transport)),
         ("gene tokens", encoder(&PretrainingConfig::genes)),
         ("binned gene tokens", genes(ValueTokens::Bins { levels: 16 })),
         ("ranked gene tokens", genes(ValueTokens::Ranks { levels: 16 })),
@@ -157,17 +157,17 @@ pub(super) fn variants_of_cells(base: &PretrainingConfig) -> Vec<(&'static str, 
     };
     let masked = |change: &dyn Fn(&mut PretrainingConfig)| {
         with(&|c| {
-            c.objective = Objective::Masks;
+            c.objective = PretrainingObjective::Masks;
             change(c);
         })
     };
     let sized = |hidden: usize| with(&|c| c.encoder = EncoderConfig::Mlp { hidden: vec![hidden] });
     vec![
-        ("two views", with(&|c| c.objective = Objective::split_views()), 1.0),
+        ("two views", with(&|c| c.objective = PretrainingObjective::split_views()), 1.0),
         (
             "two views, no anti-collapse",
             with(&|c| {
-                c.objective = Objective::split_views();
+                c.objective = PretrainingObjective::split_views();
                 c.anti_collapse = AntiCollapse::None;
             }),
             1.0,
@@ -181,8 +181,8 @@ pub(super) fn variants_of_cells(base: &PretrainingConfig) -> Vec<(&'static str, 
             masked(&|c| c.anti_collapse = AntiCollapse::variance_covariance()),
             1.0,
         ),
-        ("masked reconstruction", with(&|c| c.objective = Objective::Reconstruction), 1.0),
-        ("sets of a condition's cells", with(&|c| c.objective = Objective::conditions()), 1.0),
+        ("masked reconstruction", with(&|c| c.objective = PretrainingObjective::Reconstruction), 1.0),
+        ("sets of a condition's cells", with(&|c| c.objective = PretrainingObjective::conditions()), 1.0),
         ("hidden 64, equal compute", sized(64), 4.0),
         ("hidden 1024, equal compute", sized(1024), 0.25),
     ]

@@ -10,7 +10,8 @@ use genailab::{
     bench::{
         BenchmarkData, Setup,
         ablation::{
-            Ablation, Scale, Trial, ablate_cells, ablate_effects, ablate_jepa, names_of_jepa_variants, scale_jepa,
+            Ablation, ScalingPoint, Trial, ablate_cells, ablate_effects, ablate_jepa, names_of_jepa_variants,
+            scale_jepa,
         },
     },
     data::{Dataset, Opened, SplitPlan},
@@ -191,7 +192,9 @@ pub fn run(args: &Args) -> Result<()> {
     let table = done.table()?;
     say(&table)?;
     let report = match args.scaling {
-        true => Report::new("Size and data").section("At equal compute").table(table).figure(Scale::figure(&done)?),
+        true => {
+            Report::new("Size and data").section("At equal compute").table(table).figure(ScalingPoint::figure(&done)?)
+        }
         false => {
             Report::new("What each part of the model is good for").section("One thing changed at a time").table(table)
         }

@@ -14,7 +14,7 @@ use genailab::{
     device::Device,
     model::{
         Model, Trained,
-        jepa::{AdaptConfig, AdaptReport, Jepa, Method, Target},
+        jepa::{AdaptConfig, AdaptMethod, AdaptReport, Jepa, Target},
     },
     nn::{AdapterFile, LoraConfig},
     show::{Align, Grid, Report},
@@ -52,8 +52,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// What is trained: lora, adapter, film, head, full, scratch or none
-    #[arg(long, value_name = "METHOD", default_value_t = Method::Lora, conflicts_with = "curve")]
-    method: Method,
+    #[arg(long, value_name = "METHOD", default_value_t = AdaptMethod::Lora, conflicts_with = "curve")]
+    method: AdaptMethod,
     /// Rank of the low-rank additions of lora [default: 8]
     #[arg(long, value_name = "R")]
     rank: Option<usize>,
@@ -99,7 +99,7 @@ pub struct Args {
         default_value = "none,film,lora,adapter,head,full,scratch",
         requires = "curve"
     )]
-    methods: Vec<Method>,
+    methods: Vec<AdaptMethod>,
     /// --curve: numbers of perturbations that are seen, separated by commas [default: 1, 2, 4, ... and all]
     #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "curve")]
     seen: Vec<usize>,
@@ -171,10 +171,10 @@ impl Args {
     fn check_method_options(&self) -> Result<()> {
         let asked = |method| if self.curve { self.methods.contains(&method) } else { self.method == method };
         let given = [
-            ("--rank", self.rank.is_some(), Method::Lora),
-            ("--alpha", self.alpha.is_some(), Method::Lora),
-            ("--bottleneck", self.bottleneck.is_some(), Method::Adapter),
-            ("--unfreeze", self.unfreeze.is_some(), Method::Full),
+            ("--rank", self.rank.is_some(), AdaptMethod::Lora),
+            ("--alpha", self.alpha.is_some(), AdaptMethod::Lora),
+            ("--bottleneck", self.bottleneck.is_some(), AdaptMethod::Adapter),
+            ("--unfreeze", self.unfreeze.is_some(), AdaptMethod::Full),
         ];
         match given.into_iter().find(|&(_, given, method)| given && !asked(method)) {
             Some((option, _, method)) => {
@@ -280,7 +280,7 @@ fn report(curve: &Curve, data: &str) -> Result<Report> {
     let headings = [("method", Align::Left), ("trained", Align::Right)];
     let headings = headings.into_iter().chain(numbers.iter().map(|number| (number.as_str(), Align::Right)));
     let mut grid = Grid::new("L2 error of held-out effects, mean over seeds", headings);
-    for method in Method::ALL {
+    for method in AdaptMethod::ALL {
         let Some(row) = curve.rows.iter().find(|row| row.method == method) else { continue };
         let errors = seen.iter().map(|&n| curve.l2(method, n).map_or("-".to_owned(), |error| format!("{error:.3}")));
         grid.push([method.to_string(), format!("{:.1} %", 100.0 * row.trained_share)].into_iter().chain(errors))?;

@@ -15,7 +15,7 @@ const EPSILON: f64 = 1e-5;
 
 /// How much the embeddings of some cells differ.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Spread {
+pub struct EmbeddingSpread {
     /// Mean over features of the standard deviation over cells.
     pub std: f64,
     /// The same of layer-normed embeddings, between 0 and 1.
@@ -23,7 +23,7 @@ pub struct Spread {
 }
 
 /// Standard deviation and spread of embeddings `(cells, width)`.
-pub fn spread(z: ArrayView2<'_, f32>) -> Spread {
+pub fn spread(z: ArrayView2<'_, f32>) -> EmbeddingSpread {
     let raw = z.mapv(f64::from);
     let mut normed = raw.clone();
     for mut row in normed.axis_iter_mut(Axis(0)) {
@@ -32,7 +32,7 @@ pub fn spread(z: ArrayView2<'_, f32>) -> Spread {
         row.mapv_inplace(|value| (value - mean) * scale);
     }
     let mean_std = |z: &Array2<f64>| z.std_axis(Axis(0), 0.0).mean().unwrap_or(0.0);
-    Spread { std: mean_std(&raw), spread: mean_std(&normed) }
+    EmbeddingSpread { std: mean_std(&raw), spread: mean_std(&normed) }
 }
 
 /// The effective rank of the covariance of embeddings `(cells, width)`; 0 where nothing varies.
@@ -65,7 +65,7 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    pub fn add(&mut self, spread: Spread) {
+    pub fn add(&mut self, spread: EmbeddingSpread) {
         self.steps += 1;
         self.std += spread.std;
         self.spread += spread.spread;

@@ -1,7 +1,7 @@
 //! What stands around the encoder in training: the pooling of a set of cells, the frozen teacher, the predictor, the decoder.
 
 use super::{
-    config::{Objective, PretrainingConfig},
+    config::{PretrainingConfig, PretrainingObjective},
     encoder::{CellEncoder, Seen},
     transformer::Places,
 };
@@ -32,7 +32,7 @@ impl<D: Backend> Backbone<D> {
     pub fn new(device: &D, genes: usize, config: &PretrainingConfig, rng: &mut ChaCha8Rng) -> Result<Self> {
         let encoder = CellEncoder::new(device, genes, config, rng)?;
         let pool = match config.objective {
-            Objective::Conditions { latents, .. } => {
+            PretrainingObjective::Conditions { latents, .. } => {
                 let attention = AttentionConfig::of_width(config.width);
                 let set = SetEncoderConfig { width: config.width, latents, depth: POOL_DEPTH, attention };
                 Some(SetEncoder::new(device, config.width, set, rng)?)

@@ -43,14 +43,14 @@ mod tokens;
 mod transformer;
 mod views;
 
-pub use adapt::{AdaptConfig, AdaptReport, Adaptation, Method, Target, align};
+pub use adapt::{AdaptConfig, AdaptMethod, AdaptReport, Adaptation, Target, align};
 pub use conditional::{ConditionalPredictor, Conditioning, Perturbed};
 pub use config::{
-    AntiCollapse, CollapseAlarm, EncoderConfig, GeneConfig, GroupConfig, MaskConfig, MaskKind, Objective, OnCollapse,
-    PredictorConfig, PretrainingConfig, Regularise, Size, TeacherConfig, TeacherSees, TokenConfig, ValueTokens,
-    ViewNoise,
+    AntiCollapse, CollapseAlarm, EncoderConfig, GeneConfig, GroupConfig, MaskConfig, MaskKind, OnCollapse,
+    PredictorConfig, PretrainingConfig, PretrainingObjective, Regularise, Size, TeacherConfig, TeacherSees,
+    TokenConfig, ValueTokens, ViewNoise,
 };
-pub use diagnostics::{Spread, effective_rank, spread};
+pub use diagnostics::{EmbeddingSpread, effective_rank, spread};
 pub use encoder::{CellEncoder, MlpEncoder, Seen};
 pub use entry::{Entry, FourierEntry, GroupEntry, PlacedTokens};
 pub use groups::Grouping;
@@ -60,7 +60,7 @@ pub use pretrain::PretrainNet;
 pub use pretraining::{Pretraining, Reader};
 pub use regulons::{Regulon, Regulons};
 pub use response::{
-    ContextChoice, ContextShare, LossWeights, NewContexts, Pairing, PredictorState, ResponseConfig, Share,
+    ContextChoice, ContextShare, ControlPairing, LossWeights, NewContexts, PredictorState, ResponseConfig, Share,
 };
 pub(in crate::model) use response::{Reference as KeptControls, StartCells, size_factors};
 #[doc(hidden)]

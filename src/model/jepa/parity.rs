@@ -6,7 +6,8 @@ use super::{
     TokenConfig,
     heads::Backbone,
     response::{
-        Asked, DecoderNet, EndToEnd, Predictor as ResponsePredictor, PredictorShape, ResponseConfig, SetBatch, Tokens,
+        Asked, ConditionTokens, DecoderNet, EndToEnd, Predictor as ResponsePredictor, PredictorShape, ResponseConfig,
+        SetBatch,
     },
     views::Patterns,
 };
@@ -194,9 +195,13 @@ fn phase_b_is_that_of_pytorch() {
         let genes: Vec<Vec<u32>> = case.input("genes");
         let effects: Vec<Vec<(u32, f32)>> = case.input("effects");
         let mut effects = effects.into_iter();
-        let tokens: Vec<Tokens> = genes
+        let tokens: Vec<ConditionTokens> = genes
             .into_iter()
-            .map(|genes| Tokens { effects: effects.by_ref().take(genes.len()).collect(), genes, levels: Vec::new() })
+            .map(|genes| ConditionTokens {
+                effects: effects.by_ref().take(genes.len()).collect(),
+                genes,
+                levels: Vec::new(),
+            })
             .collect();
         let sizes: Vec<usize> = case.input("control_sets");
         let scale: Vec<f32> = case.input("scale");

@@ -3,7 +3,7 @@
 
 use super::{
     Jepa,
-    config::{EncoderConfig, Objective, PretrainingConfig},
+    config::{EncoderConfig, PretrainingConfig, PretrainingObjective},
     masks::GeneMasks,
     other_genes::Matched,
     pretrain::PretrainNet,
@@ -197,7 +197,7 @@ impl Pretraining {
         config: &TrainConfig,
         run: &mut Run<'_>,
     ) -> Result<History> {
-        let hides = matches!(self.config.objective, Objective::Masks | Objective::Reconstruction);
+        let hides = matches!(self.config.objective, PretrainingObjective::Masks | PretrainingObjective::Reconstruction);
         let masks = hides.then(|| GeneMasks::new(&self.config.masks, data, &split.train)).transpose()?.map(Arc::new);
         let objective = &self.config.objective;
         let train = CellSets::new(data, &split.train, &self.genes, objective, self.target_sum, config.seed)?;
@@ -226,7 +226,7 @@ impl Pretraining {
         if rows.is_empty() {
             return Err(Error::data("no cells were chosen"));
         }
-        let source = CellSets::new(data, rows, &self.genes, &Objective::Masks, self.target_sum, 0)?;
+        let source = CellSets::new(data, rows, &self.genes, &PretrainingObjective::Masks, self.target_sum, 0)?;
         let places: Vec<usize> = (0..rows.len()).collect();
         let embed = |chunk: &[usize]| -> Result<Array2<f32>> {
             let batch: JepaBatch = source.batch(chunk)?;

@@ -1,7 +1,7 @@
 //! Batches of cells, or of sets of a condition's cells, and what a network is shown of them.
 
 use super::{
-    config::{Objective, ViewNoise},
+    config::{PretrainingObjective, ViewNoise},
     encoder::Seen,
     masks::{GeneMasks, MaskPattern},
 };
@@ -102,7 +102,7 @@ impl<'a> CellSets<'a> {
         data: &'a Dataset,
         rows: &[usize],
         genes: &[String],
-        objective: &Objective,
+        objective: &PretrainingObjective,
         target_sum: f32,
         seed: u64,
     ) -> Result<Self> {
@@ -113,7 +113,7 @@ impl<'a> CellSets<'a> {
                 genes.len()
             )));
         }
-        let Objective::Conditions { cells, draws, .. } = *objective else {
+        let PretrainingObjective::Conditions { cells, draws, .. } = *objective else {
             return Ok(Self { data, target_sum, objects: rows.iter().map(|&row| vec![row]).collect() });
         };
         let mut of: Vec<Vec<usize>> = vec![Vec::new(); data.perturbations.len()];

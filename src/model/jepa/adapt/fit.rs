@@ -1,7 +1,7 @@
 //! The training of an adaptation, and what is chosen for it.
 
 use super::{
-    AdaptConfig, AdaptReport, LEAST_CHOSEN, Method, Target,
+    AdaptConfig, AdaptMethod, AdaptReport, LEAST_CHOSEN, Target,
     start::{Net, Start, control_in},
 };
 use crate::{
@@ -133,8 +133,8 @@ impl std::fmt::Display for AdaptReport {
 }
 
 /// Refuses conditions that nothing can be learned from.
-fn check_seen(base: &Jepa, target: &Target, seen: &[Condition], method: Method) -> Result<()> {
-    if seen.is_empty() && method != Method::None {
+fn check_seen(base: &Jepa, target: &Target, seen: &[Condition], method: AdaptMethod) -> Result<()> {
+    if seen.is_empty() && method != AdaptMethod::None {
         return Err(Error::data(
             "none of the target's perturbations was measured in the base's training data, so there is nothing to adapt by",
         ));
@@ -177,7 +177,7 @@ fn source<'a>(
 
 /// Learning rate and epochs, by the loss of conditions that are left out.
 fn choose(start: &Start<'_>, seen: &[Condition], config: &AdaptConfig, run: &Run<'_>) -> Result<Choice> {
-    if config.method == Method::None {
+    if config.method == AdaptMethod::None {
         return Ok(Choice { rate: None, epochs: 0, left_out: None });
     }
     if seen.len() < LEAST_CHOSEN {
@@ -204,7 +204,7 @@ fn choose(start: &Start<'_>, seen: &[Condition], config: &AdaptConfig, run: &Run
         }
     }
     // Training from scratch has nothing to go back to.
-    if least >= before && config.method != Method::Scratch {
+    if least >= before && config.method != AdaptMethod::Scratch {
         best = Choice { rate: None, epochs: 0, left_out: None };
     }
     Ok(Choice { left_out: Some((before, least)), ..best })

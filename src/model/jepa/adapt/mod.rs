@@ -57,7 +57,7 @@ pub const LEAST_CHOSEN: usize = 3;
 /// What is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Method {
+pub enum AdaptMethod {
     /// Nothing but the offsets that control cells tell.
     None,
     /// The FiLM layer of F.
@@ -74,7 +74,7 @@ pub enum Method {
     Scratch,
 }
 
-impl Method {
+impl AdaptMethod {
     /// All of them, from the fewest trained numbers to the most.
     pub const ALL: [Self; 7] =
         [Self::None, Self::Film, Self::Lora, Self::Adapter, Self::Head, Self::Full, Self::Scratch];
@@ -126,13 +126,13 @@ impl Method {
     }
 }
 
-impl fmt::Display for Method {
+impl fmt::Display for AdaptMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
 }
 
-impl FromStr for Method {
+impl FromStr for AdaptMethod {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
@@ -148,7 +148,7 @@ impl FromStr for Method {
 #[serde(default, deny_unknown_fields)]
 pub struct AdaptConfig {
     /// What is trained. Default LoRA.
-    pub method: Method,
+    pub method: AdaptMethod,
     /// Rank and alpha of the low-rank additions.
     pub lora: LoraConfig,
     /// Width of the bottleneck adapters. Default 8.
@@ -168,7 +168,7 @@ pub struct AdaptConfig {
 impl Default for AdaptConfig {
     fn default() -> Self {
         Self {
-            method: Method::Lora,
+            method: AdaptMethod::Lora,
             lora: LoraConfig::default(),
             bottleneck: 8,
             unfreeze: 0.0,
@@ -198,7 +198,7 @@ impl AdaptConfig {
         let rules = [
             (self.bottleneck == 0, "bottleneck must be at least 1"),
             (!(0.0..=1.0).contains(&self.unfreeze), "unfreeze must be between 0 and 1"),
-            (self.unfreeze > 0.0 && self.method != Method::Full, "unfreeze is for the method full"),
+            (self.unfreeze > 0.0 && self.method != AdaptMethod::Full, "unfreeze is for the method full"),
             (
                 self.learning_rates.is_empty() || !self.learning_rates.iter().all(positive),
                 "learning_rates must be positive numbers, at least one",
@@ -217,7 +217,7 @@ impl AdaptConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AdaptReport {
     /// What was trained.
-    pub method: Method,
+    pub method: AdaptMethod,
     /// Numbers that were trained, and weights of the base.
     pub share: TrainedShare,
     /// Target conditions that it was trained on.

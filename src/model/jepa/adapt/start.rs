@@ -1,6 +1,6 @@
 //! The network that an adaptation begins with, and the model that it becomes.
 
-use super::{AdaptConfig, Method, watched::Watched};
+use super::{AdaptConfig, AdaptMethod, watched::Watched};
 use crate::{
     Error, Result,
     data::{Condition, Dataset, Perturbation, TrainingCells},
@@ -42,7 +42,7 @@ pub(super) struct Start<'a> {
     pub with_remainder: bool,
     /// SHA-256 of the base's weights.
     pub hash: String,
-    method: Method,
+    method: AdaptMethod,
 }
 
 /// Encoder, predictor and decoder.
@@ -70,16 +70,16 @@ impl<'a> Start<'a> {
             parts.predictor.clone(),
             parts.decoder.clone(),
         ))?;
-        if config.method == Method::Film && response.predictor.response.film().is_none() {
+        if config.method == AdaptMethod::Film && response.predictor.response.film().is_none() {
             return Err(Error::config(
                 "--method film: the base was trained with another conditioning than film; use lora or adapter",
             ));
         }
-        if config.method == Method::Scratch {
+        if config.method == AdaptMethod::Scratch {
             parts = fresh(base, cells, run, &mut rng)?;
         }
         // A base that was itself adapted so has its adapters trained further.
-        if config.method == Method::Adapter && parts.predictor.response.bottleneck().is_none() {
+        if config.method == AdaptMethod::Adapter && parts.predictor.response.bottleneck().is_none() {
             parts.student.encoder.add_adapters(config.bottleneck, &mut rng)?;
             parts.encoder.backbone = parts.student.clone();
             parts.predictor.response.add_adapter(config.bottleneck, &mut rng)?;
@@ -122,7 +122,7 @@ impl<'a> Start<'a> {
             decoder: Decoder::new(decoder),
             reference: joined(&of_base.reference, &own)?,
         };
-        if self.method == Method::Scratch {
+        if self.method == AdaptMethod::Scratch {
             // What was learned of combinations belongs to the base's embedding.
             response.interactions = Vec::new();
             response.beyond = Beyond::none(encoder.width());

@@ -6,7 +6,7 @@ mod objective;
 
 pub use collapse::{AntiCollapse, CollapseAlarm, OnCollapse, Regularise, TeacherConfig, TeacherSees};
 pub use encoder::{EncoderConfig, GeneConfig, GroupConfig, PredictorConfig, Size, TokenConfig, ValueTokens};
-pub use objective::{MaskConfig, MaskKind, Objective, ViewNoise};
+pub use objective::{MaskConfig, MaskKind, PretrainingObjective, ViewNoise};
 
 use crate::{
     Error, Result,
@@ -23,7 +23,7 @@ pub struct PretrainingConfig {
     /// Features of an embedding.
     pub width: usize,
     /// What is predicted from what.
-    pub objective: Objective,
+    pub objective: PretrainingObjective,
     /// Which genes are hidden (`masks`, `reconstruction`).
     pub masks: MaskConfig,
     /// Who gives the targets (`masks`, `conditions`).
@@ -52,11 +52,11 @@ pub struct PretrainingConfig {
 }
 
 /// Of what was tried on validation cells of Papalexi 2021, the settings whose embedding tells most of the perturbation:
-/// [`Objective::split_views`], 64 features, the small perceptron (`benches/embeddings.rs`). [`PretrainingConfig::mlp`] and
+/// [`PretrainingObjective::split_views`], 64 features, the small perceptron (`benches/embeddings.rs`). [`PretrainingConfig::mlp`] and
 /// [`PretrainingConfig::tokens`] predict hidden genes instead.
 impl Default for PretrainingConfig {
     fn default() -> Self {
-        Self { objective: Objective::split_views(), width: 64, ..Self::mlp(Size::Small) }
+        Self { objective: PretrainingObjective::split_views(), width: 64, ..Self::mlp(Size::Small) }
     }
 }
 
@@ -105,7 +105,7 @@ impl PretrainingConfig {
         Self {
             encoder,
             width,
-            objective: Objective::default(),
+            objective: PretrainingObjective::default(),
             masks: MaskConfig::default(),
             teacher: TeacherConfig::default(),
             loss: EmbeddingLoss::default(),
@@ -129,7 +129,7 @@ impl PretrainingConfig {
         let bad_share = |value: f64| !(value > 0.0 && value < 1.0);
         let MaskConfig { fraction, targets, overlap, patterns, .. } = self.masks;
         let (invariance, variance, covariance) = self.anti_collapse.weights();
-        let masked = matches!(self.objective, Objective::Masks | Objective::Reconstruction);
+        let masked = matches!(self.objective, PretrainingObjective::Masks | PretrainingObjective::Reconstruction);
         let momentum = self.teacher.ema.is_some_and(|ema| match ema {
             EmaMomentum::Constant { momentum }
             | EmaMomentum::Cosine { from: momentum }
@@ -153,21 +153,24 @@ impl PretrainingConfig {
             }
         };
         let views = match self.objective {
-            Objective::Views { gene_dropout, .. } | Objective::Contrastive { gene_dropout, .. } => {
-                !(0.0..1.0).contains(&gene_dropout)
-            }
+            PretrainingObjective::Views { gene_dropout, .. }
+            | PretrainingObjective::Contrastive { gene_dropout, .. } => !(0.0..1.0).contains(&gene_dropout),
             _ => false,
         };
         let sets = match self.objective {
-            Objective::Conditions { cells, draws, latents } => [cells, draws, latents].contains(&0),
+            PretrainingObjective::Conditions { cells, draws, latents } => [cells, draws, latents].contains(&0),
             _ => false,
         };
         let positive = match self.objective {
-            Objective::Contrastive { temperature: value, .. } | Objective::Variational { beta: value } => value,
+            PretrainingObjective::Contrastive { temperature: value, .. }
+            | PretrainingObjective::Variational { beta: value } => value,
             _ => 1.0,
         };
         // These keep embeddings apart, or near the prior, by themselves.
-        let keeps_apart = matches!(self.objective, Objective::Contrastive { .. } | Objective::Variational { .. });
+        let keeps_apart = matches!(
+            self.objective,
+            PretrainingObjective::Contrastive { .. } | PretrainingObjective::Variational { .. }
+        );
         let raise = match self.alarm.then {
             OnCollapse::Raise { factor, .. } => Some((factor, self.anti_collapse == AntiCollapse::None || keeps_apart)),
             _ => None,
@@ -203,7 +206,7 @@ impl PretrainingConfig {
             ),
             (
                 self.regularise == Regularise::Predictions
-                    && (keeps_apart || self.objective == Objective::Reconstruction),
+                    && (keeps_apart || self.objective == PretrainingObjective::Reconstruction),
                 "regularise = predictions: with this objective no predicted embedding is held apart; leave it out".to_owned(),
             ),
             (

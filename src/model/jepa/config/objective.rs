@@ -21,7 +21,7 @@ pub enum ViewNoise {
 /// What is predicted from what.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Objective {
+pub enum PretrainingObjective {
     /// From the visible genes of a cell, the teacher's embedding of the hidden ones; what the teacher sees, and so whether this
     /// is the form of I-JEPA (Assran et al. 2023) or of SC-JEPA, says [`TeacherSees`](super::TeacherSees).
     #[default]
@@ -65,7 +65,7 @@ pub enum Objective {
     },
 }
 
-impl Objective {
+impl PretrainingObjective {
     /// Views with the usual strength: 80 % of the genes hidden, Poisson noise.
     pub fn views() -> Self {
         Self::Views { gene_dropout: 0.8, noise: ViewNoise::Poisson }

@@ -12,7 +12,7 @@
 //! f' <- m f' + (1 - m) f             after each step; m = 0 without EMA
 //! ```
 //!
-//! The other objectives ([`Objective`]) change what is seen and predicted; student, losses, diagnostics and alarm are the
+//! The other objectives ([`PretrainingObjective`]) change what is seen and predicted; student, losses, diagnostics and alarm are the
 //! same, and each has its file: `hidden_genes`, `hidden_places`, `two_views`, `reconstruction`, `variational`, `cell_sets`. r is 1 until the
 //! alarm raises it.
 
@@ -25,7 +25,7 @@ mod two_views;
 mod variational;
 
 use super::{
-    config::{Objective, PretrainingConfig, TeacherSees},
+    config::{PretrainingConfig, PretrainingObjective, TeacherSees},
     diagnostics::{Monitor, effective_rank, spread},
     encoder::{CellEncoder, Seen},
     heads::{Backbone, Decoder, Pointer, Predictor, TokenPredictor},
@@ -89,10 +89,10 @@ impl<D: Backend> PretrainNet<D> {
         if let Some(teacher) = &mut teacher {
             ema_update(teacher, &student, 0.0)?;
         }
-        let varies = matches!(config.objective, Objective::Variational { .. });
-        let reconstructs = varies || config.objective == Objective::Reconstruction;
-        let of_tokens = config.objective == Objective::Masks && config.teacher.sees == TeacherSees::Tokens;
-        let pointer = (config.objective == Objective::Masks && !of_tokens).then_some(genes);
+        let varies = matches!(config.objective, PretrainingObjective::Variational { .. });
+        let reconstructs = varies || config.objective == PretrainingObjective::Reconstruction;
+        let of_tokens = config.objective == PretrainingObjective::Masks && config.teacher.sees == TeacherSees::Tokens;
+        let pointer = (config.objective == PretrainingObjective::Masks && !of_tokens).then_some(genes);
         let places = config.encoder.places().filter(|_| of_tokens);
         let tokens = places.map(|places| TokenPredictor::new(device, places, rng)).transpose()?;
         Ok(Self {
@@ -220,15 +220,17 @@ impl<D: Backend> Trainable<D> for PretrainNet<D> {
     ) -> Result<Loss<D, T>> {
         let measure = !context.training || context.step_of_epoch().is_multiple_of(MEASURE_EVERY);
         let predicted = match self.config.objective {
-            Objective::Masks if self.tokens.is_some() => self.hidden_places(batch, tape, context)?,
-            Objective::Masks => self.masked(batch, tape, context, measure)?,
-            Objective::Views { gene_dropout, noise } => self.views(batch, (gene_dropout, noise), tape, context)?,
-            Objective::Contrastive { gene_dropout, noise, temperature } => {
+            PretrainingObjective::Masks if self.tokens.is_some() => self.hidden_places(batch, tape, context)?,
+            PretrainingObjective::Masks => self.masked(batch, tape, context, measure)?,
+            PretrainingObjective::Views { gene_dropout, noise } => {
+                self.views(batch, (gene_dropout, noise), tape, context)?
+            }
+            PretrainingObjective::Contrastive { gene_dropout, noise, temperature } => {
                 self.told_apart(batch, ((gene_dropout, noise), temperature), tape, context)?
             }
-            Objective::Variational { beta } => self.varied(batch, beta, tape, context)?,
-            Objective::Reconstruction => self.reconstructed(batch, tape, context)?,
-            Objective::Conditions { .. } => self.conditions(batch, tape, context, measure)?,
+            PretrainingObjective::Variational { beta } => self.varied(batch, beta, tape, context)?,
+            PretrainingObjective::Reconstruction => self.reconstructed(batch, tape, context)?,
+            PretrainingObjective::Conditions { .. } => self.conditions(batch, tape, context, measure)?,
         };
         let mut parts = Vec::new();
         let Predicted { loss, apart, student, teacher } = predicted;

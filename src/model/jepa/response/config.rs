@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result,
-    model::jepa::{Conditioning, response::Pairing},
+    model::jepa::{Conditioning, response::ControlPairing},
     train::{LearningRateSchedule, TrainConfig},
 };
 use serde::{Deserialize, Serialize};
@@ -89,7 +89,7 @@ pub struct ResponseConfig {
     /// Whether the encoder is trained further, or stays as phase A left it.
     pub train_encoder: bool,
     /// How predicted and observed cells are compared.
-    pub pairing: Pairing,
+    pub pairing: ControlPairing,
     /// Which predictor is kept at the end.
     pub predictor: PredictorState,
     /// What predicts a perturbation in a context where it was not measured. It matters only to cells of several contexts
@@ -135,7 +135,7 @@ impl Default for ResponseConfig {
             cells: 32,
             draws: 8,
             train_encoder: true,
-            pairing: Pairing::default(),
+            pairing: ControlPairing::default(),
             predictor: PredictorState::default(),
             new_contexts: NewContexts::default(),
             context_tokens: true,
@@ -212,7 +212,7 @@ impl ResponseConfig {
             (energy + means + profile == 0.0, "one of the weights of energy, means and profile must be above 0"),
             (counts == 0.0, "the weight of counts must be above 0: it trains the decoder"),
             (
-                self.pairing != Pairing::None && energy == 0.0,
+                self.pairing != ControlPairing::None && energy == 0.0,
                 "pairing needs a weight of energy above 0: its loss takes the place of the energy distance",
             ),
         ];

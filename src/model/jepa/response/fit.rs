@@ -11,7 +11,7 @@ use super::{
     measured::{Hidden, Measured},
     net::{EndToEnd, Predictor},
     reference::Reference,
-    source::{Asked, SetSize, SetSource, StartCells, Tokens},
+    source::{Asked, SetSize, SetSource, StartCells, ConditionTokens},
     transfer::ContextShare,
 };
 use crate::{
@@ -284,7 +284,7 @@ impl Response {
 
     /// The sum of D over the genes of a condition, `(cells, width)`; in a context where one was not measured, by what carries it
     /// there.
-    pub(super) fn shift(&self, start: &StartCells, condition: &Condition, tokens: &Tokens) -> Result<Array2<f32>> {
+    pub(super) fn shift(&self, start: &StartCells, condition: &Condition, tokens: &ConditionTokens) -> Result<Array2<f32>> {
         let genes = &self.measured.genes;
         let here = |gene: u32| self.measured.here(&genes[gene as usize], condition.context.as_ref());
         let [known, carried] = tokens.parted(|gene| self.transfers.is_empty() || here(gene));

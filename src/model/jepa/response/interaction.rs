@@ -7,7 +7,7 @@ use super::{
     judge::{JUDGES, Judge, few, gained, least_of},
     measured::Hidden,
     net::{profile_loss, spread_over},
-    source::{Tokens, profile},
+    source::{ConditionTokens, profile},
 };
 use crate::{
     Error, Result,
@@ -324,7 +324,7 @@ impl Response {
     }
 
     /// `sum_g s_g` of a condition, and s of both genes of each pair, scaled to mean square 1.
-    pub(super) fn together(&self, tokens: &Tokens) -> (Array1<f32>, [Array2<f32>; 2]) {
+    pub(super) fn together(&self, tokens: &ConditionTokens) -> (Array1<f32>, [Array2<f32>; 2]) {
         let all = ops::download(&self.predictor.effects);
         let square = all.iter().map(|v| v * v).sum::<f32>() / all.len().max(1) as f32;
         let scale = if square > 0.0 { 1.0 / square.sqrt() } else { 1.0 };

@@ -100,11 +100,11 @@ pub(super) use net::PredictorShape;
 #[doc(hidden)]
 pub use net::profile_loss;
 pub(super) use net::{EndToEnd, Predictor};
-pub use pairing::Pairing;
+pub use pairing::ControlPairing;
 pub(in crate::model) use reference::Reference;
 pub(in crate::model) use source::StartCells;
 #[cfg(test)]
-pub(super) use source::Tokens;
+pub(super) use source::ConditionTokens;
 pub(super) use source::{Asked, SetBatch, SetSize, SetSource};
 pub use transfer::ContextShare;
 #[doc(hidden)]

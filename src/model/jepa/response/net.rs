@@ -3,8 +3,8 @@
 use super::{
     config::{LossWeights, ResponseConfig},
     decoder::{DecoderNet, GAIN},
-    pairing::Pairing,
-    source::{Asked, SetBatch, StartCells, Tokens},
+    pairing::ControlPairing,
+    source::{Asked, SetBatch, StartCells, ConditionTokens},
 };
 use crate::{
     Error, Result,
@@ -242,7 +242,7 @@ impl<D: Backend> Predictor<D> {
     ///
     /// # Errors
     /// As there.
-    pub fn shift(&self, start: &StartCells, tokens: &Tokens) -> Result<Array2<f32>> {
+    pub fn shift(&self, start: &StartCells, tokens: &ConditionTokens) -> Result<Array2<f32>> {
         let z = ops::upload(&self.device, &start.z)?.put_tape(NoneTape);
         Ok(ops::download(&self.clone().forward(z, &Asked::about(start, tokens), None)?))
     }
@@ -274,7 +274,7 @@ pub struct EndToEnd<D: Backend> {
     /// From z to counts.
     pub decoder: DecoderNet<D>,
     weights: LossWeights,
-    pairing: Pairing,
+    pairing: ControlPairing,
     momentum: EmaMomentum,
     train_encoder: bool,
     alarm: CollapseAlarm,

@@ -16,10 +16,11 @@ const REGULARISATION: f64 = 0.05;
 /// Few iterations suffice: targets of a plan whose row sums are off by 0.1 % in total train as well.
 const ITERATIONS: SinkhornConfig = SinkhornConfig { iterations: 200, tolerance: 1e-3 };
 
-/// How predicted and observed cells of a condition are compared; no cell is measured both before and after.
+/// How control cells are paired with perturbed cells of a condition, so that the predicted ones can be compared with the observed
+/// ones; no cell is measured both before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Pairing {
+pub enum ControlPairing {
     /// As sets, by the energy distance.
     #[default]
     None,
@@ -31,7 +32,7 @@ pub enum Pairing {
     Transport,
 }
 
-impl Pairing {
+impl ControlPairing {
     /// What its part of the loss is called.
     pub fn part(self) -> &'static str {
         match self {
@@ -85,7 +86,7 @@ mod tests {
     use rand_chacha::rand_core::SeedableRng;
 
     /// Two sets of two cells and of three; in the second, the perturbed cells are the control cells moved by (10, 0).
-    fn distance(pairing: Pairing, by: [f32; 2]) -> f32 {
+    fn distance(pairing: ControlPairing, by: [f32; 2]) -> f32 {
         let device = Cpu::default();
         let z = ndarray::array![[0.0_f32, 0.0], [0.0, 4.0], [1.0, 0.0], [1.0, 9.0], [1.0, 20.0]];
         let there = ndarray::array![[10.0_f32, 4.0], [10.0, 0.0], [11.0, 20.0], [11.0, 0.0], [11.0, 9.0]];
@@ -100,11 +101,11 @@ mod tests {
 
     #[test]
     fn transport_finds_each_cells_own_partner_and_chance_does_not() {
-        assert!(distance(Pairing::None, [10.0, 0.0]).abs() < 1e-4, "the sets are the same");
-        assert!(distance(Pairing::Transport, [10.0, 0.0]) < 0.2);
+        assert!(distance(ControlPairing::None, [10.0, 0.0]).abs() < 1e-4, "the sets are the same");
+        assert!(distance(ControlPairing::Transport, [10.0, 0.0]) < 0.2);
         // Off by (3, 0) everywhere: half of 9, the mean over two features.
-        let off = distance(Pairing::Transport, [7.0, 0.0]);
+        let off = distance(ControlPairing::Transport, [7.0, 0.0]);
         assert!((off - 4.5).abs() < 0.3, "{off}");
-        assert!(distance(Pairing::Random, [10.0, 0.0]) > 5.0);
+        assert!(distance(ControlPairing::Random, [10.0, 0.0]) > 5.0);
     }
 }

@@ -68,7 +68,7 @@ pub struct Pairs {
 
 impl Asked {
     /// About `sets` of these numbers of control cells, each with the tokens of a condition.
-    pub fn of<'a>(sets: impl IntoIterator<Item = (usize, &'a Tokens)>) -> Self {
+    pub fn of<'a>(sets: impl IntoIterator<Item = (usize, &'a ConditionTokens)>) -> Self {
         let (mut cells, mut tokens, mut of_token) = (Vec::new(), Vec::new(), Vec::new());
         let (mut genes, mut effect_rows, mut weights) = (Vec::new(), Vec::new(), Vec::new());
         let mut levels = Vec::new();
@@ -97,7 +97,7 @@ impl Asked {
     }
 
     /// About these control cells, each with the tokens of a condition.
-    pub fn about(start: &StartCells, tokens: &Tokens) -> Self {
+    pub fn about(start: &StartCells, tokens: &ConditionTokens) -> Self {
         Self { log_library: start.log_library.clone(), ..Self::of([(start.z.nrows(), tokens)]) }
     }
 
@@ -135,7 +135,7 @@ impl Asked {
 
 /// The genes of a condition, the rows and weights of the measured effects that stand for each, and the levels of its context.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Tokens {
+pub struct ConditionTokens {
     /// Numbers of the perturbed genes.
     pub genes: Vec<u32>,
     /// For each of them.
@@ -144,7 +144,7 @@ pub struct Tokens {
     pub levels: Vec<u32>,
 }
 
-impl Tokens {
+impl ConditionTokens {
     /// Those of the genes that `first` accepts, and the others.
     pub fn parted(&self, first: impl Fn(u32) -> bool) -> [Self; 2] {
         let none = Self { levels: self.levels.clone(), ..Self::default() };
@@ -181,7 +181,7 @@ pub struct SetBatch {
 /// One set.
 pub struct Item {
     /// What is asked.
-    pub tokens: Tokens,
+    pub tokens: ConditionTokens,
     /// Rows of the control cells.
     pub controls: Vec<usize>,
     /// Rows of the perturbed cells.

@@ -19,7 +19,7 @@ use super::{
     judge::{Judge, few, gained, least_of},
     measured::Hidden,
     net::Predictor,
-    source::{SetSize, SetSource, StartCells, Tokens},
+    source::{SetSize, SetSource, StartCells, ConditionTokens},
     tune::{Moves, TuneSource, Tuned},
 };
 use crate::{
@@ -64,7 +64,7 @@ struct Pair<'a> {
     start: StartCells,
     widened: Array2<f32>,
     own: Array1<f32>,
-    tokens: Tokens,
+    tokens: ConditionTokens,
     /// The shift that other contexts say.
     shift: Array1<f32>,
 }

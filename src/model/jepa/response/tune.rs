@@ -20,7 +20,7 @@ use super::{
     fit::Response,
     judge::Judge,
     net::{Predictor, shares_of, spread_over},
-    pairing::Pairing,
+    pairing::ControlPairing,
     source::{Asked, SetSize, SetSource},
 };
 use crate::{
@@ -112,7 +112,7 @@ pub struct Tuned<D: Backend> {
     pub decoder: DecoderNet<D>,
     moves: Moves,
     weights: LossWeights,
-    pairing: Pairing,
+    pairing: ControlPairing,
     /// Factor of how far control cells are from their mean when they are decoded.
     width: f32,
 }
