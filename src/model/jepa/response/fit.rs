@@ -6,12 +6,13 @@ use super::{
     config::{NewContexts, PredictorState, ResponseConfig},
     decoder::{Decoder, DecoderNet, size_factors},
     embedded::{Embedded, Encoder},
+    end_to_end::EndToEnd,
     interaction::Interaction,
     judge::{Judge, WIDTHS},
     measured::{Hidden, Measured},
-    net::{EndToEnd, Predictor},
+    predictor::Predictor,
     reference::Reference,
-    source::{Asked, SetSize, SetSource, StartCells, ConditionTokens},
+    source::{Asked, ConditionTokens, SetSize, SetSource, StartCells},
     transfer::ContextShare,
 };
 use crate::{
@@ -284,7 +285,12 @@ impl Response {
 
     /// The sum of D over the genes of a condition, `(cells, width)`; in a context where one was not measured, by what carries it
     /// there.
-    pub(super) fn shift(&self, start: &StartCells, condition: &Condition, tokens: &ConditionTokens) -> Result<Array2<f32>> {
+    pub(super) fn shift(
+        &self,
+        start: &StartCells,
+        condition: &Condition,
+        tokens: &ConditionTokens,
+    ) -> Result<Array2<f32>> {
         let genes = &self.measured.genes;
         let here = |gene: u32| self.measured.here(&genes[gene as usize], condition.context.as_ref());
         let [known, carried] = tokens.parted(|gene| self.transfers.is_empty() || here(gene));

@@ -6,7 +6,8 @@ use super::{
     fit::Response,
     judge::{JUDGES, Judge, few, gained, least_of},
     measured::Hidden,
-    net::{profile_loss, spread_over},
+    predictor::spread_over,
+    profile_loss::profile_loss,
     source::{ConditionTokens, profile},
 };
 use crate::{

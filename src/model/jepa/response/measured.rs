@@ -1,6 +1,6 @@
 //! What the training cells say of each condition, and which measured effects stand for a gene in a context.
 
-use super::{ResponseConfig, embedded::Embedded, net::PredictorShape, source::ConditionTokens};
+use super::{ResponseConfig, embedded::Embedded, predictor::PredictorShape, source::ConditionTokens};
 use crate::{
     Error, Result,
     data::{Condition, ContextColumns, Controls, Perturbation, rows_by_condition, similarities, squared_distance},
@@ -196,7 +196,8 @@ impl Measured {
     /// # Errors
     /// Genes that were never perturbed alone, all named: [`ErrorKind::Inapplicable`](crate::ErrorKind).
     pub fn tokens(&self, condition: &Condition, hidden: Hidden<'_>) -> Result<ConditionTokens> {
-        let mut tokens = ConditionTokens { levels: self.levels_of(condition.context.as_ref()), ..ConditionTokens::default() };
+        let mut tokens =
+            ConditionTokens { levels: self.levels_of(condition.context.as_ref()), ..ConditionTokens::default() };
         let mut unknown = Vec::new();
         for gene in condition.perturbation.genes() {
             let Ok(number) = self.genes.binary_search(gene) else {

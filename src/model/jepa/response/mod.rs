@@ -53,7 +53,9 @@
 //! | `config` | the settings |
 //! | `measured`, `source` | the training cells by condition; sets of them |
 //! | `embedded` | encoder, and cells in embedding space |
-//! | `net` | the predictor, and the loss of phase B |
+//! | `predictor` | D: what a perturbation does to an embedding |
+//! | `end_to_end` | what is trained end to end, and its loss |
+//! | `profile_loss` | the part of that loss that compares shares of genes |
 //! | `pairing` | what predicted cells are drawn to: a set, or partners |
 //! | `tune` | the end of phase B: predictor and decoder, by the effects that are decoded |
 //! | `interaction` | what combinations do beyond the sum |
@@ -73,12 +75,14 @@ mod config;
 mod decoder;
 mod doses;
 mod embedded;
+mod end_to_end;
 mod fit;
 mod interaction;
 mod judge;
 mod measured;
-mod net;
 mod pairing;
+mod predictor;
+mod profile_loss;
 mod reference;
 mod source;
 mod transfer;
@@ -90,21 +94,22 @@ pub use config::{LossWeights, NewContexts, PredictorState, ResponseConfig};
 pub(in crate::model) use decoder::size_factors;
 pub(super) use decoder::{Decoder, DecoderNet};
 pub(super) use embedded::{Embedded, Encoder};
+pub(super) use end_to_end::EndToEnd;
 pub use fit::Share;
 pub(super) use fit::{Response, begin_decoder, check_watched, columns_of};
 pub(super) use interaction::Interaction;
 pub(super) use judge::Judge;
 pub(super) use measured::{Hidden, Measured};
-#[cfg(test)]
-pub(super) use net::PredictorShape;
-#[doc(hidden)]
-pub use net::profile_loss;
-pub(super) use net::{EndToEnd, Predictor};
 pub use pairing::ControlPairing;
+pub(super) use predictor::Predictor;
+#[cfg(test)]
+pub(super) use predictor::PredictorShape;
+#[doc(hidden)]
+pub use profile_loss::profile_loss;
 pub(in crate::model) use reference::Reference;
-pub(in crate::model) use source::StartCells;
 #[cfg(test)]
 pub(super) use source::ConditionTokens;
+pub(in crate::model) use source::StartCells;
 pub(super) use source::{Asked, SetBatch, SetSize, SetSource};
 pub use transfer::ContextShare;
 #[doc(hidden)]

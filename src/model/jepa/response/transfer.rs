@@ -18,8 +18,8 @@ use super::{
     fit::Response,
     judge::{Judge, few, gained, least_of},
     measured::Hidden,
-    net::Predictor,
-    source::{SetSize, SetSource, StartCells, ConditionTokens},
+    predictor::Predictor,
+    source::{ConditionTokens, SetSize, SetSource, StartCells},
     tune::{Moves, TuneSource, Tuned},
 };
 use crate::{

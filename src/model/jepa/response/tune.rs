@@ -19,8 +19,9 @@ use super::{
     embedded::Encoder,
     fit::Response,
     judge::Judge,
-    net::{Predictor, shares_of, spread_over},
     pairing::ControlPairing,
+    predictor::{Predictor, spread_over},
+    profile_loss::shares_of,
     source::{Asked, SetSize, SetSource},
 };
 use crate::{
