@@ -7,7 +7,7 @@ use crate::{
         ModelConfig,
         diffusion::{
             DiffusionConfig, Parameterization, Sampler, Solver,
-            model::check_shares,
+            config::check_shares,
             net::{GeneTokensConfig, ScoreNetConfig, Tokenization},
         },
         jepa::Grouping,

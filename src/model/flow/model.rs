@@ -8,8 +8,9 @@ use crate::{
         State,
         diffusion::{
             OdeConfig, Solver,
+            config::check_shares,
             learner::{LearnerConfig, Placed, Rows, Source},
-            model::{check_saved, check_shares},
+            model::check_saved,
             net::ScoreNetConfig,
             prediction::{Scales, Standard, check_condition, check_finite},
         },

@@ -5,7 +5,7 @@ use crate::{
     data::DataKind,
     model::{
         ModelConfig,
-        diffusion::{DiffusionConfig, SampleConfig, Schedule, Sde, model::check_shares, net::ScoreNetConfig},
+        diffusion::{DiffusionConfig, SampleConfig, Schedule, Sde, config::check_shares, net::ScoreNetConfig},
         flow::{FlowConfig, TransportConfig},
         jepa::{JepaSettings, Phase},
     },
