@@ -19,8 +19,9 @@
 //! | `effects` | mean effects with their uncertainty, for effects datasets |
 //! | `space` | the latent space, or principal components of expression for comparison; cells whose mean is a wanted one |
 //! | `generator` | what is known of conditions; diffusion or flow, from noise or from control cells |
-//! | `cells` | the model of cells, and its predictions |
-//! | `contract` | both models in the contract of all models, and their files |
+//! | `cells` | the model of cells, and its predictions (`query`) |
+//! | `contract` | both models in the contract of all models |
+//! | `saved` | their files |
 //!
 //! Sources: Rombach et al. 2022 (latent diffusion), Lopez et al. 2018 (the counts' model), Lipman et al. 2023 (flows).
 
@@ -28,6 +29,7 @@ mod cells;
 mod contract;
 mod effects;
 mod generator;
+mod saved;
 mod space;
 mod spread;
 

@@ -12,16 +12,24 @@
 //! The size is known from as many residuals as there are: each draw's is multiplied by `sqrt(nu / chi^2_nu)`, nu their number
 //! less one. Which way a prediction is off is not known beforehand, so r and -r are trained on alike and draws come in such pairs:
 //! the mean of an even number of draws is the prediction itself.
+//!
+//! | file | what |
+//! |---|---|
+//! | `left_out` | the left-out predictions |
+//! | `size` | sigma |
+
+mod left_out;
+mod size;
+
+pub(super) use left_out::applicable;
+pub use left_out::{LeftOut, MeanPredictor, Novelty, leave_out};
+pub(super) use size::Size;
 
 use crate::{
-    Error, ErrorKind, Result,
-    data::{Condition, EffectTable, part_of, shuffle},
+    Error, Result,
     device::Device,
     math::{directions, seeds::derived},
-    model::{
-        combination::CombinationModel,
-        diffusion::{Diffusion, DiffusionConfig, SampleConfig, net::ScoreNetConfig},
-    },
+    model::diffusion::{Diffusion, DiffusionConfig, SampleConfig, net::ScoreNetConfig},
     train::{History, Run, TrainConfig},
 };
 use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate, s};
@@ -29,115 +37,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{ChiSquared, Distribution};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
-
-/// What predicts mean effects.
-pub trait MeanPredictor {
-    /// The mean effects of conditions, `(conditions, genes)`.
-    ///
-    /// # Errors
-    /// A condition that it cannot predict: [`ErrorKind::Inapplicable`].
-    fn effects(&self, conditions: &[Condition]) -> Result<Array2<f64>>;
-}
-
-impl MeanPredictor for CombinationModel {
-    fn effects(&self, conditions: &[Condition]) -> Result<Array2<f64>> {
-        self.effects(conditions)
-    }
-}
-
-/// Why a condition has to be predicted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Novelty {
-    /// Its genes were perturbed in training, but never together.
-    Combination,
-    /// A gene of it was never perturbed in training.
-    UnseenGene,
-}
-
-/// Observed effects beside what was predicted of them by fits that had not seen them.
-#[derive(Debug, Clone)]
-pub struct LeftOut {
-    /// Why each had to be predicted.
-    pub novelty: Vec<Novelty>,
-    /// `(conditions, genes)`.
-    pub predicted: Array2<f64>,
-    /// Observed minus predicted, `(conditions, genes)`.
-    pub residuals: Array2<f64>,
-}
-
-/// Leaves parts of the training fold out in turn, fits without them and predicts them: the combinations, and the genes
-/// (with every condition that perturbs them). What a fit cannot predict is passed over.
-///
-/// # Errors
-/// Those of `fit` and of its predictions, other than being inapplicable.
-pub fn leave_out<M: MeanPredictor>(
-    data: &EffectTable,
-    folds: usize,
-    seed: u64,
-    fit: impl Fn(&EffectTable) -> Result<M>,
-) -> Result<LeftOut> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let genes = |row: usize| data.conditions[row].perturbation.genes();
-    let mut combinations: Vec<usize> = (0..data.conditions.len()).filter(|&row| genes(row).len() > 1).collect();
-    shuffle(&mut combinations, &mut rng);
-    let mut single: Vec<&String> =
-        data.conditions.iter().flat_map(|c| c.perturbation.genes()).collect::<BTreeSet<_>>().into_iter().collect();
-    shuffle(&mut single, &mut rng);
-    let width = data.effects.ncols();
-    let mut left =
-        LeftOut { novelty: Vec::new(), predicted: Array2::zeros((0, width)), residuals: Array2::zeros((0, width)) };
-    for fold in 0..folds {
-        let out = part_of(&combinations, fold, folds);
-        left.fold(data, &out, &out, Novelty::Combination, &fit)?;
-        let unseen: BTreeSet<&String> = part_of(&single, fold, folds).into_iter().collect();
-        let hit: Vec<usize> =
-            (0..data.conditions.len()).filter(|&row| genes(row).iter().any(|gene| unseen.contains(gene))).collect();
-        let alone: Vec<usize> = hit.iter().copied().filter(|&row| genes(row).len() == 1).collect();
-        left.fold(data, &hit, &alone, Novelty::UnseenGene, &fit)?;
-    }
-    Ok(left)
-}
-
-impl LeftOut {
-    /// Predicts the conditions `judged` by a fit without the conditions `out`.
-    fn fold<M: MeanPredictor>(
-        &mut self,
-        data: &EffectTable,
-        out: &[usize],
-        judged: &[usize],
-        novelty: Novelty,
-        fit: &impl Fn(&EffectTable) -> Result<M>,
-    ) -> Result<()> {
-        let kept: Vec<usize> = (0..data.conditions.len()).filter(|row| !out.contains(row)).collect();
-        if judged.is_empty() || kept.is_empty() {
-            return Ok(());
-        }
-        let Some(model) = applicable(fit(&data.select(&kept)))? else { return Ok(()) };
-        for &row in judged {
-            let Some(predicted) = applicable(model.effects(std::slice::from_ref(&data.conditions[row])))? else {
-                continue;
-            };
-            let predicted = predicted.row(0);
-            let residual: Array1<f64> =
-                data.effects.row(row).iter().zip(predicted).map(|(&seen, said)| f64::from(seen) - said).collect();
-            self.novelty.push(novelty);
-            self.predicted.push_row(predicted).expect("an effect has a value per gene");
-            self.residuals.push_row(residual.view()).expect("an effect has a value per gene");
-        }
-        Ok(())
-    }
-}
-
-/// `None` for what is inapplicable.
-pub(super) fn applicable<T>(result: Result<T>) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == ErrorKind::Inapplicable => Ok(None),
-        Err(error) => Err(error),
-    }
-}
+use size::log_norm;
 
 /// Fewer residuals tell no distribution.
 const FEWEST: usize = 6;
@@ -209,71 +109,6 @@ pub struct Spread {
     pub(super) net: Diffusion,
     pub(super) seen: usize,
     pub(super) sampling: SampleConfig,
-}
-
-/// How large a residual is, by the size of the predicted effect.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Size {
-    /// a of each novelty that was met in training, and the number of residuals that it was learned from.
-    pub level: Vec<(Novelty, f64, usize)>,
-    /// b.
-    pub slope: f64,
-}
-
-impl Size {
-    /// Least squares on logarithms, the slope within 0 to 1: a residual grows with its effect, and not faster.
-    fn fit(left: &LeftOut) -> Self {
-        let rows: Vec<(Novelty, f64, f64)> = left
-            .novelty
-            .iter()
-            .zip(left.predicted.rows())
-            .zip(left.residuals.rows())
-            .map(|((&novelty, predicted), residual)| (novelty, log_norm(predicted), log_norm(residual)))
-            .collect();
-        let mut kinds: Vec<Novelty> = rows.iter().map(|row| row.0).collect();
-        kinds.sort_unstable();
-        kinds.dedup();
-        let mean = |kind: Novelty, of: fn(&(Novelty, f64, f64)) -> f64| {
-            let of_kind: Vec<f64> = rows.iter().filter(|row| row.0 == kind).map(of).collect();
-            of_kind.iter().sum::<f64>() / of_kind.len() as f64
-        };
-        let (mut along, mut square) = (0.0, 0.0);
-        for &kind in &kinds {
-            let (x, y) = (mean(kind, |row| row.1), mean(kind, |row| row.2));
-            for row in rows.iter().filter(|row| row.0 == kind) {
-                along += (row.1 - x) * (row.2 - y);
-                square += (row.1 - x).powi(2);
-            }
-        }
-        let slope = if square > 0.0 { (along / square).clamp(0.0, 1.0) } else { 0.0 };
-        let level = |kind| {
-            let n = rows.iter().filter(|row| row.0 == kind).count();
-            (kind, mean(kind, |row| row.2) - slope * mean(kind, |row| row.1), n)
-        };
-        Self { level: kinds.into_iter().map(level).collect(), slope }
-    }
-
-    /// sigma of a prediction.
-    ///
-    /// # Errors
-    /// A novelty that was not met in training: [`ErrorKind::Inapplicable`](crate::ErrorKind).
-    fn of(&self, predicted: ArrayView1<'_, f64>, novelty: Novelty) -> Result<f64> {
-        match self.level.iter().find(|(known, ..)| *known == novelty) {
-            Some((_, level, _)) => Ok((level + self.slope * log_norm(predicted)).exp()),
-            None => Err(Error::inapplicable(match novelty {
-                Novelty::Combination => {
-                    "too few combinations were trained on to know how far predictions of one are off"
-                }
-                Novelty::UnseenGene => {
-                    "no gene could be left out and predicted: how far predictions are off is not known"
-                }
-            })),
-        }
-    }
-}
-
-fn log_norm(effect: ArrayView1<'_, f64>) -> f64 {
-    effect.dot(&effect).sqrt().max(f64::MIN_POSITIVE.sqrt()).ln()
 }
 
 impl Spread {
