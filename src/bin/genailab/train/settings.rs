@@ -1,6 +1,6 @@
 //! The settings of a training: those of a size, of the configuration file and of the command line, in this order.
 
-use super::{Args, HeldOutArg};
+use super::args::{Args, HeldOutArg};
 use crate::options::{DataArgs, Fractions, say};
 use genailab::{
     Error, Result,
