@@ -114,6 +114,7 @@ pub(super) use predictor::PredictorShape;
 #[doc(hidden)]
 pub use profile_loss::profile_loss;
 pub(in crate::model) use reference::Reference;
+pub(in crate::model) use source::StartCells;
 #[cfg(test)]
 pub(super) use source::{Asked, ConditionTokens};
 pub(super) use source::{SetBatch, SetSize, SetSource};
