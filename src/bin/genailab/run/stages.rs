@@ -33,6 +33,9 @@ const COMPARED_SEEN: [&str; 3] = ["no_change", "mean", "additive"];
 const METRICS: [&str; 3] = ["l2", "pearson", "edistance_plain"];
 /// The size of the run's JEPA: a minute on a laptop.
 const JEPA_SIZE: Size = Size::Tiny;
+/// Passes of the diffusion in the JEPA's space, each with one control cell per training cell: a fraction of what `train` takes, as the
+/// run has other stages to do.
+const JEPA_SPACE_PASSES: usize = 20;
 /// Sentences of the benchmark's verdict that a run's report repeats.
 const SENTENCES: usize = 2;
 
@@ -150,9 +153,10 @@ impl Later {
         let mut run = self.quiet::<JepaDiffusion>(stages, "jepa-diffusion")?;
         // Its only training is a part of this run, which knows by its checkpoint whether it was begun.
         run.resume = stages.args.resume;
-        let mut settings = JepaDiffusionSettings { jepa: jepa.settings().clone(), ..JepaDiffusionSettings::default() };
-        settings.training.epochs = stages.args.epochs.unwrap_or(settings.training.epochs);
-        settings.training.epochs = stages.passes(settings.training.epochs, cells.split.train.len());
+        let usual = JepaDiffusionSettings::default();
+        let mut settings = JepaDiffusionSettings { jepa: jepa.settings().clone(), control_cells: 1, ..usual };
+        let passes = stages.args.epochs.unwrap_or(JEPA_SPACE_PASSES);
+        settings.training.epochs = stages.passes(passes, cells.split.train.len());
         let fitted = without_doses(training).and_then(|()| JepaDiffusion::around(jepa, cells, &settings, &mut run));
         let Some((model, _)) = self.reasoned("diffusion in the JEPA's space", fitted)? else { return Ok(None) };
         model.save(run.dir.as_deref().expect("every stage has a folder"))?;
