@@ -62,7 +62,8 @@ mod tests {
     #[test]
     fn cells_with_extra_zeros_have_the_wanted_mean() {
         let (cells, genes) = (400, 5);
-        let logits = Array2::from_shape_fn((cells, genes), |(cell, gene)| (cell % 7) as f32 * 0.1 - gene as f32 * 0.5);
+        let logits =
+            Array2::from_shape_fn((cells, genes), |(cell, gene)| (cell % 7) as f32 * 0.1 - gene as f32 * 0.5 - 3.0);
         // Half to nine tenths of the values are extra zeros.
         let zeros = Array2::from_shape_fn((cells, genes), |(cell, gene)| gene as f32 * 0.5 + (cell % 3) as f32 * 0.1);
         let plain = CountModel::negative_binomial(logits, Array2::from_elem((1, genes), 1.0));
@@ -72,7 +73,7 @@ mod tests {
         let wanted = Array1::from(vec![2.0, 1.5, 1.0, 0.7, 0.3]);
         let offset = offset_to(&decoded, &wanted, &carriers, true);
         let reached = expected(&decoded, &offset, &carriers, true);
-        assert!((&reached - &wanted).iter().all(|off| off.abs() < 0.01), "{reached} for {wanted}");
+        assert!((&reached - &wanted).iter().all(|off| off.abs() < 0.02), "{reached} for {wanted}");
         let sizes = vec![300.0; cells];
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut sum = Array1::<f64>::zeros(genes);
