@@ -3,7 +3,7 @@
 use genailab::{
     dfdx::prelude::*,
     model::diffusion::net::{
-        Conditioning, DitConfig, GeneTokensConfig, Given, ScoreNet, ScoreNetConfig, Tokenization, sinusoidal,
+        DitConditioning, DitConfig, GeneTokensConfig, Given, ScoreNet, ScoreNetConfig, Tokenization, sinusoidal,
     },
     ndarray::{Array2, Axis, concatenate},
     nn::{HostTensor, Snapshot, ops},

@@ -4,7 +4,7 @@ use genailab::{
     Result,
     dfdx::prelude::*,
     model::diffusion::net::{
-        Conditioning, DitConfig, FilmMlpConfig, GeneTokensConfig, Given, ScoreNet, ScoreNetConfig, TabularConfig,
+        DitConditioning, DitConfig, FilmMlpConfig, GeneTokensConfig, Given, ScoreNet, ScoreNetConfig, TabularConfig,
         Tokenization,
     },
     ndarray::Array2,
