@@ -119,7 +119,8 @@ mod tests {
         let mut errors = 0.0;
         for row in 0..n {
             let others: Vec<usize> = (0..n).filter(|&other| other != row).collect();
-            let within = kernel.select(Axis(0), &others).select(Axis(1), &others) + Array2::<f64>::eye(n - 1) * best.ridge;
+            let within =
+                kernel.select(Axis(0), &others).select(Axis(1), &others) + Array2::<f64>::eye(n - 1) * best.ridge;
             let about = &targets.select(Axis(0), &others) - &means.slice(s![row..=row, ..]);
             let weights = cholesky::solve(&within, &about).expect("positive definite");
             let estimate = kernel.select(Axis(1), &others).row(row).dot(&weights) * best.weight;
