@@ -61,10 +61,10 @@ impl FeatureArgs {
         all.into_iter().filter(|(_, sources)| !sources.is_empty()).collect()
     }
 
-    /// Gives each option to `models` by `set`, which returns their settings after it.
+    /// Hands on each option by `set`, which returns the settings after it; `before` are those before the first, of `name`.
     ///
     /// # Errors
-    /// An option that changes no setting, other than those `used` by something else.
+    /// An option that changes no setting, other than those that something else has a use for (`used`).
     pub fn give(
         &self,
         name: &str,
