@@ -18,7 +18,9 @@ use std::{
 
 /// A way to predict effects, before it has seen data.
 pub trait Predictor: Send + Sync {
-    /// The name in tables and on the command line, `snake_case`.
+    /// The name in tables and in `genailab bench --models`. A model with one entry has its
+    /// [`KIND`](crate::model::Model::KIND) (`jepa-diffusion`); baselines and variants of a model are named in `snake_case`
+    /// (`scaled_additive`, `vae_conditional`).
     fn name(&self) -> &str;
 
     /// One sentence: what it predicts, with its source.

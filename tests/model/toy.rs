@@ -3,7 +3,7 @@
 
 // ANCHOR: model
 use genailab::{
-    Result,
+    Error, Result,
     data::{Condition, DataKind, TrainingData},
     device::Device,
     model::{Abilities, Model, NoSettings, State, Trained},
@@ -11,7 +11,7 @@ use genailab::{
     train::{History, Run},
 };
 
-/// Predicts the mean training effect, whatever the condition.
+/// Predicts the mean training effect, whatever the perturbation, and zero for control.
 struct MeanEffect {
     genes: Vec<String>,
     mean: Array1<f64>,
@@ -31,8 +31,14 @@ impl Trained for MeanEffect {
         true
     }
     fn effects(&self, conditions: &[Condition]) -> Result<Array2<f64>> {
-        let rows = Array2::zeros((conditions.len(), self.genes.len()));
-        Ok(rows + &self.mean)
+        self.check(conditions)?;
+        let mut effects = Array2::<f64>::zeros((conditions.len(), self.genes.len()));
+        for (condition, mut row) in conditions.iter().zip(effects.rows_mut()) {
+            if !condition.perturbation.is_control() {
+                row.assign(&self.mean);
+            }
+        }
+        Ok(effects)
     }
     fn state(&self) -> Result<State> {
         Ok(State::new(&self.genes).with_vector("mean", &self.mean))
@@ -41,12 +47,16 @@ impl Trained for MeanEffect {
 
 impl Model for MeanEffect {
     const KIND: &'static str = "mean-effect";
-    const ABOUT: &'static str = "the mean training effect, for every condition";
+    const ABOUT: &'static str = "the mean training effect, for every perturbation";
     const LEARNS_FROM: &'static [DataKind] = &[DataKind::Effects, DataKind::Cells];
     type Config = NoSettings;
 
     fn fit(data: &TrainingData, _: &NoSettings, _: &mut Run<'_>) -> Result<(Self, History)> {
-        let mean = data.effects()?.mean_effect().mapv(f64::from);
+        let effects = data.effects()?;
+        if effects.is_empty() {
+            return Err(Error::inapplicable("no perturbation was trained on"));
+        }
+        let mean = effects.mean_effect().mapv(f64::from);
         Ok((Self { genes: data.genes.to_vec(), mean }, History::default()))
     }
     fn restore(state: State, _: Device) -> Result<Self> {
