@@ -318,8 +318,11 @@ fn a_vae_with_extra_zeros_gives_the_predicted_mean_too() {
     let drawn = model.sample(double, draw, 3).unwrap().log_normalised().mapv(f64::from);
     let wanted = (control() + model.mean().effect(double).unwrap()).mapv(|mean| mean.max(0.0));
     let deviation = drawn.var_axis(Axis(0), 1.0).mapv(f64::sqrt);
-    // Matched on 128 cells, as above.
+    // Expected, without the noise of draws; then drawn. Matched on 128 cells, as above, which differ by their extra zeros too.
+    let beside = model.effect(double, 0).unwrap() - model.mean().effect(double).unwrap();
+    let beside = beside.dot(&beside).sqrt() / wanted.dot(&wanted).sqrt();
+    assert!(beside < 0.1, "the expected mean is off by {beside} of its length");
     let off = (drawn.mean_axis(Axis(0)).unwrap() - &wanted).mapv(f64::abs);
     let off = off / deviation.mapv(|sd| sd.max(0.05) / 128f64.sqrt());
-    assert!(off.mean().unwrap() < 1.5, "means are off by {} standard errors of 128 cells", off.mean().unwrap());
+    assert!(off.mean().unwrap() < 2.0, "means are off by {} standard errors of 128 cells", off.mean().unwrap());
 }

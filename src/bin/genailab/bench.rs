@@ -43,7 +43,7 @@ pub struct Args {
     #[command(flatten)]
     data: DataFiles,
     /// What is held out: doubles, triples, constae, simulation, perturbations, combos, doses[:middle|highest],
-    /// context:COLUMN[=VALUE], cross-dataset:FILE, stratified
+    /// context:COLUMN[=VALUE], context:COLUMN+COLUMN, cross-dataset:FILE, stratified
     #[arg(long, value_name = "NAME")]
     split: String,
     /// Number of splits, with the seeds 0 to N - 1

@@ -180,7 +180,7 @@ const CONTROL_POINTS: u64 = 1;
 
 /// Which generator, and how it draws.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum GeneratorConfig {
     /// Diffusion from noise.
     Diffusion {
