@@ -172,8 +172,11 @@ fn loss_and_gradients_are(case: &Case, net: &impl Params<Cpu>, total: Scalar<Cpu
     case.gradients_are(net, &total.backward());
 }
 
-/// The network of a case of phase B with its weights, its batch, and the two parts of the molecules of each perturbed cell.
-fn phase_b(kind: &str, settings: &ResponseConfig) -> (Case, EndToEnd<Cpu>, SetBatch, ([Counts; 2], Vec<f32>)) {
+/// The two parts of the molecules of each perturbed cell, and the share of the first.
+type Parts = ([Counts; 2], Vec<f32>);
+
+/// The network of a case of phase B with its weights, its batch, and the parts of its perturbed cells.
+fn phase_b(kind: &str, settings: &ResponseConfig) -> (Case, EndToEnd<Cpu>, SetBatch, Parts) {
     let case = Case::read(&format!("phase_b_{kind}"));
     let (device, mut rng) = (Cpu::default(), ChaCha8Rng::seed_from_u64(1));
     let mut tower = || Backbone::new(&device, GENES, &config(kind), &mut rng).expect("it fits");
