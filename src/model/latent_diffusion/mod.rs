@@ -8,8 +8,6 @@
 //! z = m_c + d,    d ~ diffusion (or flow) given t_c,    x ~ NB(library * softmax(decoder(z, c) + o_c), theta)
 //! ```
 //!
-//! (or ZINB, whose extra zeros the offset does not move)
-//!
 //! d is the deviation of a cell from its mean point; `spread` writes r for the residual of a predicted mean effect.
 //! The offsets `o_c` (one per gene) are such that the mean of the cells is what the mean predictor says, so the mean is its,
 //! and diffusion says how cells differ from it (aleatoric). How far the mean itself may be off (epistemic) is learned
@@ -19,8 +17,7 @@
 //! |---|---|
 //! | `spread` | left-out predictions, and the distribution of what they miss |
 //! | `effects` | mean effects with their uncertainty, for effects datasets |
-//! | `space` | the latent space, or principal components of expression for comparison |
-//! | `offset` | cells whose mean is a wanted one |
+//! | `space` | the latent space, or principal components of expression for comparison; cells whose mean is a wanted one |
 //! | `generator` | what is known of conditions; diffusion or flow, from noise or from control cells |
 //! | `cells` | the model of cells, and its predictions (`query`) |
 //! | `contract` | both models in the contract of all models |
@@ -32,7 +29,6 @@ mod cells;
 mod contract;
 mod effects;
 mod generator;
-mod offset;
 mod saved;
 mod space;
 mod spread;

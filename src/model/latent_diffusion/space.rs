@@ -1,9 +1,13 @@
 //! The space that diffusion runs in: latents of a count VAE, or, for comparison, principal components of expression.
 //!
-//! An offset per gene gives decoded cells the mean that the mean predictor says: see `offset`. How they differ is what the diffusion
-//! says.
+//! # Cells whose mean is a wanted one
+//!
+//! An offset per gene is added to the logits of the count decoder. It is the residual form of the latent diffusion: what
+//! cells have in common is what the mean predictor says, how they differ
+//! is what the diffusion says. For decoded cells with expected log-normalised mean E and a wanted mean t, `(genes,)` each,
+//! the logits get `o += ln((e^t - 1) / (e^E - 1))` until E is t: for small rates E is in proportion to the rate, for large
+//! ones it is its logarithm, and both are met by this step.
 
-use super::offset::{expected, log_ratio, offset_to};
 use crate::{
     Error, Result,
     data::{Counts, DataKind, Dataset, Perturbation, TargetSum, normalize::log_normalize},
@@ -76,12 +80,10 @@ impl Space {
     /// That of a trained VAE, or of the training cells `rows`.
     ///
     /// # Errors
-    /// A VAE of effects, or not of counts, or whose latents are all unused; fewer cells than components.
+    /// A VAE of effects, or not of negative binomial counts, or whose latents are all unused; fewer cells than components.
     pub fn new(kind: SpaceKind, vae: CountVae, data: &Dataset, rows: &[usize]) -> Result<Self> {
-        if vae.trained_on() != DataKind::Cells || vae.config().likelihood == Likelihood::Gaussian {
-            return Err(Error::config(
-                "latent diffusion needs a count VAE of cells with likelihood = \"nb\" or \"zinb\"",
-            ));
+        if vae.trained_on() != DataKind::Cells || vae.config().likelihood != Likelihood::Nb {
+            return Err(Error::config("latent diffusion needs a count VAE of cells with likelihood = \"nb\""));
         }
         let SpaceKind::Expression { components } = kind else {
             let collapse = vae.collapse(data, rows)?;
@@ -190,7 +192,7 @@ impl Decoded {
     /// How an offset changes where the wanted mean changes from `wanted` to `other`, `(genes,)`.
     pub fn offset_between(&self, wanted: &Array1<f64>, other: &Array1<f64>) -> Array1<f64> {
         match self {
-            Self::Counts { model, .. } => log_ratio(other, wanted, &model.kept_share()),
+            Self::Counts { .. } => log_ratio(other, wanted),
             Self::Values { .. } => other - wanted,
         }
     }
@@ -264,4 +266,35 @@ pub(super) fn mean_of(values: &Counts, rows: &[usize]) -> Array1<f64> {
 /// Squared length of a vector.
 pub(super) fn square(vector: ArrayView1<'_, f64>) -> f64 {
     vector.dot(&vector)
+}
+
+/// Steps; each takes off most of what is left.
+const STEPS: usize = 6;
+/// Means below it are not told from zero: about one count in ten thousand cells.
+const SMALLEST: f64 = 1e-4;
+/// Largest offset, a factor of 150.
+const LARGEST: f64 = 5.0;
+
+/// Expected log-normalised expression of decoded cells with `offset` added to their logits, mean over the cells, `(genes,)`.
+fn expected(decoded: &CountModel, offset: &Array1<f64>, carriers: &[CellCovariates], remainder: bool) -> Array1<f64> {
+    let sizes: Vec<f32> = carriers.iter().map(|carrier| carrier.size_factor).collect();
+    let scales: Vec<f64> = carriers.iter().map(|c| f64::from(NORMALISED_TOTAL / c.library_size.max(1.0))).collect();
+    decoded.with_offset(offset).expected_log1p(&sizes, &scales, remainder) / carriers.len().max(1) as f64
+}
+
+/// The offset `(genes,)` with which the decoded cells have the wanted mean.
+fn offset_to(decoded: &CountModel, wanted: &Array1<f64>, carriers: &[CellCovariates], remainder: bool) -> Array1<f64> {
+    let mut offset = Array1::zeros(wanted.len());
+    for _ in 0..STEPS {
+        let mean = expected(decoded, &offset, carriers, remainder);
+        offset = &offset + &log_ratio(wanted, &mean);
+        offset.mapv_inplace(|o: f64| o.clamp(-LARGEST, LARGEST));
+    }
+    offset
+}
+
+/// `ln((e^t - 1) / (e^E - 1))`, with both means at least [`SMALLEST`].
+fn log_ratio(wanted: &Array1<f64>, mean: &Array1<f64>) -> Array1<f64> {
+    let rate = |mean: f64| mean.max(SMALLEST).exp_m1().ln();
+    wanted.iter().zip(mean).map(|(&wanted, &mean)| rate(wanted) - rate(mean)).collect()
 }

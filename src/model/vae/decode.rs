@@ -264,8 +264,8 @@ impl CountModel {
         }
     }
 
-    /// Sum over the cells of `E[ln(1 + scale x)]` for negative binomial counts x, with their extra zeros, `(genes,)`; one size
-    /// factor and one scale per cell. See [`Log1p::expected`].
+    /// Sum over the cells of `E[ln(1 + scale x)]` for negative binomial counts x, `(genes,)`; one size factor and one
+    /// scale per cell. See [`Log1p::expected`].
     pub(in crate::model) fn expected_log1p(
         &self,
         size_factor: &[f32],
@@ -278,21 +278,11 @@ impl CountModel {
         let of_gene = |gene: usize| -> f64 {
             let of_cell = |cell: usize| {
                 let theta = f64::from(self.log_dispersion[[if one_row { 0 } else { cell }, gene]]).exp();
-                let of_counts = log1p[cell].expected(f64::from(mean[[cell, gene]]), theta).0;
-                // An extra zero adds ln 1.
-                self.zero_logits
-                    .as_ref()
-                    .map_or(of_counts, |zero| of_counts * f64::from(1.0 - sigmoid(zero[[cell, gene]])))
+                log1p[cell].expected(f64::from(mean[[cell, gene]]), theta).0
             };
             (0..mean.nrows()).map(of_cell).sum()
         };
         (0..mean.ncols()).into_par_iter().map(of_gene).collect::<Vec<f64>>().into()
-    }
-
-    /// Mean over the cells of the probability that a value is not an extra zero, `1 - pi`, `(genes,)`.
-    pub(in crate::model) fn kept_share(&self) -> Array1<f64> {
-        let kept = |zero: &Array2<f32>| zero.mapv(|logit| f64::from(1.0 - sigmoid(logit))).mean_axis(Axis(0));
-        self.zero_logits.as_ref().and_then(kept).unwrap_or_else(|| Array1::ones(self.output.ncols()))
     }
 
     /// The negative binomial's mean `softmax(output) * size_factor`, or the Gaussian's mean.
