@@ -25,6 +25,9 @@
 //! column there are none: a new context would be a new level. Where `library_token` is set, F reads `E(x) + l t` with l the
 //! standardised ln library size of x.
 //!
+//! E is told neither the context nor any other covariate of a cell: the teacher must be able to embed cells of a context that was
+//! never trained on, and a cell has one embedding whatever is asked about it. What is known of its context reaches F.
+//!
 //! No cell is measured both before and after, so that control and perturbed cells come as sets. The loss of a set:
 //!
 //! ```text
