@@ -70,7 +70,8 @@ pub struct Args {
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
     /// Most passes over the training data, of the VAE, the JEPA and diffusion on cells; the VAE's training stops earlier when what it
-    /// watches gains nothing any more [default: 60, fewer beyond 15,000 training cells; 200 for the VAE of an effects dataset]
+    /// watches gains nothing any more [default: 60, fewer beyond 15,000 training cells (of the JEPA's second phase 20, fewer beyond
+    /// 45,000); 200 for the VAE of an effects dataset]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Seed of the split, the weights, the training and the draws [default: the configuration's, else 0]
