@@ -81,9 +81,10 @@ fn norman_cells() {
     real_cells("norman_cells.h5ad", 3375);
 }
 
+/// A drug in place of genes, patients, and no doubles to hold out.
 #[test]
-fn papalexi_cells() {
-    real_cells("papalexi_cells.h5ad", 20729);
+fn glioblastoma_cells() {
+    real_cells("glioblastoma_cells.h5ad", 5000);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod probe;
 mod response;
 mod unseen;
 mod views;
+mod widened;
 
 use genailab::{
     data::{Dataset, Simulation, SimulationConfig, Split, SplitPlan},

@@ -91,6 +91,19 @@ impl Jepa {
                 share.error
             ),
         };
+        let of_similar = match &response.similar {
+            Some(_) => format!(
+                "; they tell of similar ones: left out, distance in embedding space {:.3} of that without",
+                share.similar
+            ),
+            None if self.settings.response.similar_combinations && response.measured.contexts.len() > 1 => {
+                "; similar combinations are not used: the cells are of several contexts".to_owned()
+            }
+            None if self.settings.response.similar_combinations => {
+                "; similar combinations tell nothing of one another, or are too few".to_owned()
+            }
+            None => String::new(),
+        };
         let of_contexts = match share.contexts {
             None if self.settings.response.new_contexts == NewContexts::LeftOut => {
                 "; new_contexts = left_out has no effect: it takes a trained predictor, and perturbations that were measured in two \
@@ -116,7 +129,7 @@ impl Jepa {
             }
             None => String::new(),
         };
-        format!("{of_combinations}{choice}{of_contexts}")
+        format!("{of_combinations}{of_similar}{choice}{of_contexts}")
     }
 
     /// What was chosen for perturbations that were never measured; `None` where the training was given no features.
@@ -240,11 +253,13 @@ impl Trained for Jepa {
         self.cells_from(&self.trained()?.reference.data, &rows, condition, rng.next_u64())
     }
 
-    /// None where an interaction is used, which is trained on the combinations. The factor of the sum, one number, is chosen on
+    /// None where an interaction or similar combinations are used, which are of the training combinations. The factor of the sum, one number, is chosen on
     /// them in any case.
     fn without_combinations(&self) -> Option<Box<dyn Trained>> {
         match &self.response {
-            Some(response) if response.share.interaction == 0.0 => Some(Box::new(self.clone().of_genes_alone())),
+            Some(response) if response.share.interaction == 0.0 && response.similar.is_none() => {
+                Some(Box::new(self.clone().of_genes_alone()))
+            }
             _ => None,
         }
     }
@@ -276,7 +291,7 @@ impl Trained for Jepa {
     }
 
     fn notes(&self) -> Vec<String> {
-        let unused = "the validation cells are not used by this model".to_owned();
+        let unused = "neither trained nor chosen by the validation cells".to_owned();
         let mut notes: Vec<String> = self.begun.iter().cloned().collect();
         notes.push(self.note_of_choices());
         notes.extend(self.note_of_unseen());
@@ -333,13 +348,22 @@ impl Model for Jepa {
             [gene] => Some(gene.as_str()),
             _ => None,
         };
-        features.check(&cells.split.train.iter().filter_map(alone).collect())?;
+        let singles = cells.split.train.iter().filter_map(alone).collect();
+        features.check(&singles)?;
+        let (asked, config) = (config, &config.widened(singles.len()));
         // The report on phase A alone shows a validation loss; nothing is chosen by it.
         let fold = match config.phase {
             Phase::A => cells.split.clone(),
             Phase::B | Phase::Ab => Split { validation: Vec::new(), ..cells.split.clone() },
         };
-        let mut begun = None;
+        let mut begun = (config != asked).then(|| {
+            format!(
+                "{} single perturbations: {} features in place of {}, and unseen combinations learn from similar ones (widen = true)",
+                singles.len(),
+                config.encoder.width,
+                asked.encoder.width
+            )
+        });
         let mut pretrained = match &config.from {
             None => Pretraining::new(&cells.data, &fold, config.encoder.clone(), run.seed)?,
             Some(dir) => {

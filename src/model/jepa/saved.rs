@@ -5,8 +5,8 @@ use super::{
     heads::Backbone,
     model::identity,
     response::{
-        Beyond, Decoder, Encoder, FeatureChoice, Interaction, Measured, Predictor, Reference, Response, Share, Unseen,
-        columns_of,
+        Beyond, Decoder, Encoder, FeatureChoice, Interaction, Measured, Predictor, Reference, Response, Share, Similar,
+        Unseen, columns_of,
     },
 };
 use crate::{
@@ -45,6 +45,9 @@ struct SavedResponse {
     /// The training combinations that [`Response::beyond`] has a row for.
     combinations: Vec<Condition>,
     interactions: usize,
+    /// The width of the kernel of [`Response::similar`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    similar: Option<f64>,
     transfers: usize,
     share: Share,
     /// Mean z of the control cells of each context that has some.
@@ -78,6 +81,7 @@ impl Jepa {
             distances: response.measured.distances.clone(),
             combinations: response.beyond.conditions.clone(),
             interactions: response.interactions.len(),
+            similar: response.similar.as_ref().map(|similar| similar.width),
             transfers: response.transfers.len(),
             share: response.share,
             centres: response.measured.centres.rows().into_iter().map(|row| row.to_vec()).collect(),
@@ -105,6 +109,11 @@ impl Jepa {
                 .with_vector("reference.library", &reference.library_size.iter().copied().map(f64::from).collect());
             for (number, interaction) in response.interactions.iter().enumerate() {
                 state = state.with_network(&format!("interaction.{number}"), interaction)?;
+            }
+            if let Some(similar) = &response.similar {
+                state = state
+                    .with_array("similar.keys", &similar.keys.mapv(f64::from))
+                    .with_array("similar.values", &similar.values.mapv(f64::from));
             }
             for (number, predictor) in response.transfers.iter().enumerate() {
                 state = state.with_network(&format!("transfer.{number}"), predictor)?;
@@ -175,6 +184,7 @@ impl Jepa {
                 state.fill(&format!("interaction.{number}"), &mut interaction)?;
                 interactions.push(interaction);
             }
+            let similar = saved.similar.map(|kernel| restored_similar(kernel, width, &state)).transpose()?;
             let counts = state.array("reference.counts", Some(saved.reference.len()), Some(genes.len()))?;
             let library = state.vector("reference.library", saved.reference.len())?.mapv(|size| size as f32).to_vec();
             let counts = counts.mapv(|count| count as f32);
@@ -191,6 +201,7 @@ impl Jepa {
                 predictor,
                 transfers,
                 interactions,
+                similar,
                 share,
                 beyond,
                 decoder,
@@ -202,6 +213,17 @@ impl Jepa {
         let response = response.transpose()?;
         Ok(Self { settings, genes, encoder, means, response, begun })
     }
+}
+
+fn restored_similar(kernel: f64, width: usize, state: &State) -> Result<Similar> {
+    let keys = state.array("similar.keys", None, Some(width))?.mapv(|v| v as f32);
+    let values = state.array("similar.values", Some(keys.nrows()), Some(width))?.mapv(|v| v as f32);
+    if !(kernel > 0.0 && kernel.is_finite()) {
+        return Err(Error::data(
+            "model.json is damaged: the width of the kernel of similar combinations is no positive number",
+        ));
+    }
+    Ok(Similar { keys, values, width: kernel })
 }
 
 fn restored_unseen(saved: SavedUnseen, genes: usize, state: &State) -> Result<Unseen> {

@@ -40,6 +40,9 @@ pub struct JepaSettings {
     /// matched by name, and those that the data does not have are hidden. `phase` is then `b`, or `ab` or `a` to go on with phase
     /// A on the new cells.
     pub from: Option<PathBuf>,
+    /// Whether a training of phase B on more single perturbations than the embedding has features takes the settings for that in
+    /// place of its own: see [`Self::widened`]. Default true.
+    pub widen: bool,
     /// The encoder, and what phase A trains it by.
     pub encoder: PretrainingConfig,
     /// Phase A.
@@ -67,10 +70,40 @@ impl JepaSettings {
         Self {
             phase: Phase::default(),
             from: None,
+            widen: true,
             encoder: PretrainingConfig::groups(size),
             pretraining: TrainConfig { epochs, batch_size, schedule: warmup, ..TrainConfig::default() },
             response: ResponseConfig { hidden, ..ResponseConfig::default() },
         }
+    }
+}
+
+/// Widths that an embedding is widened to.
+const WIDTHS: [usize; 3] = [64, 128, 256];
+/// Weight of the effects' error as a share of their mean square, with many perturbations.
+const RELATIVE_EFFECT: f32 = 5.0;
+
+impl JepaSettings {
+    /// The settings for this many single perturbations: unchanged where the embedding has as many features, or `widen` is off, or no
+    /// perturbation is trained on or the encoder is another model's. Else with
+    ///
+    /// - the first of 64, 128 and 256 features that is enough, or 256: the effects of n genes may lie in n directions, and those of
+    ///   Norman 2019 nearly do (`benches/effect_rank.py`);
+    /// - `response.weights.relative_effect` of 5, unless one is set: with many perturbations the effects are small beside the other terms;
+    /// - `response.similar_combinations`: many perturbations have many combinations to learn from.
+    pub fn widened(&self, singles: usize) -> Self {
+        let mut settings = self.clone();
+        if !self.widen || self.phase == Phase::A || self.from.is_some() || singles <= self.encoder.width {
+            return settings;
+        }
+        let enough = WIDTHS.into_iter().find(|&width| width >= singles).unwrap_or(WIDTHS[WIDTHS.len() - 1]);
+        settings.encoder.width = enough.max(self.encoder.width);
+        settings.response.similar_combinations = true;
+        let relative = &mut settings.response.weights.relative_effect;
+        if *relative == 0.0 {
+            *relative = RELATIVE_EFFECT;
+        }
+        settings
     }
 }
 

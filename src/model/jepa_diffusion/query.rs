@@ -279,7 +279,7 @@ impl Trained for JepaDiffusion {
 
     fn notes(&self) -> Vec<String> {
         let chosen = self.chosen;
-        // The JEPA's other note, that validation cells are not used, does not hold here.
+        // The JEPA's other note, on the validation cells, does not hold here.
         let of_jepa = self.jepa.note_of_choices();
         let own = format!(
             "drawn embeddings: {:.1} times the deviation, {:.0} % of the mean residual of trained conditions; E-distance of \

@@ -83,7 +83,13 @@ impl Later {
             Some(epochs) => of_jepa.set_epochs(epochs),
             None => {
                 let TrainConfig { epochs, .. } = &mut of_jepa.response.training;
-                *epochs = stages.passes(*epochs, split.train.len());
+                let passes = stages.passes(*epochs, split.train.len());
+                if passes < *epochs {
+                    say(format!(
+                        "the JEPA's phase B passes {passes} times in place of {epochs}, as the data is large (--epochs)"
+                    ))?;
+                }
+                *epochs = passes;
             }
         }
         say("the JEPA: its encoder, then predictor and decoder with it")?;

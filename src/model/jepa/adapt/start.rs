@@ -118,6 +118,7 @@ impl<'a> Start<'a> {
             measured,
             predictor,
             interactions: of_base.interactions.clone(),
+            similar: of_base.similar.clone(),
             transfers: Vec::new(),
             share: Share { contexts: None, ..of_base.share },
             beyond: of_base.beyond.clone(),
@@ -130,9 +131,10 @@ impl<'a> Start<'a> {
         if self.method == AdaptMethod::Scratch {
             // What was learned of combinations belongs to the base's embedding.
             response.interactions = Vec::new();
+            response.similar = None;
             response.beyond = Beyond::none(encoder.width());
             response.unseen = None;
-            response.share = Share { factor: 1.0, interaction: 0.0, ..response.share };
+            response.share = Share { factor: 1.0, interaction: 0.0, similar: 1.0, ..response.share };
         }
         Ok(Jepa { encoder, response: Some(response), begun: Some(note), ..self.base.clone() })
     }

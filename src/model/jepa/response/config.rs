@@ -25,6 +25,9 @@ pub struct LossWeights {
     pub profile: f32,
     /// Of the squared error of the decoded effect on mean log-normalised expression, a gene; used in the tuning alone.
     pub effect: f32,
+    /// The same, of the error as a share of the mean square of the observed effects: what a data set with small effects needs as
+    /// well. It adds to `effect`.
+    pub relative_effect: f32,
     /// Of the counts of real cells under the decoder, in nats a gene.
     pub counts: f32,
     /// Whether the gradient of that term reaches the encoder, or the decoder only.
@@ -42,6 +45,7 @@ impl Default for LossWeights {
             means: 1.0,
             profile: 20.0,
             effect: 20.0,
+            relative_effect: 0.0,
             counts: 30.0,
             counts_reach_encoder: true,
             variance: 1.0,
@@ -132,6 +136,9 @@ pub struct ResponseConfig {
     pub decoder: usize,
     /// Rank of the interaction of two perturbations.
     pub rank: usize,
+    /// Whether an unseen combination also moves by what the training combinations that are like it were measured to do beyond
+    /// their sums. For cells of one context.
+    pub similar_combinations: bool,
     /// Parts that the training combinations are divided into: an interaction is trained without each and stopped by it, and
     /// the share of the interaction that is used is chosen on all of them. The same with contexts, and what carries an effect to
     /// a new one.
@@ -185,6 +192,7 @@ impl Default for ResponseConfig {
             tuning_cells: 32,
             decoder: 0,
             rank: 8,
+            similar_combinations: false,
             folds: 4,
             interaction: TrainConfig {
                 epochs: 60,
@@ -220,8 +228,9 @@ impl ResponseConfig {
             TrainConfig { epochs: optional.epochs.max(1), ..optional.clone() }.validate()?;
         }
         self.interaction.validate()?;
-        let LossWeights { energy, means, profile, counts, variance, covariance, effect, .. } = self.weights;
-        let weights = [energy, means, profile, effect, counts, variance, covariance];
+        let LossWeights { energy, means, profile, counts, variance, covariance, .. } = self.weights;
+        let LossWeights { effect, relative_effect, .. } = self.weights;
+        let weights = [energy, means, profile, effect, relative_effect, counts, variance, covariance];
         let rules = [
             ([self.hidden, self.draws, self.rank].contains(&0), "hidden, draws and rank must be at least 1"),
             (self.perturbation_width == Some(0), "perturbation_width must be at least 1"),

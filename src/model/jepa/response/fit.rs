@@ -12,6 +12,7 @@ use super::{
     measured::{Hidden, Measured},
     predictor::Predictor,
     reference::Reference,
+    similar::Similar,
     source::{Asked, ConditionTokens, SetSize, SetSource, StartCells},
     transfer::ContextShare,
     unseen::Unseen,
@@ -57,6 +58,10 @@ pub struct Share {
     pub interaction: f64,
     /// E-distance of the left-out combinations with it, as a share of that without interaction; 1 where none was left out.
     pub error: f64,
+    /// Mean distance in embedding space of left-out training combinations to what S says of them, as a share of that without S;
+    /// 1 where there is no S.
+    #[serde(default = "whole")]
+    pub similar: f64,
     /// Number of training combinations that it was chosen on.
     pub combinations: usize,
     /// For contexts in which a perturbation was not measured; `None` where none could be left out.
@@ -66,12 +71,18 @@ pub struct Share {
     pub choice: Option<ContextChoice>,
 }
 
+fn whole() -> f64 {
+    1.0
+}
+
 /// A trained phase B.
 #[derive(Debug, Clone)]
 pub struct Response {
     pub(in crate::model::jepa) measured: Measured,
     pub(in crate::model::jepa) predictor: Predictor<Cpu>,
     pub(in crate::model::jepa) interactions: Vec<Interaction<Cpu>>,
+    /// S; `None` where it was not asked for, or training combinations tell nothing of one another.
+    pub(in crate::model::jepa) similar: Option<Similar>,
     /// Predictors for contexts where a gene was not measured; none where that was not learned.
     pub(in crate::model::jepa) transfers: Vec<Predictor<Cpu>>,
     pub(in crate::model::jepa) share: Share,
@@ -198,6 +209,7 @@ impl Response {
             measured,
             predictor: net.predictor,
             interactions: Vec::new(),
+            similar: None,
             beyond: Beyond::none(width),
             transfers: Vec::new(),
             share: Share {
@@ -205,6 +217,7 @@ impl Response {
                 factor: 1.0,
                 interaction: 0.0,
                 error: 1.0,
+                similar: 1.0,
                 combinations: 0,
                 contexts: None,
                 choice: None,
@@ -288,8 +301,14 @@ impl Response {
         if let Some(beyond) = self.beyond.of(condition, &self.measured) {
             moved += &beyond;
         }
-        if tokens.genes.len() > 1 && self.share.interaction > 0.0 {
-            let (sum, pairs) = self.together(&tokens);
+        if tokens.genes.len() < 2 || (self.share.interaction == 0.0 && self.similar.is_none()) {
+            return Ok(moved);
+        }
+        let (sum, pairs) = self.together(&tokens);
+        if let Some(similar) = &self.similar {
+            moved += &similar.of(&sum);
+        }
+        if self.share.interaction > 0.0 {
             let each = (self.share.interaction / self.interactions.len() as f64) as f32;
             for interaction in &self.interactions {
                 moved += &(interaction.of(&sum, &pairs)? * each);

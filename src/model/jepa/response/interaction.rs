@@ -9,6 +9,7 @@ use super::{
     measured::Hidden,
     predictor::spread_over,
     profile_loss::profile_loss,
+    similar::Similar,
     source::{ConditionTokens, profile},
 };
 use crate::{
@@ -296,6 +297,9 @@ impl Response {
             combination.moved.scaled_add(FACTORS[least] as f32, &combination.shift);
             combination.widened.scaled_add(FACTORS[least] as f32, &combination.shift);
         }
+        if config.similar_combinations && self.measured.contexts.len() == 1 {
+            self.fit_similar(&mut combinations, run)?;
+        }
         let mut order: Vec<usize> = (0..combinations.len()).collect();
         shuffle(&mut order, rng);
         let folds = config.folds.min(combinations.len());
@@ -328,6 +332,28 @@ impl Response {
         }
         if let Some((best, error)) = gained(&errors) {
             (self.share.interaction, self.share.error) = (SHARES[best], error);
+        }
+        Ok(())
+    }
+
+    /// Fits S to what the training combinations do beyond the factor of the sum, and moves each by what the others say of it: the
+    /// interaction learns what is left.
+    fn fit_similar(&mut self, combinations: &mut [Combination], run: &Run<'_>) -> Result<()> {
+        let width = combinations[0].sum.len();
+        let (mut keys, mut residuals) = (Array2::<f64>::zeros((0, width)), Array2::<f64>::zeros((0, width)));
+        let mean = |cells: &Array2<f32>| cells.mapv(f64::from).mean_axis(Axis(0)).expect("a combination has cells");
+        for combination in &*combinations {
+            keys.push_row(combination.sum.mapv(f64::from).view()).expect("all have one width");
+            let residual = mean(&combination.target) - mean(&combination.moved);
+            residuals.push_row(residual.view()).expect("all have one width");
+        }
+        if let Some(fitted) = Similar::fit(&keys, &residuals, || run.check_interrupt())? {
+            for (combination, of_others) in combinations.iter_mut().zip(fitted.left_out.rows()) {
+                combination.moved += &of_others;
+                combination.widened += &of_others;
+            }
+            self.share.similar = fitted.error;
+            self.similar = Some(fitted.similar);
         }
         Ok(())
     }

@@ -47,6 +47,7 @@
 //! the decoded effect (`tune`).
 //!
 //! At the end f and gamma are chosen by the same distance: f by all training combinations, which nothing before was trained on.
+//! With `similar_combinations`, an unseen combination then moves by S(P), what training combinations like it do beyond that (`similar`).
 //! The interaction is trained on the training combinations in folds, without each fold and stopped by it; gamma is the
 //! share that predicts the left-out combinations best, or 0 where the gain over no interaction is below its standard error.
 //! A combination that was itself trained on, here or in another context, is moved further by what it was measured to do beyond
@@ -63,7 +64,7 @@
 //! | `distance` | energy distance, MMD or sliced Wasserstein distance of two sets as a loss |
 //! | `pairing` | what predicted cells are drawn to: a set, or partners |
 //! | `tune` | the end of phase B: predictor and decoder, by the effects that are decoded |
-//! | `interaction` | what combinations do beyond the sum |
+//! | `interaction`, `similar` | what combinations do beyond the sum: a trained network, and what similar ones do |
 //! | `transfer` | what carries effects to contexts where they were not measured |
 //! | `choice` | whether that or the end-to-end training predicts there |
 //! | `beyond` | what the training combinations were measured to do beyond all this |
@@ -92,6 +93,7 @@ mod pairing;
 mod predictor;
 mod profile_loss;
 mod reference;
+mod similar;
 mod source;
 mod transfer;
 mod tune;
@@ -117,6 +119,7 @@ pub(super) use predictor::PredictorShape;
 #[doc(hidden)]
 pub use profile_loss::profile_loss;
 pub(in crate::model) use reference::Reference;
+pub(super) use similar::Similar;
 pub(in crate::model) use source::StartCells;
 #[cfg(test)]
 pub(super) use source::{Asked, ConditionTokens};

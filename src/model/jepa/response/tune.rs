@@ -5,11 +5,11 @@
 //!
 //! ```text
 //! energy distance and squared difference of means in z, as before
-//! + w_e n |mean over cells (E[y | z_hat] - E[y | z]) - observed effect|^2 / genes     y: log-normalised expression
+//! + (w_e + w_r / v) n |mean over cells (E[y | z_hat] - E[y | z]) - observed effect|^2 / genes     y: log-normalised expression
 //! + w_c NLL of counts of real cells / genes
 //! ```
 //!
-//! with n the number of cells behind the observed effect (of mean 1). The expectation is that of the negative binomial at
+//! with n the number of cells behind the observed effect (of mean 1) and v the mean square of the observed effects. The expectation is that of the negative binomial at
 //! the library size of the cell, so that the very quantity that predictions are judged by is fitted: the mean of log-normalised
 //! cells is not the logarithm of a mean.
 
@@ -184,6 +184,8 @@ pub struct TuneBatch {
     /// Observed effect of each set, `(sets, genes)`, 0 of control, and its weight.
     effects: Array2<f32>,
     effect_weights: Vec<f32>,
+    /// Mean square of the observed effects of all sets.
+    effect_square: f32,
     with_remainder: bool,
     /// z of a part of the molecules of each perturbed cell, and the counts of the rest; where the decoder moves.
     real: Option<(Array2<f32>, CountTarget)>,
@@ -236,7 +238,8 @@ impl<D: Backend> Trainable<D> for Tuned<D> {
             ("effect", ops::to_f32(&effect)),
         ];
         let mut total = ops::scaled(distance, weights.energy)?;
-        for (term, weight) in [(of_means, weights.means), (effect, weights.effect)] {
+        let of_effect = weights.effect + weights.relative_effect / batch.effect_square.max(f32::MIN_POSITIVE);
+        for (term, weight) in [(of_means, weights.means), (effect, of_effect)] {
             total = ops::add_scaled(total, term, weight)?;
         }
         if let Some((part, rest)) = &batch.real {
@@ -267,6 +270,8 @@ pub struct TuneSource<'a> {
     centres: Vec<Array1<f32>>,
     /// Observed effect of each condition (control has none), and its weight.
     effects: Vec<(Option<ArrayView1<'a, f32>>, f32)>,
+    /// Mean square of these effects over perturbations and genes, so weighted.
+    square: f32,
     /// Where the decoder moves.
     halved: Option<Halved>,
     with_remainder: bool,
@@ -283,9 +288,10 @@ impl<'a> TuneSource<'a> {
             let row = observed.conditions.iter().position(|other| other == condition);
             (row.map(|row| observed.effects.row(row)), cells(condition) / mean_cells)
         };
-        let effects = known.iter().map(effect).collect();
+        let effects: Vec<_> = known.iter().map(effect).collect();
+        let square = mean_square(&effects);
         let with_remainder = response.decoder.with_remainder();
-        Self { sets, judge, centres, effects, halved: None, with_remainder }
+        Self { sets, judge, centres, effects, square, halved: None, with_remainder }
     }
 
     /// With the counts of real cells, which the decoder is kept to.
@@ -297,6 +303,15 @@ impl<'a> TuneSource<'a> {
         let z = encoder.embed(&part, &(0..part.n_cells()).collect::<Vec<_>>())?;
         Ok(Self { halved: Some(Halved { z, rest, shares }), ..self })
     }
+}
+
+/// Weighted mean over the perturbations and genes of the square of observed effects; infinite where there is none, so that nothing
+/// is taken as a share of it.
+fn mean_square(effects: &[(Option<ArrayView1<'_, f32>>, f32)]) -> f32 {
+    let observed = || effects.iter().filter_map(|(effect, weight)| Some(((*effect)?, *weight)));
+    let of = |(effect, weight): (ArrayView1<'_, f32>, f32)| weight * effect.dot(&effect) / effect.len().max(1) as f32;
+    let (sum, weights) = (observed().map(of).sum::<f32>(), observed().map(|(_, weight)| weight).sum::<f32>());
+    if sum > 0.0 { sum / weights } else { f32::INFINITY }
 }
 
 impl BatchSource for TuneSource<'_> {
@@ -345,6 +360,7 @@ impl BatchSource for TuneSource<'_> {
             perturbed_sets: RowSets::from_sizes(items.iter().map(|item| item.perturbed.len())),
             effects,
             effect_weights: items.iter().map(|item| self.effects[item.condition].1).collect(),
+            effect_square: self.square,
             with_remainder: self.with_remainder,
             real,
         })
