@@ -2,19 +2,21 @@
 # What the settings for many perturbations are worth to the JEPA (size tiny): unseen doubles of cells made up from measured effects,
 # with those settings (widen = true) and without.
 #
-#   benches/many_perturbations.sh EFFECTS.h5ad [CELLS] [FOLDER]
+#   benches/many_perturbations.sh EFFECTS.h5ad [CELLS] [SEED] [FOLDER]
 #
-# EFFECTS has one row a perturbation (uns["effect"]). For README's figures: norman_pseudobulk.h5ad, with 25000 cells and with 111445.
-# 20 minutes with 25000 cells on two cores.
+# EFFECTS has one row a perturbation (uns["effect"]); SEED is that of the cells. For README's figures: norman_pseudobulk.h5ad with
+# 25000 cells of seed 5, and with 111445 of seed 7. 20 minutes with 25000 cells on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 effects=$(realpath "$1")
 cells=${2:-25000}
-folder=$(realpath -m "${3:-target/many_perturbations}")
+seed=${3:-5}
+folder=$(realpath -m "${4:-target/many_perturbations}")
 tool=$PWD/target/release/genailab
 mkdir -p "$folder"
 cd "$folder"
-[ -e "cells-$cells.h5ad" ] || "$tool" simulate --effects "$effects" --cells "$cells" --seed 5 --out "cells-$cells.h5ad"
+name=cells-$cells-seed-$seed
+[ -e "$name.h5ad" ] || "$tool" simulate --effects "$effects" --cells "$cells" --seed "$seed" --out "$name.h5ad"
 for widen in true false; do
     # Size tiny, as `run` takes it.
     cat >"widen-$widen.toml" <<TOML
@@ -30,6 +32,6 @@ epochs = 6
 hidden = 32
 TOML
     echo "== widen = $widen"
-    "$tool" bench --data "cells-$cells.h5ad" --split doubles --seeds 1 --out "bench-$cells-$widen" --config "widen-$widen.toml" \
+    "$tool" bench --data "$name.h5ad" --split doubles --seeds 1 --out "$name-$widen" --config "widen-$widen.toml" \
         --models scaled_additive,kernel_ridge,combination,log_rate_sum,jepa
 done

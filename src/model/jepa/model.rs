@@ -253,8 +253,8 @@ impl Trained for Jepa {
         self.cells_from(&self.trained()?.reference.data, &rows, condition, rng.next_u64())
     }
 
-    /// None where an interaction or similar combinations are used, which are of the training combinations. The factor of the sum, one number, is chosen on
-    /// them in any case.
+    /// None where an interaction or similar combinations are used, which are learned from the combinations. The factor of the sum, one
+    /// number, is chosen on them in any case.
     fn without_combinations(&self) -> Option<Box<dyn Trained>> {
         match &self.response {
             Some(response) if response.share.interaction == 0.0 && response.similar.is_none() => {

@@ -28,7 +28,7 @@ pub(in crate::model) struct Log1p {
 
 impl Log1p {
     // Looked up, as the logarithm costs more than the rest of a term; a cell makes the table once for all of its genes.
-    const SMALL: usize = 256;
+    const SMALL: usize = 64;
 
     /// With the scale of a cell's normalisation.
     pub fn new(scale: f64) -> Self {

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! z_hat = E(x) + Delta(P | x, c)                                        Delta of no gene is 0
-//! Delta(P) = f sum over g in P of D(g) + gamma sum over pairs of I(g, h)      f is 1 for a single gene
+//! Delta(P) = f sum over g in P of D(g) + S(P) + gamma sum over pairs of I(g, h)      f is 1, S is 0 for a single gene
 //! D(g | x, c) = s_gc + F(E(x), e_g + sum over levels l of c of t_l)          e of `perturbation_width` features
 //!                                                F starts at 0; e_g: a learned vector and the measured effect; t starts at 0
 //! I(g, h) = alpha (s_g + s_h) + U ((K s_g) * (K s_h))                   starts at 0
@@ -47,7 +47,7 @@
 //! the decoded effect (`tune`).
 //!
 //! At the end f and gamma are chosen by the same distance: f by all training combinations, which nothing before was trained on.
-//! With `similar_combinations`, an unseen combination then moves by S(P), what training combinations like it do beyond that (`similar`).
+//! With `similar_combinations`, S(P) is what training combinations like P do beyond that sum (`similar`); without, it is 0.
 //! The interaction is trained on the training combinations in folds, without each fold and stopped by it; gamma is the
 //! share that predicts the left-out combinations best, or 0 where the gain over no interaction is below its standard error.
 //! A combination that was itself trained on, here or in another context, is moved further by what it was measured to do beyond

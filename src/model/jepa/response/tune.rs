@@ -9,9 +9,9 @@
 //! + w_c NLL of counts of real cells / genes
 //! ```
 //!
-//! with n the number of cells behind the observed effect (of mean 1) and v the mean square of the observed effects. The expectation is that of the negative binomial at
-//! the library size of the cell, so that the very quantity that predictions are judged by is fitted: the mean of log-normalised
-//! cells is not the logarithm of a mean.
+//! with n the number of cells behind the observed effect (of mean 1) and v the mean square of the observed effects. The expectation
+//! is that of the negative binomial at the library size of the cell, so that the very quantity that predictions are judged by is
+//! fitted: the mean of log-normalised cells is not the logarithm of a mean.
 
 use super::{
     config::{LossWeights, ResponseConfig},
