@@ -30,6 +30,9 @@ fn an_embedding_gets_as_many_features_as_there_are_perturbations() {
         JepaSettings { from: Some("other".into()), ..tiny },
     ];
     kept.iter().for_each(|settings| assert_eq!(settings.widened(104), *settings));
+    let mut by_hand = JepaSettings::preset(Size::Tiny);
+    by_hand.encoder.width = 12;
+    assert_eq!(by_hand.widened(104), by_hand, "a width of no size was set by hand");
     let mut wrong = JepaSettings::preset(Size::Tiny);
     wrong.response.weights.relative_effect = -1.0;
     assert!(wrong.validate().expect_err("negative").to_string().contains("weight"));
@@ -65,12 +68,13 @@ fn similar_combinations_are_learned_from_said_and_saved() {
     let data = planted();
     let split = data.split(&SplitPlan::doubles(0)).expect("there are doubles");
     let training = TrainingData::of_dataset(Arc::clone(&data), &split, 0).expect("its own split");
-    let mut narrow = settings();
-    narrow.encoder.width = 4;
-    let model = Jepa::fit(&training, &narrow, &mut Run::quiet(0)).expect("it trains").0;
-    assert_eq!(model.settings().encoder.width, 64);
+    let mut without = settings();
+    without.encoder.width = 24;
+    let mut with = without.clone();
+    with.response.similar_combinations = true;
+    let [model, without] =
+        [with, without].map(|settings| Jepa::fit(&training, &settings, &mut Run::quiet(0)).expect("it trains").0);
     let notes = model.notes().join("\n");
-    assert!(notes.contains("64 features in place of 4"), "{notes}");
     let share = model.choices()["similar"].as_f64().expect("a share");
     assert!(share < 1.0, "those of the first two genes tell of one another: {share}");
     assert!(notes.contains("they tell of similar ones"), "{notes}");
@@ -85,11 +89,6 @@ fn similar_combinations_are_learned_from_said_and_saved() {
         split.train.iter().copied().filter(|&row| data.perturbation_of(row).is_control()).take(20).collect();
     let moved = |model: &Jepa| model.predicted_embeddings(&data, &rows, &unseen).expect("its genes were trained on");
     assert_eq!(moved(&again), moved(&model));
-    let mut without = narrow;
-    without.widen = false;
-    without.encoder.width = 64;
-    without.response.weights.relative_effect = 5.0;
-    let without = Jepa::fit(&training, &without, &mut Run::quiet(0)).expect("it trains").0;
     assert_eq!(without.choices()["similar"], 1.0);
     let single = Condition::of(Perturbation::of([unseen.perturbation.genes()[0].clone()]));
     let of_single = |model: &Jepa| model.predicted_embeddings(&data, &rows, &single).expect("trained on");

@@ -93,7 +93,7 @@ impl Jepa {
         };
         let of_similar = match &response.similar {
             Some(_) => format!(
-                "; they tell of similar ones: left out, distance in embedding space {:.3} of that without",
+                "; they tell of similar ones: left out, {:.3} of the distance between embeddings without",
                 share.similar
             ),
             None if self.settings.response.similar_combinations && response.measured.contexts.len() > 1 => {

@@ -84,7 +84,8 @@ const WIDTHS: [usize; 3] = [64, 128, 256];
 const RELATIVE_EFFECT: f32 = 5.0;
 
 impl JepaSettings {
-    /// The settings for this many single perturbations: unchanged where the embedding has as many features, or `widen` is off, or no
+    /// The settings for this many single perturbations: unchanged where the embedding has as many features or a width of no size
+    /// (which was set by hand), or `widen` is off, or no
     /// perturbation is trained on or the encoder is another model's. Else with
     ///
     /// - the first of 64, 128 and 256 features that is enough, or 256: the effects of n genes may lie in n directions, and those of
@@ -93,7 +94,8 @@ impl JepaSettings {
     /// - `response.similar_combinations`: many perturbations have many combinations to learn from.
     pub fn widened(&self, singles: usize) -> Self {
         let mut settings = self.clone();
-        if !self.widen || self.phase == Phase::A || self.from.is_some() || singles <= self.encoder.width {
+        let by_hand = SIZES.iter().all(|&(_, size)| Self::preset(size).encoder.width != self.encoder.width);
+        if !self.widen || by_hand || self.phase == Phase::A || self.from.is_some() || singles <= self.encoder.width {
             return settings;
         }
         let enough = WIDTHS.into_iter().find(|&width| width >= singles).unwrap_or(WIDTHS[WIDTHS.len() - 1]);
