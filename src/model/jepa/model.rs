@@ -2,7 +2,9 @@
 
 use super::{
     CellEncoder, JepaSettings, Phase, Pretraining,
-    response::{Encoder, FeatureChoice, NewContexts, PredictorState, Response, StartCells, check_watched},
+    response::{
+        Encoder, FeatureChoice, NewContexts, PredictorState, Response, ResponseConfig, StartCells, check_watched,
+    },
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -91,18 +93,18 @@ impl Jepa {
                 share.error
             ),
         };
+        let ResponseConfig { similar_combinations, predictor, .. } = self.settings.response;
+        let wants_similar = similar_combinations && predictor == PredictorState::Trained;
         let of_similar = match &response.similar {
             Some(_) => format!(
                 "; they tell of similar ones: left out, {:.3} of the distance between embeddings without",
                 share.similar
             ),
-            None if self.settings.response.similar_combinations && response.measured.contexts.len() > 1 => {
+            None if !wants_similar => String::new(),
+            None if response.measured.contexts.len() > 1 => {
                 "; similar combinations are not used: the cells are of several contexts".to_owned()
             }
-            None if self.settings.response.similar_combinations => {
-                "; similar combinations tell nothing of one another, or are too few".to_owned()
-            }
-            None => String::new(),
+            None => "; they tell nothing of similar ones, or are too few for that".to_owned(),
         };
         let of_contexts = match share.contexts {
             None if self.settings.response.new_contexts == NewContexts::LeftOut => {
@@ -358,10 +360,12 @@ impl Model for Jepa {
         };
         let mut begun = (config != asked).then(|| {
             format!(
-                "{} single perturbations: {} features in place of {}, and unseen combinations learn from similar ones (widen = true)",
+                "{} single perturbations: {} features in place of {}, relative_effect = {} and similar_combinations = true; \
+                 widen = false leaves the settings as they are",
                 singles.len(),
                 config.encoder.width,
-                asked.encoder.width
+                asked.encoder.width,
+                config.response.weights.relative_effect
             )
         });
         let mut pretrained = match &config.from {

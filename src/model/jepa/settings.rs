@@ -84,9 +84,9 @@ const WIDTHS: [usize; 3] = [64, 128, 256];
 const RELATIVE_EFFECT: f32 = 5.0;
 
 impl JepaSettings {
-    /// The settings for this many single perturbations: unchanged where the embedding has as many features or a width of no size
-    /// (which was set by hand), or `widen` is off, or no
-    /// perturbation is trained on or the encoder is another model's. Else with
+    /// The settings for this many single perturbations. They are unchanged where the embedding has as many features, or a width that no
+    /// size has (it was set by hand); without `widen`; in phase A, which knows no perturbation; and with the encoder of another model
+    /// (`from`). Else they have
     ///
     /// - the first of 64, 128 and 256 features that is enough, or 256: the effects of n genes may lie in n directions, and those of
     ///   Norman 2019 nearly do (`benches/effect_rank.py`);
