@@ -1,13 +1,13 @@
 //! A count VAE judged on cells that it was not trained on.
 
-use super::Evaluation;
-use crate::eval::{RankSum, SIGNIFICANCE, pearson, rank_sum_test};
+use super::{Evaluation, statistics::mean};
+use crate::eval::{RankSum, SIGNIFICANCE, mse, pearson, rank_sum_test};
 use crate::{
     Error, Result,
     data::{Dataset, Effects, Perturbation, TargetSum, Truth, normalize},
     model::{CountVae, Elbo, NORMALISED_TOTAL},
 };
-use ndarray::{Array1, Array2, Axis, Zip};
+use ndarray::{Array1, Array2, Axis};
 use serde::{Deserialize, Serialize};
 
 /// How well a model predicts held-out cells.
@@ -17,6 +17,10 @@ pub struct HeldOut {
     pub elbo: Elbo,
     /// Mean over cells of the Pearson correlation, over genes, of log1p expected with log1p observed counts.
     pub reconstruction: Option<f64>,
+    /// Mean over cells and genes of the squared difference of the two.
+    pub reconstruction_mse: f64,
+    /// The same of the mean profile of the held-out cells at each cell's library size: what no knowledge of the cell gives.
+    pub mean_profile_mse: f64,
     /// Predicted against observed mean effects, one row per perturbation.
     pub evaluation: Evaluation,
     /// The perturbations that were judged: those with at least two held-out cells.
@@ -59,9 +63,12 @@ pub fn evaluate_vae(model: &CountVae, data: &Dataset, rows: &[usize], cells: usi
     let sizes: Vec<usize> = judged.iter().map(|label| held_out.labels.iter().filter(|&l| l == label).count()).collect();
     let changed: Vec<Option<Vec<bool>>> = judged.iter().map(|&label| de.changed(label, SIGNIFICANCE)).collect();
 
+    let reconstructed = reconstruction(model, &held_out)?;
     Ok(HeldOut {
         elbo: model.elbo(&held_out, &all, ELBO_DRAWS, seed)?,
-        reconstruction: reconstruction(model, &held_out)?,
+        reconstruction: reconstructed.pearson,
+        reconstruction_mse: reconstructed.mse,
+        mean_profile_mse: reconstructed.mse_of_mean_profile,
         evaluation: Evaluation::new("vae", &names, &sizes, predicted.view(), observed.view(), &changed)?,
         perturbations,
         predicted,
@@ -69,22 +76,38 @@ pub fn evaluate_vae(model: &CountVae, data: &Dataset, rows: &[usize], cells: usi
     })
 }
 
-/// Mean over cells of the correlation of expected with observed; cells of which it is undefined are left out.
-fn reconstruction(model: &CountVae, cells: &Dataset) -> Result<Option<f64>> {
+/// Expected beside observed counts, both as log1p.
+struct Reconstruction {
+    /// Mean correlation of a cell, without the cells of which it is undefined.
+    pearson: Option<f64>,
+    mse: f64,
+    mse_of_mean_profile: f64,
+}
+
+fn reconstruction(model: &CountVae, cells: &Dataset) -> Result<Reconstruction> {
     let rows: Vec<usize> = (0..cells.n_cells()).collect();
-    let (mut sum, mut n) = (0.0, 0);
+    let (mut correlations, mut squares, mut squares_of_mean) = (Vec::new(), Vec::new(), Vec::new());
+    let mut profile = Array1::<f32>::zeros(cells.n_genes()); // share of each gene of all counts
+    for block in rows.chunks(1024) {
+        profile += &cells.counts.select_cells(block).to_dense().sum_axis(Axis(0));
+    }
+    profile /= cells.library_size.iter().sum::<f32>().max(1.0);
     for block in rows.chunks(1024) {
         let expected = model.reconstruct(cells, block)?;
         let observed = cells.counts.select_cells(block).to_dense();
-        Zip::from(expected.rows()).and(observed.rows()).for_each(|expected, observed| {
+        for ((expected, observed), &row) in expected.rows().into_iter().zip(observed.rows()).zip(block) {
+            let of_mean = profile.mapv(|share| (share * cells.library_size[row]).ln_1p()).to_vec();
             let (x, y) = (expected.mapv(f32::ln_1p).to_vec(), observed.mapv(f32::ln_1p).to_vec());
-            if let Some(r) = pearson(&x, &y) {
-                sum += r;
-                n += 1;
-            }
-        });
+            correlations.extend(pearson(&x, &y));
+            squares.extend(mse(&x, &y));
+            squares_of_mean.extend(mse(&of_mean, &y));
+        }
     }
-    Ok((n > 0).then(|| sum / f64::from(n)))
+    Ok(Reconstruction {
+        pearson: (!correlations.is_empty()).then(|| mean(&correlations)),
+        mse: mean(&squares),
+        mse_of_mean_profile: mean(&squares_of_mean),
+    })
 }
 
 /// How well counterfactual means agree with the truth of a simulation.

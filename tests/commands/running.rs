@@ -51,6 +51,8 @@ fn the_built_in_data_and_then_other_cells_into_one_folder() {
         assert!(results["truth"].as_array().is_some_and(|rows| !rows.is_empty()), "the truth is known");
         assert!(results["held_out"]["elbo"]["elbo"].as_f64().is_some_and(|elbo| elbo < 0.0));
         assert!(results["held_out"]["effects"]["scores"].as_array().is_some_and(|rows| rows.len() > 10));
+        let of = |name: &str| results["held_out"][name].as_f64().expect("a number");
+        assert!(of("reconstruction_mse") > 0.0 && of("mean_profile_mse") > 0.0);
         let stages = &results["stages"];
         let judged = stages["jepa_diffusion"]["seen"]["rows"].as_array();
         let is_judged =

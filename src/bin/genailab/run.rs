@@ -374,6 +374,8 @@ fn results(outcome: &Outcome) -> serde_json::Value {
             "unit": "nats per cell",
             "elbo": held_out.elbo,
             "reconstruction_pearson": held_out.reconstruction,
+            "reconstruction_mse": held_out.reconstruction_mse,
+            "mean_profile_mse": held_out.mean_profile_mse,
             "effects": held_out.evaluation,
         },
         "latent": outcome.collapse,

@@ -27,8 +27,14 @@ pub fn verdicts(outcome: &Outcome) -> Vec<(Verdict, String)> {
     let mut lines = vec![(
         Verdict::Plain,
         format!(
-            "Held-out cells: ELBO {:.1} nats a cell (likelihood {:.1}, KL {:.1}), {} cells.",
-            held_out.elbo.elbo, -held_out.elbo.nll, held_out.elbo.kl, held_out.elbo.cells
+            "Held-out cells: ELBO {:.1} nats a cell (likelihood {:.1}, KL {:.1}), {} cells; mean squared error of reconstructed \
+             log1p counts {:.3}, of the mean profile at each cell's library size {:.3}.",
+            held_out.elbo.elbo,
+            -held_out.elbo.nll,
+            held_out.elbo.kl,
+            held_out.elbo.cells,
+            held_out.reconstruction_mse,
+            held_out.mean_profile_mse
         ),
     )];
     if let Some(pearson) = held_out.evaluation.summary_of("pearson").and_then(|summary| summary.median) {
