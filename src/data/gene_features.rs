@@ -117,16 +117,20 @@ pub struct PerturbationFeatures {
 }
 
 impl PerturbationFeatures {
-    /// Refuses a file that was given for its features alone and has none of the perturbations `trained`.
+    /// Refuses a file that has none of the perturbations `trained`. Of gene sets, which metrics of enrichment have a use for as well,
+    /// one of the `genes` of the data is enough.
     ///
     /// # Errors
     /// Such a file, with names of both sides.
-    pub fn check(&self, trained: &BTreeSet<&str>) -> Result<()> {
+    pub fn check(&self, trained: &BTreeSet<&str>, genes: &[String]) -> Result<()> {
         let of = |kind: FeatureKind| self.blocks.iter().find(|block| block.kind == kind);
-        for (kind, file) in [(FeatureKind::Regulons, &self.sources.regulons), (FeatureKind::Table, &self.sources.table)]
-        {
+        let FeatureSources { gene_sets, regulons, table, .. } = &self.sources;
+        let files =
+            [(FeatureKind::GeneSets, gene_sets), (FeatureKind::Regulons, regulons), (FeatureKind::Table, table)];
+        for (kind, file) in files {
             let (Some(block), Some(file)) = (of(kind), file) else { continue };
-            if !block.names().any(|name| trained.contains(name)) {
+            let of_the_data = kind == FeatureKind::GeneSets && genes.iter().any(|gene| block.has(gene));
+            if !of_the_data && !block.names().any(|name| trained.contains(name)) {
                 let theirs: Vec<String> = block.names().map(str::to_owned).collect();
                 let ours: Vec<String> = trained.iter().map(|&name| name.to_owned()).collect();
                 return Err(Error::config(format!(

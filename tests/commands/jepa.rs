@@ -259,10 +259,11 @@ fn an_ablation_of_the_jepa_is_resumed_and_remembers_what_it_did() {
 #[test]
 fn a_gene_that_was_never_perturbed_is_predicted_by_its_features() {
     let place = Place::new().with_cells();
-    place.write("quick.toml", QUICK);
     let data = Dataset::open(place.path("cells.h5ad")).expect("cells");
     let perturbed: Vec<&String> = data.perturbations.iter().flat_map(|p| p.genes()).collect();
     let new = data.gene_names().iter().find(|gene| !perturbed.contains(gene)).expect("most genes");
+    // The file says it as well, which is no reason to refuse the option.
+    place.write("quick.toml", &format!("{QUICK}features = {{ co_expression = true }}\n"));
     let train = "train --data cells.h5ad --model jepa --config quick.toml --epochs 1 --seed 2";
     let said = place.run(&format!("{train} --co-expression --out m"));
     assert!(said.done().contains("unseen perturbations: "), "{}", said.stdout);

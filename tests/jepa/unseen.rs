@@ -167,3 +167,16 @@ fn wrong_features_are_refused_before_the_training() {
         assert!(error.contains(part), "{error}");
     }
 }
+
+#[test]
+fn gene_sets_of_other_names_are_refused_before_the_training() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("sets.gmt");
+    fs::write(&file, "A\t\tENSG1\tENSG2\nB\t\tENSG3\tENSG4\n").expect("a file");
+    let mut settings = settings();
+    settings.response.features.gene_sets = Some(file);
+    let error = Jepa::fit(&data(), &settings, &mut Run::quiet(0)).err().expect("no shared name").to_string();
+    for part in ["sets.gmt", "none of its 4 names", "ENSG1", "P00"] {
+        assert!(error.contains(part), "{error}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::provenance;
 use genailab::{Error, Result, data::FeatureSources};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Where features of perturbations are read from.
@@ -64,7 +64,7 @@ impl FeatureArgs {
     /// Hands on each option by `set`, which returns the settings after it; `before` are those before the first, of `name`.
     ///
     /// # Errors
-    /// An option that changes no setting, other than those that something else has a use for (`used`).
+    /// An option that no setting has a use for, other than those that something else has a use for (`used`).
     pub fn give(
         &self,
         name: &str,
@@ -75,11 +75,24 @@ impl FeatureArgs {
         let mut before = before;
         for (option, sources) in self.given() {
             let after = set(&sources);
-            if after == before && !used.contains(&option) {
+            // A file of settings may have said the same before.
+            if after == before && !says(&after, &json!(sources)) && !used.contains(&option) {
                 return Err(Error::config(format!("{option}: {name} has no use for it; leave it out, or take jepa")));
             }
             before = after;
         }
         Ok(())
+    }
+}
+
+/// Whether settings name one of these sources, under its own name.
+fn says(settings: &Value, sources: &Value) -> bool {
+    match settings {
+        Value::Object(settings) => settings.iter().any(|(name, value)| {
+            let given = !value.is_null() && value != &Value::Bool(false);
+            given && sources.get(name) == Some(value) || says(value, sources)
+        }),
+        Value::Array(all) => all.iter().any(|settings| says(settings, sources)),
+        _ => false,
     }
 }

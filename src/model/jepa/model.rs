@@ -351,7 +351,7 @@ impl Model for Jepa {
             _ => None,
         };
         let singles = cells.split.train.iter().filter_map(alone).collect();
-        features.check(&singles)?;
+        features.check(&singles, cells.data.gene_names())?;
         let (asked, config) = (config, &config.widened(singles.len()));
         // The report on phase A alone shows a validation loss; nothing is chosen by it.
         let fold = match config.phase {
