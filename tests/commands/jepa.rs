@@ -181,7 +181,14 @@ fn an_ablation_has_a_row_a_variant() {
     assert_eq!(trials, Some(16));
     let said = place.run("ablate --data c.h5ad --phase a --seeds 1 --epochs 1 --out b");
     assert!(said.done().contains("masked reconstruction"), "{}", said.stdout);
-    assert!(said.stdout.contains("sets of a condition's cells"), "{}", said.stdout);
+    for variant in ["sets of a condition's cells", "a VAE", "principal components"] {
+        let row =
+            said.stdout.lines().find(|line| line.starts_with(variant)).unwrap_or_else(|| panic!("{}", said.stdout));
+        assert!(
+            row.contains('±') || row.split_whitespace().any(|word| word.starts_with("0.")),
+            "{variant} has scores: {row}"
+        );
+    }
     assert!(place.path("b/report.html").exists());
     place.fails("ablate --data e.h5ad --seeds 0 --out c", &["--seeds"]);
     place.fails("ablate --data c.h5ad --phase b --out c", &["--phase b", "the encoder alone", "the whole JEPA"]);

@@ -272,7 +272,10 @@ pub fn ablate_cells(
             let mut options = Run { progress: Progress::Silent, interrupt: interrupt.cloned(), ..Run::default() };
             let start = Instant::now();
             let mut model = Pretraining::new(data, &split, config, seed)?;
-            let fitted = model.fit_with(data, &split, &training, &mut options);
+            let fitted = match share > 0.0 {
+                true => model.fit_with(data, &split, &training, &mut options).map(drop),
+                false => Ok(()),
+            };
             let seconds = start.elapsed().as_secs_f64();
             let (figures, failure) = match fitted {
                 Err(error) if error.kind() != ErrorKind::Numeric => return Err(error),

@@ -169,7 +169,7 @@ pub fn names_of_jepa_variants(modules: &MaskModules) -> Vec<&'static str> {
     variants_of_jepa(&JepaSettings::default(), modules).into_iter().map(|(name, _)| name).collect()
 }
 
-/// Of pretraining: what is changed, the settings, and the epochs as a share of those given.
+/// Of pretraining: what is changed, the settings, and the epochs as a share of those given (0: it is judged as it begins).
 pub(super) fn variants_of_cells(base: &PretrainingConfig) -> Vec<(&'static str, PretrainingConfig, f64)> {
     let with = |change: &dyn Fn(&mut PretrainingConfig)| {
         let mut config = base.clone();
@@ -203,6 +203,16 @@ pub(super) fn variants_of_cells(base: &PretrainingConfig) -> Vec<(&'static str, 
             1.0,
         ),
         ("masked reconstruction", with(&|c| c.objective = PretrainingObjective::Reconstruction), 1.0),
+        ("contrast", with(&|c| c.objective = PretrainingObjective::contrastive()), 1.0),
+        ("a VAE", with(&|c| c.objective = PretrainingObjective::Variational { beta: 1.0 }), 1.0),
+        (
+            "principal components",
+            with(&|c| {
+                c.encoder = EncoderConfig::Linear;
+                c.teacher.sees = TeacherSees::default();
+            }),
+            0.0,
+        ),
         ("sets of a condition's cells", with(&|c| c.objective = PretrainingObjective::conditions()), 1.0),
         ("hidden 64, equal compute", sized(64), 4.0),
         ("hidden 1024, equal compute", sized(1024), 0.25),
