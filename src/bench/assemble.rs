@@ -3,7 +3,7 @@
 use super::{
     Absent, Benchmark, BenchmarkData, CEILING, DataFacts, Example, FileFacts, ModelFacts, NO_CHANGE, OwnSpace, Role,
     SplitFacts,
-    notes::{failures, file_notes},
+    notes::{adjustments, failures, file_notes},
     own_space::{self, OwnSpacePart},
     parts::Part,
     predict::CEILING_DESCRIPTION,
@@ -39,6 +39,7 @@ pub(super) fn assemble(
         }
     }
     notes.extend(failures(parts.iter().filter(|part| !files.iter().any(|file| file.name() == part.model))));
+    notes.extend(adjustments(&parts));
     let example = example(data, named[0].0, &parts);
     let seconds = |name: &str, of: fn(&Part) -> Option<f64>| {
         let all: Vec<f64> = parts.iter().filter(|part| part.model == name).filter_map(of).collect();

@@ -40,6 +40,9 @@ pub(super) struct Part {
     /// Why the model failed, where it did; such a part is not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) failure: Option<String>,
+    /// What the model's training did otherwise than its settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) adjusted: Option<String>,
     /// The judged conditions, in the part that holds the observed effects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) conditions: Vec<Condition>,

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     data::{Conditions, NamedSplit, SplitPlan},
+    model::Trained,
     notebook,
     predict::{Fitted, Predictor},
 };
@@ -318,13 +319,16 @@ impl<'a> Engine<'a> {
                 (measure(&observed, &predicted, &self.options.metrics, part.seed), predicted.effects)
             }
             Who::Model(model) => {
-                let own_space = |fitted: &dyn Fitted| match self.data {
-                    BenchmarkData::Cells(cells) => own_space::measure(task, cells, model.name(), fitted.model()),
-                    BenchmarkData::Effects(_) => Ok(None),
+                let also = |fitted: &dyn Fitted| -> Result<_> {
+                    let own_space = match self.data {
+                        BenchmarkData::Cells(cells) => own_space::measure(task, cells, model.name(), fitted.model())?,
+                        BenchmarkData::Effects(_) => None,
+                    };
+                    Ok((own_space, fitted.model().and_then(Trained::adjusted)))
                 };
-                let answer = match task.answer_and(model, own_space) {
-                    Ok((answer, own_space)) => {
-                        part.own_space = own_space.flatten();
+                let answer = match task.answer_and(model, also) {
+                    Ok((answer, asked)) => {
+                        (part.own_space, part.adjusted) = asked.unwrap_or_default();
                         answer
                     }
                     Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),

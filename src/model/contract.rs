@@ -336,6 +336,11 @@ pub trait Trained: Any {
         None
     }
 
+    /// What the training did otherwise than its settings say, or began with: a benchmark says it beside the scores.
+    fn adjusted(&self) -> Option<String> {
+        None
+    }
+
     /// What a reader should know of the training beside its losses, in sentences.
     fn notes(&self) -> Vec<String> {
         Vec::new()

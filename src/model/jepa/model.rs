@@ -292,6 +292,10 @@ impl Trained for Jepa {
         response.decoder.expected((&spread, &response.own(condition)?), data, rows)
     }
 
+    fn adjusted(&self) -> Option<String> {
+        self.begun.clone()
+    }
+
     fn notes(&self) -> Vec<String> {
         let unused = "neither trained nor chosen by the validation cells".to_owned();
         let mut notes: Vec<String> = self.begun.iter().cloned().collect();

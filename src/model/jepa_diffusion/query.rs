@@ -277,6 +277,10 @@ impl Trained for JepaDiffusion {
         (!known).then(|| "the mean is that of the jepa, which does not say how far it may be off".to_owned())
     }
 
+    fn adjusted(&self) -> Option<String> {
+        self.jepa.adjusted()
+    }
+
     fn notes(&self) -> Vec<String> {
         let chosen = self.chosen;
         // The JEPA's other note, on the validation cells, does not hold here.
@@ -289,7 +293,7 @@ impl Trained for JepaDiffusion {
             chosen.energy_distance,
             chosen.energy_distance_of_jepa
         );
-        std::iter::once(of_jepa).chain(self.jepa.note_of_unseen()).chain([own]).collect()
+        self.adjusted().into_iter().chain([of_jepa]).chain(self.jepa.note_of_unseen()).chain([own]).collect()
     }
 
     fn choices(&self) -> serde_json::Value {
