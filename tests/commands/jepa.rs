@@ -221,6 +221,8 @@ fn masks_of_modules_are_variants_where_their_files_are_given() {
     let trials = ablation["trials"].as_array().expect("trials");
     assert!(trials.len() == 3 && trials.iter().all(|trial| trial["failure"].is_null()), "{trials:?}");
     assert_ne!(trials[0]["scores"][0]["value"], trials[1]["scores"][0]["value"], "other masks, another encoder");
+    let report = std::fs::read_to_string(place.path("a/report.html")).expect("a report");
+    assert!(report.contains("L2 of the mean effect by variant") && report.contains("E-distance (plain) by variant"));
     place.fails(&format!("{line} --out b"), &["masks by gene sets", "--gene-sets FILE.gmt"]);
     place.write("other.gmt", "S\tmade up\tENSG1\tENSG2\n");
     place.fails("ablate --data c.h5ad --gene-sets other.gmt --out b", &["other.gmt", "gene sets"]);

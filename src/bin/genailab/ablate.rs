@@ -27,6 +27,7 @@ use genailab::{
 use serde_json::json;
 use std::{cell::Cell, path::PathBuf};
 
+mod figures;
 mod generators;
 
 /// Train a model with one part changed at a time, over several seeds
@@ -227,7 +228,9 @@ pub fn run(args: &Args) -> Result<()> {
             Report::new("Size and data").section("At equal compute").table(table).figure(ScalingPoint::figure(&done)?)
         }
         false => {
-            Report::new("What each part of the model is good for").section("One thing changed at a time").table(table)
+            let title = "What each part of the model is good for";
+            let report = Report::new(title).section("One thing changed at a time").table(table);
+            figures::figures(&done)?.into_iter().fold(report, Report::figure)
         }
     };
     report.save(out.join("report.html"))?;
